@@ -1,0 +1,61 @@
+# One command per need; CI runs the same ones.
+
+# DuckDB takes about 40 minutes to compile on two cores, once. Its target directory is kept outside the checkout, where neither
+# `make clean` nor a fresh clone loses it.
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vss
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+CORE_TARGET_DIR ?= $(CACHE)/core
+
+DUCKDB_VERSION := 2.0.0
+OUT := build/release
+EXTENSION := $(OUT)/vss.duckdb_extension
+PYTHON := build/venv/bin/python
+LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
+CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
+
+.PHONY: release core test rust wheel lint bench fuzz example clean
+
+# Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
+release:
+	cargo build --release --workspace
+	$(CARGO_TARGET_DIR)/release/package $(CARGO_TARGET_DIR)/release/$(LIBRARY_NAME) $(OUT) v$(DUCKDB_VERSION)
+
+test: core release rust wheel
+
+# The index without DuckDB: seconds.
+core:
+	$(CORE) test --release --no-default-features -p vss
+
+# SQL and integration tests, with the `duckdb` crate as host.
+rust: release
+	VSS_EXTENSION=$(CURDIR)/$(EXTENSION) cargo test --release --workspace --exclude vss
+
+# The same SQL tests, and the tests that need Python, in the wheel from PyPI.
+wheel: release $(PYTHON)
+	$(CARGO_TARGET_DIR)/release/sqllogictest --host python --python $(PYTHON) --extension $(EXTENSION) test/sql
+	$(PYTHON) -m pytest -q test/python --extension $(EXTENSION)
+
+# The first search on real data.
+example: release $(PYTHON)
+	$(PYTHON) examples/first_search.py $(EXTENSION) ../shared/data/wordnet.parquet ../shared/data/wordnet_queries.parquet
+
+$(PYTHON): test/requirements.txt
+	python3 -m venv build/venv
+	$(PYTHON) -m pip install --quiet --requirement test/requirements.txt
+	touch $(PYTHON)
+
+lint:
+	cargo fmt --all --check
+	$(CORE) clippy --release --no-default-features -p vss --all-targets -- -D warnings
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	sh test/layering.sh
+
+bench:
+	$(CORE) bench --no-default-features -p vss
+
+# The property tests of the core, for longer.
+fuzz:
+	PROPTEST_CASES=2000 $(CORE) test --release --no-default-features -p vss
+
+clean:
+	rm -rf build

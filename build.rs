@@ -1,0 +1,95 @@
+//! Compiles the C++ of the crate.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::Command;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    graph()?;
+    if std::env::var_os("CARGO_FEATURE_EXTENSION").is_some() {
+        extension()?;
+    }
+    Ok(())
+}
+
+/// DuckDB's side: every other file of `cpp/`, against the headers of the bundled DuckDB.
+fn extension() -> Result<()> {
+    // Class layouts depend on these macros: they must be those of a release build of the host.
+    if std::env::var("PROFILE")? != "release" {
+        return Err("build with --release: a debug profile changes the class layouts shared with DuckDB".into());
+    }
+    let mut sources = Vec::new();
+    for entry in std::fs::read_dir("cpp")? {
+        let path = entry?.path();
+        println!("cargo:rerun-if-changed={}", path.display());
+        if path.extension().is_some_and(|extension| extension == "cpp") && !path.ends_with("graph.cpp") {
+            sources.push(path);
+        }
+    }
+    sources.sort();
+    cxx_build::bridge("src/bridge.rs")
+        .files(sources)
+        .include("cpp")
+        .include(std::env::var("DEP_DUCKDB_INCLUDE")?)
+        .std("c++17")
+        .define("NDEBUG", None)
+        .opt_level(2)
+        // DuckDB's own headers and inherited overrides have unused parameters
+        .flag_if_supported("-Wno-unused-parameter")
+        .flag_if_supported("-Wno-deprecated-declarations")
+        .try_compile("vss-extension")?;
+    println!("cargo:rerun-if-changed=src/bridge.rs");
+    if std::env::var("CARGO_CFG_TARGET_OS")? == "linux" {
+        // A missing symbol should fail here, not when DuckDB loads the extension.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");
+    }
+    Ok(())
+}
+
+/// The graph: needs nothing but usearch's headers.
+fn graph() -> Result<()> {
+    cxx_build::bridge("src/graph.rs")
+        .file("cpp/graph.cpp")
+        .include("cpp")
+        .include(usearch_headers()?)
+        .std("c++17")
+        .opt_level(3)
+        // usearch's assertions throw out of `noexcept` functions; its errors are values, which we check.
+        .define("NDEBUG", None)
+        .warnings(false)
+        .try_compile("vss-graph")?;
+    for path in ["src/graph.rs", "cpp/graph.hpp", "cpp/graph.cpp"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    Ok(())
+}
+
+/// The folder of usearch's headers: inside its crate, which publishes no path to build scripts.
+fn usearch_headers() -> Result<PathBuf> {
+    let manifest = metadata()?["packages"]
+        .as_array()
+        .and_then(|packages| packages.iter().find(|package| package["name"] == "usearch"))
+        .and_then(|package| package["manifest_path"].as_str().map(PathBuf::from))
+        .ok_or("cargo metadata does not list usearch")?;
+    Ok(manifest.with_file_name("include"))
+}
+
+/// What cargo knows of the packages. Offline, as the build that runs this script has fetched what it needs; only if
+/// that is not all that metadata wants (packages of other features) may it fetch.
+fn metadata() -> Result<serde_json::Value> {
+    let mut message = String::new();
+    for offline in [&["--offline"][..], &[]] {
+        let output = Command::new(std::env::var("CARGO")?)
+            .args(["metadata", "--format-version", "1", "--filter-platform", &std::env::var("TARGET")?])
+            .args(offline)
+            .current_dir(std::env::var("CARGO_MANIFEST_DIR")?)
+            .output()?;
+        if output.status.success() {
+            return Ok(serde_json::from_slice(&output.stdout)?);
+        }
+        message = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
+    Err(message.into())
+}

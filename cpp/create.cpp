@@ -1,0 +1,216 @@
+#include "create.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/common/sql_identifier.hpp"
+#include "duckdb/execution/index/index_type.hpp"
+#include "duckdb/execution/operator/projection/physical_projection.hpp"
+#include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/operator/logical_create_index.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/storage_manager.hpp"
+#include "duckdb/storage/table/append_state.hpp"
+#include "duckdb/storage/table_io_manager.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "errors.hpp"
+#include "host.hpp"
+#include "index.hpp"
+#include "settings.hpp"
+#include "vectors.hpp"
+
+namespace duckdb {
+
+//---------------------------------------------------------------------------------------------------------------------
+// Validation
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Refuses every key type but FLOAT[n], with the cast that would make it one.
+static void CheckKeyType(const LogicalType &type, const string &key) {
+	string cast;
+	if (type.id() == LogicalTypeId::ARRAY) {
+		if (ArrayType::GetChildType(type).id() == LogicalTypeId::FLOAT) {
+			Translate([&] { vss::check_dimensions(UnsafeNumericCast<int64_t>(ArrayType::GetSize(type))); });
+			return;
+		}
+		cast = StringUtil::Format("(%s::FLOAT[%llu])", key, ArrayType::GetSize(type));
+	} else {
+		cast = StringUtil::Format("(%s::FLOAT[n]), with n the number of dimensions", key);
+	}
+	throw BinderException("HNSW index key %s has type %s, but must have type FLOAT[n]; index the expression %s, or "
+	                      "change the type of the column",
+	                      key, type.ToString(), cast);
+}
+
+static void CheckPersistence(ClientContext &context, AttachedDatabase &db) {
+	if (db.IsTemporary() || db.GetStorageManager().InMemory()) {
+		return;
+	}
+	if (!PersistenceEnabled(context)) {
+		throw BinderException("HNSW indexes can only be created in in-memory databases, or in a database file when "
+		                      "the setting '%s' is true; it is false",
+		                      PERSISTENCE_SETTING);
+	}
+	throw BinderException("HNSW indexes in a database file (setting '%s') are not available in this version of vss; "
+	                      "create the index in an in-memory database or on a temporary table",
+	                      PERSISTENCE_SETTING);
+}
+
+PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
+	auto &op = input.op;
+	auto &info = *op.info;
+	auto name = info.GetIndexName().GetIdentifierName();
+	if (info.constraint_type != IndexConstraintType::NONE) {
+		throw BinderException("HNSW index '%s' cannot be UNIQUE or a PRIMARY KEY: remove the constraint", name);
+	}
+	if (op.unbound_expressions.size() != 1) {
+		throw BinderException("HNSW index '%s' has %llu keys, but can have only one column or expression", name,
+		                      op.unbound_expressions.size());
+	}
+	CheckKeyType(op.unbound_expressions[0]->GetReturnType(), info.ExpressionsToList()[0]);
+	auto options = ParseIndexOptions(info.options);
+	auto &table = op.table.Cast<DuckTableEntry>();
+	CheckPersistence(input.context, table.GetStorage().db);
+	// the stored spelling is compared case-sensitively
+	info.index_type = HNSWIndex::TYPE_NAME;
+
+	vector<column_t> storage_ids;
+	for (auto &column_id : info.column_ids) {
+		storage_ids.push_back(table.GetColumns().LogicalToPhysical(LogicalIndex(column_id)).index);
+	}
+	// SCAN → PROJECTION(key, row id) → CREATE; NULL keys are skipped by the sink
+	vector<LogicalType> types {op.expressions[0]->GetReturnType(), LogicalType::ROW_TYPE};
+	vector<unique_ptr<Expression>> expressions;
+	expressions.push_back(std::move(op.expressions[0]));
+	expressions.push_back(make_uniq<BoundReferenceExpression>(LogicalType::ROW_TYPE, info.scan_types.size() - 1));
+	auto &planner = input.planner;
+	auto &projection =
+	    planner.Make<PhysicalProjection>(std::move(types), std::move(expressions), op.estimated_cardinality);
+	projection.children.push_back(input.table_scan);
+	auto &create = planner.Make<PhysicalCreateHNSW>(op.types, op.estimated_cardinality, table, std::move(op.info),
+	                                                std::move(storage_ids), std::move(op.unbound_expressions),
+	                                                std::move(options));
+	create.children.push_back(projection);
+	return create;
+}
+
+PhysicalCreateHNSW::PhysicalCreateHNSW(PhysicalPlan &physical_plan, vector<LogicalType> types,
+                                       idx_t estimated_cardinality, DuckTableEntry &table_p,
+                                       unique_ptr<CreateIndexInfo> info_p, vector<column_t> storage_ids_p,
+                                       vector<unique_ptr<Expression>> unbound_expressions_p,
+                                       vss::IndexOptions options_p)
+    : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
+      info(std::move(info_p)), storage_ids(std::move(storage_ids_p)),
+      unbound_expressions(std::move(unbound_expressions_p)), options(std::move(options_p)) {
+}
+
+InsertionOrderPreservingMap<string> PhysicalCreateHNSW::ParamsToString() const {
+	InsertionOrderPreservingMap<string> result;
+	result["Table"] = table.name.GetIdentifierName();
+	result["Index"] = info->GetIndexName().GetIdentifierName();
+	result["Metric"] = string(options.metric);
+	return result;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Sink
+//---------------------------------------------------------------------------------------------------------------------
+
+class CreateHNSWGlobalState : public GlobalSinkState {
+public:
+	CreateHNSWGlobalState(unique_ptr<HNSWIndex> index_p, DataTable &storage)
+	    : index(std::move(index_p)), scanned_until(storage.GetNextRowId()), total_rows(storage.GetTotalRows()),
+	      rows_done(0) {
+	}
+
+	unique_ptr<HNSWIndex> index;
+	//! Row ids below this are delivered by the scan, which starts later; rows seen twice are upserts.
+	const idx_t scanned_until;
+	const idx_t total_rows;
+	atomic<idx_t> rows_done;
+};
+
+unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext &context) const {
+	auto &storage = table.GetStorage();
+	auto index = make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids,
+	                                  TableIOManager::Get(storage), unbound_expressions, storage.db, options);
+	index->Core().reserve_rows(storage.GetTotalRows());
+	return make_uniq<CreateHNSWGlobalState>(std::move(index), storage);
+}
+
+SinkResultType PhysicalCreateHNSW::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
+	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+	VectorBatch batch(chunk.data[0], chunk.data[1], chunk.size(), state.index->Dimensions());
+	vss::HostInterrupt interrupt(context.client);
+	Translate([&] { state.index->Core().build(batch.RowIds(), batch.Values(), interrupt); });
+	state.rows_done += chunk.size();
+	return SinkResultType::NEED_MORE_INPUT;
+}
+
+ProgressData PhysicalCreateHNSW::GetSinkProgress(ClientContext &context, GlobalSinkState &state_p,
+                                                 const ProgressData source_progress) const {
+	auto &state = state_p.Cast<CreateHNSWGlobalState>();
+	ProgressData progress;
+	progress.total = double(MaxValue<idx_t>(state.total_rows, 1));
+	progress.done = MinValue<double>(double(state.rows_done), progress.total);
+	return progress;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Finalize
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Appends the rows that reached the table while the graph was built. The append lock must be held.
+static void CatchUp(ClientContext &context, DuckTransaction &transaction, DataTable &storage, HNSWIndex &index,
+                    idx_t scanned_until) {
+	auto next_row_id = storage.GetNextRowId();
+	auto row = scanned_until;
+	if (next_row_id > scanned_until) {
+		Vector row_ids(LogicalType::ROW_TYPE);
+		storage.ScanTableSegment(transaction, scanned_until, next_row_id - scanned_until, [&](DataChunk &chunk) {
+			context.InterruptCheck();
+			auto data = FlatVector::GetDataMutable<row_t>(row_ids);
+			for (idx_t i = 0; i < chunk.size(); i++) {
+				data[i] = UnsafeNumericCast<row_t>(row++);
+			}
+			auto error = index.BoundIndex::Append(chunk, row_ids);
+			if (error.HasError()) {
+				error.Throw();
+			}
+		});
+	}
+	index.SetCovered(next_row_id);
+}
+
+SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
+                                              OperatorSinkFinalizeInput &input) const {
+	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+	auto &storage = table.GetStorage();
+	if (!storage.IsMainTable()) {
+		throw TransactionException(
+		    "Transaction conflict: cannot add an index to a table that has been altered or dropped");
+	}
+	auto &schema = table.schema;
+	auto catalog_transaction = schema.GetCatalogTransaction(context);
+	if (schema.GetEntry(catalog_transaction, CatalogType::INDEX_ENTRY, info->GetIndexName())) {
+		if (info->on_conflict != OnCreateConflict::IGNORE_ON_CONFLICT) {
+			throw CatalogException("Index with name %s already exists!", info->GetIndexName());
+		}
+		return SinkFinalizeType::READY;
+	}
+	// The catalog first: ALTER TABLE takes the catalog's lock before the append lock, so we must, too.
+	info->column_ids = storage_ids;
+	auto &entry = schema.CreateIndex(catalog_transaction, *info, table)->Cast<DuckIndexEntry>();
+
+	// Appends go on while the graph is built; from here until AddIndex they wait, so none can be missed.
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	TableAppendState append_state;
+	storage.AppendLock(transaction, append_state);
+	CatchUp(context, transaction, storage, *state.index, state.scanned_until);
+	entry.initial_index_size = state.index->Core().memory_used();
+	storage.AddIndex(std::move(state.index), entry.oid);
+	return SinkFinalizeType::READY;
+}
+
+} // namespace duckdb

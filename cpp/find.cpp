@@ -1,0 +1,85 @@
+#include "find.hpp"
+
+#include "duckdb/catalog/catalog.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/common/exception/binder_exception.hpp"
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/common/string_util.hpp"
+#include "duckdb/parser/qualified_name.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
+#include "index.hpp"
+
+namespace duckdb {
+
+//! Index entries of the catalog, HNSW or not.
+static vector<reference<IndexCatalogEntry>> CatalogIndexes(ClientContext &context) {
+	vector<reference<IndexCatalogEntry>> result;
+	for (auto &schema : Catalog::GetAllSchemas(context)) {
+		schema.get().Scan(context, CatalogType::INDEX_ENTRY,
+		                  [&](CatalogEntry &entry) { result.push_back(entry.Cast<IndexCatalogEntry>()); });
+	}
+	return result;
+}
+
+static bool IsHNSW(const IndexCatalogEntry &entry) {
+	return entry.catalog.IsDuckCatalog() && StringUtil::CIEquals(entry.index_type, HNSWIndex::TYPE_NAME);
+}
+
+static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
+	auto table_name = QualifiedName(entry.catalog.GetName(), entry.GetSchemaName(), entry.GetTableName());
+	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, table_name).Cast<DuckTableEntry>();
+	auto &storage = table.GetStorage();
+	auto &info = *storage.GetDataTableInfo();
+	info.BindIndexes(context, string(HNSWIndex::TYPE_NAME));
+	auto create_info = entry.GetInfo();
+	auto expressions = create_info->Cast<CreateIndexInfo>().ExpressionsToList();
+	return FoundIndex {entry, info.GetIndexes().FindEntry(entry.name), storage, expressions[0]};
+}
+
+vector<FoundIndex> FindIndexes(ClientContext &context) {
+	vector<FoundIndex> result;
+	for (auto &entry : CatalogIndexes(context)) {
+		if (!IsHNSW(entry)) {
+			continue;
+		}
+		auto found = Open(context, entry);
+		if (found.index) {
+			result.push_back(std::move(found));
+		}
+	}
+	return result;
+}
+
+FoundIndex FindIndex(ClientContext &context, const string &name) {
+	auto wanted = QualifiedName::Parse(name);
+	vector<reference<IndexCatalogEntry>> named;
+	vector<string> others;
+	for (auto &entry_ref : CatalogIndexes(context)) {
+		auto &entry = entry_ref.get();
+		if (IsHNSW(entry)) {
+			others.push_back("'" + entry.name.GetIdentifierName() + "'");
+		}
+		if (entry.name == wanted.Name() && (wanted.Schema().empty() || entry.schema.name == wanted.Schema()) &&
+		    (wanted.Catalog().empty() || entry.catalog.GetName() == wanted.Catalog())) {
+			named.push_back(entry);
+		}
+	}
+	if (named.empty()) {
+		throw BinderException("there is no index '%s'; HNSW indexes: %s", name,
+		                      others.empty() ? "none" : StringUtil::Join(others, ", "));
+	}
+	if (named.size() > 1) {
+		throw BinderException("index name '%s' is ambiguous: write it as catalog.schema.index", name);
+	}
+	auto &entry = named[0].get();
+	if (!IsHNSW(entry)) {
+		throw BinderException("index '%s' has type %s, not HNSW", name, entry.index_type);
+	}
+	auto found = Open(context, entry);
+	if (!found.index) {
+		throw BinderException("index '%s' was dropped by another connection", name);
+	}
+	return found;
+}
+
+} // namespace duckdb

@@ -1,0 +1,86 @@
+//! DuckDB's view of an HNSW index: a BoundIndex whose overrides unpack, call the Rust core and translate.
+#pragma once
+
+#include "duckdb/execution/index/bound_index.hpp"
+#include "link.hpp"
+#include "vss/src/bridge.rs.h"
+
+namespace duckdb {
+
+class DataTable;
+struct CreateIndexInput;
+struct IndexType;
+
+//! What a search needs of an index; stays valid after the index entry is retired.
+struct SharedIndex {
+	rust::Box<vss::Core> core;
+	idx_t ef_search;
+	//! See `HNSWIndex::LowestVisible`, at the moment of sharing.
+	uint64_t lowest_visible;
+};
+
+//! The index of one table column (or expression). Lock order: table index list → index entry → IndexLock → core.
+class HNSWIndex : public BoundIndex {
+public:
+	//! The spelling under which the index type is stored; DuckDB compares it case-sensitively.
+	static constexpr const char *TYPE_NAME = "HNSW";
+
+	HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
+	          TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
+	          AttachedDatabase &db, const vss::IndexOptions &options);
+
+	//! DuckDB's way to bind a stored, replayed or copied index. The instance starts empty; until it has seen every
+	//! row of its table (see `Covers`), queries are answered from the table.
+	static unique_ptr<BoundIndex> CreateInstance(CreateIndexInput &input);
+
+	const vss::IndexOptions &Options() const {
+		return options;
+	}
+	//! Elements of the indexed `FLOAT[n]`.
+	idx_t Dimensions() const;
+	//! The index behind `entry` for a search of `table`; nothing if it was dropped or does not cover the table. Holds
+	//! the entry's shared lock only for the moment of the call, so a long search never stops a commit.
+	static unique_ptr<SharedIndex> TryShare(IndexEntry &entry, DataTable &table);
+	//! The core, for calls made while the index cannot go away.
+	const vss::Core &Core() const {
+		return *core;
+	}
+	//! Whether the index has seen every committed row of `table`; if not it must not answer alone.
+	bool Covers(DataTable &table) const;
+	//! Rows [0, next_row_id) have been handed to the index.
+	void SetCovered(idx_t next_row_id);
+	//! Rows deleted by commits below this are seen by nobody.
+	uint64_t LowestVisible() const;
+	//! Turns tombstones that no snapshot can see any more into free slots, and schedules linking of pending rows.
+	//! Cheap when there is nothing to do. Takes no lock of DuckDB.
+	void Maintain() const;
+
+	ErrorData Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) override;
+	ErrorData Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) override;
+	idx_t TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids, optional_ptr<SelectionVector> deleted_sel,
+	                optional_ptr<SelectionVector> non_deleted_sel) override;
+	void ResetStorage(IndexLock &lock) override;
+	bool MergeIndexes(IndexLock &lock, BoundIndex &other) override;
+	void Vacuum(IndexLock &lock) override;
+	idx_t GetInMemorySize(IndexLock &lock) const override;
+	void Verify(IndexLock &lock) override;
+	string ToString(IndexLock &lock, bool display_ascii) override;
+	void VerifyAllocations(IndexLock &lock) override;
+	void VerifyBuffers(IndexLock &lock) override;
+	string GetConstraintViolationMessage(VerifyExistenceType verify_type, idx_t failed_index,
+	                                     DataChunk &input) const override;
+	IndexStorageInfo SerializeToDisk(QueryContext context, const case_insensitive_map_t<Value> &options) override;
+	IndexStorageInfo SerializeToWAL(const case_insensitive_map_t<Value> &options) override;
+
+private:
+	vss::IndexOptions options;
+	rust::Box<vss::Core> core;
+	unique_ptr<LinkQueue> links;
+	//! Exclusive end of the row ids the index has seen without a gap from 0.
+	atomic<idx_t> covered;
+};
+
+//! Options of `WITH (…)`, checked by the core. Throws a BinderException that names the option.
+vss::IndexOptions ParseIndexOptions(const case_insensitive_map_t<Value> &given);
+
+} // namespace duckdb

@@ -1,0 +1,38 @@
+//! Linking of pending rows into the graph on DuckDB's background threads, outside every commit lock.
+#pragma once
+
+#include "duckdb/common/atomic.hpp"
+#include "duckdb/common/mutex.hpp"
+#include "duckdb/parallel/task_executor.hpp"
+#include "vss/src/bridge.rs.h"
+
+namespace duckdb {
+
+class DatabaseInstance;
+
+//! Schedules the link tasks of one index. Destroying it cancels them and waits for the step they are in.
+class LinkQueue {
+public:
+	//! Pending rows are searched exactly; from this many on that costs more than a graph search.
+	static constexpr idx_t LINK_FROM = 512;
+	//! Rows linked before a thread is given back: some 10 ms of work.
+	static constexpr idx_t ROWS_PER_STEP = 64;
+
+	LinkQueue(DatabaseInstance &db, const vss::Core &core);
+
+	//! Starts tasks if many rows are pending: at most one a background thread. Takes no lock of DuckDB's storage.
+	//! With `SET threads = 1` there is no such thread, and the caller links a few rows itself.
+	void Schedule();
+
+private:
+	class LinkTask;
+
+	DatabaseInstance &db;
+	const vss::Core &core;
+	mutex schedule_lock;
+	atomic<idx_t> running;
+	//! Last: its destructor waits for the tasks, which use all of the above.
+	unique_ptr<TaskExecutor> executor;
+};
+
+} // namespace duckdb

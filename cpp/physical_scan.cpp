@@ -1,0 +1,270 @@
+#include "physical_scan.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/common/types/column/column_data_collection.hpp"
+#include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/scan_state.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/transaction/duck_transaction_manager.hpp"
+#include "duckdb/transaction/local_storage.hpp"
+#include "errors.hpp"
+#include "host.hpp"
+#include "index.hpp"
+#include "settings.hpp"
+#include "vectors.hpp"
+
+namespace duckdb {
+
+PhysicalHNSWScan::PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
+                                   DuckTableEntry &table_p, vector<StorageIndex> column_ids_p, IndexSearch search_p,
+                                   unique_ptr<Expression> query_p, PhysicalOperator &table_scan_p, bool get_first_p)
+    : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
+      column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
+      table_scan(table_scan_p), get_first(get_first_p) {
+}
+
+InsertionOrderPreservingMap<string> PhysicalHNSWScan::ParamsToString() const {
+	lock_guard<mutex> guard(report_lock);
+	return SearchParameters(table, search, last_report);
+}
+
+void PhysicalHNSWScan::Report(const vss::SearchReport &report) const {
+	lock_guard<mutex> guard(report_lock);
+	last_report["Strategy"] = string(report.strategy);
+	last_report["Visited"] = to_string(report.visited);
+	last_report["Distances"] = to_string(report.distances);
+	last_report["Candidates"] = to_string(report.candidates);
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Sink: the rows of the child, which hold query vectors
+//---------------------------------------------------------------------------------------------------------------------
+
+class HNSWScanSinkState : public GlobalSinkState {
+public:
+	HNSWScanSinkState(ClientContext &context, const PhysicalHNSWScan &op)
+	    : probes(context, op.children[0].get().GetTypes()) {
+	}
+
+	ColumnDataCollection probes;
+};
+
+unique_ptr<GlobalSinkState> PhysicalHNSWScan::GetGlobalSinkState(ClientContext &context) const {
+	return make_uniq<HNSWScanSinkState>(context, *this);
+}
+
+SinkResultType PhysicalHNSWScan::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
+	input.global_state.Cast<HNSWScanSinkState>().probes.Append(chunk);
+	return SinkResultType::NEED_MORE_INPUT;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Source
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Runs one search after the other: one without a child, else one for each row of the child.
+class HNSWScanGlobalState : public GlobalSourceState {
+public:
+	HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op);
+
+	//! Several threads only where the table is scanned for a single query vector.
+	idx_t MaxThreads() override {
+		return probe_count == 1 && table_scan ? table_scan->MaxThreads() : 1;
+	}
+
+	//! Moves to the next query vector; false if there is none.
+	bool NextProbe(ClientContext &context);
+	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end.
+	void Fetch(DataChunk &chunk);
+
+	const PhysicalHNSWScan &op;
+	DuckTransaction &transaction;
+	DataTable &storage;
+	//! Row ids of a search and the rows they stand for stay paired while this is held.
+	unique_ptr<StorageLockKey> vacuum_lock;
+	idx_t probe_count = 1;
+	idx_t next_probe = 0;
+	//! The child's row that is being answered.
+	vector<Value> probe_row;
+	//! The state of the replaced scan, if the present probe has to be answered by it.
+	unique_ptr<GlobalSourceState> table_scan;
+
+private:
+	//! Searches the index for `query`; false if the table has to be scanned.
+	bool Search(ClientContext &context, const Value &query);
+	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query);
+
+	unique_ptr<ColumnDataRowCollection> probes;
+	rust::Vec<int64_t> row_ids;
+	idx_t fetched = 0;
+	ColumnFetchState fetch_state;
+	TableScanState local_scan;
+};
+
+class HNSWScanLocalState : public LocalSourceState {
+public:
+	//! Belongs to the global state's `table_scan` of the probe `probe`.
+	unique_ptr<LocalSourceState> table_scan;
+	idx_t probe = 0;
+	//! The table's columns, where the child's columns are emitted beside them.
+	DataChunk table_chunk;
+};
+
+HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op_p)
+    : op(op_p), transaction(DuckTransaction::Get(context, op.table.GetStorage().db)), storage(op.table.GetStorage()),
+      vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()) {
+	if (op.IsSink()) {
+		auto &collection = op.sink_state->Cast<HNSWScanSinkState>().probes;
+		probe_count = collection.Count();
+		probes = make_uniq<ColumnDataRowCollection>(collection.GetRows());
+		return;
+	}
+	NextProbe(context);
+}
+
+bool HNSWScanGlobalState::NextProbe(ClientContext &context) {
+	if (next_probe >= probe_count) {
+		return false;
+	}
+	Value query;
+	if (probes) {
+		auto &types = op.children[0].get().GetTypes();
+		DataChunk row;
+		row.Initialize(Allocator::Get(context), types, 1);
+		probe_row.clear();
+		for (idx_t col = 0; col < types.size(); col++) {
+			probe_row.push_back((*probes)[next_probe].GetValue(col));
+			row.SetValue(col, 0, probe_row.back());
+		}
+		row.SetChildCardinality(1);
+		ExpressionExecutor executor(context, *op.query);
+		Vector result(op.query->GetReturnType(), 1);
+		executor.ExecuteExpression(row, result);
+		query = result.GetValue(0);
+	} else {
+		query = ExpressionExecutor::EvaluateScalar(context, *op.query, true);
+	}
+	next_probe++;
+	fetched = 0;
+	table_scan.reset();
+	if (!Search(context, query)) {
+		table_scan = op.table_scan.GetGlobalSourceState(context);
+		return true;
+	}
+	local_scan.Initialize(op.column_ids, context, nullptr);
+	LocalStorage::Get(transaction).InitializeScan(storage, local_scan.local_state, nullptr);
+	return true;
+}
+
+bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
+	// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
+	auto casted = query.DefaultTryCastAs(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions));
+	if (!casted) {
+		return false;
+	}
+	auto vector = VectorFromValue(*casted);
+	if (vector.empty()) {
+		return false;
+	}
+	auto answer = SearchIndex(context, vector);
+	op.Report(answer.report);
+	row_ids = std::move(answer.row_ids);
+	// Too few vectors for the limit: rows without a vector may have to follow them.
+	return !answer.scan && row_ids.size() >= op.search.wanted;
+}
+
+vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const vector<float> &query) {
+	auto shared = HNSWIndex::TryShare(*op.search.entry, storage);
+	if (!shared) {
+		// dropped meanwhile, or not in step with its table
+		vss::SearchAnswer answer;
+		answer.scan = true;
+		answer.report.strategy = "scan";
+		return answer;
+	}
+	auto ef = EfSearch(context);
+	vss::HostVisibility visibility(transaction, storage);
+	auto answer = Translate([&] {
+		return shared->core->search({query.data(), query.size()}, op.search.wanted,
+		                            ef.IsValid() ? ef.GetIndex() : shared->ef_search, visibility);
+	});
+	visibility.Rethrow();
+	return answer;
+}
+
+void HNSWScanGlobalState::Fetch(DataChunk &chunk) {
+	while (fetched < row_ids.size()) {
+		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, row_ids.size() - fetched);
+		Vector rows(LogicalType::ROW_TYPE, data_ptr_cast(row_ids.data() + fetched), count);
+		fetched += count;
+		storage.Fetch(transaction, chunk, op.column_ids, rows, count, fetch_state);
+		if (chunk.size() > 0) {
+			return;
+		}
+	}
+	LocalStorage::Get(transaction).Scan(local_scan.local_state, op.column_ids, chunk);
+}
+
+unique_ptr<GlobalSourceState> PhysicalHNSWScan::GetGlobalSourceState(ClientContext &context) const {
+	return make_uniq<HNSWScanGlobalState>(context, *this);
+}
+
+unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionContext &context,
+                                                                   GlobalSourceState &gstate) const {
+	auto result = make_uniq<HNSWScanLocalState>();
+	result->table_chunk.Initialize(Allocator::Get(context.client), table_scan.GetTypes());
+	return std::move(result);
+}
+
+SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
+                                                   OperatorSourceInput &input) const {
+	auto &gstate = input.global_state.Cast<HNSWScanGlobalState>();
+	auto &lstate = input.local_state.Cast<HNSWScanLocalState>();
+	auto &output = children.empty() ? chunk : lstate.table_chunk;
+	if (!children.empty() && gstate.next_probe == 0 && !gstate.NextProbe(context.client)) {
+		return SourceResultType::FINISHED;
+	}
+	while (true) {
+		output.Reset();
+		if (gstate.table_scan) {
+			if (!lstate.table_scan || lstate.probe != gstate.next_probe) {
+				lstate.table_scan = table_scan.GetLocalSourceState(context, *gstate.table_scan);
+				lstate.probe = gstate.next_probe;
+			}
+			OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
+			auto result = table_scan.GetData(context, output, scan_input);
+			if (result == SourceResultType::BLOCKED || (children.empty() && output.size() == 0)) {
+				return result;
+			}
+			if (result == SourceResultType::HAVE_MORE_OUTPUT && output.size() == 0) {
+				continue;
+			}
+		} else {
+			gstate.Fetch(output);
+		}
+		if (output.size() > 0) {
+			break;
+		}
+		if (children.empty() || !gstate.NextProbe(context.client)) {
+			return SourceResultType::FINISHED;
+		}
+	}
+	if (!children.empty()) {
+		// the table's columns beside the constant columns of the child's row
+		auto table_offset = get_first ? 0 : gstate.probe_row.size();
+		auto probe_offset = get_first ? output.ColumnCount() : 0;
+		for (idx_t col = 0; col < output.ColumnCount(); col++) {
+			chunk.data[table_offset + col].Reference(output.data[col]);
+		}
+		for (idx_t col = 0; col < gstate.probe_row.size(); col++) {
+			chunk.data[probe_offset + col].Reference(gstate.probe_row[col], count_t(output.size()));
+		}
+		chunk.SetCardinalityUnsafe(output.size());
+	}
+	return SourceResultType::HAVE_MORE_OUTPUT;
+}
+
+} // namespace duckdb

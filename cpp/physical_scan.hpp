@@ -1,0 +1,66 @@
+//! Execution of HNSW_INDEX_SCAN: search, then fetch through the transaction; or the table scan it replaces.
+#pragma once
+
+#include "duckdb/execution/physical_operator.hpp"
+#include "duckdb/planner/expression.hpp"
+#include "duckdb/storage/storage_index.hpp"
+#include "scan.hpp"
+#include "vss/src/bridge.rs.h"
+
+namespace duckdb {
+
+class PhysicalHNSWScan : public PhysicalOperator {
+public:
+	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
+
+	//! `table_scan` is the scan this operator replaces; it is no child, since it rarely runs.
+	PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
+	                 DuckTableEntry &table, vector<StorageIndex> column_ids, IndexSearch search,
+	                 unique_ptr<Expression> query, PhysicalOperator &table_scan, bool get_first);
+
+	DuckTableEntry &table;
+	//! The columns of the table to emit, in storage terms.
+	const vector<StorageIndex> column_ids;
+	const IndexSearch search;
+	//! The query vector: free of columns without a child, over the child's columns with one.
+	const unique_ptr<Expression> query;
+	PhysicalOperator &table_scan;
+	const bool get_first;
+
+	string GetName() const override {
+		return "HNSW_INDEX_SCAN";
+	}
+	InsertionOrderPreservingMap<string> ParamsToString() const override;
+
+	unique_ptr<GlobalSourceState> GetGlobalSourceState(ClientContext &context) const override;
+	unique_ptr<LocalSourceState> GetLocalSourceState(ExecutionContext &context,
+	                                                 GlobalSourceState &gstate) const override;
+	OrderPreservationType SourceOrder() const override {
+		return OrderPreservationType::NO_ORDER;
+	}
+	bool IsSource() const override {
+		return true;
+	}
+	bool ParallelSource() const override {
+		return true;
+	}
+
+	unique_ptr<GlobalSinkState> GetGlobalSinkState(ClientContext &context) const override;
+	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override;
+	bool IsSink() const override {
+		return !children.empty();
+	}
+
+	//! Remembers what a search did, for EXPLAIN ANALYZE.
+	void Report(const vss::SearchReport &report) const;
+
+protected:
+	SourceResultType GetDataInternal(ExecutionContext &context, DataChunk &chunk,
+	                                 OperatorSourceInput &input) const override;
+
+private:
+	mutable mutex report_lock;
+	mutable InsertionOrderPreservingMap<string> last_report;
+};
+
+} // namespace duckdb

@@ -1,0 +1,155 @@
+#include "pragmas.hpp"
+
+#include "duckdb/catalog/catalog.hpp"
+#include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
+#include "duckdb/function/pragma_function.hpp"
+#include "duckdb/function/table_function.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/extension/extension_loader.hpp"
+#include "errors.hpp"
+#include "find.hpp"
+#include "host.hpp"
+#include "index.hpp"
+
+namespace duckdb {
+
+//---------------------------------------------------------------------------------------------------------------------
+// Info
+//---------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct InfoColumn {
+	const char *name;
+	LogicalType type;
+};
+
+//! The first eleven are those of the official extension, in its order.
+vector<InfoColumn> InfoColumns() {
+	auto level = LogicalType::STRUCT({{"nodes", LogicalType::BIGINT},
+	                                  {"edges", LogicalType::BIGINT},
+	                                  {"max_edges", LogicalType::BIGINT},
+	                                  {"allocated_bytes", LogicalType::BIGINT}});
+	return {{"catalog_name", LogicalType::VARCHAR},   {"schema_name", LogicalType::VARCHAR},
+	        {"index_name", LogicalType::VARCHAR},     {"table_name", LogicalType::VARCHAR},
+	        {"metric", LogicalType::VARCHAR},         {"dimensions", LogicalType::BIGINT},
+	        {"count", LogicalType::BIGINT},           {"capacity", LogicalType::BIGINT},
+	        {"approx_memory_usage", LogicalType::BIGINT}, {"levels", LogicalType::BIGINT},
+	        {"levels_stats", LogicalType::LIST(level)}, {"expression", LogicalType::VARCHAR},
+	        {"m", LogicalType::BIGINT},               {"m0", LogicalType::BIGINT},
+	        {"ef_construction", LogicalType::BIGINT}, {"ef_search", LogicalType::BIGINT},
+	        {"deleted", LogicalType::BIGINT},         {"pending", LogicalType::BIGINT},
+	        {"bytes_on_disk", LogicalType::BIGINT},   {"status", LogicalType::VARCHAR}};
+}
+
+struct InfoState : public GlobalTableFunctionState {
+	vector<FoundIndex> indexes;
+	idx_t next = 0;
+};
+
+Value BigInt(uint64_t value) {
+	return Value::BIGINT(NumericCast<int64_t>(value));
+}
+
+Value LevelStats(const vss::IndexInfo &info, const LogicalType &list_type) {
+	vector<Value> levels;
+	for (auto &level : info.levels) {
+		levels.push_back(Value::STRUCT({{"nodes", BigInt(level.nodes)},
+		                                {"edges", BigInt(level.edges)},
+		                                {"max_edges", BigInt(level.max_edges)},
+		                                {"allocated_bytes", BigInt(level.allocated_bytes)}}));
+	}
+	return Value::LIST(ListType::GetChildType(list_type), std::move(levels));
+}
+
+} // namespace
+
+static unique_ptr<FunctionData> InfoBind(ClientContext &context, TableFunctionBindInput &input,
+                                         vector<LogicalType> &return_types, vector<Identifier> &names) {
+	for (auto &column : InfoColumns()) {
+		names.emplace_back(column.name);
+		return_types.push_back(column.type);
+	}
+	return nullptr;
+}
+
+static unique_ptr<GlobalTableFunctionState> InfoInit(ClientContext &context, TableFunctionInitInput &input) {
+	auto result = make_uniq<InfoState>();
+	result->indexes = FindIndexes(context);
+	return std::move(result);
+}
+
+static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<InfoState>();
+	auto columns = InfoColumns();
+	idx_t row = 0;
+	for (; state.next < state.indexes.size() && row < STANDARD_VECTOR_SIZE; state.next++) {
+		auto &found = state.indexes[state.next];
+		auto &entry = found.entry.get();
+		if (found.index->GetBindState() != IndexBindState::BOUND) {
+			continue; // dropped meanwhile
+		}
+		auto index = found.index->GetReadHandle<HNSWIndex>();
+		index->Maintain();
+		auto info = Translate([&] { return index->Core().info(); });
+		auto &options = index->Options();
+		vector<Value> values {Value(entry.catalog.GetName().GetIdentifierName()),
+		                      Value(entry.schema.name.GetIdentifierName()),
+		                      Value(entry.name.GetIdentifierName()),
+		                      Value(entry.GetTableName().GetIdentifierName()),
+		                      Value(string(options.metric)),
+		                      BigInt(index->Dimensions()),
+		                      BigInt(info.count),
+		                      BigInt(info.capacity),
+		                      BigInt(info.memory),
+		                      BigInt(info.levels.size()),
+		                      LevelStats(info, columns[10].type),
+		                      Value(found.expression),
+		                      BigInt(options.m),
+		                      BigInt(options.m0),
+		                      BigInt(options.ef_construction),
+		                      BigInt(options.ef_search),
+		                      BigInt(info.deleted),
+		                      BigInt(info.pending),
+		                      BigInt(0),
+		                      Value(index->Covers(found.storage) ? "ready" : "incomplete: queries scan the table; "
+		                                                                     "drop and recreate the index")};
+		for (idx_t col = 0; col < values.size(); col++) {
+			output.data[col].Append(values[col]);
+		}
+		row++;
+	}
+	output.SetChildCardinality(row);
+}
+
+static string InfoPragma(ClientContext &context, const FunctionParameters &parameters) {
+	return "SELECT * FROM pragma_hnsw_index_info()";
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Compaction
+//---------------------------------------------------------------------------------------------------------------------
+
+static void CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
+	auto found = FindIndex(context, StringValue::Get(parameters.values[0]));
+	auto &db = found.storage.get().db;
+	if (db.IsReadOnly()) {
+		throw InvalidInputException("index '%s' cannot be compacted: database '%s' is attached read-only",
+		                            found.entry.get().name.GetIdentifierName(), db.GetName().GetIdentifierName());
+	}
+	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!shared) {
+		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it",
+		                            found.entry.get().name.GetIdentifierName());
+	}
+	vss::HostInterrupt interrupt(context);
+	Translate([&] { shared->core->compact(shared->lowest_visible, interrupt); });
+}
+
+void RegisterPragmas(ExtensionLoader &loader) {
+	loader.RegisterFunction(TableFunction("pragma_hnsw_index_info", {}, InfoScan, InfoBind, InfoInit));
+	loader.RegisterFunction(PragmaFunction::PragmaStatement("hnsw_index_info", InfoPragma));
+	loader.RegisterFunction(PragmaFunction::PragmaCall("hnsw_compact_index", CompactPragma, {LogicalType::VARCHAR}));
+}
+
+} // namespace duckdb

@@ -1,0 +1,10 @@
+//! `pragma_hnsw_index_info()`, `PRAGMA hnsw_index_info`, `PRAGMA hnsw_compact_index`.
+#pragma once
+
+namespace duckdb {
+
+class ExtensionLoader;
+
+void RegisterPragmas(ExtensionLoader &loader);
+
+} // namespace duckdb

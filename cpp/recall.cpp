@@ -1,0 +1,108 @@
+#include "recall.hpp"
+
+#include "duckdb/function/table_function.hpp"
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/main/extension/extension_loader.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "errors.hpp"
+#include "find.hpp"
+#include "host.hpp"
+#include "index.hpp"
+#include "settings.hpp"
+
+namespace duckdb {
+
+namespace {
+
+constexpr int64_t DEFAULT_K = 10;
+constexpr int64_t DEFAULT_QUERIES = 100;
+constexpr int64_t MAX_K = 10000;
+constexpr int64_t MAX_QUERIES = 100000;
+
+struct RecallBindData : public TableFunctionData {
+	string index;
+	idx_t k = DEFAULT_K;
+	idx_t queries = DEFAULT_QUERIES;
+};
+
+struct RecallState : public GlobalTableFunctionState {
+	bool done = false;
+};
+
+idx_t Parameter(const TableFunctionBindInput &input, const char *name, idx_t otherwise, int64_t max) {
+	auto entry = input.named_parameters.find(name);
+	if (entry == input.named_parameters.end()) {
+		return otherwise;
+	}
+	auto given = entry->second.IsNull() ? 0 : entry->second.GetValue<int64_t>();
+	if (given < 1 || given > max) {
+		throw BinderException("hnsw_recall: '%s' is %s; use a value from 1 to %lld", name, entry->second.ToString(), max);
+	}
+	return UnsafeNumericCast<idx_t>(given);
+}
+
+} // namespace
+
+static unique_ptr<FunctionData> RecallBind(ClientContext &context, TableFunctionBindInput &input,
+                                           vector<LogicalType> &return_types, vector<Identifier> &names) {
+	auto result = make_uniq<RecallBindData>();
+	if (input.inputs[0].IsNull()) {
+		throw BinderException("hnsw_recall: the name of the index is NULL");
+	}
+	result->index = StringValue::Get(input.inputs[0]);
+	result->k = Parameter(input, "k", result->k, MAX_K);
+	result->queries = Parameter(input, "queries", result->queries, MAX_QUERIES);
+	FindIndex(context, result->index);
+	names = {"index_name",  "k",        "queries",  "ef_search", "recall",
+	         "recall_low", "recall_high", "index_ms", "exact_ms"};
+	return_types = {LogicalType::VARCHAR, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT};
+	return_types.resize(names.size(), LogicalType::DOUBLE);
+	return std::move(result);
+}
+
+static unique_ptr<GlobalTableFunctionState> RecallInit(ClientContext &context, TableFunctionInitInput &input) {
+	return make_uniq<RecallState>();
+}
+
+static void RecallScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<RecallState>();
+	if (state.done) {
+		return;
+	}
+	state.done = true;
+	auto &bind_data = input.bind_data->Cast<RecallBindData>();
+	auto found = FindIndex(context, bind_data.index);
+	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!shared) {
+		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it", bind_data.index);
+	}
+	auto session_ef = EfSearch(context);
+	auto ef = session_ef.IsValid() ? session_ef.GetIndex() : shared->ef_search;
+	vss::HostInterrupt interrupt(context);
+	auto measured = Translate([&] {
+		return shared->core->measure_recall(bind_data.k, bind_data.queries, ef, interrupt);
+	});
+	vector<Value> row {Value(found.entry.get().name.GetIdentifierName()),
+	                   Value::BIGINT(NumericCast<int64_t>(bind_data.k)),
+	                   Value::BIGINT(NumericCast<int64_t>(measured.queries)),
+	                   Value::BIGINT(NumericCast<int64_t>(ef)),
+	                   Value::DOUBLE(measured.recall),
+	                   Value::DOUBLE(measured.low),
+	                   Value::DOUBLE(measured.high),
+	                   Value::DOUBLE(measured.index_ms),
+	                   Value::DOUBLE(measured.exact_ms)};
+	for (idx_t col = 0; col < row.size(); col++) {
+		output.data[col].Append(row[col]);
+	}
+	output.SetChildCardinality(1);
+}
+
+void RegisterRecall(ExtensionLoader &loader) {
+	TableFunction function("hnsw_recall", {LogicalType::VARCHAR}, RecallScan, RecallBind, RecallInit);
+	function.GetSignature()
+	    .AddKeywordOnly("k", LogicalType::BIGINT, Value::BIGINT(DEFAULT_K))
+	    .AddKeywordOnly("queries", LogicalType::BIGINT, Value::BIGINT(DEFAULT_QUERIES));
+	loader.RegisterFunction(std::move(function));
+}
+
+} // namespace duckdb

@@ -1,0 +1,40 @@
+#include "settings.hpp"
+
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/main/config.hpp"
+#include "errors.hpp"
+#include "vss/src/bridge.rs.h"
+
+namespace duckdb {
+
+static void CheckEfSearch(ClientContext &context, SetScope scope, Value &value) {
+	if (!value.IsNull()) {
+		Translate([&] { vss::check_ef_search(value.GetValue<int64_t>()); });
+	}
+}
+
+void RegisterSettings(DBConfig &config) {
+	config.AddExtensionOption(EF_SEARCH_SETTING,
+	                          "Search width (ef) of HNSW index searches in this session; NULL: the index's own",
+	                          LogicalType::BIGINT, Value(LogicalType::BIGINT), CheckEfSearch);
+	config.AddExtensionOption(PERSISTENCE_SETTING, "Allow HNSW indexes to be created in database files",
+	                          LogicalType::BOOLEAN, Value::BOOLEAN(false));
+	config.AddExtensionOption(PREFILTER_SETTING,
+	                          "Serve queries with a filter from an HNSW index; false: they scan the table",
+	                          LogicalType::BOOLEAN, Value::BOOLEAN(true));
+}
+
+optional_idx EfSearch(ClientContext &context) {
+	Value value;
+	if (!context.TryGetCurrentSetting(EF_SEARCH_SETTING, value) || value.IsNull()) {
+		return optional_idx();
+	}
+	return optional_idx(value.GetValue<idx_t>());
+}
+
+bool PersistenceEnabled(ClientContext &context) {
+	Value value;
+	return context.TryGetCurrentSetting(PERSISTENCE_SETTING, value) && !value.IsNull() && value.GetValue<bool>();
+}
+
+} // namespace duckdb

@@ -1,0 +1,23 @@
+//! The extension's settings: `hnsw_ef_search`, `hnsw_enable_experimental_persistence`, `hnsw_prefilter`.
+#pragma once
+
+#include "duckdb/common/optional_idx.hpp"
+
+namespace duckdb {
+
+class ClientContext;
+struct DBConfig;
+
+constexpr const char *EF_SEARCH_SETTING = "hnsw_ef_search";
+constexpr const char *PERSISTENCE_SETTING = "hnsw_enable_experimental_persistence";
+constexpr const char *PREFILTER_SETTING = "hnsw_prefilter";
+
+//! Registers the settings. Values are checked when they are set.
+void RegisterSettings(DBConfig &config);
+
+//! The search width of this session; invalid when each index uses its own.
+optional_idx EfSearch(ClientContext &context);
+//! Whether an index may be created in a database file.
+bool PersistenceEnabled(ClientContext &context);
+
+} // namespace duckdb

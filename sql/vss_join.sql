@@ -1,0 +1,22 @@
+-- vss_join(left_table, right_table, left_col, right_col, k, metric := 'l2sq')
+--
+-- For every row of left_table, the k rows of right_table whose right_col is nearest to its left_col.
+-- Result: score (the distance; for 'ip' the negative inner product), left_tbl and right_tbl (the rows, as structs).
+--
+-- Each side picks its vector in a scope of its own, so that both tables may use the same column name.
+CREATE OR REPLACE MACRO vss_join(left_table, right_table, left_col, right_col, k, metric := 'l2sq') AS TABLE
+SELECT nearest.score AS score, probe.left_tbl AS left_tbl, nearest.right_tbl AS right_tbl
+FROM (SELECT left_tbl, left_col AS vss_query FROM query_table(left_table) AS left_tbl) AS probe,
+	LATERAL (
+		SELECT
+			CASE lower(metric)
+				WHEN 'l2sq' THEN array_distance(candidate.vss_key, probe.vss_query)
+				WHEN 'cosine' THEN array_cosine_distance(candidate.vss_key, probe.vss_query)
+				WHEN 'ip' THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
+				ELSE error('vss_join: metric is ''' || metric || '''; use ''l2sq'', ''cosine'' or ''ip''')
+			END AS score,
+			candidate.right_tbl AS right_tbl
+		FROM (SELECT right_tbl, right_col AS vss_key FROM query_table(right_table) AS right_tbl) AS candidate
+		ORDER BY score
+		LIMIT k
+	) AS nearest;

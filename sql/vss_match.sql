@@ -1,0 +1,20 @@
+-- vss_match(right_table, left_col, right_col, k, metric := 'l2sq')
+--
+-- To be used as a lateral join: FROM left_table, vss_match(right_table, left_col, right_col, k).
+-- Result: matches, a list of the k rows of right_table whose right_col is nearest to left_col, nearest first:
+-- {score, row}. Empty (NULL) if right_table is empty.
+CREATE OR REPLACE MACRO vss_match(right_table, left_col, right_col, k, metric := 'l2sq') AS TABLE
+SELECT list({'score': nearest.score, 'row': nearest.right_tbl} ORDER BY nearest.score) AS matches
+FROM (
+	SELECT
+		CASE lower(metric)
+			WHEN 'l2sq' THEN array_distance(candidate.vss_key, left_col)
+			WHEN 'cosine' THEN array_cosine_distance(candidate.vss_key, left_col)
+			WHEN 'ip' THEN array_negative_inner_product(candidate.vss_key, left_col)
+			ELSE error('vss_match: metric is ''' || metric || '''; use ''l2sq'', ''cosine'' or ''ip''')
+		END AS score,
+		candidate.right_tbl AS right_tbl
+	FROM (SELECT right_tbl, right_col AS vss_key FROM query_table(right_table) AS right_tbl) AS candidate
+	ORDER BY score
+	LIMIT k
+) AS nearest;

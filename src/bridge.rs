@@ -1,0 +1,444 @@
+//! The border between Rust and C++, on one page: shared structs, Rust seen from C++, C++ seen from Rust.
+//!
+//! Only the text of an error crosses it ([`crate::error::Error::encode`]); panics stop at [`guard`].
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use cxx::UniquePtr;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::LevelStats;
+use crate::host::{Interrupt, Ledger, Visibility};
+use crate::index::Index;
+use crate::metric::Metric;
+use crate::options::{self, Given, Options};
+use crate::search::{Found, Outcome};
+
+#[cxx::bridge(namespace = "vss")]
+mod ffi {
+    /// What kind of SQL value stands behind an option of `WITH (…)`.
+    enum OptionKind {
+        Integer,
+        Text,
+        Other,
+        Missing,
+    }
+
+    /// One option of `WITH (…)` as the user wrote it.
+    struct GivenOption {
+        name: String,
+        kind: OptionKind,
+        integer: i64,
+        text: String,
+        type_name: String,
+    }
+
+    /// Checked options of an index.
+    #[derive(Clone)]
+    struct IndexOptions {
+        metric: String,
+        m: usize,
+        m0: usize,
+        ef_construction: usize,
+        ef_search: usize,
+    }
+
+    /// What one search did.
+    #[derive(Clone, Default)]
+    struct SearchReport {
+        /// `exact`, `graph` or `scan` (the caller has to scan the table).
+        strategy: String,
+        /// Graph nodes expanded.
+        visited: u64,
+        /// Distances computed.
+        distances: u64,
+        /// Candidates returned.
+        candidates: u64,
+        /// Times the search had to be widened to find enough visible rows.
+        widened: u64,
+    }
+
+    /// The answer to one search.
+    struct SearchAnswer {
+        /// The index cannot answer: scan the table.
+        scan: bool,
+        /// All rows of the index that the transaction sees are in `row_ids`.
+        exhausted: bool,
+        /// Visible candidates, nearest first, each once.
+        row_ids: Vec<i64>,
+        report: SearchReport,
+    }
+
+    /// One level of the graph, bottom first.
+    struct LevelInfo {
+        nodes: u64,
+        edges: u64,
+        max_edges: u64,
+        allocated_bytes: u64,
+    }
+
+    /// An index as `pragma_hnsw_index_info()` shows it.
+    struct IndexInfo {
+        count: u64,
+        capacity: u64,
+        memory: u64,
+        deleted: u64,
+        pending: u64,
+        odd: u64,
+        levels: Vec<LevelInfo>,
+    }
+
+    /// What `hnsw_recall` measured.
+    struct RecallReport {
+        /// Queries run: fewer than asked for when the index has fewer rows.
+        queries: u64,
+        /// Mean recall in [0, 1], NaN without queries, and its 95 % confidence interval.
+        recall: f64,
+        low: f64,
+        high: f64,
+        /// Mean milliseconds a search, through the index and exactly.
+        index_ms: f64,
+        exact_ms: f64,
+    }
+
+    extern "Rust" {
+        type Core;
+
+        fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
+        fn check_ef_search(given: i64) -> Result<()>;
+        fn check_dimensions(given: i64) -> Result<()>;
+        fn ranking_metric(function: &str, descending: bool) -> String;
+
+        fn macro_sources() -> Vec<String>;
+
+        fn create_core(
+            options: &IndexOptions,
+            dimensions: usize,
+            memory: UniquePtr<HostMemory>,
+        ) -> Result<Box<Core>>;
+        fn share(self: &Core) -> Box<Core>;
+        fn reserve_rows(self: &Core, rows: usize);
+        fn build(self: &Core, row_ids: &[i64], vectors: &[f32], interrupt: &HostInterrupt) -> Result<()>;
+        fn append(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
+        fn remove(self: &Core, row_ids: &[i64], last_commit: u64);
+        fn advance(self: &Core, last_commit: u64, lowest_visible: u64);
+        fn pending(self: &Core) -> usize;
+        fn link(self: &Core, max_rows: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn search(
+            self: &Core,
+            query: &[f32],
+            want: usize,
+            ef: usize,
+            visibility: &HostVisibility,
+        ) -> Result<SearchAnswer>;
+        fn strategy(self: &Core, want: usize, ef: usize) -> String;
+        fn compact(self: &Core, lowest_visible: u64, interrupt: &HostInterrupt) -> Result<()>;
+        fn clear(self: &Core);
+        fn measure_recall(
+            self: &Core,
+            k: usize,
+            queries: usize,
+            ef: usize,
+            interrupt: &HostInterrupt,
+        ) -> Result<RecallReport>;
+        fn memory_used(self: &Core) -> usize;
+        fn info(self: &Core) -> Result<IndexInfo>;
+    }
+
+    unsafe extern "C++" {
+        include!("host.hpp");
+
+        type HostMemory;
+        fn reserve(self: &HostMemory, bytes: usize) -> String;
+        fn release(self: &HostMemory, bytes: usize);
+
+        type HostInterrupt;
+        fn interrupted(self: &HostInterrupt) -> bool;
+
+        type HostVisibility;
+        fn visible(self: &HostVisibility, row_id: i64) -> bool;
+    }
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Errors
+//---------------------------------------------------------------------------------------------------------------------
+
+/// An error on its way to C++: its text, with the kind in front.
+pub struct Crossing(String);
+
+impl fmt::Display for Crossing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Error> for Crossing {
+    fn from(error: Error) -> Self {
+        Crossing(error.encode())
+    }
+}
+
+/// Runs one call made by C++. cxx aborts the process on a panic, so panics stop here and become errors.
+fn guard<T>(call: impl FnOnce() -> Result<T>) -> std::result::Result<T, Crossing> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(Crossing::from),
+        Err(payload) => {
+            let message = format!("vss: {}; please report this", panic_text(payload.as_ref()));
+            // A payload may panic when it is dropped.
+            std::mem::forget(payload);
+            Err(Error::new(ErrorKind::Internal, message).into())
+        }
+    }
+}
+
+/// Like [`guard`] for calls that must not fail: a panic leaves `otherwise`.
+fn guard_or<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result,
+        Err(payload) => {
+            std::mem::forget(payload);
+            otherwise
+        }
+    }
+}
+
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "a panic without text"
+    }
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// The host
+//---------------------------------------------------------------------------------------------------------------------
+
+/// The buffer manager of the host as the index's ledger.
+struct HostLedger(UniquePtr<ffi::HostMemory>);
+
+#[allow(unsafe_code)]
+// SAFETY: HostMemory holds a reference to DuckDB's buffer manager, whose reservation functions are thread-safe and which
+// outlives every index (DuckDB destroys its databases before it).
+unsafe impl Send for HostLedger {}
+#[allow(unsafe_code)]
+// SAFETY: as above; all methods take `&self`.
+unsafe impl Sync for HostLedger {}
+
+impl Ledger for HostLedger {
+    fn reserve(&self, bytes: usize) -> Result<()> {
+        let refused = self.0.reserve(bytes);
+        if refused.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::OutOfMemory, refused)) }
+    }
+
+    fn release(&self, bytes: usize) {
+        self.0.release(bytes);
+    }
+}
+
+impl Interrupt for ffi::HostInterrupt {
+    fn interrupted(&self) -> bool {
+        ffi::HostInterrupt::interrupted(self)
+    }
+}
+
+impl Visibility for ffi::HostVisibility {
+    fn visible(&self, row_id: i64) -> bool {
+        ffi::HostVisibility::visible(self, row_id)
+    }
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Rust seen from C++
+//---------------------------------------------------------------------------------------------------------------------
+
+fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOptions, Crossing> {
+    guard(|| {
+        let given = given.iter().map(|option| {
+            let value = match option.kind {
+                ffi::OptionKind::Integer => Given::Integer(option.integer),
+                ffi::OptionKind::Text => Given::Text(option.text.clone()),
+                ffi::OptionKind::Missing => Given::Missing,
+                _ => Given::Other { type_name: option.type_name.clone(), text: option.text.clone() },
+            };
+            (option.name.clone(), value)
+        });
+        let options = Options::parse(given)?;
+        Ok(ffi::IndexOptions {
+            metric: options.metric.name().to_owned(),
+            m: options.m,
+            m0: options.m0,
+            ef_construction: options.ef_construction,
+            ef_search: options.ef_search,
+        })
+    })
+}
+
+fn check_ef_search(given: i64) -> std::result::Result<(), Crossing> {
+    guard(|| options::check_ef_search(given))
+}
+
+fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
+    guard(|| options::check_dimensions(given))
+}
+
+/// The name of the metric that ranks like the SQL function, empty if none does.
+fn ranking_metric(function: &str, descending: bool) -> String {
+    guard_or(String::new(), || {
+        Metric::ranking_like(function, descending).map_or_else(String::new, |metric| metric.name().to_owned())
+    })
+}
+
+/// The table macros as SQL, one or more statements each.
+fn macro_sources() -> Vec<String> {
+    vec![include_str!("../sql/vss_join.sql").to_owned(), include_str!("../sql/vss_match.sql").to_owned()]
+}
+
+/// A handle to an index; copies of it share the index.
+pub struct Core(Arc<Index>);
+
+fn create_core(
+    options: &ffi::IndexOptions,
+    dimensions: usize,
+    memory: UniquePtr<ffi::HostMemory>,
+) -> std::result::Result<Box<Core>, Crossing> {
+    guard(|| {
+        let options = Options {
+            metric: Metric::parse(&options.metric)?,
+            m: options.m,
+            m0: options.m0,
+            ef_construction: options.ef_construction,
+            ef_search: options.ef_search,
+        };
+        Ok(Box::new(Core(Arc::new(Index::new(options, dimensions, Box::new(HostLedger(memory)))?))))
+    })
+}
+
+impl Core {
+    fn share(&self) -> Box<Core> {
+        Box::new(Core(Arc::clone(&self.0)))
+    }
+
+    fn reserve_rows(&self, rows: usize) {
+        guard_or((), || self.0.reserve_rows(rows));
+    }
+
+    fn build(
+        &self,
+        row_ids: &[i64],
+        vectors: &[f32],
+        interrupt: &ffi::HostInterrupt,
+    ) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.build_insert(row_ids, vectors, interrupt))
+    }
+
+    fn append(&self, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.append(row_ids, vectors))
+    }
+
+    fn remove(&self, row_ids: &[i64], last_commit: u64) {
+        guard_or((), || self.0.remove(row_ids, last_commit));
+    }
+
+    fn advance(&self, last_commit: u64, lowest_visible: u64) {
+        guard_or((), || { let _ = last_commit; self.0.advance(lowest_visible) });
+    }
+
+    fn pending(&self) -> usize {
+        guard_or(0, || self.0.pending())
+    }
+
+    fn link(&self, max_rows: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
+        guard(|| self.0.link(max_rows, interrupt))
+    }
+
+    fn search(
+        &self,
+        query: &[f32],
+        want: usize,
+        ef: usize,
+        visibility: &ffi::HostVisibility,
+    ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
+        guard(|| Ok(answer(self.0.search(query, want, ef, visibility)?)))
+    }
+
+    fn strategy(&self, want: usize, ef: usize) -> String {
+        guard_or(String::new(), || self.0.strategy(want, ef).to_string())
+    }
+
+    fn compact(&self, lowest_visible: u64, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.compact(lowest_visible, interrupt))
+    }
+
+    fn measure_recall(
+        &self,
+        k: usize,
+        queries: usize,
+        ef: usize,
+        interrupt: &ffi::HostInterrupt,
+    ) -> std::result::Result<ffi::RecallReport, Crossing> {
+        guard(|| {
+            let measured = self.0.measure_recall(k, queries, ef, interrupt)?;
+            Ok(ffi::RecallReport {
+                queries: measured.queries as u64,
+                recall: measured.recall,
+                low: measured.low,
+                high: measured.high,
+                index_ms: measured.index_ms,
+                exact_ms: measured.exact_ms,
+            })
+        })
+    }
+
+    fn clear(&self) {
+        // Out of memory for an empty index: the old one is about to be dropped anyway.
+        guard_or((), || self.0.clear().unwrap_or(()));
+    }
+
+    fn memory_used(&self) -> usize {
+        guard_or(0, || self.0.memory_used())
+    }
+
+    fn info(&self) -> std::result::Result<ffi::IndexInfo, Crossing> {
+        guard(|| {
+            let stats = self.0.stats()?;
+            let level = |level: &LevelStats| ffi::LevelInfo {
+                nodes: level.nodes as u64,
+                edges: level.edges as u64,
+                max_edges: level.max_edges as u64,
+                allocated_bytes: level.allocated_bytes as u64,
+            };
+            Ok(ffi::IndexInfo {
+                count: stats.count as u64,
+                capacity: stats.capacity as u64,
+                memory: stats.memory as u64,
+                deleted: stats.deleted as u64,
+                pending: stats.pending as u64,
+                odd: stats.odd as u64,
+                levels: stats.levels.iter().map(level).collect(),
+            })
+        })
+    }
+}
+
+fn answer(found: Found) -> ffi::SearchAnswer {
+    let scan = matches!(found.outcome, Outcome::Scan);
+    let strategy = if scan { "scan".to_owned() } else { found.report.strategy.to_string() };
+    ffi::SearchAnswer {
+        scan,
+        exhausted: found.exhausted,
+        report: ffi::SearchReport {
+            strategy,
+            visited: found.report.visited as u64,
+            distances: found.report.distances as u64,
+            candidates: found.rows.len() as u64,
+            widened: found.report.widened as u64,
+        },
+        row_ids: found.rows.into_iter().map(|row| row.row_id).collect(),
+    }
+}

@@ -1,0 +1,332 @@
+//! The safe face of usearch's `index_gt`: an HNSW graph over slots whose vectors lie in an [`Arena`].
+//!
+//! Graph slot and arena slot are the same number: slots are given out densely, from 0, in the order of additions.
+//! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1; searches: algorithm 5).
+
+use std::any::Any;
+use std::cell::Cell;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::distance::Kernels;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metric::Metric;
+use crate::options::Options;
+use crate::vectors::Arena;
+
+#[cxx::bridge(namespace = "vss")]
+mod ffi {
+    /// What a graph is made with.
+    struct Shape {
+        m: usize,
+        m0: usize,
+        dimensions: usize,
+        /// `log2` of the slots of an arena segment.
+        segment_shift: u32,
+        /// Address of a `float (*)(const float *, const float *, size_t)`.
+        kernel: usize,
+        /// The kernel is an inner product.
+        product: bool,
+    }
+
+    /// One addition or search.
+    struct Step {
+        /// The arena's table of segment addresses.
+        segments: *const usize,
+        /// `[dimensions]`, in stored form.
+        vector: *const f32,
+        /// Candidates kept: the paper's `ef` or `efConstruction`.
+        width: usize,
+        /// Scratch space to use.
+        thread: usize,
+    }
+
+    /// What an addition did.
+    struct Added {
+        slot: u32,
+        visited: usize,
+        distances: usize,
+    }
+
+    /// What a search did.
+    struct Walk {
+        found: usize,
+        visited: usize,
+        distances: usize,
+    }
+
+    /// One level of the graph.
+    struct LevelSize {
+        nodes: usize,
+        edges: usize,
+        max_edges: usize,
+        allocated_bytes: usize,
+    }
+
+    extern "Rust" {
+        type Allow<'a>;
+        fn allowed(self: &Allow<'_>, slot: u32) -> bool;
+    }
+
+    unsafe extern "C++" {
+        include!("graph.hpp");
+
+        type Hnsw;
+        fn make_hnsw(shape: &Shape) -> Result<UniquePtr<Hnsw>>;
+        fn reserve(self: &Hnsw, rows: usize, threads: usize) -> Result<()>;
+        fn add(self: &Hnsw, step: &Step) -> Result<Added>;
+        fn search(
+            self: &Hnsw,
+            step: &Step,
+            allow: &Allow,
+            slots: &mut [u32],
+            distances: &mut [f32],
+        ) -> Result<Walk>;
+        fn size(self: &Hnsw) -> usize;
+        fn link_bytes(self: &Hnsw) -> usize;
+        fn table_bytes(self: &Hnsw) -> usize;
+        fn level(self: &Hnsw, slot: u32) -> usize;
+        fn neighbors(self: &Hnsw, slot: u32, level: usize, out: &mut [u32]) -> usize;
+        fn levels(self: &Hnsw) -> Result<Vec<LevelSize>>;
+    }
+}
+
+// SAFETY: no member is bound to a thread: usearch locks what additions share, its scratch space is chosen by
+// `Step::thread` (one caller each, see `Threads`), and the groups of calls that must not meet are kept apart as the
+// safety sections of `Graph` demand.
+unsafe impl Send for ffi::Hnsw {}
+// SAFETY: as above.
+unsafe impl Sync for ffi::Hnsw {}
+
+/// The filter of a search, called from C++.
+struct Allow<'a> {
+    allow: &'a dyn Fn(u32) -> bool,
+    /// A panic of the filter, carried around the C++ frames.
+    panic: Cell<Option<Box<dyn Any + Send>>>,
+}
+
+impl Allow<'_> {
+    fn allowed(&self, slot: u32) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.allow)(slot))).unwrap_or_else(|payload| {
+            self.panic.set(Some(payload));
+            false
+        })
+    }
+}
+
+/// What one walk through the graph cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Nodes expanded.
+    pub visited: usize,
+    /// Distances computed.
+    pub distances: usize,
+}
+
+/// One level of the graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelStats {
+    /// Nodes on this level.
+    pub nodes: usize,
+    /// Links between them, each direction counted.
+    pub edges: usize,
+    /// Links they have room for.
+    pub max_edges: usize,
+    /// Bytes of their adjacency lists.
+    pub allocated_bytes: usize,
+}
+
+/// An HNSW graph. It stores links only; every call gets the arena that holds the vectors.
+///
+/// # Invariants
+/// `add` calls may run beside each other, readers beside each other, never one kind beside the other; `reserve` runs
+/// alone. The methods are unsafe where this is the caller's duty; [`crate::rooms::Rooms`] is how the index keeps it.
+pub struct Graph {
+    hnsw: cxx::UniquePtr<ffi::Hnsw>,
+    threads: Threads,
+    ef_construction: usize,
+    dimensions: usize,
+}
+
+impl Graph {
+    /// An empty graph over vectors of `arena`; has room for nothing. Errors: `OutOfMemory`.
+    pub fn new(options: &Options, arena: &Arena, dimensions: usize) -> Result<Self> {
+        let product = options.metric != Metric::L2sq;
+        let shape = ffi::Shape {
+            m: options.m,
+            m0: options.m0,
+            dimensions,
+            segment_shift: arena.shift(),
+            kernel: if product { dot as *const () as usize } else { l2sq as *const () as usize },
+            product,
+        };
+        let hnsw = ffi::make_hnsw(&shape).map_err(failed)?;
+        Ok(Self { hnsw, threads: Threads::new(), ef_construction: options.ef_construction, dimensions })
+    }
+
+    /// Makes room for `rows` nodes in total. Errors: `OutOfMemory`; the graph stays as it was.
+    ///
+    /// # Safety
+    /// No other call runs on this graph.
+    pub unsafe fn reserve(&self, rows: usize) -> Result<()> {
+        self.hnsw.reserve(rows, self.threads.count).map_err(failed)
+    }
+
+    /// Adds `vector`, in stored form: copies it into the arena at the slot it gets, and links it. Waits for a free
+    /// scratch space. Errors: `OutOfMemory`, also when no room was reserved; nothing is added then.
+    ///
+    /// # Safety
+    /// Only other `add` calls run on this graph. The arena is always the one given to `new`, and has memory for at
+    /// least as many slots as the graph has nodes once all running `add` calls are done.
+    pub unsafe fn add(&self, arena: &Arena, vector: &[f32]) -> Result<(u32, Cost)> {
+        let thread = self.threads.take();
+        let step = self.step(arena, vector, self.ef_construction, &thread);
+        let added = self.hnsw.add(&step).map_err(failed)?;
+        Ok((added.slot, Cost { visited: added.visited, distances: added.distances }))
+    }
+
+    /// The nodes nearest to `query` (in stored form) that `allow` lets pass, nearest first, with their distances: at
+    /// most `width`, which is also the paper's `ef`. Approximate. Waits for a free scratch space.
+    /// Errors: `OutOfMemory`.
+    ///
+    /// # Safety
+    /// Only readers run on this graph. The arena is always the one given to `new`.
+    pub unsafe fn search(
+        &self,
+        arena: &Arena,
+        query: &[f32],
+        width: usize,
+        allow: &dyn Fn(u32) -> bool,
+    ) -> Result<(Vec<(u32, f32)>, Cost)> {
+        let width = width.min(self.len());
+        let (mut slots, mut distances) = (vec![0; width], vec![0.0; width]);
+        let filter = Allow { allow, panic: Cell::new(None) };
+        let thread = self.threads.take();
+        let step = self.step(arena, query, width, &thread);
+        let walk = self.hnsw.search(&step, &filter, &mut slots, &mut distances);
+        drop(thread);
+        if let Some(payload) = filter.panic.take() {
+            resume_unwind(payload);
+        }
+        let walk = walk.map_err(failed)?;
+        let found = slots.into_iter().zip(distances).take(walk.found).collect();
+        Ok((found, Cost { visited: walk.visited, distances: walk.distances }))
+    }
+
+    /// Nodes, including those whose `add` still runs.
+    pub fn len(&self) -> usize {
+        self.hnsw.size()
+    }
+
+    /// True without nodes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of adjacency lists.
+    pub fn link_bytes(&self) -> usize {
+        self.hnsw.link_bytes()
+    }
+
+    /// Bytes of everything else: the node table, locks, scratch space.
+    pub fn table_bytes(&self) -> usize {
+        self.hnsw.table_bytes()
+    }
+
+    /// Topmost level of a node. Panics if there is no such node.
+    ///
+    /// # Safety
+    /// Only readers run on this graph.
+    pub unsafe fn level(&self, slot: u32) -> usize {
+        assert!((slot as usize) < self.len());
+        self.hnsw.level(slot)
+    }
+
+    /// The neighbours of a node on one level, none above its own. `out` takes them, as many as fit (`m0` do). Panics
+    /// if there is no such node.
+    ///
+    /// # Safety
+    /// Only readers run on this graph.
+    pub unsafe fn neighbors<'a>(&self, slot: u32, level: usize, out: &'a mut [u32]) -> &'a [u32] {
+        assert!((slot as usize) < self.len());
+        let count = self.hnsw.neighbors(slot, level, out);
+        &out[..count]
+    }
+
+    /// Sizes of the levels, bottom first. Visits every node. Errors: `OutOfMemory`.
+    ///
+    /// # Safety
+    /// Only readers run on this graph.
+    pub unsafe fn levels(&self) -> Result<Vec<LevelStats>> {
+        let levels = self.hnsw.levels().map_err(failed)?;
+        let stats = |level: ffi::LevelSize| LevelStats {
+            nodes: level.nodes,
+            edges: level.edges,
+            max_edges: level.max_edges,
+            allocated_bytes: level.allocated_bytes,
+        };
+        Ok(levels.into_iter().map(stats).collect())
+    }
+
+    fn step(&self, arena: &Arena, vector: &[f32], width: usize, thread: &Thread) -> ffi::Step {
+        assert_eq!(vector.len(), self.dimensions);
+        ffi::Step { segments: arena.table().cast(), vector: vector.as_ptr(), width, thread: thread.id }
+    }
+}
+
+/// The library's messages are few and all mean that memory, or room for nodes, ran out.
+fn failed(error: cxx::Exception) -> Error {
+    Error::new(ErrorKind::OutOfMemory, format!("HNSW graph: {}", error.what()))
+}
+
+/// The kernels as C++ calls them.
+extern "C" fn l2sq(a: *const f32, b: *const f32, dimensions: usize) -> f32 {
+    // SAFETY: C++ passes two vectors of the arena or a query, each `dimensions` long.
+    unsafe { (Kernels::detect().l2sq)(a, b, dimensions) }
+}
+
+extern "C" fn dot(a: *const f32, b: *const f32, dimensions: usize) -> f32 {
+    // SAFETY: as above.
+    unsafe { (Kernels::detect().dot)(a, b, dimensions) }
+}
+
+/// Scratch spaces of a graph, each for one caller at a time.
+struct Threads {
+    free: Mutex<Vec<usize>>,
+    freed: Condvar,
+    count: usize,
+}
+
+impl Threads {
+    /// As many as the machine runs at once, within 4 (hosts may use more threads than processors) and 64 (each
+    /// costs some kilobytes).
+    fn new() -> Self {
+        let count = std::thread::available_parallelism().map_or(4, NonZero::get).clamp(4, 64);
+        Self { free: Mutex::new((0..count).rev().collect()), freed: Condvar::new(), count }
+    }
+
+    /// Waits until one is free. The last returned is taken first: its memory is warm, and one caller alone gets the
+    /// same one each time, so that its graphs are reproducible.
+    fn take(&self) -> Thread<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match free.pop() {
+                Some(id) => return Thread { threads: self, id },
+                None => free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+struct Thread<'a> {
+    threads: &'a Threads,
+    id: usize,
+}
+
+impl Drop for Thread<'_> {
+    fn drop(&mut self) {
+        self.threads.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
+        self.threads.freed.notify_one();
+    }
+}

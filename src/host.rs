@@ -1,0 +1,61 @@
+//! What the index asks of its host: memory, interruption, row visibility.
+//!
+//! The host implements these traits; the index never names it. The unit types at the end are hosts without limits,
+//! for tests and benches.
+
+use crate::error::Result;
+
+/// Where the index gets its memory from. Called with the index's accounting lock held: it must not call back.
+pub trait Ledger: Send + Sync {
+    /// Sets `bytes` aside for the index. Errors (`OutOfMemory`) leave nothing reserved.
+    fn reserve(&self, bytes: usize) -> Result<()>;
+    /// Gives back `bytes` that were reserved before.
+    fn release(&self, bytes: usize);
+}
+
+/// Whether the running statement should stop. Asked once a row by long operations, from the thread that called them.
+pub trait Interrupt {
+    /// True once the operation should return an `Interrupted` error.
+    fn interrupted(&self) -> bool;
+}
+
+/// Which committed rows one transaction sees. Costs the host some 100 ns a row, so it is asked late.
+pub trait Visibility {
+    /// False for rows that do not exist.
+    fn visible(&self, row_id: i64) -> bool;
+}
+
+/// A ledger that never refuses.
+pub struct Unlimited;
+
+impl Ledger for Unlimited {
+    fn reserve(&self, _bytes: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn release(&self, _bytes: usize) {}
+}
+
+/// Nobody interrupts.
+pub struct Uninterrupted;
+
+impl Interrupt for Uninterrupted {
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// Every row is visible.
+pub struct AllVisible;
+
+impl Visibility for AllVisible {
+    fn visible(&self, _row_id: i64) -> bool {
+        true
+    }
+}
+
+impl<F: Fn(i64) -> bool> Visibility for F {
+    fn visible(&self, row_id: i64) -> bool {
+        self(row_id)
+    }
+}

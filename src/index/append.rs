@@ -1,0 +1,169 @@
+//! Rows come and go: append, remove, advance.
+
+use std::ops::Range;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::{Core, Index, Rows};
+use crate::error::Result;
+use crate::rows::{Place, State};
+
+/// Bytes of vectors copied in one hold of the row lock.
+const BATCH_BYTES: usize = 64 << 10;
+/// Rows deleted in one hold of the row lock.
+const REMOVE_ROWS: usize = 1024;
+
+impl Index {
+    /// Adds rows, or gives them new vectors: `vectors` is `[row_ids.len() × dimensions]`, row by row. A row that is
+    /// there already with the same vector stays where it is, and is live again if it was deleted.
+    ///
+    /// Only copies (to the pending area): the caller may hold the host's commit locks. Takes the append lock, and the
+    /// row lock for some microseconds at a time. Errors: `InvalidInput`; `OutOfMemory`, normally before anything is
+    /// added, at worst after part of the rows.
+    pub fn append(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
+        self.check(row_ids, vectors)?;
+        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rows().reserve(row_ids)?;
+        let reserved = self.rows().pending.reserve(row_ids.len());
+        let appended = reserved.and_then(|()| self.append_reserved(row_ids, vectors));
+        let mut rows = self.rows();
+        rows.pending.release();
+        rows.places.release(row_ids);
+        appended
+    }
+
+    fn append_reserved(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
+        let dimensions = self.space.dimensions;
+        let batch = (BATCH_BYTES / (dimensions * size_of::<f32>())).max(1);
+        let mut stored = Vec::new();
+        let mut ranges: Vec<Option<Range<usize>>> = Vec::new();
+        for (row_ids, vectors) in row_ids.chunks(batch).zip(vectors.chunks(batch * dimensions)) {
+            stored.clear();
+            ranges.clear();
+            for vector in vectors.chunks_exact(dimensions) {
+                let from = stored.len();
+                ranges.push(self.space.store(vector, &mut stored).then(|| from..stored.len()));
+            }
+            let odd = ranges.iter().filter(|range| range.is_none()).count();
+            let mut rows = self.rows();
+            self.odd.reserve(odd)?;
+            let core = self.core();
+            let mut revived = Vec::new();
+            for (&row_id, range) in row_ids.iter().zip(&ranges) {
+                let vector = range.clone().map(|range| &stored[range]);
+                if !self.keep(&mut rows, &core, row_id, vector, &mut revived) {
+                    let place = match vector {
+                        Some(vector) => Place::Pending(rows.pending.push(row_id, vector)),
+                        None => Place::Odd(self.odd.push(row_id)),
+                    };
+                    rows.places.set(row_id, place);
+                    rows.live += 1;
+                }
+            }
+            rows.forget_tombstones(revived);
+            self.publish(&rows);
+        }
+        Ok(())
+    }
+
+    /// True if the row is there with the same vector (`None`: odd); it is live then. Otherwise the place it had, if
+    /// any, is dead. Rows that were tombstones go to `revived`.
+    pub(super) fn keep(
+        &self,
+        rows: &mut Rows,
+        core: &Core,
+        row_id: i64,
+        vector: Option<&[f32]>,
+        revived: &mut Vec<i64>,
+    ) -> bool {
+        let Some(place) = rows.places.get(row_id) else { return false };
+        let same = match (place, vector) {
+            // SAFETY: the row map holds published slots only.
+            (Place::Slot(slot), Some(vector)) => (unsafe { core.arena.get(slot) }) == vector,
+            (Place::Pending(ticket), Some(vector)) => rows.pending.vector(ticket) == vector,
+            (Place::Odd(_), None) => true,
+            _ => false,
+        };
+        let entry = self.entry(rows, core, place);
+        if entry.load().state == State::Tombstone {
+            revived.push(row_id);
+            entry.set_state(State::Live);
+            rows.live += 1;
+        }
+        if !same {
+            self.kill(rows, core, place);
+            rows.live -= 1;
+        }
+        same
+    }
+
+    /// Nobody needs what is at this place any more. The row map and the number of live rows are the caller's.
+    fn kill(&self, rows: &mut Rows, core: &Core, place: Place) {
+        match place {
+            Place::Slot(slot) => {
+                core.entries.at(slot).set_state(State::Dead);
+                rows.dead_slots += 1;
+            }
+            Place::Pending(ticket) => rows.pending.finish(ticket),
+            Place::Odd(position) => self.odd.finish(position),
+        }
+    }
+
+    /// Deletes rows: they become tombstones, returned only to searches that may see them, until
+    /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
+    /// Takes the row lock for some microseconds at a time.
+    pub fn remove(&self, row_ids: &[i64], bound: u64) {
+        for row_ids in row_ids.chunks(REMOVE_ROWS) {
+            let mut rows = self.rows();
+            let core = self.core();
+            for &row_id in row_ids {
+                let Some(place) = rows.places.get(row_id) else { continue };
+                let entry = self.entry(&rows, &core, place);
+                if entry.load().state == State::Live {
+                    entry.set_state(State::Tombstone);
+                    rows.live -= 1;
+                    rows.tombstones.push_back((bound, row_id));
+                }
+            }
+            self.publish(&rows);
+        }
+    }
+
+    /// Tombstones with a bound below `lowest_visible` die: no snapshot sees their rows any more. One comparison when
+    /// there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
+    pub fn advance(&self, lowest_visible: u64) {
+        while self.oldest.load(Ordering::Relaxed) < lowest_visible {
+            let mut rows = self.rows();
+            let core = self.core();
+            for _ in 0..REMOVE_ROWS {
+                let Some(&(bound, row_id)) = rows.tombstones.front() else { break };
+                if bound >= lowest_visible {
+                    break;
+                }
+                rows.tombstones.pop_front();
+                if let Some(place) = rows.places.get(row_id) {
+                    self.kill(&mut rows, &core, place);
+                    rows.places.forget(row_id);
+                }
+            }
+            self.publish(&rows);
+        }
+    }
+}
+
+impl Rows {
+    /// Makes sure that setting the places of these rows, and removing them later, cannot fail. Ends with
+    /// `places.release`. Errors: `OutOfMemory`; then nothing is reserved.
+    pub(super) fn reserve(&mut self, row_ids: &[i64]) -> Result<()> {
+        self.reserve_tombstones(row_ids.len())?;
+        self.places.reserve(row_ids)
+    }
+
+    /// These rows are no tombstones any more.
+    pub(super) fn forget_tombstones(&mut self, mut revived: Vec<i64>) {
+        if !revived.is_empty() {
+            revived.sort_unstable();
+            self.tombstones.retain(|(_, row_id)| revived.binary_search(row_id).is_err());
+        }
+    }
+}

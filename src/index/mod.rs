@@ -1,0 +1,256 @@
+//! The index: rows ↔ places, the pending area, and the generation of linked rows.
+//!
+//! A row is in one *place*: pending (copied, searched exactly), in a slot (linked), or odd (by id only). Its entry
+//! there says whether it is live, a tombstone, or dead.
+//!
+//! # Locks
+//! In the order in which they may be taken; none is held while the host is asked about visibility, except the room.
+//!
+//! | lock | guards | held |
+//! |---|---|---|
+//! | `append` | one append at a time | for an append |
+//! | `compacting` | one compaction at a time | for a compaction |
+//! | `Core::growth` | growth of one generation | while its arrays are extended |
+//! | `Core::rooms` | the graph, see [`crate::rooms`] | for one walk, one link step, or one growth |
+//! | `rows` | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |
+//! | `core` | which generation is current | to copy or replace a pointer |
+
+mod append;
+mod compact;
+mod core;
+mod link;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::LevelStats;
+use crate::host::Ledger;
+use crate::memory::{Charge, Memory};
+use crate::odd::Odd;
+use crate::options::Options;
+use crate::pending::Pending;
+use crate::rooms::Group;
+use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX, State};
+use crate::vectors::Space;
+
+pub(crate) use self::core::Core;
+
+/// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
+/// its parts; those that say so themselves (blocks, the graph) argue it where they do.
+pub struct Index {
+    options: Options,
+    pub(crate) space: Space,
+    memory: Arc<Memory>,
+    core: RwLock<Arc<Core>>,
+    pub(crate) odd: Odd,
+    rows: Mutex<Rows>,
+    append: Mutex<()>,
+    compacting: Mutex<()>,
+    /// Rows pending; written with `rows` locked, after what it counts.
+    pending: AtomicUsize,
+    /// Rows that are not dead; as above.
+    alive: AtomicUsize,
+    /// Bound of the oldest tombstone, `u64::MAX` without one; as above.
+    oldest: AtomicU64,
+}
+
+/// What the row lock guards.
+pub(crate) struct Rows {
+    /// Every row that is live or a tombstone.
+    pub(crate) places: Places,
+    pub(crate) pending: Pending,
+    /// Bound and row of each tombstone, oldest first. Has room for every row in `places`, so that `remove` never
+    /// allocates.
+    tombstones: VecDeque<(u64, i64)>,
+    tombstones_charge: Charge,
+    live: usize,
+    /// Slots whose entry is dead.
+    dead_slots: usize,
+}
+
+/// What an index is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Live rows, pending and odd ones included.
+    pub count: usize,
+    /// Rows (live or tombstones) that are not linked yet.
+    pub pending: usize,
+    /// Rows (live or tombstones) whose vectors cannot be ranked.
+    pub odd: usize,
+    /// Tombstones, and slots of dead rows.
+    pub deleted: usize,
+    /// Slots that need no further growth.
+    pub capacity: usize,
+    /// Bytes charged to the ledger.
+    pub memory: usize,
+    /// Levels of the graph, bottom first.
+    pub levels: Vec<LevelStats>,
+}
+
+impl Index {
+    /// An empty index of `dimensions`-element vectors (at least 1). Its memory comes from `ledger`, all of it given
+    /// back on drop. Errors: `OutOfMemory`.
+    pub fn new(options: Options, dimensions: usize, ledger: Box<dyn Ledger>) -> Result<Self> {
+        let memory = Memory::new(ledger);
+        let space = Space::new(options.metric, dimensions);
+        let rows = Rows {
+            places: Places::new(&memory)?,
+            pending: Pending::new(&memory, dimensions),
+            tombstones: VecDeque::new(),
+            tombstones_charge: memory.charge(0)?,
+            live: 0,
+            dead_slots: 0,
+        };
+        Ok(Self {
+            core: RwLock::new(Core::new(&options, &space, &memory)?),
+            odd: Odd::new(&memory)?,
+            rows: Mutex::new(rows),
+            append: Mutex::new(()),
+            compacting: Mutex::new(()),
+            pending: AtomicUsize::new(0),
+            alive: AtomicUsize::new(0),
+            oldest: AtomicU64::new(u64::MAX),
+            options,
+            space,
+            memory,
+        })
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Elements of a vector.
+    pub fn dimensions(&self) -> usize {
+        self.space.dimensions
+    }
+
+    /// Bytes charged to the ledger.
+    pub fn memory_used(&self) -> usize {
+        self.memory.used()
+    }
+
+    /// Rows waiting for [`link`](Self::link), tombstones included. Takes no lock.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// Rows in the index that are not dead. Takes no lock.
+    pub(crate) fn alive(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// What the index is made of. Visits every node of the graph in the `Search` room, then takes the row lock.
+    /// Errors: `OutOfMemory`.
+    pub fn stats(&self) -> Result<Stats> {
+        let core = self.core();
+        let levels = {
+            let _visit = core.rooms.enter(Group::Search);
+            // SAFETY: the visit admits readers only.
+            unsafe { core.graph.levels() }?
+        };
+        let rows = self.rows();
+        Ok(Stats {
+            count: rows.live,
+            pending: rows.pending.len(),
+            odd: self.odd.len(),
+            deleted: rows.tombstones.len() + rows.dead_slots,
+            capacity: core.capacity(),
+            memory: self.memory.used(),
+            levels,
+        })
+    }
+
+    /// Forgets all rows and gives their memory back. Takes the append lock, then the room as `Exclusive`. Running
+    /// exact searches end with what they saw. Errors: `OutOfMemory`; then nothing changed.
+    pub fn clear(&self) -> Result<()> {
+        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = Core::new(&self.options, &self.space, &self.memory)?;
+        let old = self.core();
+        let _alone = old.rooms.enter(Group::Exclusive);
+        let mut rows = self.rows();
+        for position in 0..self.odd.end() {
+            if self.odd.entry(position).load().state != State::Dead {
+                self.odd.finish(position);
+            }
+        }
+        rows.places.clear();
+        rows.pending.clear();
+        rows.tombstones = VecDeque::new();
+        rows.tombstones_charge.resize(0)?;
+        rows.live = 0;
+        rows.dead_slots = 0;
+        self.set_core(empty);
+        self.publish(&rows);
+        Ok(())
+    }
+
+    /// The current generation.
+    pub(crate) fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the generation. The caller is alone in the old one's room and holds the row lock.
+    fn set_core(&self, core: Arc<Core>) {
+        *self.core.write().unwrap_or_else(PoisonError::into_inner) = core;
+    }
+
+    /// Takes the row lock.
+    pub(crate) fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Updates the counters that are read without the lock. To be called before the row lock is given back.
+    fn publish(&self, rows: &Rows) {
+        self.pending.store(rows.pending.len(), Ordering::Release);
+        self.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
+        let oldest = rows.tombstones.front().map_or(u64::MAX, |&(bound, _)| bound);
+        self.oldest.store(oldest, Ordering::Relaxed);
+    }
+
+    /// The entry of a row that is not dead.
+    fn entry<'a>(&'a self, rows: &'a Rows, core: &'a Core, place: Place) -> &'a EntryCell {
+        match place {
+            Place::Slot(slot) => core.entries.at(slot),
+            Place::Pending(ticket) => rows.pending.entry(ticket),
+            Place::Odd(position) => self.odd.entry(position),
+        }
+    }
+
+    /// Errors: `InvalidInput` unless there is one vector a row and all row ids are in range.
+    fn check(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
+        let dimensions = self.space.dimensions;
+        if vectors.len() != row_ids.len() * dimensions {
+            let message = format!("{} rows of {dimensions} dimensions came with {} values", row_ids.len(), vectors.len());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        match row_ids.iter().find(|row_id| !(0..=ROW_ID_MAX).contains(*row_id)) {
+            Some(row_id) => Err(Error::new(ErrorKind::InvalidInput, format!("row id {row_id} is not of a stored row"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Rows {
+    /// Makes room for `rows` more tombstones than there are rows. Errors: `OutOfMemory`.
+    fn reserve_tombstones(&mut self, rows: usize) -> Result<()> {
+        let old = self.tombstones.capacity();
+        let needed = self.tombstones.len() + self.live + rows;
+        if needed <= old {
+            return Ok(());
+        }
+        let new = needed.max(2 * old);
+        let bytes = size_of::<(u64, i64)>();
+        self.tombstones_charge.resize((old + new) * bytes)?;
+        let additional = new - self.tombstones.len();
+        let grown = self.tombstones.try_reserve_exact(additional);
+        self.tombstones_charge.resize(self.tombstones.capacity() * bytes)?;
+        grown.map_err(|_| Error::new(ErrorKind::OutOfMemory, "out of memory for the rows of an HNSW index"))
+    }
+}

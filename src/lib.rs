@@ -1,0 +1,57 @@
+//! Vector similarity search for DuckDB: an HNSW index type as a loadable extension.
+//!
+//! Dependencies run one way: bridge → index, search → graph, vectors, rows, pending → metric, options → error. Without
+//! the feature `extension` the crate is the index alone, and needs no DuckDB.
+
+#![deny(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("panics must unwind: they become errors at the border to C++");
+
+#[cfg(feature = "extension")]
+mod bridge;
+pub mod distance;
+pub mod error;
+pub mod graph;
+pub mod host;
+pub mod index;
+pub mod memory;
+pub mod metric;
+pub mod naive;
+pub mod odd;
+pub mod options;
+pub mod pending;
+pub mod rooms;
+pub mod rows;
+pub mod search;
+pub mod segments;
+pub mod vectors;
+
+#[cfg(feature = "extension")]
+mod entry {
+    //! The one symbol the library exports.
+
+    // Links the static DuckDB, which only the C++ side uses.
+    use libduckdb_sys as _;
+
+    /// DuckDB's `ExtensionLoader`, only ever passed on.
+    #[repr(C)]
+    pub struct ExtensionLoader {
+        _private: [u8; 0],
+    }
+
+    unsafe extern "C-unwind" {
+        fn vss_register(loader: *mut ExtensionLoader);
+    }
+
+    /// DuckDB calls this when the extension is loaded. A C++ exception passes through, hence `C-unwind`.
+    ///
+    /// # Safety
+    /// `loader` is the `duckdb::ExtensionLoader &` of the host, of the DuckDB version in the footer.
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C-unwind" fn vss_duckdb_cpp_init(loader: *mut ExtensionLoader) {
+        // SAFETY: the caller's promise; the C++ side declares the same signature.
+        unsafe { vss_register(loader) }
+    }
+}

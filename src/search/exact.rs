@@ -1,0 +1,49 @@
+//! Exact search: the distance of every row. Enters no room, waits for nobody.
+
+use super::Hit;
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::Index;
+use crate::rows::State;
+
+impl Index {
+    /// Adds a hit for each pending row that is not dead. Takes the row lock for an instant, if there are any.
+    /// Errors: `OutOfMemory`.
+    pub(super) fn scan_pending(&self, query: &[f32], hits: &mut Vec<Hit>) -> Result<()> {
+        if self.pending() == 0 {
+            return Ok(());
+        }
+        let (blocks, rows) = {
+            let rows = self.rows();
+            (rows.pending.snapshot(), rows.pending.len())
+        };
+        reserve(hits, rows)?;
+        for (entry, vector) in blocks.iter().flat_map(|block| block.rows()) {
+            if entry.state != State::Dead {
+                hits.push(Hit { distance: self.space.distance(query, vector), row_id: entry.row_id });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a hit for each linked row that is not dead; returns how many. To be called after `scan_pending`, so that
+    /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
+    pub(super) fn scan_linked(&self, query: &[f32], hits: &mut Vec<Hit>) -> Result<usize> {
+        let core = self.core();
+        let before = hits.len();
+        reserve(hits, self.alive())?;
+        for slot in 0..core.graph.len() as u32 {
+            let entry = core.entries.at(slot).load();
+            if matches!(entry.state, State::Live | State::Tombstone) {
+                // SAFETY: the entry is published.
+                let vector = unsafe { core.arena.get(slot) };
+                hits.push(Hit { distance: self.space.distance(query, vector), row_id: entry.row_id });
+            }
+        }
+        Ok(hits.len() - before)
+    }
+}
+
+fn reserve(hits: &mut Vec<Hit>, rows: usize) -> Result<()> {
+    let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while searching an HNSW index");
+    hits.try_reserve(rows).map_err(full)
+}

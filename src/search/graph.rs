@@ -1,0 +1,36 @@
+//! Graph search: a walk towards the query.
+
+use super::Hit;
+use crate::error::Result;
+use crate::graph::Cost;
+use crate::host::Visibility;
+use crate::index::Index;
+use crate::rooms::Group;
+use crate::rows::State;
+
+impl Index {
+    /// Hits for about the `width` linked rows nearest to `query`, nearest first: tombstones only if visible, live
+    /// rows as they are or, with `ask_all`, only if visible. Enters the room as `Search`. Errors: `OutOfMemory`.
+    pub(super) fn walk(
+        &self,
+        query: &[f32],
+        width: usize,
+        ask_all: bool,
+        visibility: &dyn Visibility,
+    ) -> Result<(Vec<Hit>, Cost)> {
+        let core = self.core();
+        let allow = |slot| {
+            let entry = core.entries.at(slot).load();
+            match entry.state {
+                State::Live if !ask_all => true,
+                State::Live | State::Tombstone => visibility.visible(entry.row_id),
+                State::Empty | State::Dead => false,
+            }
+        };
+        let _visit = core.rooms.enter(Group::Search);
+        // SAFETY: the visit admits readers only.
+        let (found, cost) = unsafe { core.graph.search(&core.arena, query, width, &allow) }?;
+        let hit = |(slot, distance)| Hit { distance, row_id: core.entries.at(slot).load().row_id };
+        Ok((found.into_iter().map(hit).collect(), cost))
+    }
+}

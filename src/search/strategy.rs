@@ -1,0 +1,63 @@
+//! The choice between exact and graph search.
+
+use std::fmt;
+
+use crate::index::Index;
+
+/// Distances a walk computes for each candidate it keeps.
+const DISTANCES_PER_CANDIDATE: f64 = 24.0;
+/// What such a distance costs more than one of a scan: it waits for memory, and the queues are kept in order.
+const WALK_FACTOR: f64 = 2.0;
+/// Candidates at which keeping the list of the best in order costs as much as their distances.
+const ORDER_WIDTH: f64 = 10_000.0;
+
+/// How linked rows are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The distance of every row.
+    Exact,
+    /// A walk through the graph.
+    Graph,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "exact",
+            Self::Graph => "graph",
+        })
+    }
+}
+
+impl Strategy {
+    /// The cheaper way to search `rows` rows with `width` candidates, counted in distances of a scan. The answer is
+    /// exact in any case if `rows` is small or `width` a large part of it.
+    fn cheaper(rows: usize, width: usize) -> Self {
+        let width = width as f64;
+        let walk = width * DISTANCES_PER_CANDIDATE * WALK_FACTOR * (1.0 + width / ORDER_WIDTH);
+        if rows as f64 <= walk { Self::Exact } else { Self::Graph }
+    }
+}
+
+impl Index {
+    /// How a search for `want` rows with search width `ef` would search now. Takes no lock.
+    pub fn strategy(&self, want: usize, ef: usize) -> Strategy {
+        Strategy::cheaper(self.alive(), want.max(ef))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_indexes_and_wide_searches_are_exact() {
+        for width in [1, 64, 1000, 100_000] {
+            assert_eq!(Strategy::cheaper(16 * width, width), Strategy::Exact);
+            assert_eq!(Strategy::cheaper(3 * width, width), Strategy::Exact);
+        }
+        assert_eq!(Strategy::cheaper(20_000, 64), Strategy::Graph);
+        assert_eq!(Strategy::cheaper(1_000_000, 1000), Strategy::Graph);
+        assert_eq!(Strategy::cheaper(1_000_000, 100_000), Strategy::Exact);
+    }
+}
