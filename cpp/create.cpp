@@ -7,6 +7,9 @@
 #include "duckdb/execution/operator/projection/physical_projection.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/parallel/base_pipeline_event.hpp"
+#include "duckdb/parallel/executor_task.hpp"
+#include "duckdb/parallel/task_scheduler.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/operator/logical_create_index.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -121,14 +124,14 @@ class CreateHNSWGlobalState : public GlobalSinkState {
 public:
 	CreateHNSWGlobalState(unique_ptr<HNSWIndex> index_p, DataTable &storage)
 	    : index(std::move(index_p)), scanned_until(storage.GetNextRowId()), total_rows(storage.GetTotalRows()),
-	      rows_done(0) {
+	      rows_linked(0) {
 	}
 
 	unique_ptr<HNSWIndex> index;
 	//! Row ids below this are delivered by the scan, which starts later; rows seen twice are upserts.
 	const idx_t scanned_until;
 	const idx_t total_rows;
-	atomic<idx_t> rows_done;
+	atomic<idx_t> rows_linked;
 };
 
 unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext &context) const {
@@ -142,9 +145,7 @@ unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext
 SinkResultType PhysicalCreateHNSW::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
 	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
 	VectorBatch batch(chunk.data[0], chunk.data[1], chunk.size(), state.index->Dimensions());
-	vss::HostInterrupt interrupt(context.client);
-	Translate([&] { state.index->Core().build(batch.RowIds(), batch.Values(), interrupt); });
-	state.rows_done += chunk.size();
+	Translate([&] { state.index->Core().append(batch.RowIds(), batch.Values()); });
 	return SinkResultType::NEED_MORE_INPUT;
 }
 
@@ -153,12 +154,78 @@ ProgressData PhysicalCreateHNSW::GetSinkProgress(ClientContext &context, GlobalS
 	auto &state = state_p.Cast<CreateHNSWGlobalState>();
 	ProgressData progress;
 	progress.total = double(MaxValue<idx_t>(state.total_rows, 1));
-	progress.done = MinValue<double>(double(state.rows_done), progress.total);
+	progress.done = MinValue<double>(double(state.rows_linked), progress.total);
 	return progress;
 }
 
 //---------------------------------------------------------------------------------------------------------------------
-// Finalize
+// Linking
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Links collected rows until none is left; several run at once. The scan hands a thread whole row groups of 122,880
+//! rows, so linking in the sink would leave most threads without work.
+class LinkRowsTask : public ExecutorTask {
+public:
+	LinkRowsTask(ClientContext &context_p, shared_ptr<Event> event, const PhysicalCreateHNSW &op,
+	             CreateHNSWGlobalState &state_p)
+	    : ExecutorTask(context_p, std::move(event), op), client(context_p), state(state_p) {
+	}
+
+	TaskExecutionResult ExecuteTask(TaskExecutionMode mode) override {
+		vss::HostInterrupt interrupt(client);
+		do {
+			auto linked = Translate([&] { return state.index->Core().link(LinkQueue::ROWS_PER_STEP, interrupt); });
+			state.rows_linked += linked;
+			if (linked == 0) {
+				event->FinishTask();
+				return TaskExecutionResult::TASK_FINISHED;
+			}
+		} while (mode == TaskExecutionMode::PROCESS_ALL);
+		return TaskExecutionResult::TASK_NOT_FINISHED;
+	}
+	string TaskType() const override {
+		return "HNSWLinkRowsTask";
+	}
+
+private:
+	ClientContext &client;
+	CreateHNSWGlobalState &state;
+};
+
+class LinkRowsEvent : public BasePipelineEvent {
+public:
+	LinkRowsEvent(Pipeline &pipeline, const PhysicalCreateHNSW &op_p, CreateHNSWGlobalState &state_p)
+	    : BasePipelineEvent(pipeline), op(op_p), state(state_p) {
+	}
+
+	void Schedule() override {
+		auto &context = pipeline->GetClientContext();
+		auto threads = NumericCast<idx_t>(TaskScheduler::GetScheduler(context).NumberOfThreads());
+		vector<shared_ptr<Task>> tasks;
+		for (idx_t i = 0; i < threads; i++) {
+			tasks.push_back(make_uniq<LinkRowsTask>(context, shared_from_this(), op, state));
+		}
+		SetTasks(std::move(tasks));
+	}
+
+	void FinishEvent() override {
+		op.Publish(pipeline->GetClientContext(), state);
+	}
+
+private:
+	const PhysicalCreateHNSW &op;
+	CreateHNSWGlobalState &state;
+};
+
+SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
+                                              OperatorSinkFinalizeInput &input) const {
+	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+	event.InsertEvent(make_shared_ptr<LinkRowsEvent>(pipeline, *this, state));
+	return SinkFinalizeType::READY;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Publishing
 //---------------------------------------------------------------------------------------------------------------------
 
 //! Appends the rows that reached the table while the graph was built. The append lock must be held.
@@ -183,9 +250,7 @@ static void CatchUp(ClientContext &context, DuckTransaction &transaction, DataTa
 	index.SetCovered(next_row_id);
 }
 
-SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
-                                              OperatorSinkFinalizeInput &input) const {
-	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &state) const {
 	auto &storage = table.GetStorage();
 	if (!storage.IsMainTable()) {
 		throw TransactionException(
@@ -197,7 +262,7 @@ SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, 
 		if (info->on_conflict != OnCreateConflict::IGNORE_ON_CONFLICT) {
 			throw CatalogException("Index with name %s already exists!", info->GetIndexName());
 		}
-		return SinkFinalizeType::READY;
+		return;
 	}
 	// The catalog first: ALTER TABLE takes the catalog's lock before the append lock, so we must, too.
 	info->column_ids = storage_ids;
@@ -210,7 +275,6 @@ SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, 
 	CatchUp(context, transaction, storage, *state.index, state.scanned_until);
 	entry.initial_index_size = state.index->Core().memory_used();
 	storage.AddIndex(std::move(state.index), entry.oid);
-	return SinkFinalizeType::READY;
 }
 
 } // namespace duckdb

@@ -7,10 +7,12 @@
 
 namespace duckdb {
 
+class CreateHNSWGlobalState;
 class DuckTableEntry;
 struct PlanIndexInput;
 
-//! Builds an HNSW index: sinks in parallel, catches up with rows that others committed meanwhile, then publishes.
+//! Builds an HNSW index: collects the vectors, links them in parallel, catches up with rows that others committed
+//! meanwhile, then publishes.
 //! DuckDB's own operator loses those rows, shows no progress and never looks at interrupts.
 class PhysicalCreateHNSW : public PhysicalOperator {
 public:
@@ -41,6 +43,9 @@ public:
 	bool ParallelSink() const override {
 		return true;
 	}
+
+	//! Makes the finished index known to catalog and table, with every row that was committed so far.
+	void Publish(ClientContext &context, CreateHNSWGlobalState &state) const;
 
 	bool IsSource() const override {
 		return true;

@@ -9,6 +9,7 @@
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "index.hpp"
+#include "settings.hpp"
 
 namespace duckdb {
 
@@ -239,7 +240,11 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 			continue;
 		}
 		best_cost = cost;
-		IndexSearch search {entry, index->name.GetIdentifierName(), index_metric, index->Dimensions(), wanted};
+		auto session_ef = EfSearch(context);
+		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
+		auto strategy = index->Covers(duck_table.GetStorage()) ? string(index->Core().strategy(wanted, ef)) : "scan";
+		IndexSearch search {entry,  index->name.GetIdentifierName(), index_metric, index->Dimensions(),
+		                    wanted, ef,                              strategy};
 		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy()});
 	}
 	return best;

@@ -27,12 +27,18 @@ PhysicalHNSWScan::PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalTy
 }
 
 InsertionOrderPreservingMap<string> PhysicalHNSWScan::ParamsToString() const {
+	auto result = SearchParameters(table, search);
 	lock_guard<mutex> guard(report_lock);
-	return SearchParameters(table, search, last_report);
+	for (auto &entry : last_report) {
+		result[entry.first] = entry.second;
+	}
+	return result;
 }
 
 void PhysicalHNSWScan::Report(const vss::SearchReport &report) const {
 	lock_guard<mutex> guard(report_lock);
+	// DuckDB's profiler shows every operator of an extension under the name "Extension"
+	last_report["Operator"] = GetName();
 	last_report["Strategy"] = string(report.strategy);
 	last_report["Visited"] = to_string(report.visited);
 	last_report["Distances"] = to_string(report.distances);

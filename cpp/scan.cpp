@@ -56,7 +56,7 @@ optional_ptr<const string> LogicalHNSWScan::GetTypeBindingVerificationIdentifier
 }
 
 InsertionOrderPreservingMap<string> LogicalHNSWScan::ParamsToString() const {
-	return SearchParameters(get->GetTable()->Cast<DuckTableEntry>(), search, InsertionOrderPreservingMap<string>());
+	return SearchParameters(get->GetTable()->Cast<DuckTableEntry>(), search);
 }
 
 PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
@@ -75,16 +75,14 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 	return scan;
 }
 
-InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search,
-                                                     const InsertionOrderPreservingMap<string> &report) {
+InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search) {
 	InsertionOrderPreservingMap<string> result;
 	result["Table"] = table.name.GetIdentifierName();
 	result["Index"] = search.index_name;
 	result["Metric"] = search.metric;
 	result["K"] = to_string(search.wanted);
-	for (auto &entry : report) {
-		result[entry.first] = entry.second;
-	}
+	result["Search Width"] = to_string(search.ef);
+	result["Strategy"] = search.strategy;
 	return result;
 }
 

@@ -24,6 +24,9 @@ struct IndexSearch {
 	idx_t dimensions;
 	//! Rows the TOP_N needs: limit + offset.
 	idx_t wanted;
+	//! Search width (ef) and strategy, as planned; both are decided again when the search runs.
+	idx_t ef;
+	string strategy;
 };
 
 //! HNSW_INDEX_SCAN in a logical plan. Without a child the query vector is a constant of the execution (literal,
@@ -60,8 +63,7 @@ private:
 	bool get_first;
 };
 
-//! What EXPLAIN shows of a search; `report` only after it ran.
-InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search,
-                                                     const InsertionOrderPreservingMap<string> &report);
+//! What EXPLAIN shows of a search.
+InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search);
 
 } // namespace duckdb

@@ -11,7 +11,7 @@ use cxx::UniquePtr;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::LevelStats;
 use crate::host::{Interrupt, Ledger, Visibility};
-use crate::index::Index;
+use crate::index::{Index, UNSETTLED};
 use crate::metric::Metric;
 use crate::options::{self, Given, Options};
 use crate::search::{Found, Outcome};
@@ -342,11 +342,14 @@ impl Core {
     }
 
     fn remove(&self, row_ids: &[i64], last_commit: u64) {
-        guard_or((), || self.0.remove(row_ids, last_commit));
+        guard_or((), || self.0.remove(row_ids, UNSETTLED | last_commit));
     }
 
     fn advance(&self, last_commit: u64, lowest_visible: u64) {
-        guard_or((), || { let _ = last_commit; self.0.advance(lowest_visible) });
+        guard_or((), || {
+            self.0.settle(last_commit);
+            self.0.advance(lowest_visible);
+        });
     }
 
     fn pending(&self) -> usize {

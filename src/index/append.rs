@@ -13,6 +13,10 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Rows deleted in one hold of the row lock.
 const REMOVE_ROWS: usize = 1024;
 
+/// Marks the bound of a row whose deletion is being committed, when only the last commit before is known: the host does
+/// not say which commit it is. Commits are serial, so it is the next one, and [`Index::settle`] can tell when it is done.
+pub const UNSETTLED: u64 = 1 << 63;
+
 impl Index {
     /// Adds rows, or gives them new vectors: `vectors` is `[row_ids.len() × dimensions]`, row by row. A row that is
     /// there already with the same vector stays where it is, and is live again if it was deleted.
@@ -127,6 +131,22 @@ impl Index {
             }
             self.publish(&rows);
         }
+    }
+
+    /// Gives rows removed with `UNSETTLED | before` their bound: `last_commit`, once it is past `before`. One comparison
+    /// when there are none; otherwise takes the row lock. Never allocates.
+    pub fn settle(&self, last_commit: u64) {
+        if self.unsettled.load(Ordering::Relaxed) >= last_commit {
+            return;
+        }
+        let mut rows = self.rows();
+        // The unsettled are the newest, and none of them is newer than the one just compared.
+        for (bound, _) in rows.tombstones.iter_mut().rev().take_while(|(bound, _)| bound & UNSETTLED != 0) {
+            if *bound & !UNSETTLED < last_commit {
+                *bound = last_commit;
+            }
+        }
+        self.publish(&rows);
     }
 
     /// Tombstones with a bound below `lowest_visible` die: no snapshot sees their rows any more. One comparison when

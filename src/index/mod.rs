@@ -37,6 +37,7 @@ use crate::rooms::Group;
 use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX, State};
 use crate::vectors::Space;
 
+pub use self::append::UNSETTLED;
 pub(crate) use self::core::Core;
 
 /// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
@@ -56,6 +57,8 @@ pub struct Index {
     alive: AtomicUsize,
     /// Bound of the oldest tombstone, `u64::MAX` without one; as above.
     oldest: AtomicU64,
+    /// The commit before that of the newest unsettled tombstone, `u64::MAX` without one; as above.
+    unsettled: AtomicU64,
 }
 
 /// What the row lock guards.
@@ -114,6 +117,7 @@ impl Index {
             pending: AtomicUsize::new(0),
             alive: AtomicUsize::new(0),
             oldest: AtomicU64::new(u64::MAX),
+            unsettled: AtomicU64::new(u64::MAX),
             options,
             space,
             memory,
@@ -212,6 +216,8 @@ impl Index {
         self.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
         let oldest = rows.tombstones.front().map_or(u64::MAX, |&(bound, _)| bound);
         self.oldest.store(oldest, Ordering::Relaxed);
+        let newest = rows.tombstones.back().map(|&(bound, _)| bound).filter(|bound| bound & UNSETTLED != 0);
+        self.unsettled.store(newest.map_or(u64::MAX, |bound| bound & !UNSETTLED), Ordering::Relaxed);
     }
 
     /// The entry of a row that is not dead.
