@@ -144,11 +144,13 @@ struct Vectors {
 	static constexpr size_t PREFETCH_BYTES = 256;
 	static constexpr size_t CACHE_LINE = 64;
 
-	const size_t *segments;
+	//! Loaded anew for every vector: other threads may extend the arena, and link to the new nodes, meanwhile.
+	const size_t *table;
 	uint32_t shift;
 	size_t dimensions;
 
 	float *At(size_t slot) const noexcept {
+		auto segments = reinterpret_cast<const size_t *>(__atomic_load_n(table, __ATOMIC_ACQUIRE));
 		auto segment = reinterpret_cast<float *>(segments[slot >> shift]);
 		return segment + (slot & ((size_t(1) << shift) - 1)) * dimensions;
 	}
@@ -172,6 +174,8 @@ struct Metric {
 	Kernel kernel;
 	//! The kernel is an inner product: the distance is one minus it.
 	bool product;
+	//! How much farther apart two neighbours of a node count while links are chosen.
+	float relax;
 
 	float Between(const float *a, const float *b) const noexcept {
 		auto value = kernel(a, b, vectors.dimensions);
@@ -186,7 +190,7 @@ struct Metric {
 	}
 	template <class ENTRY>
 	float operator()(const ENTRY &a, const ENTRY &b) const noexcept {
-		return Between(vectors.At(get_slot(a)), vectors.At(get_slot(b)));
+		return relax * Between(vectors.At(get_slot(a)), vectors.At(get_slot(b)));
 	}
 };
 
@@ -209,8 +213,8 @@ struct Hnsw::State {
 	}
 
 	struct Metric Metric(const Step &step) const noexcept {
-		Vectors vectors {step.segments, shape.segment_shift, shape.dimensions};
-		return {vectors, reinterpret_cast<Kernel>(shape.kernel), shape.product};
+		Vectors vectors {step.table, shape.segment_shift, shape.dimensions};
+		return {vectors, reinterpret_cast<Kernel>(shape.kernel), shape.product, shape.relax};
 	}
 
 	const Shape shape;

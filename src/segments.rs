@@ -85,12 +85,16 @@ impl<T: Element> Segments<T> {
         let offset = (row & ((1 << self.shift) - 1)) * self.stride;
         // SAFETY: `row` is below `rows`, which was published after its segment and after a table that holds it; both
         // live as long as `self`. The offset stays inside the segment.
-        unsafe { (*self.table().add(row >> self.shift)).load(Ordering::Relaxed).add(offset) }
+        unsafe { (*self.newest().add(row >> self.shift)).load(Ordering::Relaxed).add(offset) }
     }
 
-    /// The segment table: a pointer per segment, valid for rows below a [`rows`](Self::rows) read before this call,
-    /// for as long as `self` lives.
-    pub fn table(&self) -> *const AtomicPtr<T> {
+    /// Where the address of the segment table stands: a pointer per segment. C++ loads it (acquire) for every row, as a
+    /// walk may meet rows that were added, and segments that were made, after it began.
+    pub fn table(&self) -> *const AtomicPtr<AtomicPtr<T>> {
+        &raw const self.table
+    }
+
+    fn newest(&self) -> *const AtomicPtr<T> {
         self.table.load(Ordering::Acquire)
     }
 
@@ -107,7 +111,7 @@ impl<T: Element> Segments<T> {
             let length = (2 * at).max(FIRST_TABLE);
             growth.charge.grow(length * size_of::<AtomicPtr<T>>())?;
             // SAFETY: only segments below `at` are read, all of the newest table.
-            let old = (0..at).map(|i| unsafe { (*self.table().add(i)).load(Ordering::Relaxed) });
+            let old = (0..at).map(|i| unsafe { (*self.newest().add(i)).load(Ordering::Relaxed) });
             let table = old.chain(std::iter::repeat(ptr::null_mut())).take(length).map(AtomicPtr::new).collect();
             growth.tables.push(table);
             self.table.store(growth.tables[growth.tables.len() - 1].as_ptr().cast_mut(), Ordering::Release);

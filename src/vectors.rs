@@ -129,7 +129,7 @@ impl Arena {
     }
 
     /// The table that C++ indexes, see [`Segments::table`].
-    pub fn table(&self) -> *const AtomicPtr<f32> {
+    pub fn table(&self) -> *const AtomicPtr<AtomicPtr<f32>> {
         self.segments.table()
     }
 

@@ -103,7 +103,7 @@ impl Index {
         if report.strategy == Strategy::Graph {
             // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
             for ask_all in [false, true] {
-                let (mut hits, cost) = self.walk(&stored, want.max(ef), ask_all, visibility)?;
+                let (mut hits, cost) = self.walk(&stored, self.width(want, ef), ask_all, visibility)?;
                 report.add(cost);
                 hits.extend_from_slice(&pending);
                 let (mut rows, _) = self.take_visible(hits, want, visibility);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::index::Index;
+use crate::metric::Metric;
 
 /// Distances a walk computes for each candidate it keeps.
 const DISTANCES_PER_CANDIDATE: f64 = 24.0;
@@ -40,9 +41,16 @@ impl Strategy {
 }
 
 impl Index {
+    /// Candidates that a walk keeps for `want` rows and search width `ef`. Twice `ef` for `L2sq`: vectors of unequal norms
+    /// make hubs, among which a walk of width 64 finds 0.93 of the 10 nearest sentence embeddings, one of 128 0.97.
+    pub(super) fn width(&self, want: usize, ef: usize) -> usize {
+        let factor = if self.space.metric == Metric::L2sq { 2 } else { 1 };
+        want.max(ef.saturating_mul(factor))
+    }
+
     /// How a search for `want` rows with search width `ef` would search now. Takes no lock.
     pub fn strategy(&self, want: usize, ef: usize) -> Strategy {
-        Strategy::cheaper(self.alive(), want.max(ef))
+        Strategy::cheaper(self.alive(), self.width(want, ef))
     }
 }
 
