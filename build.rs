@@ -8,7 +8,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     graph()?;
-    if std::env::var_os("CARGO_FEATURE_EXTENSION").is_some() {
+    if std::env::var_os("CARGO_FEATURE_HOST_DUCKDB").is_some() {
         extension()?;
     }
     Ok(())
@@ -32,7 +32,7 @@ fn extension() -> Result<()> {
     cxx_build::bridge("src/bridge.rs")
         .files(sources)
         .include("cpp")
-        .include(std::env::var("DEP_DUCKDB_INCLUDE")?)
+        .include(duckdb_headers()?)
         .std("c++17")
         .define("NDEBUG", None)
         .opt_level(2)
@@ -46,6 +46,14 @@ fn extension() -> Result<()> {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");
     }
     Ok(())
+}
+
+/// The folder of DuckDB's headers: those of the bundled copy, or of the build that will link the library.
+fn duckdb_headers() -> Result<String> {
+    println!("cargo:rerun-if-env-changed=DUCKDB_INCLUDE_DIR");
+    std::env::var("DEP_DUCKDB_INCLUDE")
+        .or_else(|_| std::env::var("DUCKDB_INCLUDE_DIR"))
+        .map_err(|_| "feature host-duckdb without extension needs DUCKDB_INCLUDE_DIR, DuckDB's src/include".into())
 }
 
 /// The graph: needs nothing but usearch's headers.

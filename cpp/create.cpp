@@ -31,15 +31,16 @@ namespace duckdb {
 
 //! Refuses every key type but FLOAT[n], with the cast that would make it one.
 static void CheckKeyType(const LogicalType &type, const string &key) {
-	string cast;
+	auto cast = StringUtil::Format("(%s::FLOAT[n]), with n the number of dimensions", key);
 	if (type.id() == LogicalTypeId::ARRAY) {
-		if (ArrayType::GetChildType(type).id() == LogicalTypeId::FLOAT) {
+		auto &element = ArrayType::GetChildType(type);
+		if (element.id() == LogicalTypeId::FLOAT) {
 			Translate([&] { vss::check_dimensions(UnsafeNumericCast<int64_t>(ArrayType::GetSize(type))); });
 			return;
 		}
-		cast = StringUtil::Format("(%s::FLOAT[%llu])", key, ArrayType::GetSize(type));
-	} else {
-		cast = StringUtil::Format("(%s::FLOAT[n]), with n the number of dimensions", key);
+		if (element.IsNumeric()) {
+			cast = StringUtil::Format("(%s::FLOAT[%llu])", key, ArrayType::GetSize(type));
+		}
 	}
 	throw BinderException("HNSW index key %s has type %s, but must have type FLOAT[n]; index the expression %s, or "
 	                      "change the type of the column",

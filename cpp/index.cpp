@@ -63,17 +63,21 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 	if (entry.GetBindState() != IndexBindState::BOUND) {
 		return nullptr;
 	}
+	unique_ptr<SharedIndex> result;
 	try {
 		auto handle = entry.GetReadHandle<HNSWIndex>();
 		if (!handle->Covers(table)) {
 			return nullptr;
 		}
 		handle->Maintain();
-		return make_uniq<SharedIndex>(SharedIndex {handle->core->share(), handle->options.ef_search, handle->LowestVisible()});
+		result = make_uniq<SharedIndex>(
+		    SharedIndex {handle->core->share(), handle->options.ef_search, handle->LowestVisible()});
 	} catch (const InternalException &) {
 		// retired between the two lines above
 		return nullptr;
 	}
+	LinkQueue::LinkWithoutThreads(table.db.GetDatabase(), *result->core);
+	return result;
 }
 
 idx_t HNSWIndex::Dimensions() const {
@@ -156,7 +160,8 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
 }
 
 void HNSWIndex::ResetStorage(IndexLock &lock) {
-	core->clear();
+	// Searches may be running on the core, so it is not emptied but abandoned: without covered rows nobody asks it any
+	// more, and its memory goes with the last handle.
 	covered = 0;
 }
 

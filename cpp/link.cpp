@@ -39,17 +39,24 @@ private:
 LinkQueue::LinkQueue(DatabaseInstance &db_p, const vss::Core &core_p) : db(db_p), core(core_p), running(0) {
 }
 
+static idx_t BackgroundThreads(TaskScheduler &scheduler) {
+	// one of the threads is the user's own
+	return NumericCast<idx_t>(scheduler.NumberOfThreads()) - 1;
+}
+
+void LinkQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::Core &core) {
+	if (core.pending() >= LINK_FROM && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
+		LinkStep(core);
+	}
+}
+
 void LinkQueue::Schedule() {
 	auto pending = core.pending();
 	if (pending < LINK_FROM) {
 		return;
 	}
 	auto &scheduler = TaskScheduler::GetScheduler(db);
-	auto background = NumericCast<idx_t>(scheduler.NumberOfThreads()) - 1;
-	if (background == 0) {
-		LinkStep(core);
-		return;
-	}
+	auto background = BackgroundThreads(scheduler);
 	auto wanted = MinValue<idx_t>(background, pending / LINK_FROM);
 	if (running >= wanted) {
 		return;

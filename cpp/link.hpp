@@ -21,8 +21,9 @@ public:
 	LinkQueue(DatabaseInstance &db, const vss::Core &core);
 
 	//! Starts tasks if many rows are pending: at most one a background thread. Takes no lock of DuckDB's storage.
-	//! With `SET threads = 1` there is no such thread, and the caller links a few rows itself.
 	void Schedule();
+	//! With `SET threads = 1` no thread would run tasks: links a few rows on the caller's. Not to be called under locks.
+	static void LinkWithoutThreads(DatabaseInstance &db, const vss::Core &core);
 
 private:
 	class LinkTask;

@@ -131,6 +131,9 @@ static string InfoPragma(ClientContext &context, const FunctionParameters &param
 //---------------------------------------------------------------------------------------------------------------------
 
 static void CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
+	if (parameters.values[0].IsNull()) {
+		throw BinderException("hnsw_compact_index: the name of the index is NULL; use '[catalog.][schema.]index'");
+	}
 	auto found = FindIndex(context, StringValue::Get(parameters.values[0]));
 	auto &db = found.storage.get().db;
 	if (db.IsReadOnly()) {

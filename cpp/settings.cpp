@@ -17,6 +17,11 @@ void RegisterSettings(DBConfig &config) {
 	config.AddExtensionOption(EF_SEARCH_SETTING,
 	                          "Search width (ef) of HNSW index searches in this session; NULL: the index's own",
 	                          LogicalType::BIGINT, Value(LogicalType::BIGINT), CheckEfSearch);
+	Value given;
+	if (!config.TryGetCurrentSetting(EF_SEARCH_SETTING, given)) {
+		// a NULL default is not stored, and current_setting() would not know the setting
+		config.SetOption(EF_SEARCH_SETTING, Value(LogicalType::BIGINT));
+	}
 	config.AddExtensionOption(PERSISTENCE_SETTING, "Allow HNSW indexes to be created in database files",
 	                          LogicalType::BOOLEAN, Value::BOOLEAN(false));
 	config.AddExtensionOption(PREFILTER_SETTING,

@@ -135,7 +135,6 @@ mod ffi {
         ) -> Result<SearchAnswer>;
         fn strategy(self: &Core, want: usize, ef: usize) -> String;
         fn compact(self: &Core, lowest_visible: u64, interrupt: &HostInterrupt) -> Result<()>;
-        fn clear(self: &Core);
         fn measure_recall(
             self: &Core,
             k: usize,
@@ -396,11 +395,6 @@ impl Core {
                 exact_ms: measured.exact_ms,
             })
         })
-    }
-
-    fn clear(&self) {
-        // Out of memory for an empty index: the old one is about to be dropped anyway.
-        guard_or((), || self.0.clear().unwrap_or(()));
     }
 
     fn memory_used(&self) -> usize {

@@ -9,7 +9,7 @@
 #[cfg(not(panic = "unwind"))]
 compile_error!("panics must unwind: they become errors at the border to C++");
 
-#[cfg(feature = "extension")]
+#[cfg(feature = "host-duckdb")]
 mod bridge;
 pub mod distance;
 pub mod error;
@@ -28,11 +28,12 @@ pub mod search;
 pub mod segments;
 pub mod vectors;
 
-#[cfg(feature = "extension")]
+#[cfg(feature = "host-duckdb")]
 mod entry {
     //! The one symbol the library exports.
 
     // Links the static DuckDB, which only the C++ side uses.
+    #[cfg(feature = "extension")]
     use libduckdb_sys as _;
 
     /// DuckDB's `ExtensionLoader`, only ever passed on.

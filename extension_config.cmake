@@ -1,0 +1,13 @@
+# How DuckDB's own CMake build finds this extension and its tests. In a checkout of DuckDB v2.0.0:
+#
+#     make EXTENSION_CONFIGS=/path/to/vss/extension_config.cmake
+#     build/release/test/unittest --test-dir /path/to/vss "test/sql/*"
+#
+# builds it as a loadable extension against that DuckDB, and runs test/sql with DuckDB's own test runner.
+duckdb_extension_load(vss
+    SOURCE_DIR ${CMAKE_CURRENT_LIST_DIR}
+    INCLUDE_DIR ${CMAKE_CURRENT_LIST_DIR}/cpp
+    EXTENSION_VERSION v0.1.0
+    LOAD_TESTS
+    TEST_DIR ${CMAKE_CURRENT_LIST_DIR}/test/sql
+    DONT_LINK)
