@@ -113,11 +113,7 @@ mod ffi {
 
         fn macro_sources() -> Vec<String>;
 
-        fn create_core(
-            options: &IndexOptions,
-            dimensions: usize,
-            memory: UniquePtr<HostMemory>,
-        ) -> Result<Box<Core>>;
+        fn create_core(options: &IndexOptions, dimensions: usize, memory: UniquePtr<HostMemory>) -> Result<Box<Core>>;
         fn share(self: &Core) -> Box<Core>;
         fn reserve_rows(self: &Core, rows: usize);
         fn build(self: &Core, row_ids: &[i64], vectors: &[f32], interrupt: &HostInterrupt) -> Result<()>;

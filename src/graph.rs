@@ -78,13 +78,7 @@ mod ffi {
         fn make_hnsw(shape: &Shape) -> Result<UniquePtr<Hnsw>>;
         fn reserve(self: &Hnsw, rows: usize, threads: usize) -> Result<()>;
         fn add(self: &Hnsw, step: &Step) -> Result<Added>;
-        fn search(
-            self: &Hnsw,
-            step: &Step,
-            allow: &Allow,
-            slots: &mut [u32],
-            distances: &mut [f32],
-        ) -> Result<Walk>;
+        fn search(self: &Hnsw, step: &Step, allow: &Allow, slots: &mut [u32], distances: &mut [f32]) -> Result<Walk>;
         fn size(self: &Hnsw) -> usize;
         fn link_bytes(self: &Hnsw) -> usize;
         fn table_bytes(self: &Hnsw) -> usize;

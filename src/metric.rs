@@ -50,7 +50,8 @@ impl Metric {
     pub fn parse(given: &str) -> Result<Self> {
         let lower = given.to_ascii_lowercase();
         NAMES.iter().find(|(_, names)| names.contains(&lower.as_str())).map(|&(metric, _)| metric).ok_or_else(|| {
-            let allowed: Vec<_> = NAMES.iter().map(|(_, names)| format!("'{}' ({})", names[0], names[1..].join(", "))).collect();
+            let allowed: Vec<_> =
+                NAMES.iter().map(|(_, names)| format!("'{}' ({})", names[0], names[1..].join(", "))).collect();
             Error::new(
                 ErrorKind::Binder,
                 format!("HNSW option 'metric' is '{given}'; use one of {}", allowed.join(", ")),

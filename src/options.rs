@@ -131,7 +131,8 @@ impl Options {
         options.m0 = m0.unwrap_or(2 * options.m);
         if options.m0 < options.m {
             let Self { m, m0, .. } = options;
-            let message = format!("HNSW option 'm0' is {m0}, but 'm' is {m}; use a whole number from {m} to {}", M0.max);
+            let message =
+                format!("HNSW option 'm0' is {m0}, but 'm' is {m}; use a whole number from {m} to {}", M0.max);
             return Err(Error::new(ErrorKind::Binder, message));
         }
         Ok(options)

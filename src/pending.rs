@@ -127,7 +127,14 @@ pub struct Pending {
 impl Pending {
     /// Nothing pending.
     pub fn new(memory: &Arc<Memory>, dimensions: usize) -> Self {
-        Self { memory: Arc::clone(memory), dimensions, blocks: VecDeque::new(), first: 0, remaining: 0, reserved: false }
+        Self {
+            memory: Arc::clone(memory),
+            dimensions,
+            blocks: VecDeque::new(),
+            first: 0,
+            remaining: 0,
+            reserved: false,
+        }
     }
 
     /// Rows that are not dead.

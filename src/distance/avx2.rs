@@ -27,12 +27,7 @@ unsafe extern "C" fn dot(a: *const f32, b: *const f32, len: usize) -> f32 {
 /// Both pointers are valid for reads of `len` floats; the processor has AVX2 and FMA.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn fold(
-    a: *const f32,
-    b: *const f32,
-    len: usize,
-    step: impl Fn(__m256, __m256, __m256) -> __m256,
-) -> f32 {
+unsafe fn fold(a: *const f32, b: *const f32, len: usize, step: impl Fn(__m256, __m256, __m256) -> __m256) -> f32 {
     let mut sums = [_mm256_setzero_ps(); 4];
     let mut at = 0;
     // SAFETY: `at + 32 <= len` in the loop, `at + 8 <= len` in the second; the tail is copied from within `len`.

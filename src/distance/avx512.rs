@@ -27,12 +27,7 @@ unsafe extern "C" fn dot(a: *const f32, b: *const f32, len: usize) -> f32 {
 /// Both pointers are valid for reads of `len` floats; the processor has AVX-512F.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn fold(
-    a: *const f32,
-    b: *const f32,
-    len: usize,
-    step: impl Fn(__m512, __m512, __m512) -> __m512,
-) -> f32 {
+unsafe fn fold(a: *const f32, b: *const f32, len: usize, step: impl Fn(__m512, __m512, __m512) -> __m512) -> f32 {
     let mut sums = [_mm512_setzero_ps(); 4];
     let mut at = 0;
     // SAFETY: `at + 64 <= len` in the loop, `at + 16 <= len` in the second; masked-off lanes are not read.

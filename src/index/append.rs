@@ -46,7 +46,8 @@ impl Index {
             ranges.clear();
             for vector in vectors.chunks_exact(dimensions) {
                 let from = stored.len();
-                ranges.push(self.space.store(vector, &mut stored).then(|| from..stored.len()));
+                let ordinary = self.space.store(vector, &mut stored);
+                ranges.push(ordinary.then_some(from..stored.len()));
             }
             let odd = ranges.iter().filter(|range| range.is_none()).count();
             let mut rows = self.rows();

@@ -100,7 +100,7 @@ impl Core {
             return Err(Error::new(ErrorKind::OutOfMemory, format!("an HNSW index holds at most {SLOTS_MAX} rows")));
         }
         if rows > growth.capacity {
-            let capacity = (2 * growth.capacity).max(growth.hint).max(FIRST_CAPACITY).min(SLOTS_MAX);
+            let capacity = (2 * growth.capacity).max(growth.hint).clamp(FIRST_CAPACITY, SLOTS_MAX);
             // The old table lives until its nodes are copied.
             growth.charge.grow(capacity * NODE_BYTES)?;
             let alone = self.rooms.enter(Group::Exclusive);

@@ -53,11 +53,16 @@ impl Index {
         self.check(row_ids, vectors)?;
         self.rows().reserve(row_ids)?;
         let mut stored = Vec::new();
-        let built = row_ids.iter().zip(vectors.chunks_exact(self.space.dimensions)).try_for_each(|(&row_id, vector)| {
-            check(interrupt)?;
-            stored.clear();
-            if self.space.store(vector, &mut stored) { self.build_one(row_id, &stored) } else { self.build_odd(row_id) }
-        });
+        let built =
+            row_ids.iter().zip(vectors.chunks_exact(self.space.dimensions)).try_for_each(|(&row_id, vector)| {
+                check(interrupt)?;
+                stored.clear();
+                if self.space.store(vector, &mut stored) {
+                    self.build_one(row_id, &stored)
+                } else {
+                    self.build_odd(row_id)
+                }
+            });
         self.rows().places.release(row_ids);
         built
     }

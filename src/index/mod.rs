@@ -233,7 +233,8 @@ impl Index {
     fn check(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         let dimensions = self.space.dimensions;
         if vectors.len() != row_ids.len() * dimensions {
-            let message = format!("{} rows of {dimensions} dimensions came with {} values", row_ids.len(), vectors.len());
+            let message =
+                format!("{} rows of {dimensions} dimensions came with {} values", row_ids.len(), vectors.len());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         match row_ids.iter().find(|row_id| !(0..=ROW_ID_MAX).contains(*row_id)) {

@@ -170,3 +170,24 @@ def test_a_build_beyond_the_memory_limit_is_a_clean_error(con):
     assert con.execute("SELECT count(*) FROM duckdb_indexes()").fetchone() == (0,)
     con.execute("CREATE INDEX i ON t USING HNSW (v)")
     assert nearest(con, 5, k=1) == [5]
+
+
+def test_rows_from_the_appender_are_in_the_index(con):
+    pandas = pytest.importorskip("pandas")
+    con.execute("CREATE TABLE t (id INTEGER, v FLOAT[2])")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    con.append("t", pandas.DataFrame({"id": range(100), "v": [[i, 0.0] for i in range(100)]}))
+    assert con.execute("SELECT count FROM pragma_hnsw_index_info()").fetchone() == (100,)
+    assert nearest(con, 42, k=1) == [42]
+
+
+def test_progress_reaches_the_end(con):
+    table(con, 60_000, dimensions=64)
+    con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    thread = threading.Thread(target=lambda: con.execute("CREATE INDEX i ON t USING HNSW (v)"))
+    thread.start()
+    seen = []
+    while thread.is_alive():
+        seen.append(con.query_progress())
+        time.sleep(0.02)
+    assert seen == sorted(seen[:-1]) + seen[-1:] and max(seen) > 60

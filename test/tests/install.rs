@@ -34,6 +34,28 @@ fn search(connection: &Connection) {
     assert!(plan.to_uppercase().contains("HNSW INDEX SCAN"), "{plan}");
 }
 
+/// Vectors that came through an Appender as bytes are found.
+#[test]
+fn vectors_from_an_appender_are_found() {
+    let connection = connect();
+    connection.execute_batch(&format!("LOAD '{}'", extension().display())).unwrap();
+    connection
+        .execute_batch("CREATE TABLE t (id BIGINT, b BLOB); CREATE TABLE v (id BIGINT, v FLOAT[2]);")
+        .unwrap();
+    connection.execute_batch("CREATE INDEX i ON v USING HNSW (v)").unwrap();
+    let mut appender = connection.appender("t").unwrap();
+    for id in 0..5_000i64 {
+        let bytes: Vec<u8> = [id as f32, 0.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        appender.append_row(duckdb::params![id, bytes]).unwrap();
+    }
+    drop(appender);
+    connection.execute_batch("INSERT INTO v SELECT id, b::FLOAT[2] FROM t").unwrap();
+    let nearest: i64 = connection
+        .query_row("SELECT id FROM v ORDER BY array_distance(v, [1234.2, 0]::FLOAT[2]) LIMIT 1", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(nearest, 1234);
+}
+
 #[test]
 fn loads_from_a_file() {
     let connection = connect();
