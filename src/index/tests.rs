@@ -1,1 +1,347 @@
+//! The index against a model too simple to be wrong: a map from row ids to vectors and to who may see them.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use proptest::prelude::*;
+
+use super::{Index, UNSETTLED};
+use crate::error::ErrorKind;
+use crate::host::{AllVisible, Interrupt, Uninterrupted, Unlimited};
+use crate::memory::tests::Limited;
+use crate::metric::Metric;
+use crate::naive::{self, Random};
+use crate::options::Options;
+use crate::search::{Found, Outcome, Strategy as SearchStrategy};
+
+const DIMENSIONS: usize = 4;
+
+fn index(metric: Metric, dimensions: usize) -> Index {
+    Index::new(Options { metric, ..Options::default() }, dimensions, Box::new(Unlimited)).unwrap()
+}
+
+/// A vector on a small grid, so that ties and equal vectors are common; some are odd.
+fn grid_vector(random: &mut Random) -> Vec<f32> {
+    let mut vector: Vec<f32> = (0..DIMENSIONS).map(|_| random.below(5) as f32 - 2.0).collect();
+    match random.below(20) {
+        0 => vector[0] = f32::NAN,
+        1 => vector[1] = f32::INFINITY,
+        2 => vector[2] = 1e30,
+        _ => {}
+    }
+    vector
+}
+
+/// What the index should hold.
+struct Model {
+    metric: Metric,
+    live: BTreeMap<i64, Vec<f32>>,
+    /// Deleted rows with the bound until which they may be seen.
+    tombstones: BTreeMap<i64, (u64, Vec<f32>)>,
+}
+
+impl Model {
+    fn ordinary(&self, vector: &[f32]) -> bool {
+        let norm: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        norm < 8e37 && (self.metric != Metric::Cosine || norm > 1e-30)
+    }
+
+    /// The vector of a row that is visible when tombstones are, or are not.
+    fn visible(&self, tombstones: bool, hidden: i64) -> Vec<(i64, &[f32])> {
+        let live = self.live.iter().map(|(&row, vector)| (row, vector.as_slice()));
+        let dead = self.tombstones.iter().filter(|_| tombstones).map(|(&row, (_, vector))| (row, vector.as_slice()));
+        live.chain(dead).filter(|(row, _)| row % 7 != hidden).collect()
+    }
+
+    /// Checks one search of the index with all its promises.
+    fn check(&self, index: &Index, query: &[f32], want: usize, ef: usize, tombstones: bool, hidden: i64) {
+        let seen = |row: i64| {
+            row % 7 != hidden && (self.live.contains_key(&row) || tombstones && self.tombstones.contains_key(&row))
+        };
+        let found = index.search(query, want, ef, &seen).unwrap();
+        if !self.ordinary(query) {
+            assert_eq!(found.outcome, Outcome::Scan);
+            return;
+        }
+        let visible = self.visible(tombstones, hidden);
+        let (ordinary, odd): (Vec<_>, Vec<_>) = visible.into_iter().partition(|(_, vector)| self.ordinary(vector));
+        let rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
+        let unique: std::collections::HashSet<_> = rows.iter().collect();
+        assert_eq!(unique.len(), rows.len(), "a row twice");
+        let ranked = rows.len() - odd.len();
+        assert!(odd.iter().all(|(row, _)| rows[ranked..].contains(row)), "odd rows follow the others");
+        assert!(rows.iter().all(|&row| seen(row)), "an invisible row");
+        assert!(ranked >= want.min(ordinary.len()), "{ranked} rows of {} for {want}", ordinary.len());
+        if found.exhausted {
+            assert_eq!(ranked, ordinary.len());
+        }
+        if found.report.strategy == SearchStrategy::Graph {
+            return; // which of the near rows it finds is for the recall tests
+        }
+        let exact = naive::nearest(self.metric, ordinary.iter().copied(), query, want);
+        for ((_, distance), candidate) in exact.iter().zip(&found.rows) {
+            assert!((distance - f64::from(candidate.distance)).abs() < 1e-3, "{distance} {candidate:?}");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append { seed: u64, rows: usize },
+    Remove { seed: u64, rows: usize },
+    Link(usize),
+    Commit,
+    Compact,
+    Search { seed: u64, want: usize, tombstones: bool, hidden: i64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<u64>(), 1usize..40).prop_map(|(seed, rows)| Step::Append { seed, rows }),
+        2 => (any::<u64>(), 1usize..40).prop_map(|(seed, rows)| Step::Remove { seed, rows }),
+        2 => (1usize..60).prop_map(Step::Link),
+        2 => Just(Step::Commit),
+        1 => Just(Step::Compact),
+        4 => (any::<u64>(), 1usize..50, any::<bool>(), -1i64..7)
+            .prop_map(|(seed, want, tombstones, hidden)| Step::Search { seed, want, tombstones, hidden }),
+    ]
+}
+
+proptest! {
+    /// Whatever is done in whatever order, every search keeps its promises and the statistics are exact.
+    #[test]
+    fn any_sequence_of_work_agrees_with_the_model(metric in 0usize..3, steps in proptest::collection::vec(step(), 1..60)) {
+        let metric = [Metric::L2sq, Metric::Cosine, Metric::Ip][metric];
+        let index = index(metric, DIMENSIONS);
+        let mut model = Model { metric, live: BTreeMap::new(), tombstones: BTreeMap::new() };
+        let mut last_commit = 1u64;
+        for step in steps {
+            match step {
+                Step::Append { seed, rows } => {
+                    let mut random = Random(seed);
+                    let mut batch = BTreeMap::new();
+                    for _ in 0..rows {
+                        batch.insert(random.below(200) as i64, grid_vector(&mut random));
+                    }
+                    let ids: Vec<i64> = batch.keys().copied().collect();
+                    index.append(&ids, &batch.values().flatten().copied().collect::<Vec<_>>()).unwrap();
+                    model.tombstones.retain(|row, _| !batch.contains_key(row));
+                    model.live.extend(batch);
+                }
+                Step::Remove { seed, rows } => {
+                    let mut random = Random(seed);
+                    for _ in 0..rows {
+                        let row = random.below(220) as i64;
+                        index.remove(&[row], UNSETTLED | last_commit);
+                        if let Some(vector) = model.live.remove(&row) {
+                            model.tombstones.insert(row, (last_commit + 1, vector));
+                        }
+                    }
+                }
+                Step::Link(rows) => {
+                    index.link(rows, &Uninterrupted).unwrap();
+                }
+                Step::Commit => {
+                    last_commit += 1;
+                    index.settle(last_commit);
+                    // snapshots of the commit before may still be open
+                    index.advance(last_commit);
+                    model.tombstones.retain(|_, (bound, _)| *bound >= last_commit);
+                }
+                Step::Compact => index.compact(last_commit, &Uninterrupted).unwrap(),
+                Step::Search { seed, want, tombstones, hidden } => {
+                    let query = grid_vector(&mut Random(seed));
+                    model.check(&index, &query, want, 1 + want / 2, tombstones, hidden);
+                }
+            }
+            let stats = index.stats().unwrap();
+            prop_assert_eq!(stats.count, model.live.len());
+            prop_assert!(stats.deleted >= model.tombstones.len());
+        }
+    }
+}
+
+fn append_all(index: &Index, vectors: &[f32], dimensions: usize) {
+    let rows: Vec<i64> = (0..(vectors.len() / dimensions) as i64).collect();
+    for (rows, vectors) in rows.chunks(2048).zip(vectors.chunks(2048 * dimensions)) {
+        index.append(rows, vectors).unwrap();
+    }
+}
+
+fn link_all(index: &Index, threads: usize) {
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| while index.link(64, &Uninterrupted).unwrap() > 0 {});
+        }
+    });
+}
+
+fn recall(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, live: impl Fn(i64) -> bool) -> f64 {
+    let rows: Vec<_> = vectors.chunks(dimensions).enumerate().map(|(row, vector)| (row as i64, vector)).collect();
+    let mut random = Random(99);
+    let queries = 60;
+    let mut sum = 0.0;
+    for _ in 0..queries {
+        let near = rows[random.below(rows.len())].1;
+        let query: Vec<f32> = near.iter().map(|x| x + 0.3 * random.normal()).collect();
+        let exact = naive::nearest(metric, rows.iter().copied().filter(|row| live(row.0)), &query, 10);
+        let Found { rows: found, report, .. } = index.search(&query, 10, 64, &live).unwrap();
+        assert_eq!(report.strategy, SearchStrategy::Graph);
+        sum += naive::recall(&exact, found.iter().map(|candidate| candidate.row_id));
+    }
+    sum / f64::from(queries)
+}
+
+#[test]
+fn recall_is_high_after_build_deletes_and_compaction() {
+    const WIDE: usize = 32;
+    for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
+        let index = index(metric, WIDE);
+        let vectors = Random(5).clustered(12_000, WIDE, 40);
+        append_all(&index, &vectors, WIDE);
+        link_all(&index, 2);
+        assert!(recall(&index, metric, &vectors, WIDE, |_| true) >= 0.95, "{metric:?} after the build");
+        let gone: Vec<i64> = (0..12_000).filter(|row| row % 3 == 0).collect();
+        index.remove(&gone, 1);
+        index.advance(2);
+        assert!(recall(&index, metric, &vectors, WIDE, |row| row % 3 != 0) >= 0.95, "{metric:?} after deletes");
+        index.compact(2, &Uninterrupted).unwrap();
+        let stats = index.stats().unwrap();
+        assert_eq!((stats.count, stats.deleted), (8_000, 0));
+        assert!(recall(&index, metric, &vectors, WIDE, |row| row % 3 != 0) >= 0.95, "{metric:?} after compaction");
+    }
+}
+
+/// Two linkers while the arena gets its 17th segment, and with it a new segment table.
+#[test]
+fn the_arena_may_grow_while_rows_are_linked() {
+    const VERY_WIDE: usize = 32_768;
+    let index = index(Metric::L2sq, VERY_WIDE);
+    let mut random = Random(7);
+    for row in 0..700 {
+        let vector: Vec<f32> = (0..VERY_WIDE).map(|_| random.below(16) as f32).collect();
+        index.append(&[row], &vector).unwrap();
+        if row % 350 == 349 {
+            link_all(&index, 2);
+        }
+    }
+    assert_eq!(index.stats().unwrap().count, 700);
+}
+
+#[test]
+fn a_refused_reservation_leaves_the_index_usable() {
+    let vectors = Random(11).clustered(3_000, 8, 40);
+    for refuse_from in 1.. {
+        let ledger = Arc::new(Limited::default());
+        ledger.refuse_from.store(refuse_from, Ordering::Relaxed);
+        let made = Index::new(Options::default(), 8, Box::new(Arc::clone(&ledger)));
+        let mut refused = made.is_err();
+        if let Ok(index) = made {
+            let mut held = 0;
+            for (rows, vectors) in (0..3_000).collect::<Vec<i64>>().chunks(500).zip(vectors.chunks(500 * 8)) {
+                match index.append(rows, vectors) {
+                    Ok(()) => held += 500,
+                    Err(error) => {
+                        assert_eq!(error.kind, ErrorKind::OutOfMemory);
+                        refused = true;
+                    }
+                }
+                refused |= index.link(100, &Uninterrupted).is_err();
+            }
+            ledger.refuse_from.store(0, Ordering::Relaxed);
+            assert!(index.stats().unwrap().count >= held);
+            append_all(&index, &vectors, 8);
+            link_all(&index, 1);
+            assert_eq!(index.stats().unwrap().count, 3_000);
+            let found = index.search(&vectors[..8], 3, 64, &AllVisible).unwrap();
+            assert_eq!(found.rows[0].row_id, 0);
+        }
+        assert_eq!(ledger.reserved.load(Ordering::Relaxed), 0, "all memory is given back");
+        if !refused {
+            break;
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_stops_linking_and_compaction_without_harm() {
+    struct After(AtomicI64);
+    impl Interrupt for After {
+        fn interrupted(&self) -> bool {
+            self.0.fetch_sub(1, Ordering::Relaxed) <= 0
+        }
+    }
+    let index = index(Metric::L2sq, 8);
+    let vectors = Random(3).clustered(2_000, 8, 40);
+    append_all(&index, &vectors, 8);
+    assert_eq!(index.link(usize::MAX, &After(AtomicI64::new(700))).unwrap_err().kind, ErrorKind::Interrupted);
+    assert_eq!(index.pending(), 1_300);
+    link_all(&index, 1);
+    index.remove(&[1, 2, 3], 1);
+    assert_eq!(index.compact(9, &After(AtomicI64::new(50))).unwrap_err().kind, ErrorKind::Interrupted);
+    let stats = index.stats().unwrap();
+    assert_eq!((stats.count, stats.pending), (1_997, 0));
+    assert_eq!(index.search(&vectors[..8], 1, 64, &AllVisible).unwrap().rows[0].row_id, 0);
+}
+
+/// Writers, linkers, searchers and a compactor at once; afterwards the index holds what the writers left.
+#[test]
+fn everything_at_once() {
+    const WRITERS: i64 = 2;
+    let index = index(Metric::L2sq, 8);
+    let stop = AtomicBool::new(false);
+    let vector = |row: i64| -> Vec<f32> { (0..8).map(|d| ((row * 31 + d * 17) % 101) as f32).collect() };
+    let written: Vec<i64> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (index, stop) = (&index, &stop);
+                scope.spawn(move || {
+                    let mut turn = 0;
+                    while !stop.load(Ordering::Relaxed) && turn < 4_000 {
+                        let row = turn * WRITERS + writer;
+                        index.append(&[row], &vector(row)).unwrap();
+                        if turn % 3 == 0 {
+                            index.remove(&[row], turn as u64);
+                        }
+                        turn += 1;
+                    }
+                    turn
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    index.link(16, &Uninterrupted).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                let mut random = Random(1);
+                while !stop.load(Ordering::Relaxed) {
+                    let alive = |row: i64| (row / WRITERS) % 3 != 0;
+                    let found = index.search(&vector(random.below(500) as i64), 10, 64, &alive).unwrap();
+                    assert!(found.rows.iter().all(|candidate| alive(candidate.row_id)));
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut bound = 0;
+            while !stop.load(Ordering::Relaxed) {
+                bound += 1;
+                index.compact(bound, &Uninterrupted).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        });
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        stop.store(true, Ordering::Relaxed);
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    link_all(&index, 1);
+    let live = written.iter().map(|&turns| turns - (turns + 2) / 3).sum::<i64>() as usize;
+    let stats = index.stats().unwrap();
+    assert_eq!((stats.count, stats.pending), (live, 0));
+    let all = index.search(&vector(1), live + 10, 64, &|row: i64| (row / WRITERS) % 3 != 0).unwrap();
+    assert!(all.exhausted);
+    assert_eq!(all.rows.len(), live);
+}

@@ -39,9 +39,7 @@ fn search(connection: &Connection) {
 fn vectors_from_an_appender_are_found() {
     let connection = connect();
     connection.execute_batch(&format!("LOAD '{}'", extension().display())).unwrap();
-    connection
-        .execute_batch("CREATE TABLE t (id BIGINT, b BLOB); CREATE TABLE v (id BIGINT, v FLOAT[2]);")
-        .unwrap();
+    connection.execute_batch("CREATE TABLE t (id BIGINT, b BLOB); CREATE TABLE v (id BIGINT, v FLOAT[2]);").unwrap();
     connection.execute_batch("CREATE INDEX i ON v USING HNSW (v)").unwrap();
     let mut appender = connection.appender("t").unwrap();
     for id in 0..5_000i64 {
