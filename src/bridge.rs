@@ -56,16 +56,12 @@ mod ffi {
         distances: u64,
         /// Candidates returned.
         candidates: u64,
-        /// Times the search had to be widened to find enough visible rows.
-        widened: u64,
     }
 
     /// The answer to one search.
     struct SearchAnswer {
         /// The index cannot answer: scan the table.
         scan: bool,
-        /// All rows of the index that the transaction sees are in `row_ids`.
-        exhausted: bool,
         /// Visible candidates, nearest first, each once.
         row_ids: Vec<i64>,
         report: SearchReport,
@@ -116,7 +112,6 @@ mod ffi {
         fn create_core(options: &IndexOptions, dimensions: usize, memory: UniquePtr<HostMemory>) -> Result<Box<Core>>;
         fn share(self: &Core) -> Box<Core>;
         fn reserve_rows(self: &Core, rows: usize);
-        fn build(self: &Core, row_ids: &[i64], vectors: &[f32], interrupt: &HostInterrupt) -> Result<()>;
         fn append(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
         fn remove(self: &Core, row_ids: &[i64], last_commit: u64);
         fn advance(self: &Core, last_commit: u64, lowest_visible: u64);
@@ -323,15 +318,6 @@ impl Core {
         guard_or((), || self.0.reserve_rows(rows));
     }
 
-    fn build(
-        &self,
-        row_ids: &[i64],
-        vectors: &[f32],
-        interrupt: &ffi::HostInterrupt,
-    ) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.build_insert(row_ids, vectors, interrupt))
-    }
-
     fn append(&self, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
         guard(|| self.0.append(row_ids, vectors))
     }
@@ -424,13 +410,11 @@ fn answer(found: Found) -> ffi::SearchAnswer {
     let strategy = if scan { "scan".to_owned() } else { found.report.strategy.to_string() };
     ffi::SearchAnswer {
         scan,
-        exhausted: found.exhausted,
         report: ffi::SearchReport {
             strategy,
             visited: found.report.visited as u64,
             distances: found.report.distances as u64,
             candidates: found.rows.len() as u64,
-            widened: found.report.widened as u64,
         },
         row_ids: found.rows.into_iter().map(|row| row.row_id).collect(),
     }

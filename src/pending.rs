@@ -264,15 +264,6 @@ impl Pending {
         }
     }
 
-    /// Drops everything. Snapshots stay readable; their rows are dead.
-    pub fn clear(&mut self) {
-        for slot in self.blocks.iter().flatten() {
-            slot.block.entries[..slot.filled].iter().for_each(|entry| entry.set_state(State::Dead));
-        }
-        self.remaining = 0;
-        self.trim();
-    }
-
     fn locate(&self, ticket: u32) -> (usize, usize) {
         let number = (ticket >> POSITION_BITS).wrapping_sub(self.first) & BLOCKS_MASK;
         (number as usize, ticket as usize % BLOCK_ROWS_MAX)
@@ -328,7 +319,7 @@ mod tests {
                 assert!(memory.used() < 4 * 16 * (8 + 8), "{}", memory.used());
             }
         }
-        pending.clear();
+        drop(pending);
         assert_eq!(memory.used(), 0);
     }
 

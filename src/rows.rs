@@ -236,12 +236,6 @@ impl Places {
             self.drop_use(number);
         }
     }
-
-    /// Forgets all rows.
-    pub fn clear(&mut self) {
-        self.charge.shrink(self.pages.len() * size_of::<Page>());
-        self.pages = HashMap::new();
-    }
 }
 
 fn new_page() -> Option<Box<Page>> {

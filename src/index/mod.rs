@@ -34,7 +34,7 @@ use crate::odd::Odd;
 use crate::options::Options;
 use crate::pending::Pending;
 use crate::rooms::Group;
-use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX, State};
+use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX};
 use crate::vectors::Space;
 
 pub use self::append::UNSETTLED;
@@ -168,31 +168,6 @@ impl Index {
             memory: self.memory.used(),
             levels,
         })
-    }
-
-    /// Forgets all rows and gives their memory back. Takes the append lock, then the room as `Exclusive`. Running
-    /// exact searches end with what they saw. Errors: `OutOfMemory`; then nothing changed.
-    pub fn clear(&self) -> Result<()> {
-        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
-        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        let empty = Core::new(&self.options, &self.space, &self.memory)?;
-        let old = self.core();
-        let _alone = old.rooms.enter(Group::Exclusive);
-        let mut rows = self.rows();
-        for position in 0..self.odd.end() {
-            if self.odd.entry(position).load().state != State::Dead {
-                self.odd.finish(position);
-            }
-        }
-        rows.places.clear();
-        rows.pending.clear();
-        rows.tombstones = VecDeque::new();
-        rows.tombstones_charge.resize(0)?;
-        rows.live = 0;
-        rows.dead_slots = 0;
-        self.set_core(empty);
-        self.publish(&rows);
-        Ok(())
     }
 
     /// The current generation.

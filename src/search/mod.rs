@@ -47,8 +47,6 @@ pub struct Report {
     pub visited: usize,
     /// Distances computed.
     pub distances: usize,
-    /// How often the search was widened because too few visible rows were found.
-    pub widened: usize,
 }
 
 /// The answer to a search.
@@ -86,7 +84,7 @@ impl Index {
             let message = format!("the query has {} dimensions, the index {}", query.len(), self.dimensions());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let mut report = Report { strategy: self.strategy(want, ef), visited: 0, distances: 0, widened: 0 };
+        let mut report = Report { strategy: self.strategy(want, ef), visited: 0, distances: 0 };
         let mut stored = Vec::with_capacity(query.len());
         if !self.space.store(query, &mut stored) {
             return Ok(Found { outcome: Outcome::Scan, rows: Vec::new(), exhausted: false, report });
@@ -111,7 +109,6 @@ impl Index {
                     self.add_odd(&mut rows, visibility);
                     return Ok(answer(rows, false, report));
                 }
-                report.widened += 1;
             }
             report.strategy = Strategy::Exact;
         }

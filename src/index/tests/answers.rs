@@ -1,0 +1,252 @@
+//! What searches promise, case by case: how many rows, which, in what order; and what happens to single rows.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::rows::ROW_ID_MAX;
+
+/// Row ids of an answer to a search that asks for everything.
+fn all(index: &Index, visible: impl Fn(i64) -> bool) -> Vec<i64> {
+    let found = index.search(&vec![1.0; index.dimensions()], 1_000_000, 64, &visible).unwrap();
+    assert!(found.exhausted);
+    let mut rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// A search for each of many combinations of `want`, `ef` and what is hidden keeps its promises, mostly by the graph.
+#[test]
+fn graph_answers_hold_enough_visible_rows_nearest_first() {
+    for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
+        let index = index(metric, 8);
+        let vectors = Random(21).clustered(4_000, 8, 20);
+        append_all(&index, &vectors, 8);
+        index.link(3_900, &Uninterrupted).unwrap();
+        index.remove(&(0..4_000).filter(|row| row % 5 == 0).collect::<Vec<_>>(), 7);
+        let mut random = Random(22);
+        let mut by_graph = 0;
+        for turn in 0..600 {
+            let (want, ef) = (1 + random.below(30), 1 + random.below(20));
+            let query: Vec<f32> = vectors[random.below(4_000) * 8..][..8].iter().map(|x| x + 0.1).collect();
+            let visible = |row: i64| match turn % 5 {
+                0 => true,
+                1 => row % 5 != 0,
+                2 => row % 5 == 0,
+                3 => row % 100 == 3,
+                _ => row % 800 == 0,
+            };
+            let found = index.search(&query, want, ef, &visible).unwrap();
+            let count = (0..4_000).filter(|&row| visible(row)).count();
+            let rows: HashSet<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
+            assert_eq!(rows.len(), found.rows.len(), "a row twice");
+            assert!(rows.iter().all(|&row| visible(row)), "an invisible row");
+            assert!(rows.len() >= want.min(count), "{} rows of {count} for {want}", rows.len());
+            assert!(found.rows.is_sorted_by(|a, b| a.distance <= b.distance), "nearest first");
+            if found.exhausted {
+                assert_eq!(rows.len(), count);
+            }
+            if let Some(behind) = found.rows.get(want) {
+                let last = found.rows[want - 1].distance;
+                assert!(behind.distance <= last + index.space.tie(last), "more rows than asked for");
+            }
+            by_graph += usize::from(found.report.strategy == SearchStrategy::Graph);
+        }
+        assert!(by_graph > 200, "{by_graph} graph answers");
+    }
+}
+
+/// Too few visible rows for a walk to find: the exact search does.
+#[test]
+fn hidden_neighbours_do_not_hide_the_rest() {
+    let index = index(Metric::L2sq, 4);
+    let vectors = Random(31).clustered(5_000, 4, 10);
+    append_all(&index, &vectors, 4);
+    link_all(&index, 1);
+    let seen = [17, 1_700, 4_999];
+    let found = index.search(&vectors[..4], 2, 8, &|row: i64| seen.contains(&row)).unwrap();
+    let exact: Vec<_> = seen.iter().map(|&row| (row, &vectors[row as usize * 4..][..4])).collect();
+    let exact = naive::nearest(Metric::L2sq, exact, &vectors[..4], 2);
+    assert_eq!(found.rows.iter().map(|candidate| candidate.row_id).collect::<Vec<_>>(), [exact[0].0, exact[1].0]);
+    assert!(!found.exhausted);
+    assert_eq!(all(&index, |row| seen.contains(&row)), seen);
+    let none = index.search(&vectors[..4], 10, 8, &|_: i64| false).unwrap();
+    assert!(none.exhausted && none.rows.is_empty());
+}
+
+#[test]
+fn small_indexes_answer_exactly_and_with_ties() {
+    let index = index(Metric::L2sq, 2);
+    for (row, x) in [5.0, 1.0, 3.0, 1.0, 1.0, 4.0].into_iter().enumerate() {
+        index.append(&[row as i64], &[x, 0.0]).unwrap();
+        index.link(row % 2, &Uninterrupted).unwrap();
+    }
+    let found = index.search(&[0.0, 0.0], 2, 64, &AllVisible).unwrap();
+    let rows: Vec<_> = found.rows.iter().map(|candidate| (candidate.row_id, candidate.distance)).collect();
+    assert_eq!(rows, [(1, 1.0), (3, 1.0), (4, 1.0)]);
+    assert_eq!((found.report.strategy, found.exhausted), (SearchStrategy::Exact, false));
+    let nothing = index.search(&[0.0, 0.0], 0, 64, &AllVisible).unwrap();
+    assert!(nothing.rows.is_empty() && nothing.outcome == Outcome::Candidates);
+    assert!(index.search(&[0.0, 0.0], 6, 64, &AllVisible).unwrap().exhausted);
+}
+
+#[test]
+fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
+    for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
+        let index = index(metric, 2);
+        let mut odd = vec![[f32::NAN, 1.0], [1.0, f32::INFINITY], [f32::NEG_INFINITY, 0.0], [1e30, 0.0], [1e19, 1e19]];
+        if metric == Metric::Cosine {
+            odd.extend([[0.0, 0.0], [1e-20, 0.0]]);
+        }
+        for row in 0..3_000 {
+            index.append(&[row], &[row as f32 + 1.0, 2.0]).unwrap();
+        }
+        for (row, vector) in (10_000..).zip(&odd) {
+            index.append(&[row], vector).unwrap();
+            let found = index.search(vector, 3, 64, &AllVisible).unwrap();
+            assert_eq!((found.outcome, found.rows.len()), (Outcome::Scan, 0), "{metric:?} {vector:?}");
+        }
+        let check = |linked: usize| {
+            for ef in [1, 1_000] {
+                let found = index.search(&[1.0, 2.0], 3, ef, &|row: i64| row != 10_001).unwrap();
+                let tail: Vec<_> = found.rows.iter().filter(|candidate| candidate.distance.is_nan()).collect();
+                assert_eq!(tail.len(), odd.len() - 1, "{metric:?} after {linked}");
+                assert!(found.rows[found.rows.len() - tail.len()..].iter().all(|row| row.distance.is_nan()));
+                assert!(tail.iter().all(|row| row.row_id >= 10_000 && row.row_id != 10_001));
+            }
+            assert_eq!(index.stats().unwrap().odd, odd.len());
+        };
+        check(0);
+        link_all(&index, 1);
+        check(3_000);
+        index.compact(0, &Uninterrupted).unwrap();
+        check(3_000);
+        index.remove(&[10_000], 5);
+        assert_eq!(index.stats().unwrap().odd, odd.len(), "a tombstone may still be seen");
+        index.advance(6);
+        assert_eq!(index.stats().unwrap().odd, odd.len() - 1);
+        let found = index.search(&[1.0, 2.0], 3, 64, &AllVisible).unwrap();
+        assert!(found.rows.iter().all(|row| row.row_id != 10_000));
+    }
+}
+
+/// A row id comes back with another vector, from every place to every place.
+#[test]
+fn row_ids_are_used_again_with_other_vectors() {
+    const ODD: [f32; 2] = [f32::NAN, 0.0];
+    const KINDS: [&str; 3] = ["pending", "linked", "odd"];
+    for from in KINDS {
+        for to in KINDS {
+            for before in ["live", "tombstone", "dead"] {
+                let index = index(Metric::L2sq, 2);
+                // neighbours in the same blocks, pages and segments
+                index.append(&[1, 2, 3], &[10.0, 0.0, 20.0, 0.0, 30.0, 0.0]).unwrap();
+                index.append(&[7], if from == "odd" { &ODD } else { &[5.0, 5.0] }).unwrap();
+                if from == "linked" {
+                    link_all(&index, 1);
+                }
+                if before != "live" {
+                    index.remove(&[7], 4);
+                }
+                if before == "dead" {
+                    index.advance(5);
+                    assert_eq!(all(&index, |_| true), [1, 2, 3]);
+                }
+                index.append(&[7], if to == "odd" { &ODD } else { &[6.0, 6.0] }).unwrap();
+                if to == "linked" {
+                    link_all(&index, 1);
+                }
+                // The old tombstone is forgotten: it must not take the new row with it.
+                index.advance(100);
+                for compacted in [false, true] {
+                    let case = format!("{from} to {to} from {before}, compacted: {compacted}");
+                    assert_eq!(index.stats().unwrap().count, 4, "{case}");
+                    assert_eq!(all(&index, |_| true), [1, 2, 3, 7], "{case}");
+                    let found = index.search(&[0.0, 0.0], 9, 64, &|row: i64| row == 7).unwrap();
+                    let distance = found.rows[0].distance;
+                    assert!(if to == "odd" { distance.is_nan() } else { distance == 72.0 }, "{case}: {distance}");
+                    index.compact(100, &Uninterrupted).unwrap();
+                    assert_eq!(index.stats().unwrap().deleted, 0, "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn removal_of_strange_rows_is_ignored_and_bounds_are_kept() {
+    let index = index(Metric::L2sq, 2);
+    index.append(&[1, 2, 3], &[1.0, 0.0, 2.0, 0.0, 3.0, 0.0]).unwrap();
+    index.link(1, &Uninterrupted).unwrap();
+    index.remove(&[-1, 9, i64::MIN, i64::MAX, 4_096], 1);
+    assert_eq!(index.stats().unwrap().deleted, 0);
+    index.remove(&[1, 1], 5);
+    index.remove(&[1], 9);
+    index.remove(&[2], UNSETTLED | 6);
+    let counts = || index.stats().map(|stats| (stats.count, stats.deleted)).unwrap();
+    assert_eq!(counts(), (1, 2));
+    index.advance(5);
+    assert_eq!(all(&index, |_| true), [1, 2, 3], "the bound itself may still be seen");
+    index.advance(6);
+    assert_eq!(all(&index, |_| true), [2, 3]);
+    index.settle(6);
+    index.advance(1_000);
+    assert_eq!(all(&index, |_| true), [2, 3], "the deletion is not committed yet");
+    index.settle(8);
+    index.settle(20);
+    index.advance(8);
+    assert_eq!(all(&index, |_| true), [2, 3], "settled once, at the first commit seen");
+    index.advance(9);
+    assert_eq!(all(&index, |_| true), [3]);
+    assert_eq!(counts().0, 1);
+    index.remove(&[2], 10);
+    assert_eq!(counts().0, 1, "a dead row");
+}
+
+#[test]
+fn a_row_twice_in_one_batch_keeps_its_last_vector() {
+    let index = index(Metric::L2sq, 1);
+    index.append(&[4, 4, 4, 5], &[1.0, f32::NAN, 3.0, 1.0]).unwrap();
+    assert_eq!(all(&index, |_| true), [4, 5]);
+    link_all(&index, 1);
+    let found = index.search(&[0.0], 2, 64, &AllVisible).unwrap();
+    assert_eq!(found.rows.iter().map(|row| (row.row_id, row.distance)).collect::<Vec<_>>(), [(5, 1.0), (4, 9.0)]);
+    index.remove(&[4, 5], 1);
+    index.advance(2);
+    assert_eq!((index.stats().unwrap().count, all(&index, |_| true).len()), (0, 0));
+}
+
+#[test]
+fn wrong_input_is_refused_and_changes_nothing() {
+    let index = index(Metric::Cosine, 3);
+    index.append(&[ROW_ID_MAX], &[1.0, 2.0, 3.0]).unwrap();
+    let before = index.stats().unwrap();
+    let refused: [(&[i64], &[f32]); 4] =
+        [(&[1], &[1.0, 2.0]), (&[1, 2], &[1.0; 3]), (&[1, -1], &[1.0; 6]), (&[ROW_ID_MAX + 1], &[1.0; 3])];
+    for (rows, vectors) in refused {
+        assert_eq!(index.append(rows, vectors).unwrap_err().kind, ErrorKind::InvalidInput);
+    }
+    assert_eq!(index.search(&[1.0], 1, 64, &AllVisible).unwrap_err().kind, ErrorKind::InvalidInput);
+    index.append(&[], &[]).unwrap();
+    assert_eq!(index.stats().unwrap(), before);
+    assert_eq!(all(&index, |_| true), [ROW_ID_MAX]);
+}
+
+/// Nothing linked yet, everything dead, nothing at all: the graph has no entry point, or none that may be returned.
+#[test]
+fn empty_graphs_are_searched_without_harm() {
+    let index = index(Metric::Ip, 2);
+    assert!(index.search(&[1.0, 1.0], 5, 1, &AllVisible).unwrap().exhausted);
+    index.compact(0, &Uninterrupted).unwrap();
+    for row in 0..1_000 {
+        index.append(&[row], &[row as f32, 1.0]).unwrap();
+    }
+    let found = index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap();
+    assert_eq!((found.rows[0].row_id, found.report.strategy), (999, SearchStrategy::Graph));
+    link_all(&index, 1);
+    index.remove(&(0..1_000).collect::<Vec<_>>(), 1);
+    index.advance(2);
+    assert!(index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().exhausted);
+    index.compact(2, &Uninterrupted).unwrap();
+    assert!(index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().rows.is_empty());
+    assert_eq!(index.stats().unwrap().deleted, 0);
+}

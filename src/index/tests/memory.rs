@@ -1,0 +1,153 @@
+//! The index and its ledger: everything is given back, and a refusal at any point does no harm.
+
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+use crate::error::{Error, Result};
+use crate::host::Ledger;
+
+/// A ledger with a limit in bytes. The account asks again for the exact need when a step does not fit, so raising the
+/// limit little by little refuses every single charge at some point.
+struct Capped {
+    limit: AtomicUsize,
+    reserved: AtomicUsize,
+}
+
+impl Ledger for Arc<Capped> {
+    fn reserve(&self, bytes: usize) -> Result<()> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let take = |reserved| (bytes <= limit.saturating_sub(reserved)).then(|| reserved + bytes);
+        let taken = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.map(|_| ()).map_err(|_| Error::new(ErrorKind::OutOfMemory, "the limit is reached"))
+    }
+
+    fn release(&self, bytes: usize) {
+        let before = self.reserved.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(before >= bytes, "released {bytes} of {before}");
+    }
+}
+
+/// The rows of the index with their distances from 0, by row id; NaN for odd rows.
+fn contents(index: &Index) -> BTreeMap<i64, f32> {
+    let found = index.search(&vec![0.0; index.dimensions()], 1_000_000, 64, &AllVisible).unwrap();
+    assert!(found.exhausted);
+    found.rows.iter().map(|candidate| (candidate.row_id, candidate.distance)).collect()
+}
+
+fn expected(model: &BTreeMap<i64, Vec<f32>>) -> BTreeMap<i64, f32> {
+    model.iter().map(|(&row, vector)| (row, vector.iter().map(|x| x * x).sum())).collect()
+}
+
+fn assert_same(index: &Index, model: &BTreeMap<i64, Vec<f32>>, case: &str) {
+    assert_eq!(index.stats().unwrap().count, model.len(), "{case}");
+    let (found, expected) = (contents(index), expected(model));
+    assert!(found.keys().eq(expected.keys()), "{case}: other rows");
+    for (row, distance) in &expected {
+        let ours = found[row];
+        let same = if distance.is_nan() { ours.is_nan() } else { (ours - distance).abs() <= 1e-4 * distance };
+        assert!(same, "{case}: row {row} at {ours}, not {distance}");
+    }
+}
+
+/// Work that makes every kind of allocation, some of it refused. A refused append, link or compaction changes nothing:
+/// these appends are too small to be cut in two.
+fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
+    let mut refusals = 0;
+    let mut refused = |error: Error| {
+        assert_eq!(error.kind, ErrorKind::OutOfMemory);
+        refusals += 1;
+    };
+    let mut random = Random(17);
+    for turn in 0..12 {
+        // the row map gets new pages, and some rows other vectors
+        let rows: Vec<i64> = (0..150).map(|row| turn / 2 * 5_000 + turn % 2 * 75 + row).collect();
+        let vectors: Vec<Vec<f32>> = rows
+            .iter()
+            .map(|row| {
+                let mut vector: Vec<f32> = (0..32).map(|_| random.normal()).collect();
+                if row % 40 == 0 {
+                    vector[3] = f32::NAN;
+                }
+                vector
+            })
+            .collect();
+        match index.append(&rows, &vectors.concat()) {
+            Ok(()) => model.extend(rows.iter().copied().zip(vectors)),
+            Err(error) => refused(error),
+        }
+        if let Err(error) = index.link(100, &Uninterrupted) {
+            refused(error);
+        }
+        // Deletion needs no memory, whatever was refused before.
+        let gone: Vec<i64> = rows.iter().copied().filter(|row| row % 11 == 0).collect();
+        index.remove(&gone, turn as u64);
+        model.retain(|row, _| !gone.contains(row));
+        index.advance(turn as u64 + 1);
+        if turn % 4 == 3
+            && let Err(error) = index.compact(turn as u64 + 1, &Uninterrupted)
+        {
+            refused(error);
+        }
+        assert_same(index, model, &format!("turn {turn}"));
+    }
+    refusals
+}
+
+#[test]
+fn a_refusal_at_any_limit_changes_nothing_and_all_memory_comes_back() {
+    let ledger = Arc::new(Capped { limit: AtomicUsize::new(0), reserved: AtomicUsize::new(0) });
+    let mut runs = 0;
+    loop {
+        let mut refusals = 1;
+        match Index::new(Options::default(), 32, Box::new(Arc::clone(&ledger))) {
+            Err(error) => assert_eq!(error.kind, ErrorKind::OutOfMemory),
+            Ok(index) => {
+                let mut model = BTreeMap::new();
+                refusals = work(&index, &mut model);
+                assert!(ledger.reserved.load(Ordering::Relaxed) >= index.memory_used());
+                // With memory again, the same index works as if nothing had happened.
+                let limit = ledger.limit.swap(usize::MAX, Ordering::Relaxed);
+                assert_eq!(work(&index, &mut model), 0);
+                link_all(&index, 2);
+                index.compact(u64::MAX >> 1, &Uninterrupted).unwrap();
+                assert_same(&index, &model, "in the end");
+                assert_eq!(index.stats().unwrap().deleted, 0);
+                ledger.limit.store(limit, Ordering::Relaxed);
+            }
+        }
+        assert_eq!(ledger.reserved.load(Ordering::Relaxed), 0, "all memory is given back");
+        runs += 1;
+        if refusals == 0 {
+            break;
+        }
+        ledger.limit.fetch_add(12_345, Ordering::Relaxed);
+    }
+    assert!(runs > 50, "{runs} limits");
+}
+
+/// Rows that come and go do not leave memory behind, as long as compaction follows.
+#[test]
+fn memory_does_not_grow_with_turnover() {
+    let ledger = Arc::new(Limited::default());
+    let index = Index::new(Options::default(), 16, Box::new(Arc::clone(&ledger))).unwrap();
+    let vectors = Random(2).clustered(1_000, 16, 10);
+    let mut after_first = 0;
+    for round in 0..30i64 {
+        // first..: new row ids every time; an odd row among them
+        let rows: Vec<i64> = (round * 1_000..(round + 1) * 1_000).collect();
+        index.append(&rows, &vectors).unwrap();
+        index.append(&[(round + 1) * 1_000_000], &[f32::NAN; 16]).unwrap();
+        index.link(500, &Uninterrupted).unwrap();
+        index.remove(&rows, round as u64);
+        index.remove(&[(round + 1) * 1_000_000], round as u64);
+        index.compact(round as u64 + 1, &Uninterrupted).unwrap();
+        let stats = index.stats().unwrap();
+        assert_eq!((stats.count, stats.deleted, stats.pending, stats.odd), (0, 0, 0, 0));
+        if round == 0 {
+            after_first = stats.memory;
+        }
+        assert!(stats.memory <= after_first + (64 << 10), "round {round}: {} after {after_first}", stats.memory);
+    }
+    drop(index);
+    assert_eq!(ledger.reserved.load(Ordering::Relaxed), 0);
+}
