@@ -54,9 +54,19 @@ HNSWIndex::HNSWIndex(const Identifier &name, IndexConstraintType constraint_type
       links(make_uniq<LinkQueue>(db.GetDatabase(), *core)), covered(0) {
 }
 
+//! Options that were stored, perhaps by another extension that allows others; the defaults if we do not. Must not throw:
+//! DuckDB would wait for ever for an index whose binding failed.
+static vss::IndexOptions StoredOptions(const case_insensitive_map_t<Value> &stored) {
+	try {
+		return ParseIndexOptions(stored);
+	} catch (const BinderException &) {
+		return ParseIndexOptions(case_insensitive_map_t<Value>());
+	}
+}
+
 unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
 	return make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
-	                            input.unbound_expressions, input.db, ParseIndexOptions(input.options));
+	                            input.unbound_expressions, input.db, StoredOptions(input.options));
 }
 
 unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table) {
