@@ -10,6 +10,7 @@ DUCKDB_VERSION := 2.0.0
 OUT := build/release
 EXTENSION := $(OUT)/vss.duckdb_extension
 PYTHON := build/venv/bin/python
+DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
@@ -37,7 +38,7 @@ wheel: release $(PYTHON)
 
 # The first search on real data.
 example: release $(PYTHON)
-	$(PYTHON) examples/first_search.py $(EXTENSION) ../shared/data/wordnet.parquet ../shared/data/wordnet_queries.parquet
+	$(PYTHON) examples/first_search.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet
 
 $(PYTHON): test/requirements.txt
 	python3 -m venv build/venv
