@@ -1,6 +1,7 @@
 //! The distance kernels of every instruction set that this processor runs.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use vss::distance::Kernels;
@@ -13,6 +14,7 @@ fn kernels(c: &mut Criterion) {
         let (a, b) = (vector(), vector());
         for (name, kernel) in [("l2sq", 0), ("dot", 1)] {
             let mut group = c.benchmark_group(format!("{name} {dimensions}"));
+            group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
             for kernels in Kernels::all_supported() {
                 let kernel = if kernel == 0 { kernels.l2sq } else { kernels.dot };
                 group.bench_function(BenchmarkId::from_parameter(kernels.name), |bench| {

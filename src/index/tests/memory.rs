@@ -6,6 +6,9 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::host::Ledger;
 
+/// Segments of narrow vectors are small, so few limits are to be tried.
+const NARROW: usize = 8;
+
 /// A ledger with a limit in bytes. The account asks again for the exact need when a step does not fit, so raising the
 /// limit little by little refuses every single charge at some point.
 struct Capped {
@@ -60,12 +63,12 @@ fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
     let mut random = Random(17);
     for turn in 0..12 {
         // the row map gets new pages, and some rows other vectors
-        let rows: Vec<i64> = (0..150).map(|row| turn / 2 * 5_000 + turn % 2 * 75 + row).collect();
+        let rows: Vec<i64> = (0..60).map(|row| turn / 2 * 5_000 + turn % 2 * 30 + row).collect();
         let vectors: Vec<Vec<f32>> = rows
             .iter()
             .map(|row| {
-                let mut vector: Vec<f32> = (0..32).map(|_| random.normal()).collect();
-                if row % 40 == 0 {
+                let mut vector: Vec<f32> = (0..NARROW).map(|_| random.normal()).collect();
+                if row % 20 == 0 {
                     vector[3] = f32::NAN;
                 }
                 vector
@@ -75,7 +78,7 @@ fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
             Ok(()) => model.extend(rows.iter().copied().zip(vectors)),
             Err(error) => refused(error),
         }
-        if let Err(error) = index.link(100, &Uninterrupted) {
+        if let Err(error) = index.link(40, &Uninterrupted) {
             refused(error);
         }
         // Deletion needs no memory, whatever was refused before.
@@ -99,7 +102,7 @@ fn a_refusal_at_any_limit_changes_nothing_and_all_memory_comes_back() {
     let mut runs = 0;
     loop {
         let mut refusals = 1;
-        match Index::new(Options::default(), 32, Box::new(Arc::clone(&ledger))) {
+        match Index::new(Options::default(), NARROW, Box::new(Arc::clone(&ledger))) {
             Err(error) => assert_eq!(error.kind, ErrorKind::OutOfMemory),
             Ok(index) => {
                 let mut model = BTreeMap::new();
@@ -120,7 +123,7 @@ fn a_refusal_at_any_limit_changes_nothing_and_all_memory_comes_back() {
         if refusals == 0 {
             break;
         }
-        ledger.limit.fetch_add(12_345, Ordering::Relaxed);
+        ledger.limit.fetch_add(20_000, Ordering::Relaxed);
     }
     assert!(runs > 50, "{runs} limits");
 }
@@ -133,7 +136,7 @@ fn memory_does_not_grow_with_turnover() {
     let vectors = Random(2).clustered(1_000, 16, 10);
     let mut after_first = 0;
     for round in 0..30i64 {
-        // first..: new row ids every time; an odd row among them
+        // new row ids every time; an odd row among them
         let rows: Vec<i64> = (round * 1_000..(round + 1) * 1_000).collect();
         index.append(&rows, &vectors).unwrap();
         index.append(&[(round + 1) * 1_000_000], &[f32::NAN; 16]).unwrap();

@@ -1,0 +1,139 @@
+//! Everything at once, with rows that are replaced, deleted and come back, while some are never touched.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const WIDE: usize = 8;
+const WRITERS: i64 = 2;
+/// Rows that nobody changes.
+const STABLE: i64 = 600;
+/// Row ids of each writer, all in use again and again.
+const ROWS: usize = 1_500;
+const TIME: Duration = Duration::from_millis(1500);
+
+/// The n-th vector of a row; some are odd.
+fn vector(row: i64, version: u64) -> Vec<f32> {
+    let mut random = Random(row as u64 ^ version << 32);
+    let mut vector: Vec<f32> = (0..WIDE).map(|_| random.normal()).collect();
+    if random.below(25) == 0 {
+        vector[2] = f32::INFINITY;
+    }
+    vector
+}
+
+fn stable(row: i64) -> Vec<f32> {
+    (0..WIDE as i64).map(|d| ((row * 31 + d * 17) % 101) as f32 / 20.0).collect()
+}
+
+/// Stops the others also when a thread fails, so that the test ends.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them() {
+    let index = index(Metric::L2sq, WIDE);
+    for row in 0..STABLE {
+        index.append(&[row], &stable(row)).unwrap();
+    }
+    let stop = AtomicBool::new(false);
+    let commit = AtomicI64::new(1);
+    let running = || !stop.load(Ordering::Relaxed);
+    let models: Vec<BTreeMap<i64, Vec<f32>>> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (index, stop, commit) = (&index, &stop, &commit);
+                scope.spawn(move || {
+                    let _stop = Stop(stop);
+                    let mut random = Random(writer as u64);
+                    let mut model = BTreeMap::new();
+                    let mut version = 0;
+                    let start = Instant::now();
+                    while start.elapsed() < TIME && !stop.load(Ordering::Relaxed) {
+                        version += 1;
+                        // rows of both writers share blocks and pages
+                        let some: Vec<i64> = (0..1 + random.below(40))
+                            .map(|_| STABLE + random.below(ROWS) as i64 * WRITERS + writer)
+                            .collect();
+                        if random.below(5) < 3 {
+                            let vectors: Vec<f32> = some.iter().flat_map(|&row| vector(row, version)).collect();
+                            index.append(&some, &vectors).unwrap();
+                            model.extend(some.iter().map(|&row| (row, vector(row, version))));
+                        } else {
+                            let now = commit.fetch_add(1, Ordering::Relaxed) as u64;
+                            index.remove(&some, now);
+                            model.retain(|row, _| !some.contains(row));
+                        }
+                    }
+                    model
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let _stop = Stop(&stop);
+                while running() {
+                    index.link(16, &Uninterrupted).unwrap();
+                }
+            });
+        }
+        for seed in 0..2 {
+            let (index, running, stop) = (&index, &running, &stop);
+            scope.spawn(move || {
+                let _stop = Stop(stop);
+                let mut random = Random(seed);
+                while running() {
+                    let row = random.below(STABLE as usize) as i64;
+                    let found = index.search(&stable(row), 1, 1, &|other: i64| other < STABLE).unwrap();
+                    assert_eq!(found.rows[0].distance, 0.0, "row {row}, {:?}", found.report.strategy);
+                    let found = index.search(&stable(row), STABLE as usize, 8, &|other: i64| other < STABLE).unwrap();
+                    assert_eq!(found.rows.len(), STABLE as usize, "{:?}", found.report.strategy);
+                    let found = index.search(&stable(row), 10, 2, &AllVisible).unwrap();
+                    assert!(found.rows.len() >= 10);
+                    let ranked = found.rows.iter().take_while(|candidate| !candidate.distance.is_nan()).count();
+                    assert!(found.rows[..ranked].is_sorted_by(|a, b| a.distance <= b.distance));
+                }
+            });
+        }
+        scope.spawn(|| {
+            let _stop = Stop(&stop);
+            while running() {
+                let lowest = commit.load(Ordering::Relaxed) as u64;
+                index.compact(lowest.saturating_sub(20), &Uninterrupted).unwrap();
+                let stats = index.stats().unwrap();
+                assert!(stats.count >= STABLE as usize);
+                std::thread::sleep(Duration::from_millis(20));
+                index.advance(lowest);
+            }
+        });
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+
+    let mut model: BTreeMap<i64, Vec<f32>> = models.into_iter().flatten().collect();
+    model.extend((0..STABLE).map(|row| (row, stable(row))));
+    index.advance(commit.load(Ordering::Relaxed) as u64 + 1);
+    for work in ["at the end", "linked", "compacted"] {
+        match work {
+            "linked" => link_all(&index, 2),
+            "compacted" => index.compact(0, &Uninterrupted).unwrap(),
+            _ => {}
+        }
+        assert_eq!(index.stats().unwrap().count, model.len(), "{work}");
+        let found = index.search(&[0.0; WIDE], usize::MAX, 64, &AllVisible).unwrap();
+        assert!(found.exhausted);
+        assert_eq!(found.rows.len(), model.len(), "{work}");
+        for candidate in &found.rows {
+            let vector = &model[&candidate.row_id];
+            let norm = naive::distance(Metric::L2sq, vector, &[0.0; WIDE]);
+            let same = (norm - f64::from(candidate.distance)).abs() < 1e-3;
+            assert!(same || norm.is_infinite() && candidate.distance.is_nan(), "{work}: {candidate:?}, not {norm}");
+        }
+    }
+    let stats = index.stats().unwrap();
+    assert_eq!((stats.pending, stats.deleted), (0, 0));
+}
