@@ -184,7 +184,8 @@ fn link_all(index: &Index, threads: usize) {
 fn recall(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, live: impl Fn(i64) -> bool) -> f64 {
     let rows: Vec<_> = vectors.chunks(dimensions).enumerate().map(|(row, vector)| (row as i64, vector)).collect();
     let mut random = Random(99);
-    let queries = 60;
+    // Enough that the mean is known to some thousandths: for `Ip` it lies that close to what is demanded.
+    let queries = 500;
     let mut sum = 0.0;
     for _ in 0..queries {
         let near = rows[random.below(rows.len())].1;
@@ -206,8 +207,9 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
         let mut vectors = Random(5).clustered(ROWS as usize, WIDE, 40);
         index.reserve_rows(ROWS as usize);
         append_all(&index, &vectors, WIDE);
-        link_all(&index, 2);
-        assert!(recall(&index, metric, &vectors, WIDE, |_| true) >= 0.95, "{metric:?} after the build");
+        link_all(&index, 1); // one thread makes the same graph each time
+        let built = recall(&index, metric, &vectors, WIDE, |_| true);
+        assert!(built >= 0.95, "{metric:?} after the build: {built}");
         let replaced: Vec<i64> = (0..ROWS).filter(|row| row % 10 < 3).collect();
         let others = Random(6).clustered(replaced.len(), WIDE, 40);
         for (&row, other) in replaced.iter().zip(others.chunks(WIDE)) {
@@ -215,15 +217,18 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
         }
         index.append(&replaced, &others).unwrap();
         link_all(&index, 2);
-        assert!(recall(&index, metric, &vectors, WIDE, |_| true) >= 0.95, "{metric:?} after replacement");
+        let changed = recall(&index, metric, &vectors, WIDE, |_| true);
+        assert!(changed >= 0.95, "{metric:?} after replacement: {changed}");
         let gone: Vec<i64> = (0..ROWS).filter(|row| row % 5 == 0).collect();
         index.remove(&gone, 1);
         index.advance(2);
-        assert!(recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0) >= 0.95, "{metric:?} after deletes");
+        let left = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
+        assert!(left >= 0.95, "{metric:?} after deletes: {left}");
         index.compact(2, &Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted), (16_000, 0));
-        assert!(recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0) >= 0.95, "{metric:?} after compaction");
+        let compacted = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
+        assert!(compacted >= 0.95, "{metric:?} after compaction: {compacted}");
     }
 }
 
