@@ -48,17 +48,11 @@ static void CheckKeyType(const LogicalType &type, const string &key) {
 }
 
 static void CheckPersistence(ClientContext &context, AttachedDatabase &db) {
-	if (db.IsTemporary() || db.GetStorageManager().InMemory()) {
-		return;
-	}
-	if (!PersistenceEnabled(context)) {
+	if (!db.IsTemporary() && !db.GetStorageManager().InMemory() && !PersistenceEnabled(context)) {
 		throw BinderException("HNSW indexes can only be created in in-memory databases, or in a database file when "
 		                      "the setting '%s' is true; it is false",
 		                      PERSISTENCE_SETTING);
 	}
-	throw BinderException("HNSW indexes in a database file (setting '%s') are not available in this version of vss; "
-	                      "create the index in an in-memory database or on a temporary table",
-	                      PERSISTENCE_SETTING);
 }
 
 PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
@@ -250,7 +244,7 @@ static void CatchUp(ClientContext &context, DuckTransaction &transaction, DataTa
 			}
 		});
 	}
-	index.SetCovered(next_row_id);
+	index.InStep(next_row_id);
 }
 
 void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &state) const {
@@ -277,7 +271,11 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	storage.AppendLock(transaction, append_state);
 	CatchUp(context, transaction, storage, *state.index, state.scanned_until);
 	entry.initial_index_size = state.index->Core().memory_used();
+	auto core = state.index->Core().share();
 	storage.AddIndex(std::move(state.index), entry.oid);
+	// Deletes reach the index from now on. Those committed since the rows were read are found here: the rows stay for
+	// the snapshots that may see them, but count no more.
+	HNSWIndex::ForgetDeleted(*core, storage);
 }
 
 } // namespace duckdb

@@ -33,7 +33,11 @@ static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
 	info.BindIndexes(context, string(HNSWIndex::TYPE_NAME));
 	auto create_info = entry.GetInfo();
 	auto expressions = create_info->Cast<CreateIndexInfo>().ExpressionsToList();
-	return FoundIndex {entry, info.GetIndexes().FindEntry(entry.name), storage, expressions[0]};
+	auto index = info.GetIndexes().FindEntry(entry.name);
+	if (index) {
+		HNSWIndex::CatchUp(context, *index, storage);
+	}
+	return FoundIndex {entry, std::move(index), storage, expressions[0]};
 }
 
 vector<FoundIndex> FindIndexes(ClientContext &context) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cfloat>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <stdexcept>
 #include <vector>
@@ -20,49 +21,6 @@ using unum::usearch::get_slot;
 
 //! Sum of `dimensions` products or squared differences.
 using Kernel = float (*)(const float *, const float *, size_t);
-
-//! Where the allocations of the running call are counted. usearch makes its allocators anew for every buffer, so they
-//! cannot carry the counter themselves.
-thread_local std::atomic<size_t> *meter = nullptr;
-
-//! Counts allocations of this thread to `counter` while it lives.
-class MeterScope {
-public:
-	explicit MeterScope(std::atomic<size_t> &counter) : outer(meter) {
-		meter = &counter;
-	}
-	~MeterScope() {
-		meter = outer;
-	}
-
-private:
-	std::atomic<size_t> *outer;
-};
-
-//! Tables and scratch space of usearch, which tests for null and does not expect exceptions.
-template <class T>
-struct CountedAllocator {
-	using value_type = T;
-
-	CountedAllocator() = default;
-	template <class U>
-	CountedAllocator(const CountedAllocator<U> &) {
-	}
-
-	T *allocate(size_t count) noexcept {
-		auto memory = operator new(count * sizeof(T), std::align_val_t(alignof(T)), std::nothrow);
-		if (memory) {
-			meter->fetch_add(count * sizeof(T), std::memory_order_relaxed);
-		}
-		return static_cast<T *>(memory);
-	}
-	void deallocate(T *memory, size_t count) noexcept {
-		if (memory) {
-			meter->fetch_sub(count * sizeof(T), std::memory_order_relaxed);
-			operator delete(memory, std::align_val_t(alignof(T)));
-		}
-	}
-};
 
 //! Adjacency lists, one behind the other in chunks that grow with the whole; freed only together.
 class Tape {
@@ -112,13 +70,62 @@ private:
 	std::atomic<size_t> used {0};
 };
 
-//! A handle to the tape, as usearch copies its allocators about.
+//! The memory of one graph.
+struct Memory {
+	//! Bytes of tables and scratch space.
+	std::atomic<size_t> tables {0};
+	Tape tape;
+};
+
+//! The memory that the running call allocates from. usearch makes its allocators anew for every buffer, and when it loads
+//! a graph, so they cannot carry it themselves.
+thread_local Memory *memory_in_use = nullptr;
+
+//! Lets this thread allocate from `memory` while it lives.
+class MemoryScope {
+public:
+	explicit MemoryScope(Memory &memory) : outer(memory_in_use) {
+		memory_in_use = &memory;
+	}
+	~MemoryScope() {
+		memory_in_use = outer;
+	}
+
+private:
+	Memory *outer;
+};
+
+//! Tables and scratch space of usearch, which tests for null and does not expect exceptions.
+template <class T>
+struct CountedAllocator {
+	using value_type = T;
+
+	CountedAllocator() = default;
+	template <class U>
+	CountedAllocator(const CountedAllocator<U> &) {
+	}
+
+	T *allocate(size_t count) noexcept {
+		auto memory = operator new(count * sizeof(T), std::align_val_t(alignof(T)), std::nothrow);
+		if (memory) {
+			memory_in_use->tables.fetch_add(count * sizeof(T), std::memory_order_relaxed);
+		}
+		return static_cast<T *>(memory);
+	}
+	void deallocate(T *memory, size_t count) noexcept {
+		if (memory) {
+			memory_in_use->tables.fetch_sub(count * sizeof(T), std::memory_order_relaxed);
+			operator delete(memory, std::align_val_t(alignof(T)));
+		}
+	}
+};
+
+//! The tape, as usearch copies its allocators about.
 struct TapeAllocator {
 	using value_type = char;
-	Tape *tape = nullptr;
 
 	char *allocate(size_t bytes) noexcept {
-		return tape->Allocate(bytes);
+		return memory_in_use->tape.Allocate(bytes);
 	}
 	void deallocate(char *, size_t) noexcept {
 	}
@@ -129,7 +136,14 @@ struct TapeAllocator {
 
 using Base = unum::usearch::index_gt<float, uint32_t, uint32_t, CountedAllocator<char>, TapeAllocator>;
 
+//! usearch's type of a node's topmost level, which it does not tell.
+using Level = int16_t;
+
 constexpr uint32_t NO_SLOT = UINT32_MAX;
+
+bool IsIn(rust::Slice<const uint64_t> bits, uint32_t slot) noexcept {
+	return slot / 64 < bits.size() && (bits[slot / 64] >> (slot % 64) & 1);
+}
 
 //! The vector that is added or searched for.
 struct Query {
@@ -181,6 +195,10 @@ struct Metric {
 		auto value = kernel(a, b, vectors.dimensions);
 		return product ? 1 - value : value;
 	}
+	//! The distance of two nodes, as it counts while links are chosen.
+	float Apart(size_t a, size_t b) const noexcept {
+		return relax * Between(vectors.At(a), vectors.At(b));
+	}
 	template <class ENTRY>
 	float operator()(const Query &query, const ENTRY &entry) const noexcept {
 		auto slot = get_slot(entry);
@@ -190,7 +208,44 @@ struct Metric {
 	}
 	template <class ENTRY>
 	float operator()(const ENTRY &a, const ENTRY &b) const noexcept {
-		return relax * Between(vectors.At(get_slot(a)), vectors.At(get_slot(b)));
+		return Apart(get_slot(a), get_slot(b));
+	}
+};
+
+//! The links of a node on one level, where usearch keeps them: a count and room for slots, unaligned.
+class LinkList {
+public:
+	explicit LinkList(char *at_p) : at(at_p) {
+	}
+
+	uint32_t Count() const noexcept {
+		return Load(0);
+	}
+	uint32_t operator[](size_t i) const noexcept {
+		return Load(1 + i);
+	}
+	void Assign(const uint32_t *slots, uint32_t count) noexcept {
+		std::memcpy(at, &count, sizeof(count));
+		std::memcpy(at + sizeof(count), slots, count * sizeof(*slots));
+	}
+
+private:
+	uint32_t Load(size_t i) const noexcept {
+		uint32_t value;
+		std::memcpy(&value, at + i * sizeof(value), sizeof(value));
+		return value;
+	}
+
+	char *at;
+};
+
+//! A candidate for the links of a node.
+struct Near {
+	float distance;
+	uint32_t slot;
+
+	bool operator<(const Near &other) const noexcept {
+		return distance < other.distance || (distance == other.distance && slot < other.slot);
 	}
 };
 
@@ -208,7 +263,7 @@ struct Hnsw::State {
 	explicit State(const Shape &shape_p) : shape(shape_p) {
 	}
 	~State() {
-		MeterScope scope(tables);
+		MemoryScope scope(memory);
 		base.reset();
 	}
 
@@ -217,30 +272,64 @@ struct Hnsw::State {
 		return {vectors, reinterpret_cast<Kernel>(shape.kernel), shape.product, shape.relax};
 	}
 
+	//! Links a node has room for on a level.
+	size_t Room(size_t level) const noexcept {
+		return level == 0 ? shape.m0 : shape.m;
+	}
+	//! Where a node's links on a level begin: behind key and level, after those of the levels below.
+	LinkList LinksOf(uint32_t slot, size_t level) const noexcept {
+		auto at = reinterpret_cast<char *>(base->at(slot).key.ptr()) + HEAD_BYTES;
+		for (size_t below = 0; below < level; below++) {
+			at += ListBytes(below);
+		}
+		return LinkList(at);
+	}
+	size_t ListBytes(size_t level) const noexcept {
+		return sizeof(uint32_t) * (1 + Room(level));
+	}
+	//! Sorts candidates for the links of a node by their distance, each once.
+	void Measure(const struct Metric &metric, uint32_t slot, std::vector<Near> &near) const;
+	//! Adds to the `kept` links of a node up to `room` of the candidates: first those that are nearer to the node than
+	//! to what is kept, then the nearest (algorithm 4 of the paper, with the pruned ones kept).
+	void Choose(const struct Metric &metric, const std::vector<Near> &near, size_t room,
+	            std::vector<uint32_t> &kept) const;
+	//! Links a node to one that links to it, if it is worth it.
+	void LinkBack(const struct Metric &metric, uint32_t from, uint32_t to, size_t level) const;
+	//! Adds the neighbours of a doomed node that stay; those of its doomed neighbours if it has none.
+	void Behind(rust::Slice<const uint64_t> doomed, uint32_t bridge, size_t level, std::vector<Near> &near) const;
+	//! Repairs the links of one node on one level; leaves what was not linked in `near`.
+	void Repair(const struct Metric &metric, rust::Slice<const uint64_t> doomed, uint32_t slot, size_t level,
+	            std::vector<Near> &near) const;
+
+	//! A node's key and level, as usearch puts them in front of the links.
+	static constexpr size_t HEAD_BYTES = sizeof(Base::vector_key_t) + sizeof(Level);
+
 	const Shape shape;
-	mutable std::atomic<size_t> tables {0};
-	Tape tape;
+	mutable Memory memory;
 	std::unique_ptr<Base> base;
 };
 
 Hnsw::Hnsw(const Shape &shape) : state(std::make_unique<State>(shape)) {
-	MeterScope scope(state->tables);
-	auto made = Base::make({shape.m, shape.m0}, {}, TapeAllocator {&state->tape});
+	MemoryScope scope(state->memory);
+	auto made = Base::make({shape.m, shape.m0}, {}, {});
 	Check(made);
 	state->base = std::make_unique<Base>(std::move(made.index));
+	if (state->base->memory_usage_per_node(0) != State::HEAD_BYTES + state->ListBytes(0)) {
+		throw std::runtime_error("this version of usearch lays nodes out in another way");
+	}
 }
 
 Hnsw::~Hnsw() = default;
 
 void Hnsw::reserve(size_t rows, size_t threads) const {
-	MeterScope scope(state->tables);
+	MemoryScope scope(state->memory);
 	if (!state->base->try_reserve({rows, threads})) {
 		throw std::bad_alloc();
 	}
 }
 
 Added Hnsw::add(const Step &step) const {
-	MeterScope scope(state->tables);
+	MemoryScope scope(state->memory);
 	auto metric = state->Metric(step);
 	Query query {step.vector};
 	auto place = [&](Base::member_ref_t node) {
@@ -252,9 +341,148 @@ Added Hnsw::add(const Step &step) const {
 	return {result.slot, result.visited_members, result.computed_distances};
 }
 
+Added Hnsw::relink(const Step &step, uint32_t slot) const {
+	MemoryScope scope(state->memory);
+	auto metric = state->Metric(step);
+	// Nobody reads this place, but as soon as the first link is made others may.
+	auto place = metric.vectors.At(slot);
+	if (place != step.vector) {
+		std::copy_n(step.vector, metric.vectors.dimensions, place);
+	}
+	auto result = state->base->update(state->base->iterator_at(slot), 0, Query {step.vector, slot}, metric,
+	                                  {step.width, step.thread}, [](Base::member_ref_t) {}, metric.vectors);
+	Check(result);
+	return {slot, result.visited_members, result.computed_distances};
+}
+
+size_t Hnsw::repair(const Step &step, rust::Slice<const uint64_t> doomed, uint32_t begin, uint32_t end,
+                    rust::Vec<uint32_t> &orphans) const {
+	auto metric = state->Metric(step);
+	std::vector<Near> near;
+	size_t distances = 0;
+	for (auto slot = begin; slot < end; slot++) {
+		if (IsIn(doomed, slot)) {
+			continue;
+		}
+		auto linked = state->LinksOf(slot, 0).Count() > 0;
+		for (size_t level = 0; level <= state->base->level_of(slot); level++) {
+			near.clear();
+			state->Repair(metric, doomed, slot, level, near);
+			distances += near.size();
+		}
+		if (linked && state->LinksOf(slot, 0).Count() == 0) {
+			orphans.push_back(slot);
+		}
+	}
+	return distances;
+}
+
+void Hnsw::State::Repair(const struct Metric &metric, rust::Slice<const uint64_t> doomed, uint32_t slot, size_t level,
+                         std::vector<Near> &near) const {
+	auto links = LinksOf(slot, level);
+	std::vector<uint32_t> kept, lost;
+	for (uint32_t i = 0; i < links.Count(); i++) {
+		(IsIn(doomed, links[i]) ? lost : kept).push_back(links[i]);
+	}
+	if (lost.empty()) {
+		return;
+	}
+	auto inherited = kept.size();
+	for (auto &bridge : lost) {
+		Behind(doomed, bridge, level, near);
+	}
+	auto known = [&](const Near &other) {
+		return other.slot == slot || std::find(kept.begin(), kept.end(), other.slot) != kept.end();
+	};
+	near.erase(std::remove_if(near.begin(), near.end(), known), near.end());
+	Measure(metric, slot, near);
+	// What was linked stays, and what is lost is replaced, so that lists do not shrink from repair to repair. Short ones
+	// grow: a few nodes that link to each other only are a trap for walks.
+	Choose(metric, near, std::max<size_t>(links.Count(), Room(level) / 4), kept);
+	links.Assign(kept.data(), uint32_t(kept.size()));
+	// A node that lost one that linked back to it must not get out of reach.
+	for (auto i = inherited; i < kept.size(); i++) {
+		LinkBack(metric, kept[i], slot, level);
+	}
+}
+
+void Hnsw::State::Behind(rust::Slice<const uint64_t> doomed, uint32_t bridge, size_t level,
+                         std::vector<Near> &near) const {
+	//! Doomed nodes passed on the way to others.
+	constexpr size_t BRIDGES_MAX = 16;
+	std::vector<uint32_t> bridges {bridge};
+	auto before = near.size();
+	for (size_t next = 0; next < bridges.size() && near.size() == before; next++) {
+		auto links = LinksOf(bridges[next], level);
+		for (uint32_t i = 0; i < links.Count(); i++) {
+			auto other = links[i];
+			if (!IsIn(doomed, other)) {
+				near.push_back({0, other});
+			} else if (bridges.size() < BRIDGES_MAX &&
+			           std::find(bridges.begin(), bridges.end(), other) == bridges.end()) {
+				bridges.push_back(other);
+			}
+		}
+	}
+}
+
+void Hnsw::State::Measure(const struct Metric &metric, uint32_t slot, std::vector<Near> &near) const {
+	auto same = [](const Near &a, const Near &b) { return a.slot == b.slot; };
+	std::sort(near.begin(), near.end(), [](const Near &a, const Near &b) { return a.slot < b.slot; });
+	near.erase(std::unique(near.begin(), near.end(), same), near.end());
+	for (auto &candidate : near) {
+		candidate.distance = metric.Between(metric.vectors.At(slot), metric.vectors.At(candidate.slot));
+	}
+	std::sort(near.begin(), near.end());
+}
+
+void Hnsw::State::Choose(const struct Metric &metric, const std::vector<Near> &near, size_t room,
+                         std::vector<uint32_t> &kept) const {
+	std::vector<uint32_t> hidden;
+	for (auto &candidate : near) {
+		if (kept.size() >= room) {
+			break;
+		}
+		auto farther = [&](uint32_t other) { return metric.Apart(candidate.slot, other) >= candidate.distance; };
+		(std::all_of(kept.begin(), kept.end(), farther) ? kept : hidden).push_back(candidate.slot);
+	}
+	for (size_t i = 0; i < hidden.size() && kept.size() < room; i++) {
+		kept.push_back(hidden[i]);
+	}
+}
+
+void Hnsw::State::LinkBack(const struct Metric &metric, uint32_t from, uint32_t to, size_t level) const {
+	auto links = LinksOf(from, level);
+	std::vector<uint32_t> kept;
+	for (uint32_t i = 0; i < links.Count(); i++) {
+		if (links[i] == to) {
+			return;
+		}
+		kept.push_back(links[i]);
+	}
+	if (kept.size() < Room(level)) {
+		kept.push_back(to);
+	} else {
+		std::vector<Near> near {{0, to}};
+		for (auto &slot : kept) {
+			near.push_back({0, slot});
+		}
+		Measure(metric, from, near);
+		kept.clear();
+		Choose(metric, near, Room(level), kept);
+	}
+	links.Assign(kept.data(), uint32_t(kept.size()));
+}
+
+void Hnsw::clear(uint32_t slot) const noexcept {
+	for (size_t level = 0; level <= state->base->level_of(slot); level++) {
+		state->LinksOf(slot, level).Assign(nullptr, 0);
+	}
+}
+
 Walk Hnsw::search(const Step &step, const Allow &allow, rust::Slice<uint32_t> slots,
                   rust::Slice<float> distances) const {
-	MeterScope scope(state->tables);
+	MemoryScope scope(state->memory);
 	auto metric = state->Metric(step);
 	Query query {step.vector};
 	auto pass = [&](Base::member_cref_t node) { return allow.allowed(node.slot); };
@@ -273,12 +501,24 @@ size_t Hnsw::size() const noexcept {
 	return state->base->size();
 }
 
+uint32_t Hnsw::entry() const noexcept {
+	// usearch tells it only at the head of its stream
+	unum::usearch::index_serialized_header_t header;
+	auto take = [&](const void *bytes, size_t length) {
+		std::memcpy(&header, bytes, std::min(length, sizeof(header)));
+		return false;
+	};
+	auto result = state->base->save_to_stream(take);
+	result.error.release();
+	return uint32_t(header.entry_slot);
+}
+
 size_t Hnsw::link_bytes() const noexcept {
-	return state->tape.Used();
+	return state->memory.tape.Used();
 }
 
 size_t Hnsw::table_bytes() const noexcept {
-	return state->tables.load(std::memory_order_relaxed);
+	return state->memory.tables.load(std::memory_order_relaxed);
 }
 
 size_t Hnsw::level(uint32_t slot) const noexcept {
@@ -292,6 +532,52 @@ size_t Hnsw::neighbors(uint32_t slot, size_t level, rust::Slice<uint32_t> out) c
 		out[i] = view[i].slot;
 	}
 	return count;
+}
+
+void Hnsw::load(size_t rows, size_t threads, uint32_t entry, const Links &links) {
+	MemoryScope scope(state->memory);
+	// The number of threads first: the stream has room for its own nodes only.
+	if (!state->base->try_reserve({0, threads})) {
+		throw std::bad_alloc();
+	}
+	unum::usearch::index_serialized_header_t header;
+	header.size = rows;
+	header.connectivity = state->shape.m;
+	header.connectivity_base = state->shape.m0;
+	header.max_level = links.level(entry);
+	header.entry_slot = entry;
+	// usearch asks for the header, for all levels, then for one node after the other
+	size_t asked = 0;
+	std::vector<uint32_t> list(std::max(state->shape.m, state->shape.m0));
+	auto give = [&](void *out, size_t length) {
+		auto bytes = static_cast<char *>(out);
+		if (asked == 0) {
+			std::memcpy(bytes, &header, length);
+		} else if (asked == 1) {
+			for (size_t slot = 0; slot < rows; slot++) {
+				auto level = Level(links.level(uint32_t(slot)));
+				std::memcpy(bytes + slot * sizeof(level), &level, sizeof(level));
+			}
+		} else {
+			if (!out) {
+				return false; // the tape is out of memory
+			}
+			auto slot = uint32_t(asked - 2);
+			auto level = Level(links.level(slot));
+			std::memset(bytes, 0, length);
+			std::memcpy(bytes + sizeof(Base::vector_key_t), &level, sizeof(level));
+			bytes += State::HEAD_BYTES;
+			for (size_t on = 0; on <= size_t(level); on++) {
+				auto count = links.read(slot, on, {list.data(), state->Room(on)});
+				LinkList(bytes).Assign(list.data(), uint32_t(count));
+				bytes += state->ListBytes(on);
+			}
+		}
+		asked++;
+		return true;
+	};
+	auto result = state->base->load_from_stream(give);
+	Check(result);
 }
 
 rust::Vec<LevelSize> Hnsw::levels() const {
@@ -309,6 +595,12 @@ rust::Vec<LevelSize> Hnsw::levels() const {
 
 std::unique_ptr<Hnsw> make_hnsw(const Shape &shape) {
 	return std::make_unique<Hnsw>(shape);
+}
+
+std::unique_ptr<Hnsw> load_hnsw(const Shape &shape, size_t rows, size_t threads, uint32_t entry, const Links &links) {
+	auto result = make_hnsw(shape);
+	result->load(rows, threads, entry, links);
+	return result;
 }
 
 } // namespace vss

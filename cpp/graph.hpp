@@ -1,7 +1,8 @@
 //! The HNSW graph: usearch's index_gt, instantiated in graph.cpp with vectors, kernels and memory of ours.
 //!
-//! Threads: any number of Add beside each other, any number of the const-like readers (Search, Neighbors, Levels)
-//! beside each other, not one kind beside the other; Reserve alone. The Rust side (src/rooms.rs) sees to it.
+//! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Search, Neighbors,
+//! Levels) beside each other, not one kind beside the other; Reserve, Repair and Clear alone. The Rust side
+//! (src/rooms.rs) sees to it.
 #pragma once
 
 #include "rust/cxx.h"
@@ -15,6 +16,7 @@ namespace vss {
 struct Added;
 struct Allow;
 struct LevelSize;
+struct Links;
 struct Shape;
 struct Step;
 struct Walk;
@@ -29,13 +31,28 @@ public:
 	//! Links a vector: copies it to the place of its new slot, whose segment must exist, before others can reach it.
 	//! Throws when there is no room or no memory; then nothing was added.
 	Added add(const Step &step) const;
+	//! Links a vector at a slot that is in use no more: one that was cleared, after no node linked to it. Throws when
+	//! out of memory; then others may link to the slot all the same.
+	Added relink(const Step &step, uint32_t slot) const;
+	//! Takes the doomed slots (a bit each) out of the links of the nodes [begin, end): each of them inherits the
+	//! neighbours of the doomed ones, as far as the selection of neighbours keeps them. Nodes that lose their last link on
+	//! the bottom level are added to `orphans`. Returns the distances computed.
+	size_t repair(const Step &step, rust::Slice<const uint64_t> doomed, uint32_t begin, uint32_t end,
+	              rust::Vec<uint32_t> &orphans) const;
+	//! Forgets the links of a node.
+	void clear(uint32_t slot) const noexcept;
 	//! Walks the graph with `step.width` candidates kept; writes those that `allow` lets pass, nearest first, as many
 	//! as `slots` holds. Throws when out of memory.
 	Walk search(const Step &step, const Allow &allow, rust::Slice<uint32_t> slots,
 	            rust::Slice<float> distances) const;
 
+	//! Replaces an empty graph, see `load_hnsw`.
+	void load(size_t rows, size_t threads, uint32_t entry, const Links &links);
+
 	//! Nodes.
 	size_t size() const noexcept;
+	//! The node where every walk begins; there must be one.
+	uint32_t entry() const noexcept;
 	//! Bytes of adjacency lists.
 	size_t link_bytes() const noexcept;
 	//! Bytes of everything else: the node table, locks, and scratch space of the threads.
@@ -53,5 +70,8 @@ private:
 };
 
 std::unique_ptr<Hnsw> make_hnsw(const Shape &shape);
+//! The graph that `links` describes, `rows` nodes of it, with room for no more. The entry must have the highest level.
+//! Throws when out of memory.
+std::unique_ptr<Hnsw> load_hnsw(const Shape &shape, size_t rows, size_t threads, uint32_t entry, const Links &links);
 
 } // namespace vss

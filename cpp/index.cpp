@@ -5,7 +5,6 @@
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
-#include "duckdb/storage/index_storage_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "errors.hpp"
@@ -65,8 +64,10 @@ static vss::IndexOptions StoredOptions(const case_insensitive_map_t<Value> &stor
 }
 
 unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
-	return make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
-	                            input.unbound_expressions, input.db, StoredOptions(input.options));
+	auto index = make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
+	                                  input.unbound_expressions, input.db, StoredOptions(input.options));
+	index->Load(input.storage_info);
+	return std::move(index);
 }
 
 unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table) {
@@ -96,11 +97,19 @@ idx_t HNSWIndex::Dimensions() const {
 
 bool HNSWIndex::Covers(DataTable &table) const {
 	// rows reach the index before they reach the table, so a complete index is never behind
-	return table.GetNextRowId() <= covered;
+	return in_step && table.GetNextRowId() <= covered;
 }
 
-void HNSWIndex::SetCovered(idx_t next_row_id) {
-	covered = next_row_id;
+//! Raises `value` to at least `least`.
+static void Raise(atomic<idx_t> &value, idx_t least) {
+	auto before = value.load();
+	while (before < least && !value.compare_exchange_weak(before, least)) {
+	}
+}
+
+void HNSWIndex::InStep(idx_t next_row_id) const {
+	Raise(covered, next_row_id);
+	in_step = true;
 }
 
 uint64_t HNSWIndex::LowestVisible() const {
@@ -142,10 +151,8 @@ ErrorData HNSWIndex::Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) {
 	UnifiedVectorFormat format;
 	row_ids.ToUnifiedFormat(format);
 	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);
-	auto first = UnsafeNumericCast<idx_t>(rows[format.sel->get_index(0)]);
-	auto last = UnsafeNumericCast<idx_t>(rows[format.sel->get_index(count - 1)]);
-	if (last - first + 1 == count && first <= covered && last >= covered) {
-		covered = last + 1;
+	for (idx_t i = 0; i < count; i++) {
+		Raise(covered, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
 	}
 	links->Schedule();
 	return ErrorData();
@@ -167,12 +174,6 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
 		}
 	}
 	return count;
-}
-
-void HNSWIndex::ResetStorage(IndexLock &lock) {
-	// Searches may be running on the core, so it is not emptied but abandoned: without covered rows nobody asks it any
-	// more, and its memory goes with the last handle.
-	covered = 0;
 }
 
 bool HNSWIndex::MergeIndexes(IndexLock &lock, BoundIndex &other) {
@@ -211,21 +212,6 @@ void HNSWIndex::VerifyBuffers(IndexLock &lock) {
 string HNSWIndex::GetConstraintViolationMessage(VerifyExistenceType verify_type, idx_t failed_index,
                                                 DataChunk &input) const {
 	return "an HNSW index has no constraint that could be violated";
-}
-
-//! What a checkpoint keeps of the index: its existence. The data is taken from the table again.
-static IndexStorageInfo EmptyStorage(const Identifier &name, const case_insensitive_map_t<Value> &options) {
-	IndexStorageInfo info(name);
-	info.options = options;
-	return info;
-}
-
-IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_insensitive_map_t<Value> &given) {
-	return EmptyStorage(name, given);
-}
-
-IndexStorageInfo HNSWIndex::SerializeToWAL(const case_insensitive_map_t<Value> &given) {
-	return EmptyStorage(name, given);
 }
 
 } // namespace duckdb

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "duckdb/execution/index/bound_index.hpp"
+#include "duckdb/storage/index_storage_info.hpp"
 #include "link.hpp"
 #include "vss/src/bridge.rs.h"
 
@@ -29,9 +30,17 @@ public:
 	          TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
 	          AttachedDatabase &db, const vss::IndexOptions &options);
 
-	//! DuckDB's way to bind a stored, replayed or copied index. The instance starts empty; until it has seen every
-	//! row of its table (see `Covers`), queries are answered from the table.
+	//! DuckDB's way to bind a stored, replayed or copied index. Reads what was stored; what cannot be read is taken from
+	//! the table again by `CatchUp`. Never throws over what is stored.
 	static unique_ptr<BoundIndex> CreateInstance(CreateIndexInput &input);
+	//! Brings an index in step with its table, if it is not: one that was just bound may lack rows that came, or hold rows
+	//! that went, without it. Reads the row ids of the table, and all vectors if they may have changed. Afterwards the
+	//! index covers the table, unless memory is short: then queries go on scanning the table. Takes the entry's lock
+	//! for moments only; must not be called with it held. Throws only an InterruptException.
+	static void CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table);
+
+	//! Rows in `core` whose deletion from `table` is committed become tombstones.
+	static void ForgetDeleted(const vss::Core &core, DataTable &table);
 
 	const vss::IndexOptions &Options() const {
 		return options;
@@ -47,8 +56,12 @@ public:
 	}
 	//! Whether the index has seen every committed row of `table`; if not it must not answer alone.
 	bool Covers(DataTable &table) const;
-	//! Rows [0, next_row_id) have been handed to the index.
-	void SetCovered(idx_t next_row_id);
+	//! Rows [0, next_row_id) have been handed to the index, and it is in step with its table.
+	void InStep(idx_t next_row_id) const;
+	//! For users: whether the index serves queries, and what was wrong with its stored image if something was.
+	string Status(DataTable &table) const;
+	//! Bytes of the database file that hold the newest image.
+	idx_t BytesOnDisk() const;
 	//! Rows deleted by commits below this are seen by nobody.
 	uint64_t LowestVisible() const;
 	//! Turns tombstones that no snapshot can see any more into free slots, and schedules linking of pending rows.
@@ -73,11 +86,31 @@ public:
 	IndexStorageInfo SerializeToWAL(const case_insensitive_map_t<Value> &options) override;
 
 private:
+	struct Comparison;
+
+	//! Reads the image that `info` describes; keeps the reason if that fails.
+	void Load(const IndexStorageInfo &info);
+	//! The checkpoint that the database file holds, or that is being made.
+	uint64_t Checkpoint(bool next) const;
+
 	vss::IndexOptions options;
 	rust::Box<vss::Core> core;
 	unique_ptr<LinkQueue> links;
-	//! Exclusive end of the row ids the index has seen without a gap from 0.
-	atomic<idx_t> covered;
+	//! Exclusive end of the row ids the index has seen.
+	mutable atomic<idx_t> covered;
+	//! There is no gap in them: index and table agree.
+	mutable atomic<bool> in_step {false};
+	//! Nothing but DuckDB's log has changed the table since the image was stored.
+	bool trusted = false;
+	//! One comparison at a time; shared with it, as the index may be dropped meanwhile.
+	shared_ptr<mutex> compare_lock = make_shared_ptr<mutex>();
+	//! Why the stored image could not be used, or the table could not be compared; empty if nothing is wrong.
+	mutable mutex problem_lock;
+	mutable string problem;
+	//! Blocks of an image that could not be used, until the next checkpoint.
+	vector<block_id_t> useless_blocks;
+	//! What the last checkpoint stored.
+	atomic<idx_t> bytes_on_disk {0};
 };
 
 //! Options of `WITH (…)`, checked by the core. Throws a BinderException that names the option.

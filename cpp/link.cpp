@@ -6,10 +6,13 @@
 
 namespace duckdb {
 
-//! Links a few rows; true if there may be more. Errors (out of memory) leave the rows pending and searched exactly.
+//! Repairs and links a little; true if there may be more to do. Errors (out of memory) leave rows pending and searched
+//! exactly, and slots dead. Repair comes first: it frees slots for the rows.
 static bool LinkStep(const vss::Core &core) {
 	try {
-		return core.link(LinkQueue::ROWS_PER_STEP, vss::HostInterrupt(nullptr)) > 0;
+		vss::HostInterrupt never(nullptr);
+		auto repaired = core.repair(LinkQueue::NODES_PER_STEP, never);
+		return repaired + core.link(LinkQueue::ROWS_PER_STEP, never) > 0;
 	} catch (const rust::Error &) {
 		return false;
 	}
@@ -25,7 +28,7 @@ public:
 	}
 
 	TaskExecutionResult ExecuteTaskStep() override {
-		return LinkStep(queue.core) ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
+		return !queue.stopping && LinkStep(queue.core) ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
 	}
 
 	string TaskType() const override {
@@ -39,25 +42,34 @@ private:
 LinkQueue::LinkQueue(DatabaseInstance &db_p, const vss::Core &core_p) : db(db_p), core(core_p), running(0) {
 }
 
+LinkQueue::~LinkQueue() {
+	stopping = true;
+}
+
 static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 	// one of the threads is the user's own
 	return NumericCast<idx_t>(scheduler.NumberOfThreads()) - 1;
 }
 
+//! How many threads there is work for.
+static idx_t WorkFor(const vss::Core &core) {
+	return core.pending() / LinkQueue::LINK_FROM + (core.repair_due() ? 1 : 0);
+}
+
 void LinkQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::Core &core) {
-	if (core.pending() >= LINK_FROM && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
+	if (WorkFor(core) > 0 && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
 		LinkStep(core);
 	}
 }
 
 void LinkQueue::Schedule() {
-	auto pending = core.pending();
-	if (pending < LINK_FROM) {
+	auto work = WorkFor(core);
+	if (work == 0) {
 		return;
 	}
 	auto &scheduler = TaskScheduler::GetScheduler(db);
 	auto background = BackgroundThreads(scheduler);
-	auto wanted = MinValue<idx_t>(background, pending / LINK_FROM);
+	auto wanted = MinValue<idx_t>(background, work);
 	if (running >= wanted) {
 		return;
 	}

@@ -1,4 +1,5 @@
-//! Linking of pending rows into the graph on DuckDB's background threads, outside every commit lock.
+//! Linking of pending rows into the graph, and repair of the links around dead ones, on DuckDB's background threads,
+//! outside every commit lock.
 #pragma once
 
 #include "duckdb/common/atomic.hpp"
@@ -18,7 +19,11 @@ public:
 	//! Rows linked before a thread is given back: some 10 ms of work.
 	static constexpr idx_t ROWS_PER_STEP = 64;
 
+	//! Nodes repaired meanwhile: about as much.
+	static constexpr idx_t NODES_PER_STEP = 256;
+
 	LinkQueue(DatabaseInstance &db, const vss::Core &core);
+	~LinkQueue();
 
 	//! Starts tasks if many rows are pending: at most one a background thread. Takes no lock of DuckDB's storage.
 	void Schedule();
@@ -32,6 +37,8 @@ private:
 	const vss::Core &core;
 	mutex schedule_lock;
 	atomic<idx_t> running;
+	//! The index goes away: tasks end after the step they are in.
+	atomic<bool> stopping {false};
 	//! Last: its destructor waits for the tasks, which use all of the above.
 	unique_ptr<TaskExecutor> executor;
 };

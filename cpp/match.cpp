@@ -221,6 +221,7 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		if (entry->GetIndexType() != HNSWIndex::TYPE_NAME) {
 			continue;
 		}
+		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());
 		auto index = entry->GetReadHandle<HNSWIndex>();
 		auto stored_key = index->CopyUnboundExpression(0);
 		auto as_key = AsIndexKey(key, get, duck_table, index->GetColumnIds(), IndexTable(*stored_key));

@@ -111,9 +111,8 @@ static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChun
 		                      BigInt(options.ef_search),
 		                      BigInt(info.deleted),
 		                      BigInt(info.pending),
-		                      BigInt(0),
-		                      Value(index->Covers(found.storage) ? "ready" : "incomplete: queries scan the table; "
-		                                                                     "drop and recreate the index")};
+		                      BigInt(index->BytesOnDisk()),
+		                      Value(index->Status(found.storage))};
 		for (idx_t col = 0; col < values.size(); col++) {
 			output.data[col].Append(values[col]);
 		}

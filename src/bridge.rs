@@ -10,7 +10,7 @@ use cxx::UniquePtr;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::LevelStats;
-use crate::host::{Interrupt, Ledger, Visibility};
+use crate::host::{Interrupt, Ledger, Pages, Visibility};
 use crate::index::{Index, UNSETTLED};
 use crate::metric::Metric;
 use crate::options::{self, Given, Options};
@@ -99,6 +99,24 @@ mod ffi {
         exact_ms: f64,
     }
 
+    /// An image of an index, as the host has to remember it.
+    struct StoredImage {
+        root: Vec<u8>,
+        /// Ids of its pages, in order.
+        pages: Vec<i64>,
+        /// Bytes written for it.
+        written: u64,
+    }
+
+    /// An index read from an image.
+    struct LoadedCore {
+        core: Box<Core>,
+        /// Rows [0, covered) had been handed to it.
+        covered: u64,
+        /// The checkpoint at which it was known to agree with its table; 0 if it was not.
+        verified: u64,
+    }
+
     extern "Rust" {
         type Core;
 
@@ -110,6 +128,14 @@ mod ffi {
         fn macro_sources() -> Vec<String>;
 
         fn create_core(options: &IndexOptions, dimensions: usize, memory: UniquePtr<HostMemory>) -> Result<Box<Core>>;
+        fn load_core(
+            options: &IndexOptions,
+            dimensions: usize,
+            memory: UniquePtr<HostMemory>,
+            root: &[u8],
+            pages: &[i64],
+            store: &HostPages,
+        ) -> Result<LoadedCore>;
         fn share(self: &Core) -> Box<Core>;
         fn reserve_rows(self: &Core, rows: usize);
         fn append(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
@@ -117,6 +143,14 @@ mod ffi {
         fn advance(self: &Core, last_commit: u64, lowest_visible: u64);
         fn pending(self: &Core) -> usize;
         fn link(self: &Core, max_rows: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn repair_due(self: &Core) -> bool;
+        fn repair(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn store(self: &Core, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
+        fn forget_pages(self: &Core) -> Vec<i64>;
+        fn begin_comparison(self: &Core, end: usize) -> Result<()>;
+        fn append_seen(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
+        fn saw(self: &Core, row_ids: &[i64]) -> bool;
+        fn end_comparison(self: &Core, last_commit: u64) -> usize;
         fn search(
             self: &Core,
             query: &[f32],
@@ -143,6 +177,14 @@ mod ffi {
         type HostMemory;
         fn reserve(self: &HostMemory, bytes: usize) -> String;
         fn release(self: &HostMemory, bytes: usize);
+
+        include!("pages.hpp");
+
+        type HostPages;
+        fn page_bytes(self: &HostPages) -> usize;
+        fn write(self: &HostPages, bytes: &[u8], id: &mut i64) -> String;
+        fn read(self: &HostPages, id: i64, out: &mut [u8]) -> String;
+        fn free(self: &HostPages, id: i64);
 
         type HostInterrupt;
         fn interrupted(self: &HostInterrupt) -> bool;
@@ -231,6 +273,27 @@ impl Ledger for HostLedger {
     }
 }
 
+impl Pages for ffi::HostPages {
+    fn page_bytes(&self) -> usize {
+        ffi::HostPages::page_bytes(self)
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<i64> {
+        let mut id = -1;
+        let failed = ffi::HostPages::write(self, bytes, &mut id);
+        if failed.is_empty() { Ok(id) } else { Err(Error::new(ErrorKind::Storage, failed)) }
+    }
+
+    fn read(&self, id: i64, out: &mut [u8]) -> Result<()> {
+        let failed = ffi::HostPages::read(self, id, out);
+        if failed.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Storage, failed)) }
+    }
+
+    fn free(&self, id: i64) {
+        ffi::HostPages::free(self, id);
+    }
+}
+
 impl Interrupt for ffi::HostInterrupt {
     fn interrupted(&self) -> bool {
         ffi::HostInterrupt::interrupted(self)
@@ -298,14 +361,35 @@ fn create_core(
     memory: UniquePtr<ffi::HostMemory>,
 ) -> std::result::Result<Box<Core>, Crossing> {
     guard(|| {
-        let options = Options {
-            metric: Metric::parse(&options.metric)?,
-            m: options.m,
-            m0: options.m0,
-            ef_construction: options.ef_construction,
-            ef_search: options.ef_search,
-        };
-        Ok(Box::new(Core(Arc::new(Index::new(options, dimensions, Box::new(HostLedger(memory)))?))))
+        let index = Index::new(checked(options)?, dimensions, Box::new(HostLedger(memory)))?;
+        Ok(Box::new(Core(Arc::new(index))))
+    })
+}
+
+fn load_core(
+    options: &ffi::IndexOptions,
+    dimensions: usize,
+    memory: UniquePtr<ffi::HostMemory>,
+    root: &[u8],
+    pages: &[i64],
+    store: &ffi::HostPages,
+) -> std::result::Result<ffi::LoadedCore, Crossing> {
+    guard(|| {
+        let ledger = Box::new(HostLedger(memory));
+        let (index, root) = Index::load(checked(options)?, dimensions, ledger, root, pages, store)?;
+        let core = Box::new(Core(Arc::new(index)));
+        Ok(ffi::LoadedCore { core, covered: root.covered, verified: root.verified })
+    })
+}
+
+/// Options that were checked before they went to C++.
+fn checked(options: &ffi::IndexOptions) -> Result<Options> {
+    Ok(Options {
+        metric: Metric::parse(&options.metric)?,
+        m: options.m,
+        m0: options.m0,
+        ef_construction: options.ef_construction,
+        ef_search: options.ef_search,
     })
 }
 
@@ -339,6 +423,46 @@ impl Core {
 
     fn link(&self, max_rows: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
         guard(|| self.0.link(max_rows, interrupt))
+    }
+
+    fn repair_due(&self) -> bool {
+        guard_or(false, || self.0.repair_due())
+    }
+
+    fn repair(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
+        guard(|| self.0.repair(max_nodes, interrupt))
+    }
+
+    fn store(
+        &self,
+        store: &ffi::HostPages,
+        covered: u64,
+        verified: u64,
+    ) -> std::result::Result<ffi::StoredImage, Crossing> {
+        guard(|| {
+            let image = self.0.store(store, covered, verified)?;
+            Ok(ffi::StoredImage { root: image.root, pages: image.pages, written: image.written as u64 })
+        })
+    }
+
+    fn forget_pages(&self) -> Vec<i64> {
+        guard_or(Vec::new(), || self.0.forget_pages())
+    }
+
+    fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.begin_comparison(end))
+    }
+
+    fn append_seen(&self, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.append_seen(row_ids, vectors))
+    }
+
+    fn saw(&self, row_ids: &[i64]) -> bool {
+        guard_or(true, || self.0.saw(row_ids))
+    }
+
+    fn end_comparison(&self, last_commit: u64) -> usize {
+        guard_or(0, || self.0.end_comparison(UNSETTLED | last_commit))
     }
 
     fn search(

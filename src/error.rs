@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Interrupted,
     /// Stored bytes are damaged or foreign.
     Corrupt,
+    /// The host could not read or write stored pages.
+    Storage,
     /// A defect of this crate.
     Internal,
 }

@@ -69,6 +69,10 @@ mod ffi {
     extern "Rust" {
         type Allow<'a>;
         fn allowed(self: &Allow<'_>, slot: u32) -> bool;
+
+        type Links<'a>;
+        fn level(self: &Links<'_>, slot: u32) -> usize;
+        fn read(self: &Links<'_>, slot: u32, level: usize, out: &mut [u32]) -> usize;
     }
 
     unsafe extern "C++" {
@@ -76,10 +80,22 @@ mod ffi {
 
         type Hnsw;
         fn make_hnsw(shape: &Shape) -> Result<UniquePtr<Hnsw>>;
+        fn load_hnsw(shape: &Shape, rows: usize, threads: usize, entry: u32, links: &Links) -> Result<UniquePtr<Hnsw>>;
         fn reserve(self: &Hnsw, rows: usize, threads: usize) -> Result<()>;
         fn add(self: &Hnsw, step: &Step) -> Result<Added>;
+        fn relink(self: &Hnsw, step: &Step, slot: u32) -> Result<Added>;
+        fn repair(
+            self: &Hnsw,
+            step: &Step,
+            doomed: &[u64],
+            begin: u32,
+            end: u32,
+            orphans: &mut Vec<u32>,
+        ) -> Result<usize>;
+        fn clear(self: &Hnsw, slot: u32);
         fn search(self: &Hnsw, step: &Step, allow: &Allow, slots: &mut [u32], distances: &mut [f32]) -> Result<Walk>;
         fn size(self: &Hnsw) -> usize;
+        fn entry(self: &Hnsw) -> u32;
         fn link_bytes(self: &Hnsw) -> usize;
         fn table_bytes(self: &Hnsw) -> usize;
         fn level(self: &Hnsw, slot: u32) -> usize;
@@ -108,6 +124,28 @@ impl Allow<'_> {
             self.panic.set(Some(payload));
             false
         })
+    }
+}
+
+/// The links of a graph that is to be made, node by node.
+pub trait Source {
+    /// Topmost level of a node.
+    fn level(&self, slot: u32) -> usize;
+    /// Writes the neighbours of a node on one of its levels to `out`, which has room for as many as a node may have
+    /// there; returns how many. They are nodes of the same graph that have this level, too.
+    fn links(&self, slot: u32, level: usize, out: &mut [u32]) -> usize;
+}
+
+/// A source, called from C++.
+struct Links<'a>(&'a dyn Source);
+
+impl Links<'_> {
+    fn level(&self, slot: u32) -> usize {
+        self.0.level(slot)
+    }
+
+    fn read(&self, slot: u32, level: usize, out: &mut [u32]) -> usize {
+        self.0.links(slot, level, out)
     }
 }
 
@@ -146,8 +184,8 @@ pub struct LevelStats {
 /// An HNSW graph. It stores links only; every call gets the arena that holds the vectors.
 ///
 /// # Invariants
-/// `add` calls may run beside each other, readers beside each other, never one kind beside the other; `reserve` runs
-/// alone. The methods are unsafe where this is the caller's duty; [`crate::rooms::Rooms`] is how the index keeps it.
+/// `add` and `relink` calls may run beside each other, readers beside each other, never one kind beside the other; the
+/// others run alone. The methods are unsafe where this is the caller's duty; [`crate::rooms::Rooms`] is how the index keeps it.
 pub struct Graph {
     hnsw: cxx::UniquePtr<ffi::Hnsw>,
     threads: Threads,
@@ -158,18 +196,24 @@ pub struct Graph {
 impl Graph {
     /// An empty graph over vectors of `arena`; has room for nothing. Errors: `OutOfMemory`.
     pub fn new(options: &Options, arena: &Arena, dimensions: usize) -> Result<Self> {
-        let product = options.metric != Metric::L2sq;
-        let shape = ffi::Shape {
-            m: options.m,
-            m0: options.m0,
-            dimensions,
-            segment_shift: arena.shift(),
-            kernel: if product { dot as *const () as usize } else { l2sq as *const () as usize },
-            product,
-            relax: relax(options.metric),
-        };
-        let hnsw = ffi::make_hnsw(&shape).map_err(failed)?;
+        let hnsw = ffi::make_hnsw(&shape(options, arena, dimensions)).map_err(failed)?;
         Ok(Self { hnsw, threads: Threads::new(), ef_construction: options.ef_construction, dimensions })
+    }
+
+    /// The graph of `rows` nodes that `source` describes, with room for no more; `arena` has, or will have, their
+    /// vectors. `entry`: a node with the highest level. Errors: `OutOfMemory`.
+    pub fn load(
+        options: &Options,
+        arena: &Arena,
+        dimensions: usize,
+        rows: usize,
+        entry: u32,
+        source: &dyn Source,
+    ) -> Result<Self> {
+        let threads = Threads::new();
+        let shape = shape(options, arena, dimensions);
+        let hnsw = ffi::load_hnsw(&shape, rows, threads.count, entry, &Links(source)).map_err(failed)?;
+        Ok(Self { hnsw, threads, ef_construction: options.ef_construction, dimensions })
     }
 
     /// Makes room for `rows` nodes in total. Errors: `OutOfMemory`; the graph stays as it was.
@@ -191,6 +235,58 @@ impl Graph {
         let step = self.step(arena, vector, self.ef_construction, &thread);
         let added = self.hnsw.add(&step).map_err(failed)?;
         Ok((added.slot, Cost { visited: added.visited, distances: added.distances }))
+    }
+
+    /// Gives a node that nobody links to another vector, in stored form, and links it anew, on the levels it has. The
+    /// vector may be the node's own: then the node may be linked to. Waits for a free scratch space. Errors:
+    /// `OutOfMemory`; the node may be linked to by then.
+    ///
+    /// # Safety
+    /// As for `add`; the node exists, was cleared unless it keeps its vector, and nobody else relinks it.
+    pub unsafe fn relink(&self, arena: &Arena, slot: u32, vector: &[f32]) -> Result<Cost> {
+        assert!((slot as usize) < self.len());
+        let thread = self.threads.take();
+        let step = self.step(arena, vector, self.ef_construction, &thread);
+        let added = self.hnsw.relink(&step, slot).map_err(failed)?;
+        Ok(Cost { visited: added.visited, distances: added.distances })
+    }
+
+    /// Takes the doomed nodes (a bit a slot) out of the links of the other nodes in `slots`. Where a node linked to a
+    /// doomed one, the neighbours of that one compete for its place. Nodes left without links are added to `orphans`.
+    /// (Source: the delete consolidation of FreshDiskANN, Singh et al. 2021, with HNSW's selection of neighbours.)
+    /// Errors: `OutOfMemory`.
+    ///
+    /// # Safety
+    /// No other call runs on this graph. The arena is always the one given to `new`.
+    pub unsafe fn repair(
+        &self,
+        arena: &Arena,
+        doomed: &[u64],
+        slots: std::ops::Range<u32>,
+        orphans: &mut Vec<u32>,
+    ) -> Result<()> {
+        assert!(slots.end as usize <= self.len());
+        let step = ffi::Step { table: arena.table().cast(), vector: std::ptr::null(), width: 0, thread: 0 };
+        self.hnsw.repair(&step, doomed, slots.start, slots.end, orphans).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Forgets the links of a node.
+    ///
+    /// # Safety
+    /// No other call runs on this graph.
+    pub unsafe fn clear(&self, slot: u32) {
+        assert!((slot as usize) < self.len());
+        self.hnsw.clear(slot);
+    }
+
+    /// Where every walk begins: a node with the highest level. Panics without nodes.
+    ///
+    /// # Safety
+    /// No `add` runs on this graph.
+    pub unsafe fn entry(&self) -> u32 {
+        assert!(!self.is_empty());
+        self.hnsw.entry()
     }
 
     /// The nodes nearest to `query` (in stored form) that `allow` lets pass, nearest first, with their distances: at
@@ -279,6 +375,19 @@ impl Graph {
     fn step(&self, arena: &Arena, vector: &[f32], width: usize, thread: &Thread) -> ffi::Step {
         assert_eq!(vector.len(), self.dimensions);
         ffi::Step { table: arena.table().cast(), vector: vector.as_ptr(), width, thread: thread.id }
+    }
+}
+
+fn shape(options: &Options, arena: &Arena, dimensions: usize) -> ffi::Shape {
+    let product = options.metric != Metric::L2sq;
+    ffi::Shape {
+        m: options.m,
+        m0: options.m0,
+        dimensions,
+        segment_shift: arena.shift(),
+        kernel: if product { dot as *const () as usize } else { l2sq as *const () as usize },
+        product,
+        relax: relax(options.metric),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the index asks of its host: memory, interruption, row visibility.
+//! What the index asks of its host: memory, interruption, row visibility, storage.
 //!
 //! The host implements these traits; the index never names it. The unit types at the end are hosts without limits,
 //! for tests and benches.
@@ -23,6 +23,18 @@ pub trait Interrupt {
 pub trait Visibility {
     /// False for rows that do not exist.
     fn visible(&self, row_id: i64) -> bool;
+}
+
+/// Where images are stored: pages of equal size, each written once and read whole.
+pub trait Pages {
+    /// Bytes of a page.
+    fn page_bytes(&self) -> usize;
+    /// Writes a page; returns its id.
+    fn write(&self, bytes: &[u8]) -> Result<i64>;
+    /// Reads a page.
+    fn read(&self, id: i64, out: &mut [u8]) -> Result<()>;
+    /// The page is part of no image any more.
+    fn free(&self, id: i64);
 }
 
 /// A ledger that never refuses.

@@ -13,6 +13,7 @@ compile_error!("panics must unwind: they become errors at the border to C++");
 mod bridge;
 pub mod distance;
 pub mod error;
+pub mod format;
 pub mod graph;
 pub mod host;
 pub mod index;

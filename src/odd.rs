@@ -83,6 +83,12 @@ impl Odd {
         entries.filter(|entry| matches!(entry.state, State::Live | State::Tombstone)).map(|entry| entry.row_id)
     }
 
+    /// Ids of the rows that are live.
+    pub fn live_rows(&self) -> impl Iterator<Item = i64> {
+        let entries = (0..self.end()).map(|position| self.entries.at(position).load());
+        entries.filter(|entry| entry.state == State::Live).map(|entry| entry.row_id)
+    }
+
     fn free(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }

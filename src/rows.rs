@@ -12,7 +12,7 @@ use crate::segments::Segments;
 /// What became of the row at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing was published here yet.
+    /// Nothing was published here yet, or not since the place became free.
     Empty,
     /// The row is in the index.
     Live,
@@ -37,16 +37,21 @@ const ROW_ID_BITS: u32 = 62;
 pub const ROW_ID_MAX: i64 = (1 << ROW_ID_BITS) - 1;
 
 impl Entry {
+    /// No row.
+    pub const EMPTY: Self = Self { state: State::Empty, row_id: 0 };
+
     /// A live row.
     pub fn live(row_id: i64) -> Self {
         Self { state: State::Live, row_id }
     }
 
-    fn pack(self) -> u64 {
+    /// The word.
+    pub fn pack(self) -> u64 {
         (self.state as u64) << ROW_ID_BITS | self.row_id as u64
     }
 
-    fn unpack(word: u64) -> Self {
+    /// The entry of a word.
+    pub fn unpack(word: u64) -> Self {
         let state = match word >> ROW_ID_BITS {
             0 => State::Empty,
             1 => State::Live,
@@ -226,6 +231,14 @@ impl Places {
             page.used += u32::from(*word == 0);
             *word = place.pack();
         }
+    }
+
+    /// Every row that has a place.
+    pub fn rows(&self) -> impl Iterator<Item = i64> {
+        self.pages.iter().flat_map(|(number, page)| {
+            let used = (0..PAGE as i64).filter(|&i| page.words[i as usize] != 0);
+            used.map(move |i| number * PAGE as i64 + i)
+        })
     }
 
     /// Forgets a row that has a place. Never allocates.

@@ -100,7 +100,8 @@ fn squared_norm(vector: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|&x| square(x)).sum::<f64>()
 }
 
-/// Vectors in stored form by slot. A vector never moves; it is written once, before its slot is published.
+/// Vectors in stored form by slot. A vector never moves; it is written before its slot is published, and stays as it is
+/// until the slot is free.
 pub struct Arena {
     segments: Segments<f32>,
     dimensions: usize,
@@ -136,12 +137,23 @@ impl Arena {
     /// The vector of `slot`. Panics if the slot has no memory.
     ///
     /// # Safety
-    /// The slot was published: its vector is written and will not be written again.
+    /// The slot was published: its vector is written, and the caller keeps it from becoming free.
     #[inline]
     pub unsafe fn get(&self, slot: u32) -> &[f32] {
         // SAFETY: `at` returns the start of `dimensions` elements that live as long as `self`; the caller vouches
         // that they are written and that nobody writes them now.
         unsafe { std::slice::from_raw_parts(self.segments.at(slot as usize), self.dimensions) }
+    }
+
+    /// The place for the vector of `slot`. Panics if the slot has no memory.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes it meanwhile.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn place(&self, slot: u32) -> &mut [f32] {
+        // SAFETY: as in `get`; the caller vouches for the rest. Fresh segments may be uninitialized, which is harmless
+        // as the bytes are only written.
+        unsafe { std::slice::from_raw_parts_mut(self.segments.at(slot as usize), self.dimensions) }
     }
 }
 

@@ -25,18 +25,23 @@ impl Index {
     /// row lock for some microseconds at a time. Errors: `InvalidInput`; `OutOfMemory`, normally before anything is
     /// added, at worst after part of the rows.
     pub fn append(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
+        self.append_rows(row_ids, vectors, false)
+    }
+
+    /// `append`; with `seen` the rows come from a scan of the table, and those that the host touched meanwhile are left out.
+    pub(super) fn append_rows(&self, row_ids: &[i64], vectors: &[f32], seen: bool) -> Result<()> {
         self.check(row_ids, vectors)?;
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
         self.rows().reserve(row_ids)?;
         let reserved = self.rows().pending.reserve(row_ids.len());
-        let appended = reserved.and_then(|()| self.append_reserved(row_ids, vectors));
+        let appended = reserved.and_then(|()| self.append_reserved(row_ids, vectors, seen));
         let mut rows = self.rows();
         rows.pending.release();
         rows.places.release(row_ids);
         appended
     }
 
-    fn append_reserved(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
+    fn append_reserved(&self, row_ids: &[i64], vectors: &[f32], seen: bool) -> Result<()> {
         let dimensions = self.space.dimensions;
         let batch = (BATCH_BYTES / (dimensions * size_of::<f32>())).max(1);
         let mut stored = Vec::new();
@@ -55,6 +60,11 @@ impl Index {
             let core = self.core();
             let mut revived = Vec::new();
             for (&row_id, range) in row_ids.iter().zip(&ranges) {
+                if !seen {
+                    rows.touch(row_id);
+                } else if rows.touched(row_id) {
+                    continue;
+                }
                 let vector = range.clone().map(|range| &stored[range]);
                 if !self.keep(&mut rows, &core, row_id, vector, &mut revived) {
                     let place = match vector {
@@ -122,6 +132,7 @@ impl Index {
             let mut rows = self.rows();
             let core = self.core();
             for &row_id in row_ids {
+                rows.touch(row_id);
                 let Some(place) = rows.places.get(row_id) else { continue };
                 let entry = self.entry(&rows, &core, place);
                 if entry.load().state == State::Live {

@@ -1,95 +1,143 @@
-//! Compaction: a new generation from the rows that are not dead.
+//! Compaction: a new generation without the slots that are dead or free.
 
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::link::check;
 use super::{Core, Index};
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Source;
 use crate::host::Interrupt;
-use crate::memory::Charge;
 use crate::rooms::Group;
 use crate::rows::{Place, State};
 
-/// So few rows linked during a round of copying are left for the last one, which keeps searches out.
-const LAST_ROUND: usize = 64;
+/// Marks a slot that is not copied.
+const GONE: u32 = u32::MAX;
+/// Vectors copied between two looks at the interrupt.
+const COPY_ROWS: usize = 1024;
 
 impl Index {
-    /// Rebuilds graph, vectors and slots without dead rows, after [`advance`](Self::advance). Searches, appends,
-    /// removals and linking go on meanwhile and are not lost; only the exchange at the end takes the room as
-    /// `Exclusive`, and the row lock for all rows. Rows keep the order in which they were linked.
+    /// Frees the slots of dead rows, after [`advance`](Self::advance), repairs the links around them, and gives their
+    /// memory back. The graph stays otherwise as it is, so this costs far less than linking all rows again. Searches,
+    /// appends and removals go on meanwhile; linking pauses while the graph is copied, and the row lock is held for
+    /// all rows at the end.
     ///
-    /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; then nothing changed.
+    /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; the index stays usable.
     pub fn compact(&self, lowest_visible: u64, interrupt: &dyn Interrupt) -> Result<()> {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.advance(lowest_visible);
         let old = self.core();
-        let mut copy = Copy {
-            new: Core::new(&self.options, &self.space, &self.memory)?,
-            origins: Vec::new(),
-            next: 0,
-            charge: self.memory.charge(0)?,
-        };
-        copy.new.hint(self.alive());
-        while copy.round(&old, interrupt)? > LAST_ROUND {}
+        self.repair_all(&old, interrupt)?;
 
-        let _alone = old.rooms.enter(Group::Exclusive);
-        copy.round(&old, interrupt)?;
+        let _paused = Paused::new(&self.paused);
+        // Waits for linkers that do not know yet: while they queue at the room, searches would queue behind our visit.
+        drop(old.rooms.enter(Group::Exclusive));
+        let _visit = old.rooms.enter(Group::Search);
+        let copy = Copy::plan(&old)?;
+        if copy.kept.len() == old.graph.len() {
+            return Ok(());
+        }
+        let new = Core::load(&self.options, &self.space, &self.memory, copy.kept.len(), copy.entry, &copy)?;
+        for (batch, slots) in copy.kept.chunks(COPY_ROWS).enumerate() {
+            check(interrupt)?;
+            for (i, &slot) in slots.iter().enumerate() {
+                // SAFETY: the slot was published, and no slot becomes free while we are in the room; nobody else knows
+                // the new generation.
+                unsafe { new.arena.place((batch * COPY_ROWS + i) as u32).copy_from_slice(old.arena.get(slot)) };
+            }
+        }
         let mut rows = self.rows();
         rows.dead_slots = 0;
-        for (slot, &origin) in copy.origins.iter().enumerate() {
+        for (slot, &origin) in (0..).zip(&copy.kept) {
             // Now, not when it was copied: the row may have been deleted or replaced since.
             let entry = old.entries.at(origin).load();
-            copy.new.entries.at(slot as u32).store(entry);
+            new.entries.at(slot).store(entry);
             if entry.state == State::Dead {
                 rows.dead_slots += 1;
             } else {
-                rows.places.set(entry.row_id, Place::Slot(slot as u32));
+                rows.places.set(entry.row_id, Place::Slot(slot));
             }
         }
-        self.set_core(copy.new);
+        self.set_core(new);
+        self.publish(&rows);
         Ok(())
     }
 }
 
-/// A generation being copied.
-struct Copy {
-    new: std::sync::Arc<Core>,
-    /// The old slot of each new one.
-    origins: Vec<u32>,
-    /// Old slots before this one are done.
-    next: u32,
-    charge: Charge,
+/// Stops linking while it lives.
+pub(crate) struct Paused<'a>(&'a AtomicUsize);
+
+impl<'a> Paused<'a> {
+    pub(crate) fn new(paused: &'a AtomicUsize) -> Self {
+        paused.fetch_add(1, Ordering::Relaxed);
+        Self(paused)
+    }
 }
 
-impl Copy {
-    /// Copies the rows that are not dead, up to the first that is being linked right now; returns how many slots it
-    /// passed. Alone in the old room it passes all.
-    fn round(&mut self, old: &Core, interrupt: &dyn Interrupt) -> Result<usize> {
-        let first = self.next;
-        let end = old.graph.len() as u32;
-        self.charge.grow((end - first) as usize * size_of::<u32>())?;
-        if self.origins.try_reserve((end - first) as usize).is_err() {
-            return Err(Error::new(ErrorKind::OutOfMemory, "out of memory while compacting an HNSW index"));
-        }
-        while self.next < end {
-            let state = old.entries.at(self.next).load().state;
-            if state == State::Empty {
-                break;
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Which slots of a generation are copied, and to where.
+struct Copy<'a> {
+    old: &'a Core,
+    /// The old slot of each new one.
+    kept: Vec<u32>,
+    /// The new slot of each old one, or `GONE`.
+    moved: Vec<u32>,
+    /// The new slot where walks begin.
+    entry: u32,
+}
+
+impl<'a> Copy<'a> {
+    /// The caller is in the `Search` room of `old`.
+    fn plan(old: &'a Core) -> Result<Self> {
+        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while compacting an HNSW index");
+        let nodes = old.graph.len();
+        let (mut kept, mut moved) = (Vec::new(), Vec::new());
+        kept.try_reserve_exact(nodes).map_err(full)?;
+        moved.try_reserve_exact(nodes).map_err(full)?;
+        // SAFETY: the visit admits readers only.
+        let old_entry = (nodes > 0).then(|| unsafe { old.graph.entry() });
+        let mut entry = (0, 0);
+        for slot in 0..nodes as u32 {
+            let state = old.entries.at(slot).load().state;
+            // A dead entry is all that repairs leave; rows that have died since are still linked, so they stay.
+            if state == State::Empty || state == State::Dead && old_entry == Some(slot) {
+                moved.push(GONE);
+                continue;
             }
-            if state != State::Dead {
-                check(interrupt)?;
-                while !self.new.take_slot() {
-                    self.new.grow()?;
-                }
-                // SAFETY: the entry is published.
-                let vector = unsafe { old.arena.get(self.next) };
-                // Nobody else knows the new generation, but its rules hold here too.
-                let visit = self.new.rooms.enter(Group::Link);
-                self.new.add(vector, &visit)?;
-                self.origins.push(self.next);
+            // SAFETY: as above.
+            let level = unsafe { old.graph.level(slot) };
+            if kept.is_empty() || level > entry.0 {
+                entry = (level, kept.len() as u32);
             }
-            self.next += 1;
+            moved.push(kept.len() as u32);
+            kept.push(slot);
         }
-        Ok((self.next - first) as usize)
+        Ok(Self { old, kept, moved, entry: entry.1 })
+    }
+}
+
+impl Source for Copy<'_> {
+    fn level(&self, slot: u32) -> usize {
+        // SAFETY: the visit of the compaction admits readers only.
+        unsafe { self.old.graph.level(self.kept[slot as usize]) }
+    }
+
+    fn links(&self, slot: u32, level: usize, out: &mut [u32]) -> usize {
+        // SAFETY: as above.
+        let count = unsafe { self.old.graph.neighbors(self.kept[slot as usize], level, out) }.len();
+        let mut linked = 0;
+        for i in 0..count {
+            let to = self.moved[out[i] as usize];
+            if to != GONE {
+                out[linked] = to;
+                linked += 1;
+            }
+        }
+        linked
     }
 }

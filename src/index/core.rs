@@ -1,24 +1,29 @@
 //! One generation of the linked rows: graph, vectors and entries by slot. Compaction replaces it as a whole.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use super::repair::Repair;
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{Cost, Graph};
+use crate::graph::{Graph, Source};
 use crate::memory::{Charge, Memory};
 use crate::options::Options;
 use crate::rooms::{Group, Rooms, Visit};
-use crate::rows::{Entries, SLOTS_MAX};
+use crate::rows::{Entries, Entry, SLOTS_MAX};
 use crate::vectors::{Arena, Space};
 
 /// Nodes a graph has room for at first.
 const FIRST_CAPACITY: usize = 1024;
+/// Slots used again that are remembered until the graph is stored.
+const RELINKED_MAX: usize = 1 << 14;
 /// Bytes of a node in usearch's node table.
 const NODE_BYTES: usize = size_of::<usize>();
 
-/// Linked rows. The entry of a slot is published once the slot's row is linked; until then it is empty.
+/// Linked rows. The entry of a slot is published once the slot's row is linked; until then it is empty, and again when
+/// the slot is free.
 pub(crate) struct Core {
-    /// Who may use the graph: `Link` for `add`, `Search` for readers, `Exclusive` for growth and replacement.
+    /// Who may use the graph: `Link` for additions, `Search` for readers, `Exclusive` for growth and repair. Replaced
+    /// from inside the `Search` room, which keeps additions out.
     pub(crate) rooms: Rooms,
     pub(crate) arena: Arena,
     pub(crate) entries: Entries,
@@ -29,6 +34,35 @@ pub(crate) struct Core {
     /// Slots that have room in the graph, vector and entry memory, and a charge for their links.
     room: AtomicUsize,
     growth: Mutex<Growth>,
+    pub(super) repair: Mutex<Option<Repair>>,
+    free: Mutex<Free>,
+    /// Readers of vectors outside the room; slots become free when there are none.
+    scans: RwLock<()>,
+}
+
+/// Slots that no node links to, to be used again.
+struct Free {
+    /// Descending: the lowest is used first, so that new rows stay close to each other in a stored index.
+    slots: Vec<u32>,
+    /// Slots used again since `links_stored`, `None` if there were more than it has room for or it never was.
+    relinked: Option<Vec<u32>>,
+    /// Links were changed other than by additions since then.
+    links_changed: bool,
+    charge: Charge,
+}
+
+impl Free {
+    fn take(&mut self) -> Option<u32> {
+        let slot = self.slots.pop()?;
+        if let Some(relinked) = &mut self.relinked {
+            if relinked.len() < relinked.capacity() {
+                relinked.push(slot);
+            } else {
+                self.relinked = None;
+            }
+        }
+        Some(slot)
+    }
 }
 
 struct Growth {
@@ -54,7 +88,48 @@ impl Core {
             taken: AtomicUsize::new(0),
             room: AtomicUsize::new(0),
             growth: Mutex::new(Growth { capacity: 0, hint: 0, charge: memory.charge(0)? }),
+            repair: Mutex::new(None),
+            free: Mutex::new(Free {
+                slots: Vec::new(),
+                relinked: None,
+                links_changed: true,
+                charge: memory.charge(0)?,
+            }),
+            scans: RwLock::new(()),
         }))
+    }
+
+    /// `rows` nodes linked as `source` says, with memory for their vectors and entries, which are the caller's to set.
+    /// `entry`: a node with the highest level. Errors: `OutOfMemory`.
+    pub(crate) fn load(
+        options: &Options,
+        space: &Space,
+        memory: &Arc<Memory>,
+        rows: usize,
+        entry: u32,
+        source: &dyn Source,
+    ) -> Result<Arc<Self>> {
+        let mut core = Self::new(options, space, memory)?;
+        if rows == 0 {
+            return Ok(core);
+        }
+        let loaded = Arc::get_mut(&mut core).expect("nobody else has it yet");
+        let growth = loaded.growth.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let expected = (rows as f64 * link_bytes(options)) as usize;
+        growth.charge.resize(rows * NODE_BYTES + expected)?;
+        loaded.graph = Graph::load(options, &loaded.arena, space.dimensions, rows, entry, source)?;
+        growth.charge.resize(loaded.graph.table_bytes() + loaded.graph.link_bytes())?;
+        growth.capacity = rows;
+        loaded.arena.extend(rows)?;
+        loaded.entries.extend(rows)?;
+        *loaded.taken.get_mut() = rows;
+        *loaded.room.get_mut() = rows;
+        Ok(core)
+    }
+
+    /// While it is held, the vector of a slot whose entry was published stays what it was. For readers outside the room.
+    pub(crate) fn scan(&self) -> RwLockReadGuard<'_, ()> {
+        self.scans.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Slots that need no further growth.
@@ -67,25 +142,90 @@ impl Core {
         self.growth.lock().unwrap_or_else(PoisonError::into_inner).hint = rows;
     }
 
-    /// Takes one slot for an addition; false if `grow` has to come first.
-    pub(crate) fn take_slot(&self) -> bool {
+    /// Links `vector`, in stored form: at a free slot, else at a new one. `None` if `grow` has to come first. The entry
+    /// is the caller's to publish. `_visit`: to this core's room, as `Link`. Errors: `OutOfMemory`, with the slot if it
+    /// may be linked to by now.
+    pub(crate) fn link(
+        &self,
+        vector: &[f32],
+        _visit: &Visit<'_>,
+    ) -> std::result::Result<Option<u32>, (Error, Option<u32>)> {
+        let free = self.free().take();
+        if let Some(slot) = free {
+            // SAFETY: the visit keeps readers and repairs out; nobody links to a free slot, and it is free no more.
+            let linked = unsafe { self.graph.relink(&self.arena, slot, vector) };
+            return linked.map(|_| Some(slot)).map_err(|error| (error, Some(slot)));
+        }
+        if !self.take_slot() {
+            return Ok(None);
+        }
+        // SAFETY: the visit keeps readers and growth out; every addition has taken a slot below `room`, for which
+        // the arena has memory, and the graph gives out as many slots as there are additions.
+        let added = unsafe { self.graph.add(&self.arena, vector) };
+        added.map(|(slot, _)| Some(slot)).map_err(|error| {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+            (error, None)
+        })
+    }
+
+    /// Takes one slot for an addition; false if there is no room.
+    fn take_slot(&self) -> bool {
         let room = self.room.load(Ordering::Acquire);
         let take = |taken| (taken < room).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
-    /// Hands back a slot that was not used.
-    pub(crate) fn return_slot(&self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+    /// Makes sure that `slots` more slots can become free. Errors: `OutOfMemory`.
+    pub(crate) fn reserve_free(&self, slots: usize) -> Result<()> {
+        let mut free = self.free();
+        let missing = (free.slots.len() + slots).saturating_sub(free.slots.capacity());
+        if missing > 0 {
+            free.charge.grow(missing * size_of::<u32>())?;
+            let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while repairing an HNSW index");
+            free.slots.try_reserve_exact(slots).map_err(full)?;
+        }
+        Ok(())
     }
 
-    /// Adds `vector`, in stored form, to the graph. Its entry is the caller's to publish. `_visit`: to this core's
-    /// room, as `Link`. Needs a taken slot, which is handed back on error. Errors: `OutOfMemory`.
-    pub(crate) fn add(&self, vector: &[f32], _visit: &Visit<'_>) -> Result<(u32, Cost)> {
-        // SAFETY: the visit keeps readers and growth out; every addition has taken a slot below `room`, for which
-        // the arena has memory, and the graph gives out as many slots as there are additions.
-        let added = unsafe { self.graph.add(&self.arena, vector) };
-        added.inspect_err(|_| self.return_slot())
+    /// Slots that were used again since the graph was stored; nothing if nobody knows.
+    pub(crate) fn relinked(&self) -> Option<Vec<u32>> {
+        self.free().relinked.clone()
+    }
+
+    /// Whether links were changed other than by additions since the graph was stored, or it never was.
+    pub(crate) fn links_changed(&self) -> bool {
+        self.free().links_changed
+    }
+
+    /// Links are changed by a repair.
+    pub(super) fn change_links(&self) {
+        self.free().links_changed = true;
+    }
+
+    /// The graph is stored as it is now.
+    pub(crate) fn links_stored(&self) {
+        let mut free = self.free();
+        free.links_changed = false;
+        free.relinked = Some(Vec::with_capacity(RELINKED_MAX));
+    }
+
+    /// These slots are free, unless somebody reads vectors outside the room: then nothing happens. Their nodes are cleared and
+    /// their entries emptied. The caller is alone in the room, has reserved room for them, and no node links to them.
+    pub(crate) fn free_slots(&self, slots: &[u32]) -> bool {
+        let Ok(_alone) = self.scans.try_write() else { return false };
+        let mut free = self.free();
+        for &slot in slots {
+            // SAFETY: alone in the room.
+            unsafe { self.graph.clear(slot) };
+            self.entries.at(slot).store(Entry::EMPTY);
+        }
+        free.slots.extend_from_slice(slots);
+        free.slots.sort_unstable_by(|a, b| b.cmp(a));
+        true
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes room for at least one more slot. Waits for the room when the graph's table has to move, so the caller
@@ -116,16 +256,16 @@ impl Core {
         self.arena.extend(rows)?;
         self.entries.extend(rows)?;
         let room = growth.capacity.min(self.arena.rows()).min(self.entries.rows());
-        let expected = (room - self.graph.len()) as f64 * self.link_bytes();
+        let expected = (room - self.graph.len()) as f64 * link_bytes(&self.options);
         growth.charge.resize(self.graph.table_bytes() + self.graph.link_bytes() + expected as usize)?;
         self.room.store(room, Ordering::Release);
         Ok(())
     }
+}
 
-    /// Expected bytes of a node's links. Its head is key and level; a list is a count and the neighbours; and a node
-    /// has `1 / (m - 1)` lists above the bottom on average, as each level keeps one node in `m`.
-    fn link_bytes(&self) -> f64 {
-        let list = |links: usize| (4 + 4 * links) as f64;
-        6.0 + list(self.options.m0) + list(self.options.m) / (self.options.m - 1) as f64
-    }
+/// Expected bytes of a node's links. Its head is key and level; a list is a count and the neighbours; and a node has
+/// `1 / (m - 1)` lists above the bottom on average, as each level keeps one node in `m`.
+fn link_bytes(options: &Options) -> f64 {
+    let list = |links: usize| (4 + 4 * links) as f64;
+    6.0 + list(options.m0) + list(options.m) / (options.m - 1) as f64
 }

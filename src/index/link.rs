@@ -1,11 +1,13 @@
 //! Rows enter the graph from the pending area.
 
+use std::sync::atomic::Ordering;
+
 use super::{Core, Index};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::pending::Claim;
-use crate::rooms::{Group, Visit};
-use crate::rows::{Place, State};
+use crate::rooms::Group;
+use crate::rows::{Entry, Place, State};
 
 impl Index {
     /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come.
@@ -14,11 +16,14 @@ impl Index {
     }
 
     /// Links at most `max_rows` pending rows into the graph, oldest first; returns how many. Several threads may
-    /// link at once. Enters the room as `Link` for each row. Errors: `OutOfMemory`, `Interrupted`; the rows that are
-    /// not linked stay pending.
+    /// link at once. Stops while somebody copies the graph. Enters the room as `Link` for each row. Errors:
+    /// `OutOfMemory`, `Interrupted`; the rows that are not linked stay pending.
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         for linked in 0..max_rows {
             check(interrupt)?;
+            if self.paused.load(Ordering::Relaxed) > 0 {
+                return Ok(linked);
+            }
             let Some(claim) = self.rows().pending.claim() else { return Ok(linked) };
             if let Err(error) = self.link_one(&claim) {
                 self.rows().pending.unclaim(&claim);
@@ -28,39 +33,51 @@ impl Index {
         Ok(max_rows)
     }
 
+    /// Links one row into the current generation.
     fn link_one(&self, claim: &Claim) -> Result<()> {
-        self.with_slot(|core, visit| {
-            let (slot, _) = core.add(claim.vector(), visit)?;
-            let mut rows = self.rows();
-            // The row may have been deleted, or replaced, while it was linked.
-            let entry = claim.entry();
-            core.entries.at(slot).store(entry);
-            if entry.state == State::Dead {
-                rows.dead_slots += 1;
-            } else {
-                rows.places.set(entry.row_id, Place::Slot(slot));
-                rows.pending.finish(claim.ticket());
-            }
-            self.publish(&rows);
-            Ok(())
-        })
-    }
-
-    /// Runs one link step on the current generation, which has a slot for it.
-    fn with_slot(&self, step: impl FnOnce(&Core, &Visit<'_>) -> Result<()>) -> Result<()> {
         loop {
             let core = self.core();
             let visit = core.rooms.enter(Group::Link);
-            // It cannot be replaced any more: that takes the room as `Exclusive`.
+            // It cannot be replaced any more: that is done from another room.
             if !std::ptr::eq(&*core, &*self.core()) {
                 continue;
             }
-            if core.take_slot() {
-                return step(&core, &visit);
+            match core.link(claim.vector(), &visit) {
+                Ok(Some(slot)) => {
+                    self.publish_slot(&core, slot, claim);
+                    return Ok(());
+                }
+                Ok(None) => {
+                    drop(visit);
+                    core.grow()?;
+                }
+                Err((error, slot)) => {
+                    if let Some(slot) = slot {
+                        // Others may link to it, so it has to be repaired before it is free again.
+                        let mut rows = self.rows();
+                        core.entries.at(slot).store(Entry { state: State::Dead, row_id: 0 });
+                        rows.dead_slots += 1;
+                        self.publish(&rows);
+                    }
+                    return Err(error);
+                }
             }
-            drop(visit);
-            core.grow()?;
         }
+    }
+
+    /// The claimed row is in the graph.
+    fn publish_slot(&self, core: &Core, slot: u32, claim: &Claim) {
+        let mut rows = self.rows();
+        // The row may have been deleted, or replaced, while it was linked.
+        let entry = claim.entry();
+        core.entries.at(slot).store(entry);
+        if entry.state == State::Dead {
+            rows.dead_slots += 1;
+        } else {
+            rows.places.set(entry.row_id, Place::Slot(slot));
+            rows.pending.finish(claim.ticket());
+        }
+        self.publish(&rows);
     }
 }
 

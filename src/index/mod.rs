@@ -10,15 +10,20 @@
 //! |---|---|---|
 //! | `append` | one append at a time | for an append |
 //! | `compacting` | one compaction at a time | for a compaction |
+//! | `stored` | the newest image | for a checkpoint |
 //! | `Core::growth` | growth of one generation | while its arrays are extended |
-//! | `Core::rooms` | the graph, see [`crate::rooms`] | for one walk, one link step, or one growth |
+//! | `Core::repair` | one repair of a generation at a time | for some nodes, or a compaction |
+//! | `Core::rooms` | the graph, see [`crate::rooms`] | for one walk, link step, repair of some nodes, growth or copy |
+//! | `Core::scans` | vectors read outside the room | for an exact search |
 //! | `rows` | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |
 //! | `core` | which generation is current | to copy or replace a pointer |
 
 mod append;
 mod compact;
+mod compare;
 mod core;
 mod link;
+mod repair;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +31,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use self::compare::Comparison;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::Stored;
 use crate::graph::LevelStats;
 use crate::host::Ledger;
 use crate::memory::{Charge, Memory};
@@ -38,12 +45,13 @@ use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX};
 use crate::vectors::Space;
 
 pub use self::append::UNSETTLED;
+pub(crate) use self::compact::Paused;
 pub(crate) use self::core::Core;
 
 /// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
 /// its parts; those that say so themselves (blocks, the graph) argue it where they do.
 pub struct Index {
-    options: Options,
+    pub(crate) options: Options,
     pub(crate) space: Space,
     memory: Arc<Memory>,
     core: RwLock<Arc<Core>>,
@@ -51,10 +59,18 @@ pub struct Index {
     rows: Mutex<Rows>,
     append: Mutex<()>,
     compacting: Mutex<()>,
+    /// The newest image.
+    pub(crate) stored: Mutex<Option<Stored>>,
+    /// Who copies the graph: while it is not 0 nothing may be linked.
+    pub(crate) paused: AtomicUsize,
+    /// Grows with each change of what an image holds.
+    changes: AtomicU64,
     /// Rows pending; written with `rows` locked, after what it counts.
     pending: AtomicUsize,
     /// Rows that are not dead; as above.
     alive: AtomicUsize,
+    /// Slots whose entry is dead; as above.
+    dead: AtomicUsize,
     /// Bound of the oldest tombstone, `u64::MAX` without one; as above.
     oldest: AtomicU64,
     /// The commit before that of the newest unsettled tombstone, `u64::MAX` without one; as above.
@@ -72,7 +88,9 @@ pub(crate) struct Rows {
     tombstones_charge: Charge,
     live: usize,
     /// Slots whose entry is dead.
-    dead_slots: usize,
+    pub(crate) dead_slots: usize,
+    /// While the index is compared with its table.
+    comparison: Option<Comparison>,
 }
 
 /// What an index is made of.
@@ -107,6 +125,7 @@ impl Index {
             tombstones_charge: memory.charge(0)?,
             live: 0,
             dead_slots: 0,
+            comparison: None,
         };
         Ok(Self {
             core: RwLock::new(Core::new(&options, &space, &memory)?),
@@ -114,7 +133,11 @@ impl Index {
             rows: Mutex::new(rows),
             append: Mutex::new(()),
             compacting: Mutex::new(()),
+            stored: Mutex::new(None),
+            paused: AtomicUsize::new(0),
+            changes: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
+            dead: AtomicUsize::new(0),
             alive: AtomicUsize::new(0),
             oldest: AtomicU64::new(u64::MAX),
             unsettled: AtomicU64::new(u64::MAX),
@@ -175,8 +198,18 @@ impl Index {
         Arc::clone(&self.core.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the generation. The caller is alone in the old one's room and holds the row lock.
-    fn set_core(&self, core: Arc<Core>) {
+    /// The account of its memory.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// How often something has changed that an image holds.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Replaces the generation. The caller keeps linkers out of the old one's room and holds the row lock.
+    pub(crate) fn set_core(&self, core: Arc<Core>) {
         *self.core.write().unwrap_or_else(PoisonError::into_inner) = core;
     }
 
@@ -186,8 +219,10 @@ impl Index {
     }
 
     /// Updates the counters that are read without the lock. To be called before the row lock is given back.
-    fn publish(&self, rows: &Rows) {
+    pub(crate) fn publish(&self, rows: &Rows) {
+        self.changes.fetch_add(1, Ordering::Release);
         self.pending.store(rows.pending.len(), Ordering::Release);
+        self.dead.store(rows.dead_slots, Ordering::Relaxed);
         self.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
         let oldest = rows.tombstones.front().map_or(u64::MAX, |&(bound, _)| bound);
         self.oldest.store(oldest, Ordering::Relaxed);

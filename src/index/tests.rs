@@ -1,6 +1,7 @@
 //! The index against a model too simple to be wrong: a map from row ids to vectors and to who may see them.
 
 mod answers;
+mod churn;
 mod concurrent;
 mod memory;
 
@@ -96,6 +97,7 @@ enum Step {
     Remove { seed: u64, rows: usize },
     Link(usize),
     Commit,
+    Repair(usize),
     Compact,
     Search { seed: u64, want: usize, tombstones: bool, hidden: i64 },
 }
@@ -106,6 +108,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<u64>(), 1usize..40).prop_map(|(seed, rows)| Step::Remove { seed, rows }),
         2 => (1usize..60).prop_map(Step::Link),
         2 => Just(Step::Commit),
+        2 => (1usize..300).prop_map(Step::Repair),
         1 => Just(Step::Compact),
         4 => (any::<u64>(), 1usize..50, any::<bool>(), -1i64..7)
             .prop_map(|(seed, want, tombstones, hidden)| Step::Search { seed, want, tombstones, hidden }),
@@ -153,6 +156,9 @@ proptest! {
                     index.advance(last_commit);
                     model.tombstones.retain(|_, (bound, _)| *bound >= last_commit);
                 }
+                Step::Repair(nodes) => {
+                    index.repair(nodes, &Uninterrupted).unwrap();
+                }
                 Step::Compact => index.compact(last_commit, &Uninterrupted).unwrap(),
                 Step::Search { seed, want, tombstones, hidden } => {
                     let query = grid_vector(&mut Random(seed));
@@ -192,7 +198,7 @@ fn recall(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, liv
         let query: Vec<f32> = near.iter().map(|x| x + 0.3 * random.normal()).collect();
         let exact = naive::nearest(metric, rows.iter().copied().filter(|row| live(row.0)), &query, 10);
         let Found { rows: found, report, .. } = index.search(&query, 10, 64, &live).unwrap();
-        assert_eq!(report.strategy, SearchStrategy::Graph);
+        assert_eq!(report.strategy, SearchStrategy::Graph, "{metric:?}");
         sum += naive::recall(&exact, found.iter().map(|candidate| candidate.row_id));
     }
     sum / f64::from(queries)
@@ -337,6 +343,7 @@ fn everything_at_once() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
+                    index.repair(64, &Uninterrupted).unwrap();
                     index.link(16, &Uninterrupted).unwrap();
                 }
             });

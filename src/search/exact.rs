@@ -29,6 +29,7 @@ impl Index {
     /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
     pub(super) fn scan_linked(&self, query: &[f32], hits: &mut Vec<Hit>) -> Result<usize> {
         let core = self.core();
+        let _scan = core.scan();
         let before = hits.len();
         reserve(hits, self.alive())?;
         for slot in 0..core.graph.len() as u32 {

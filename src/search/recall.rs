@@ -76,6 +76,7 @@ impl Index {
     /// Vectors in stored form of up to `count` live linked rows, at even distances over the slots.
     fn sample(&self, count: usize) -> Vec<Vec<f32>> {
         let core = self.core();
+        let _scan = core.scan();
         let slots = core.graph.len();
         let step = (slots / count.max(1)).max(1);
         let live = (0..slots as u32).step_by(step).filter(|&slot| core.entries.at(slot).load().state == State::Live);

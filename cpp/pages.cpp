@@ -1,0 +1,53 @@
+#include "pages.hpp"
+
+#include "duckdb/common/error_data.hpp"
+#include "duckdb/storage/block_manager.hpp"
+#include "duckdb/storage/buffer/buffer_handle.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
+
+namespace vss {
+
+HostPages::HostPages(duckdb::BlockManager &blocks_p, duckdb::QueryContext context_p)
+    : blocks(blocks_p), context(context_p) {
+}
+
+HostPages::~HostPages() = default;
+
+size_t HostPages::page_bytes() const noexcept {
+	return blocks.GetBlockSize();
+}
+
+rust::String HostPages::write(rust::Slice<const uint8_t> bytes, int64_t &id) const noexcept {
+	try {
+		id = blocks.GetFreeBlockIdForCheckpoint();
+		if (!scratch) {
+			scratch = blocks.CreateBlock(id, nullptr);
+		}
+		memcpy(scratch->GetDataMutable(), bytes.data(), bytes.size());
+		blocks.Write(context, *scratch, id);
+		return rust::String();
+	} catch (std::exception &ex) {
+		return rust::String::lossy(duckdb::ErrorData(ex).RawMessage());
+	}
+}
+
+rust::String HostPages::read(int64_t id, rust::Slice<uint8_t> out) const noexcept {
+	try {
+		auto block = blocks.RegisterBlock(id);
+		auto handle = blocks.GetBufferManager().Pin(block);
+		memcpy(out.data(), handle.Ptr(), out.size());
+		return rust::String();
+	} catch (std::exception &ex) {
+		return rust::String::lossy(duckdb::ErrorData(ex).RawMessage());
+	}
+}
+
+void HostPages::free(int64_t id) const noexcept {
+	try {
+		blocks.MarkBlockAsModified(id);
+	} catch (std::exception &) {
+		// the block stays in use: the file is a block larger than it need be
+	}
+}
+
+} // namespace vss

@@ -1,0 +1,38 @@
+//! Where images of indexes are stored: whole blocks of the database file.
+#pragma once
+
+#include "duckdb/common/common.hpp"
+#include "duckdb/common/query_context.hpp"
+#include "duckdb/storage/block.hpp"
+#include "rust/cxx.h"
+
+namespace duckdb {
+class BlockManager;
+} // namespace duckdb
+
+namespace vss {
+
+//! The pages that the Rust core reads and writes: each is a block, whose size the block manager knows. DuckDB encrypts,
+//! checks and caches them as it does its own. Nothing here throws: errors come back as text, empty on success.
+class HostPages {
+public:
+	HostPages(duckdb::BlockManager &blocks, duckdb::QueryContext context);
+	~HostPages();
+
+	//! Bytes of a block that are ours.
+	size_t page_bytes() const noexcept;
+	//! Writes a page to a block that no checkpoint uses; it belongs to the one that is being made.
+	rust::String write(rust::Slice<const uint8_t> bytes, int64_t &id) const noexcept;
+	//! Reads a page.
+	rust::String read(int64_t id, rust::Slice<uint8_t> out) const noexcept;
+	//! The block may be used again after the checkpoint.
+	void free(int64_t id) const noexcept;
+
+private:
+	duckdb::BlockManager &blocks;
+	duckdb::QueryContext context;
+	//! The memory that pages are written from.
+	mutable duckdb::unique_ptr<duckdb::Block> scratch;
+};
+
+} // namespace vss

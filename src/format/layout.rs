@@ -1,0 +1,121 @@
+//! Which bytes of an image stand on which page.
+//!
+//! An image is some *regions*, arrays of equal records, in two groups whose pages change at different times. Each region
+//! fills pages of its own as far as it goes; what is left over at the end of the regions of a group (their *tails*) shares pages, so that a
+//! small index takes two of them. The layout follows from the lengths of the regions and the size of a page alone.
+
+use std::ops::Range;
+
+/// What a region holds, one record a slot unless noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// Topmost level of each node: `u8`.
+    Levels,
+    /// Links on the bottom level: `u32` count, then room for `m0` slots (`u32`).
+    Base,
+    /// Links above it, level by level, of the nodes that have such levels: as before, with room for `m` slots.
+    Upper,
+    /// Vectors in stored form: `f32` each.
+    Vectors,
+    /// State and row id of each slot: `u64`, see [`crate::rows::Entry`].
+    Entries,
+    /// Row ids of rows that are not linked in this image: `i64` each.
+    PendingRows,
+    /// Their vectors, in the same order.
+    PendingVectors,
+    /// Row ids of rows whose vectors cannot be ranked: `i64` each.
+    Odd,
+}
+
+/// The regions that hold the graph as it was linked at some time.
+pub const GRAPH: [Region; 4] = [Region::Levels, Region::Base, Region::Upper, Region::Vectors];
+/// The regions that say what became of its rows since, and which came.
+pub const ROWS: [Region; 4] = [Region::Entries, Region::PendingRows, Region::PendingVectors, Region::Odd];
+
+/// Tails begin at multiples of this.
+const ALIGN: usize = 8;
+
+/// A part of a region on a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The region.
+    pub region: Region,
+    /// Which of its bytes.
+    pub bytes: Range<usize>,
+    /// Where they begin on the page.
+    pub at: usize,
+}
+
+/// The pages of one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The extents of each page.
+    pub pages: Vec<Vec<Extent>>,
+}
+
+impl Layout {
+    /// The layout of `regions` with these lengths in bytes. `page`: bytes of a page, at least 8.
+    pub fn new(regions: &[(Region, usize)], page: usize) -> Self {
+        let mut pages = Vec::new();
+        for &(region, length) in regions {
+            let whole = (0..length / page).map(|i| vec![Extent { region, bytes: i * page..(i + 1) * page, at: 0 }]);
+            pages.extend(whole);
+        }
+        let mut used = page;
+        for &(region, length) in regions {
+            let tail = length % page;
+            if tail == 0 {
+                continue;
+            }
+            if used + tail > page {
+                pages.push(Vec::new());
+                used = 0;
+            }
+            let last = pages.len() - 1;
+            pages[last].push(Extent { region, bytes: length - tail..length, at: used });
+            used = (used + tail).next_multiple_of(ALIGN);
+        }
+        Self { pages }
+    }
+
+    /// The page that holds byte `at` of `region`, and its extent.
+    pub fn find(&self, region: Region, at: usize) -> Option<(usize, &Extent)> {
+        self.pages.iter().enumerate().find_map(|(page, extents)| {
+            extents
+                .iter()
+                .find(|extent| extent.region == region && extent.bytes.contains(&at))
+                .map(|extent| (page, extent))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Every byte of every region is on exactly one page, and no two share a place.
+        #[test]
+        fn every_byte_has_one_place(lengths in proptest::collection::vec(0usize..5000, 4), page in 8usize..700) {
+            let regions: Vec<_> = ROWS.into_iter().zip(lengths).collect();
+            let layout = Layout::new(&regions, page);
+            for (i, extents) in layout.pages.iter().enumerate() {
+                let mut end = 0;
+                for extent in extents {
+                    prop_assert!(extent.at >= end, "extents overlap");
+                    end = extent.at + extent.bytes.len();
+                    prop_assert!(end <= page);
+                    prop_assert_eq!(layout.find(extent.region, extent.bytes.start), Some((i, extent)));
+                }
+            }
+            for (region, length) in regions {
+                let of_region = layout.pages.iter().flatten().filter(|extent| extent.region == region);
+                let mut ranges: Vec<_> = of_region.map(|extent| extent.bytes.clone()).collect();
+                ranges.sort_by_key(|range| range.start);
+                let covered = ranges.iter().fold(0, |end, range| if range.start == end { range.end } else { usize::MAX });
+                prop_assert_eq!(covered, length);
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The root of an image: what it holds, and the checksum of each of its pages. Kept outside the pages.
+
+use super::checksum::checksum;
+use super::layout::{GRAPH, Layout, ROWS, Region};
+use crate::error::{Error, ErrorKind, Result};
+use crate::metric::Metric;
+use crate::options::Options;
+use crate::rows::SLOTS_MAX;
+
+/// First bytes of every root.
+const MAGIC: [u8; 8] = *b"vss-hnsw";
+/// The version of the format that this code writes, and the only one it reads.
+pub const VERSION: u64 = 1;
+/// Numbers after magic and version, before the checksums.
+const FIELDS: usize = 14;
+
+/// The root. Numbers are stored as little-endian `u64`, in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Root {
+    /// The metric: 0 `l2sq`, 1 `cosine`, 2 `ip`.
+    pub metric: u64,
+    /// Elements of a vector.
+    pub dimensions: u64,
+    /// Links of a node above the bottom level, and on it.
+    pub m: u64,
+    /// See `m`.
+    pub m0: u64,
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// Nodes of the graph.
+    pub slots: u64,
+    /// The node where walks begin.
+    pub entry: u64,
+    /// Links lists above the bottom level.
+    pub upper: u64,
+    /// Rows that are not linked.
+    pub pending: u64,
+    /// Rows whose vectors cannot be ranked.
+    pub odd: u64,
+    /// Rows [0, covered) of the table had been handed to the index.
+    pub covered: u64,
+    /// The checkpoint at which index and table were known to agree; 0 if they were not.
+    pub verified: u64,
+    /// Checksums of the pages of the graph.
+    pub graph_sums: Vec<u64>,
+    /// Checksums of the pages of the rows.
+    pub rows_sums: Vec<u64>,
+}
+
+/// The number that stands for a metric.
+fn metric_number(metric: Metric) -> u64 {
+    match metric {
+        Metric::L2sq => 0,
+        Metric::Cosine => 1,
+        Metric::Ip => 2,
+    }
+}
+
+impl Root {
+    /// The root of an index without rows.
+    pub fn new(options: &Options, dimensions: usize, page_bytes: usize) -> Self {
+        Self {
+            metric: metric_number(options.metric),
+            dimensions: dimensions as u64,
+            m: options.m as u64,
+            m0: options.m0 as u64,
+            page_bytes: page_bytes as u64,
+            ..Self::default()
+        }
+    }
+
+    /// Bytes of a record of a region.
+    pub fn record(&self, region: Region) -> usize {
+        match region {
+            Region::Levels => 1,
+            Region::Base => 4 * (1 + self.m0 as usize),
+            Region::Upper => 4 * (1 + self.m as usize),
+            Region::Vectors | Region::PendingVectors => 4 * self.dimensions as usize,
+            Region::Entries | Region::PendingRows | Region::Odd => 8,
+        }
+    }
+
+    /// Records of a region.
+    pub fn records(&self, region: Region) -> usize {
+        let records = match region {
+            Region::Levels | Region::Base | Region::Vectors | Region::Entries => self.slots,
+            Region::Upper => self.upper,
+            Region::PendingRows | Region::PendingVectors => self.pending,
+            Region::Odd => self.odd,
+        };
+        records as usize
+    }
+
+    /// The layout of the graph's pages.
+    pub fn graph_layout(&self) -> Layout {
+        self.layout(&GRAPH)
+    }
+
+    /// The layout of the rows' pages.
+    pub fn rows_layout(&self) -> Layout {
+        self.layout(&ROWS)
+    }
+
+    fn layout(&self, regions: &[Region]) -> Layout {
+        let length = |&region: &Region| (region, self.records(region) * self.record(region));
+        Layout::new(&regions.iter().map(length).collect::<Vec<_>>(), self.page_bytes as usize)
+    }
+
+    fn fields(&self) -> [u64; FIELDS] {
+        [
+            self.metric,
+            self.dimensions,
+            self.m,
+            self.m0,
+            self.page_bytes,
+            self.slots,
+            self.entry,
+            self.upper,
+            self.pending,
+            self.odd,
+            self.covered,
+            self.verified,
+            self.graph_sums.len() as u64,
+            self.rows_sums.len() as u64,
+        ]
+    }
+
+    /// The stored form: magic, version, fields, checksums of the pages, checksum of all that.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        let words = [VERSION].into_iter().chain(self.fields()).chain(self.graph_sums.iter().copied());
+        bytes.extend(words.chain(self.rows_sums.iter().copied()).flat_map(u64::to_le_bytes));
+        bytes.extend(checksum(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// Reads a stored form. Its numbers can be trusted as far as they fit each other: the pages may still be damaged.
+    /// Errors: `Corrupt`.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let Some(rest) = bytes.strip_prefix(&MAGIC) else {
+            return Err(corrupt("it is not one of this extension's"));
+        };
+        let words: Vec<u64> = rest.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let version = words.first().copied().unwrap_or(0);
+        if version != VERSION {
+            return Err(corrupt(format!("it has format version {version}, this version of vss reads {VERSION}")));
+        }
+        let damaged = || corrupt("its root is damaged");
+        let body = bytes.len().checked_sub(8).filter(|_| rest.len() % 8 == 0 && words.len() >= FIELDS + 2);
+        let body = body.ok_or_else(damaged)?;
+        if checksum(&bytes[..body]) != words[words.len() - 1] {
+            return Err(damaged());
+        }
+        let field = &words[1..=FIELDS];
+        let sums = &words[1 + FIELDS..words.len() - 1];
+        let graph_pages = usize::try_from(field[12]).map_err(|_| damaged())?;
+        let (graph_sums, rows_sums) = sums.split_at_checked(graph_pages).ok_or_else(damaged)?;
+        let root = Self {
+            metric: field[0],
+            dimensions: field[1],
+            m: field[2],
+            m0: field[3],
+            page_bytes: field[4],
+            slots: field[5],
+            entry: field[6],
+            upper: field[7],
+            pending: field[8],
+            odd: field[9],
+            covered: field[10],
+            verified: field[11],
+            graph_sums: graph_sums.to_vec(),
+            rows_sums: rows_sums.to_vec(),
+        };
+        let fits = field[13] == rows_sums.len() as u64 && root.fits();
+        if fits { Ok(root) } else { Err(damaged()) }
+    }
+
+    /// Whether the numbers are possible and there are as many pages as they need.
+    fn fits(&self) -> bool {
+        let small = |number: u64, max: u64| number <= max;
+        let ranges = small(self.dimensions, 1 << 20)
+            && self.dimensions > 0
+            && small(self.m, 1 << 10)
+            && small(self.m0, 1 << 10)
+            && small(self.slots, SLOTS_MAX as u64)
+            && small(self.upper, 64 * self.slots)
+            && small(self.pending, SLOTS_MAX as u64)
+            && small(self.odd, SLOTS_MAX as u64)
+            && self.entry < self.slots.max(1)
+            && self.page_bytes >= 64
+            && self.page_bytes % 8 == 0;
+        // Before a layout is made of numbers that would fill the memory.
+        let bytes = |regions: &[Region]| -> u128 {
+            regions.iter().map(|&region| self.records(region) as u128 * self.record(region) as u128).sum()
+        };
+        let enough = |regions: &[Region], pages: usize| bytes(regions) <= pages as u128 * u128::from(self.page_bytes);
+        ranges
+            && enough(&GRAPH, self.graph_sums.len())
+            && enough(&ROWS, self.rows_sums.len())
+            && self.graph_layout().pages.len() == self.graph_sums.len()
+            && self.rows_layout().pages.len() == self.rows_sums.len()
+    }
+
+    /// Whether an index with these options can be read from this image.
+    pub fn made_with(&self, options: &Options, dimensions: usize) -> bool {
+        (self.metric, self.dimensions, self.m, self.m0)
+            == (metric_number(options.metric), dimensions as u64, options.m as u64, options.m0 as u64)
+    }
+}
+
+/// An error about the stored index.
+pub(super) fn corrupt(reason: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the stored index cannot be used: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> Root {
+        let mut root = Root::new(&Options::default(), 3, 1024);
+        (root.slots, root.entry, root.upper, root.pending, root.odd) = (100, 7, 12, 5, 2);
+        (root.covered, root.verified) = (110, 3);
+        root.graph_sums = (0..root.graph_layout().pages.len() as u64).collect();
+        root.rows_sums = (0..root.rows_layout().pages.len() as u64).collect();
+        root
+    }
+
+    #[test]
+    fn a_root_survives_encoding() {
+        assert_eq!(Root::decode(&root().encode()), Ok(root()));
+    }
+
+    #[test]
+    fn every_damaged_root_is_refused() {
+        let bytes = root().encode();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                assert_eq!(Root::decode(&damaged).unwrap_err().kind, ErrorKind::Corrupt);
+            }
+            assert_eq!(Root::decode(&bytes[..at]).unwrap_err().kind, ErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused_with_a_right_checksum() {
+        for field in 0..FIELDS {
+            for value in [0, 1, 1 << 31, 1 << 62, u64::MAX] {
+                let mut bytes = root().encode();
+                bytes[16 + 8 * field..][..8].copy_from_slice(&value.to_le_bytes());
+                let body = bytes.len() - 8;
+                let sum = checksum(&bytes[..body]);
+                bytes[body..].copy_from_slice(&sum.to_le_bytes());
+                if let Ok(read) = Root::decode(&bytes) {
+                    assert!(read.fits());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        let mut bytes = root().encode();
+        bytes[8] = 2;
+        assert!(Root::decode(&bytes).unwrap_err().message.contains("format version 2"));
+    }
+}
