@@ -54,9 +54,11 @@ lint:
 bench:
 	$(CORE) bench --no-default-features -p vss
 
-# The property tests of the core, for longer.
-fuzz:
+# The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
+# the index. Scripts of failures go to build/fuzz.
+fuzz: release $(PYTHON)
 	PROPTEST_CASES=2000 $(CORE) test --release --no-default-features -p vss
+	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-849 --shrink
 
 clean:
 	rm -rf build

@@ -9,12 +9,14 @@ import time
 
 from .parent import Child
 from .sequence import Sequence, script
-from .shrink import shrink
+from .shrink import describe
 
 #: Mean share of the exact neighbours that searches through the graph must find.
 LEAST_RECALL = 0.95
 #: Seconds after which a step is worth a line.
 SLOW = 5
+#: Characters of a script that are printed.
+LONG = 5000
 
 
 def arguments():
@@ -67,20 +69,12 @@ class Run:
 
     def report(self, seed, result, child):
         sequence = Sequence(seed, self.options.queries, self.options.file)
-        keep, drop = list(range((result["failed"] or 0) + 1)), {}
-        if self.options.shrink:
-            keep, drop, result = shrink(child, sequence, result)
-        for number, rows in drop.items():
-            step = sequence.steps[int(number)]
-            step.rows = [row for place, row in enumerate(step.rows) if place not in rows]
+        text = describe(child, sequence, result, self.options.shrink)
         self.options.failures.mkdir(parents=True, exist_ok=True)
         path = self.options.failures / f"seed_{seed}.sql"
-        text = script([step for _, step in sequence.chosen(keep)])
-        comment = "".join(f"-- {line}\n" for line in result["message"].splitlines())
-        path.write_text(f"-- seed {seed}\n{comment}{text}")
+        path.write_text(text)
         self.failed.append(seed)
-        shown = path.read_text() if len(text) < 5000 else f"seed {seed}: {result['message']}\n"
-        print(f"{shown}\n=> {path}\n", flush=True)
+        print(f"{text if len(text) < LONG else text[:LONG] + '…'}\n=> {path}\n", flush=True)
 
 
 def main():

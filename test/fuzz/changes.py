@@ -102,7 +102,7 @@ class Changes:
         kind = self.rng.random()
         if kind < 0.4:
             values = schema.key_values(schema.vectors.vector())
-        elif kind < 0.55 and schema.kind != "scalars":
+        elif kind < 0.55 and schema.kind in ("array", "list"):
             values = [f"(SELECT min(v) FROM {schema.name} WHERE id = {self.some_id()})"]
         else:
             values = schema.key_batch(f"{row} + {self.rng.randrange(10_000)}")
@@ -160,14 +160,14 @@ class Changes:
         self.next_id = max(self.next_id, first + count)
         columns = ", ".join(schema.columns)
         update = ", ".join(f"{name} = new.{name}" for name in schema.key_columns)
+        # without a key two transactions could insert the same id
+        insert = f" WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({', '.join(f'new.{c}' for c in schema.columns)})"
         return [
             Statement(
                 connection,
                 f"MERGE INTO {schema.name} AS old USING ({schema.batch(first, count)}) AS new ({columns})"
                 f" ON old.id = new.id WHEN MATCHED AND old.id % 3 = 0 THEN DELETE"
-                f" WHEN MATCHED THEN UPDATE SET {update}"
-                f" WHEN NOT MATCHED THEN INSERT ({columns})"
-                f" VALUES ({', '.join(f'new.{name}' for name in schema.columns)})",
+                f" WHEN MATCHED THEN UPDATE SET {update}{insert if schema.primary else ''}",
             )
         ]
 

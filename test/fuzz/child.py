@@ -11,11 +11,8 @@ from .sequence import Sequence
 def run(request, tell):
     """Runs one sequence, or the steps `keep` of it; `tell` hears of each step before it begins."""
     sequence = Sequence(request["seed"], request["queries"], request["in_file"])
+    sequence.drop(request["drop"])
     steps = sequence.chosen(request["keep"])
-    for number, drop in request["drop"].items():
-        # rows of a VALUES list that shrinking has taken out
-        step = sequence.steps[int(number)]
-        step.rows = [row for place, row in enumerate(step.rows) if place not in drop]
     database = Database(request["extension"], sequence.connections, request["in_file"])
     result, slowest = {}, (0, 0)
     for number, step in steps:
@@ -35,7 +32,7 @@ def run(request, tell):
         "compared": database.compared,
         "served": database.served,
         "errors": database.errors,
-        "shares": database.shares,
+        "shares": database.shares if sequence.good else [],
     }
     if not result.get("kind"):
         database.close()

@@ -1,5 +1,6 @@
 """Runs sequences in child processes, so that a crash or a hang of the host is a result like any other."""
 
+import collections
 import json
 import pathlib
 import queue
@@ -9,6 +10,13 @@ import threading
 
 #: Seconds in which a step must end.
 STEP_LIMIT = 30
+
+
+def read(stream, sink):
+    """Hands on each line, and None at the end."""
+    for line in stream:
+        sink(line)
+    sink(None)
 
 
 class Child:
@@ -27,19 +35,11 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
         )
+        # each process has its own: the readers of one that was stopped may still be at work
         self.lines = queue.Queue()
-        self.stderr = []
-        threading.Thread(target=self.read, args=(self.process,), daemon=True).start()
-        threading.Thread(target=self.read_errors, args=(self.process,), daemon=True).start()
-
-    def read(self, process):
-        for line in process.stdout:
-            self.lines.put(line)
-        self.lines.put(None)
-
-    def read_errors(self, process):
-        for line in process.stderr:
-            self.stderr.append(line)
+        self.stderr = collections.deque(maxlen=20)
+        for stream, sink in [(self.process.stdout, self.lines.put), (self.process.stderr, self.stderr.append)]:
+            threading.Thread(target=read, args=(stream, sink), daemon=True).start()
 
     def run(self, seed, keep=None, drop=None):
         """The result of a sequence: counts and, after a finding, `kind`, `message`, and `failed`, the number of the step."""
@@ -57,7 +57,7 @@ class Child:
                 return {"kind": "hang", "message": f"a step takes more than {STEP_LIMIT} seconds", "failed": step}
             if line is None:
                 code = self.process.wait()
-                errors = "".join(self.stderr[-20:])
+                errors = "".join(line or "" for line in self.stderr)
                 self.stop()
                 return {"kind": "crash", "message": f"the process ended with {code}\n{errors}", "failed": step}
             message = json.loads(line)

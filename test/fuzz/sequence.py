@@ -22,6 +22,8 @@ class Sequence:
         self.connections = CONNECTIONS
         self.in_file = in_file
         schema = Schema(rng, in_file)
+        # a graph that is meant to be good: its recall counts
+        self.good = all(o.get("m", 16) >= 16 and o.get("ef_construction", 128) >= 64 for o in schema.indexes.values())
         changes = Changes(rng, schema, CONNECTIONS, 2049 if self.large or rng.random() < 0.2 else rng.choice([64, 600]))
         self.steps = self.setup(rng, schema, changes)
         asked = Queries(rng, schema, changes)
@@ -71,6 +73,12 @@ class Sequence:
         else:
             steps += [Statement(0, sql) for sql in rows + indexes]
         return steps
+
+    def drop(self, rows):
+        """Takes rows out of VALUES lists: their places, by the number of the step as text."""
+        for number, places in rows.items():
+            step = self.steps[int(number)]
+            step.rows = [row for place, row in enumerate(step.rows) if place not in places]
 
     def chosen(self, keep):
         """The steps with the numbers `keep`, or all, with their numbers."""

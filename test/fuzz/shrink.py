@@ -1,11 +1,24 @@
 """Takes steps out of a failing sequence for as long as it fails in the same way."""
 
+import re
 import time
+
+from .sequence import script
+
+
+def describe(child, sequence, result, shortest):
+    """A failure as an SQL script with a comment; the shortest that was found, if it shall be."""
+    keep, drop = list(range((result["failed"] or 0) + 1)), {}
+    if shortest:
+        keep, drop, result = shrink(child, sequence, result)
+    sequence.drop(drop)
+    comment = "".join(f"-- {line}\n" for line in [f"seed {sequence.seed}", *result["message"].splitlines()])
+    return comment + script([step for _, step in sequence.chosen(keep)])
 
 
 def shrink(child, sequence, result, seconds=120):
     """The numbers of the steps that are left, and the rows to drop from each, by number; and the last result."""
-    kind = result["kind"]
+    wanted = signature(result)
     keep = list(range(result["failed"] + 1))
     drop = {}
     deadline = time.monotonic() + seconds
@@ -13,7 +26,7 @@ def shrink(child, sequence, result, seconds=120):
     def fails(keep, drop):
         nonlocal result
         again = child.run(sequence.seed, keep, drop)
-        if again.get("kind") == kind:
+        if again.get("kind") and signature(again) == wanted:
             result = again
             return True
         return False
@@ -35,10 +48,15 @@ def shrink(child, sequence, result, seconds=120):
         if size > 1 or not removed:
             size //= 2
     for number in keep:
-        drop = shrink_rows(keep, drop, number, len(sequence.steps[number].rows), fails, deadline) if hasattr(
-            sequence.steps[number], "rows"
-        ) else drop
+        rows = getattr(sequence.steps[number], "rows", [])
+        drop = shrink_rows(keep, drop, number, len(rows), fails, deadline)
     return keep, drop, result
+
+
+def signature(result):
+    """What stays the same in the messages of one failure."""
+    first = result["message"].splitlines()[0]
+    return result["kind"], re.sub(r"[0-9'].*", "", first)
 
 
 def shrink_rows(keep, drop, number, count, fails, deadline):

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def pytest_addoption(parser):
     parser.addoption("--extension", default=str(ROOT / "build/release/vss.duckdb_extension"))
-    parser.addoption("--seeds", type=int, default=20, help="seeds of the differential test")
+    parser.addoption("--seeds", type=int, default=20, help="seeds of the short run of the fuzzer")
 
 
 @pytest.fixture(scope="session")
