@@ -15,6 +15,8 @@ from .shrink import describe
 LEAST_RECALL = 0.95
 #: Seconds after which a step is worth a line.
 SLOW = 5
+#: Seconds spent on making a script short.
+SHRINKING = 120
 #: Characters of a script that are printed.
 LONG = 5000
 
@@ -69,7 +71,7 @@ class Run:
 
     def report(self, seed, result, child):
         sequence = Sequence(seed, self.options.queries, self.options.file)
-        text = describe(child, sequence, result, self.options.shrink)
+        text = describe(child, sequence, result, SHRINKING if self.options.shrink else 0)
         self.options.failures.mkdir(parents=True, exist_ok=True)
         path = self.options.failures / f"seed_{seed}.sql"
         path.write_text(text)

@@ -10,7 +10,7 @@ WIDTHS = [1, 1, 2, 10, 64, 64, 200, 2000, 10_000]
 
 
 class Changes:
-    """Statements on `connections` connections. Keeps what generating needs to know: ids given out, open transactions."""
+    """Statements on `connections` connections. Keeps what generating needs: ids given out, open transactions."""
 
     def __init__(self, rng, schema, connections, most_rows):
         self.rng = rng

@@ -175,7 +175,8 @@ class Database:
             for name, count, status in infos:
                 vectors = self.auditor.execute(f"SELECT count({step.keys[name]}) FROM {step.table}").fetchall()[0][0]
                 if (count, status) != (vectors, "ready"):
-                    raise Finding("audit", f"index {name} has {count} rows and is {status}; the table has {vectors} vectors")
+                    message = f"index {name} has {count} rows and is {status}; the table has {vectors} vectors"
+                    raise Finding("audit", message)
         except duckdb.CatalogException as error:
             # a temporary table, which only its own connection sees
             check(error)

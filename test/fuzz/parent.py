@@ -42,13 +42,13 @@ class Child:
             threading.Thread(target=read, args=(stream, sink), daemon=True).start()
 
     def run(self, seed, keep=None, drop=None):
-        """The result of a sequence: counts and, after a finding, `kind`, `message`, and `failed`, the number of the step."""
+        """The result of a sequence: counts; after a finding `kind`, `message`, and `failed`, the number of the step."""
         if self.process is None:
             self.start()
         request = {**self.request, "seed": seed, "keep": keep, "drop": drop or {}}
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        step = None
+        step = 0
         while True:
             try:
                 line = self.lines.get(timeout=STEP_LIMIT)

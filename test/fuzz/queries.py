@@ -8,7 +8,8 @@ LIMITS = [1, 1, 3, 5, 10, 10, 10, 20, 50, 51, 100, 1000, 3000]
 
 
 class Queries:
-    """Queries over the table of `changes`, and over two small ones: `probes` (probe, q) and `meta` (id, kind, weight), some ids twice."""
+    """Queries over the table of `changes`, and over small ones: `probes` (probe, q), `meta` (id, kind, weight) with some
+    ids twice, `labels` (id, weight)."""
 
     def __init__(self, rng, schema, changes):
         self.rng = rng
@@ -174,7 +175,8 @@ class Queries:
         if not inner and key == "v" and self.rng.random() < 0.3:
             on_view = distance.replace("key", "vector")
             sql = f"SELECT number AS id, {on_view} AS d FROM seen ORDER BY {on_view} {direction} {limit}"
-        return Query(connection, "", sql, self.all_rows(distance, source=f"(SELECT {key} AS key, id FROM {name}{inner})"))
+        every = self.all_rows(distance, source=f"(SELECT {key} AS key, id FROM {name}{inner})")
+        return Query(connection, "", sql, every)
 
     def union(self, connection):
         legs, alls = [], []
@@ -182,7 +184,8 @@ class Queries:
             distance, direction = self.distance()
             where = self.where(0.15)
             source = f"FROM {self.schema.name}{where}"
-            legs.append(f"(SELECT {leg} AS g, id {source} ORDER BY {distance} {direction} LIMIT {self.rng.choice(LIMITS)})")
+            order = f"ORDER BY {distance} {direction} LIMIT {self.rng.choice(LIMITS)}"
+            legs.append(f"(SELECT {leg} AS g, id {source} {order})")
             alls.append(f"SELECT {leg} AS g, id, {distance}::DOUBLE AS d {source}")
         return Query(connection, "", " UNION ALL ".join(legs), " UNION ALL ".join(alls), ordered=False)
 
@@ -332,5 +335,6 @@ class Queries:
             columns = "left_tbl.probe AS g, right_tbl.id AS id, score AS d"
             sql = f"SELECT {columns} FROM vss_join(probes, {table}, q, {arguments})"
         else:
-            sql = f"SELECT probe AS g, [m.row.id FOR m IN matches] AS id FROM probes, vss_match({table}, q, {arguments})"
+            ids = "[m.row.id FOR m IN matches]"
+            sql = f"SELECT probe AS g, {ids} AS id FROM probes, vss_match({table}, q, {arguments})"
         return Query(connection, "", sql, self.pairs(function.format(self.schema.key, "probes.q")), ordered=False)

@@ -41,7 +41,7 @@ class Schema:
 
     def __init__(self, rng, in_file):
         self.rng = rng
-        self.temporary = rng.random() < 0.1
+        self.temporary = rng.random() < 0.1 and not in_file
         self.name = "t" if self.temporary else rng.choice(["t", "t", "t", "s.t", '"The Table"'])
         self.primary = rng.random() < 0.35
         self.dimensions = rng.choice([1, 2, 2, 3, 3, 3, 4, 7, 8, 16, 17, 20])
@@ -122,7 +122,8 @@ class Schema:
             return [f"({self.vectors.element(row, x)})::FLOAT" for x in range(2)]
         vector = f"list_transform(range({self.dimensions}), lambda x: ({self.vectors.element(row, 'x')})::FLOAT)"
         if self.vectors.nulls:
-            return [f"CASE WHEN hash({row} + {self.vectors.salt}) % 100 < {self.vectors.nulls * 100} THEN NULL ELSE {vector} END"]
+            some = f"hash({row} + {self.vectors.salt}) % 100 < {self.vectors.nulls * 100}"
+            return [f"CASE WHEN {some} THEN NULL ELSE {vector} END"]
         return [vector]
 
     def other_values(self, row):

@@ -6,17 +6,17 @@ import time
 from .sequence import script
 
 
-def describe(child, sequence, result, shortest):
-    """A failure as an SQL script with a comment; the shortest that was found, if it shall be."""
-    keep, drop = list(range((result["failed"] or 0) + 1)), {}
-    if shortest:
-        keep, drop, result = shrink(child, sequence, result)
+def describe(child, sequence, result, seconds):
+    """A failure as an SQL script with a comment; the shortest that is found in so many seconds."""
+    keep, drop = list(range(result["failed"] + 1)), {}
+    if seconds:
+        keep, drop, result = shrink(child, sequence, result, seconds)
     sequence.drop(drop)
     comment = "".join(f"-- {line}\n" for line in [f"seed {sequence.seed}", *result["message"].splitlines()])
     return comment + script([step for _, step in sequence.chosen(keep)])
 
 
-def shrink(child, sequence, result, seconds=120):
+def shrink(child, sequence, result, seconds):
     """The numbers of the steps that are left, and the rows to drop from each, by number; and the last result."""
     wanted = signature(result)
     keep = list(range(result["failed"] + 1))
