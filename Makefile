@@ -14,7 +14,7 @@ DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-.PHONY: release core test rust wheel lint bench fuzz example clean
+.PHONY: release core test rust wheel lint bench fuzz tsan example clean
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
 release:
@@ -54,9 +54,18 @@ lint:
 bench:
 	$(CORE) bench --no-default-features -p vss
 
-# The property tests of the core, for longer.
-fuzz:
+# The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
+# the index. Scripts of failures go to build/fuzz.
+fuzz: release $(PYTHON)
 	PROPTEST_CASES=2000 $(CORE) test --release --no-default-features -p vss
+	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-849 --shrink
+
+# Data races in the index: its concurrency tests under ThreadSanitizer. Needs a nightly toolchain with rust-src, because the
+# standard library must be instrumented, too: without, each of its locks looks like a race.
+TSAN_TARGET := x86_64-unknown-linux-gnu
+tsan:
+	CARGO_TARGET_DIR=$(CACHE)/tsan RUSTFLAGS=-Zsanitizer=thread CXXFLAGS_$(subst -,_,$(TSAN_TARGET))=-fsanitize=thread \
+	cargo +nightly test -Zbuild-std --release --no-default-features -p vss --lib --target $(TSAN_TARGET) concurrent
 
 clean:
 	rm -rf build
