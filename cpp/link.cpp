@@ -20,11 +20,13 @@ static bool LinkStep(const vss::Core &core) {
 
 class LinkQueue::LinkTask : public BaseExecutorTask {
 public:
-	explicit LinkTask(LinkQueue &queue_p) : BaseExecutorTask(*queue_p.executor), queue(queue_p) {
-		++queue.running;
+	explicit LinkTask(LinkQueue &queue_p)
+	    : BaseExecutorTask(*queue_p.executor), queue(queue_p), running(queue_p.running) {
+		++*running;
 	}
 	~LinkTask() override {
-		--queue.running;
+		// a finished task may outlive the queue
+		--*running;
 	}
 
 	TaskExecutionResult ExecuteTaskStep() override {
@@ -37,9 +39,10 @@ public:
 
 private:
 	LinkQueue &queue;
+	shared_ptr<atomic<idx_t>> running;
 };
 
-LinkQueue::LinkQueue(DatabaseInstance &db_p, const vss::Core &core_p) : db(db_p), core(core_p), running(0) {
+LinkQueue::LinkQueue(DatabaseInstance &db_p, const vss::Core &core_p) : db(db_p), core(core_p), running(make_shared_ptr<atomic<idx_t>>(0)) {
 }
 
 LinkQueue::~LinkQueue() {
@@ -70,14 +73,14 @@ void LinkQueue::Schedule() {
 	auto &scheduler = TaskScheduler::GetScheduler(db);
 	auto background = BackgroundThreads(scheduler);
 	auto wanted = MinValue<idx_t>(background, work);
-	if (running >= wanted) {
+	if (*running >= wanted) {
 		return;
 	}
 	lock_guard<mutex> guard(schedule_lock);
 	if (!executor) {
 		executor = make_uniq<TaskExecutor>(scheduler);
 	}
-	while (running < wanted) {
+	while (*running < wanted) {
 		executor->ScheduleTask(make_uniq<LinkTask>(*this));
 	}
 }

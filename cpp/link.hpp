@@ -36,7 +36,8 @@ private:
 	DatabaseInstance &db;
 	const vss::Core &core;
 	mutex schedule_lock;
-	atomic<idx_t> running;
+	//! Tasks that exist; theirs, too.
+	shared_ptr<atomic<idx_t>> running;
 	//! The index goes away: tasks end after the step they are in.
 	atomic<bool> stopping {false};
 	//! Last: its destructor waits for the tasks, which use all of the above.
