@@ -5,8 +5,10 @@
 //! one, and rows whose vectors cannot be ranked.
 
 mod exact;
+mod filtered;
 mod graph;
 mod recall;
+mod row_set;
 mod strategy;
 
 use std::cmp::{Ordering, Reverse};
@@ -18,7 +20,29 @@ use crate::host::Visibility;
 use crate::index::Index;
 
 pub use self::recall::Recall;
+pub use self::row_set::RowSet;
 pub use self::strategy::Strategy;
+
+/// Rows that are returned by their ids, without a search, rather than by a scan of the table: so many rows are fetched in
+/// the time in which a table of moderate size is scanned.
+const FETCH_ALL_MAX: usize = 2048;
+
+/// What is asked of a search.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// `[dimensions]`, as the user gave it.
+    pub query: &'a [f32],
+    /// Rows wanted.
+    pub want: usize,
+    /// Candidates kept on the bottom layer, the paper's `ef`; raised to `want` when lower.
+    pub ef: usize,
+    /// All rows that tie with the last one wanted are, too: a further order decides between them.
+    pub ties: bool,
+    /// The rows that qualify, all of them visible; without it every visible row does.
+    pub filter: Option<&'a RowSet>,
+    /// Search like this if possible; for benchmarks.
+    pub forced: Option<Strategy>,
+}
 
 /// A row that may be among the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,53 +94,104 @@ struct Hit {
 }
 
 impl Index {
+    /// [`find`](Self::find) among all visible rows.
+    pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
+        self.find(Request { query, want, ef, ties: false, filter: None, forced: None }, visibility)
+    }
+
     /// At least `want` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
     /// is exact, exact in that only visible rows are returned. Never more than `want`, those that tie with the last of
     /// them, and all odd rows.
     ///
-    /// - `query`: `[dimensions]`, as the user gave it.
-    /// - `ef`: candidates kept on the bottom layer, the paper's `ef`; raised to `want` when lower.
+    /// With a filter only rows that pass it, and never fewer than `want` unless all that pass are returned: if too few
+    /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`.
     ///
-    /// Takes the row lock for an instant and, if it uses the graph, enters the room as `Search`.
-    /// Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
-    pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
+    /// Takes the row lock for an instant (with a filter: for some microseconds at a time) and, if it uses the graph,
+    /// enters the room as `Search`. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
+    pub fn find(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
+        let Request { query, want, filter, .. } = request;
         if query.len() != self.dimensions() {
             let message = format!("the query has {} dimensions, the index {}", query.len(), self.dimensions());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let mut report = Report { strategy: self.strategy(want, ef), visited: 0, distances: 0 };
+        let strategy = match (filter, request.forced) {
+            (Some(rows), _) if rows.len() <= want => Strategy::All,
+            (Some(_), Some(forced)) => forced,
+            (Some(rows), None) => self.filtered_strategy(want, request.ef, rows.len()),
+            (None, Some(Strategy::Exact)) => Strategy::Exact,
+            (None, _) => self.strategy(want, request.ef),
+        };
+        let mut report = Report { strategy, visited: 0, distances: 0 };
         let mut stored = Vec::with_capacity(query.len());
-        if !self.space.store(query, &mut stored) {
-            return Ok(Found { outcome: Outcome::Scan, rows: Vec::new(), exhausted: false, report });
+        let ordinary = self.space.store(query, &mut stored);
+        let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
+        if want > 0 && ordinary && strategy != Strategy::All {
+            (found.rows, found.exhausted) = self.candidates(&stored, request, visibility, &mut report)?;
         }
-        let answer = |rows, exhausted, report| Found { outcome: Outcome::Candidates, rows, exhausted, report };
-        if want == 0 {
-            return Ok(answer(Vec::new(), false, report));
+        if let Some(rows) = filter
+            && (!ordinary || strategy == Strategy::All || found.rows.len() < want)
+            && rows.len() <= FETCH_ALL_MAX.max(want)
+        {
+            report.strategy = Strategy::All;
+            found.rows = rows.rows().map(|row_id| Candidate { row_id, distance: f32::NAN }).collect();
+            found.exhausted = true;
+        } else if !ordinary || filter.is_some() && found.rows.len() < want {
+            found.outcome = Outcome::Scan;
+            found.rows.clear();
         }
+        found.report = report;
+        Ok(found)
+    }
+
+    /// The rows of an answer, and whether these are all. `query`: in stored form. `report`: with the strategy to begin with.
+    fn candidates(
+        &self,
+        query: &[f32],
+        request: Request<'_>,
+        visibility: &dyn Visibility,
+        report: &mut Report,
+    ) -> Result<(Vec<Candidate>, bool)> {
+        let Request { want, ef, filter, .. } = request;
+        let visibility = filter.map_or(visibility, |rows| rows);
+        let width = self.width(want, ef);
         // Pending rows first: one that is linked meanwhile is then found twice, not missed.
         let mut pending = Vec::new();
-        self.scan_pending(&stored, &mut pending)?;
+        self.scan_pending(query, filter, &mut pending)?;
         report.distances += pending.len();
 
-        if report.strategy == Strategy::Graph {
-            // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
-            for ask_all in [false, true] {
-                let (mut hits, cost) = self.walk(&stored, self.width(want, ef), ask_all, visibility)?;
-                report.add(cost);
+        while report.strategy != Strategy::Exact {
+            let (walked, cost) = match (report.strategy, filter) {
+                (Strategy::Filtered, Some(rows)) => {
+                    self.walk_filtered(query, width, rows, self.filtered_budget(rows.len()))?
+                }
+                // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
+                (strategy, _) => {
+                    let (hits, cost) = self.walk(query, width, strategy == Strategy::Recheck, visibility)?;
+                    (Some(hits), cost)
+                }
+            };
+            report.add(cost);
+            if let Some(mut hits) = walked {
                 hits.extend_from_slice(&pending);
-                let (mut rows, _) = self.take_visible(hits, want, visibility);
-                if rows.len() >= want {
+                let (mut rows, all) = self.take_visible(hits, want, visibility);
+                // A walk does not find all rows of the same vector.
+                let tied = request.ties && (all || rows.len() > want);
+                if rows.len() >= want && !tied {
                     self.add_odd(&mut rows, visibility);
-                    return Ok(answer(rows, false, report));
+                    return Ok((rows, false));
                 }
             }
-            report.strategy = Strategy::Exact;
+            report.strategy =
+                if report.strategy == Strategy::Graph { Strategy::Recheck } else { Strategy::Exact };
         }
         let mut hits = pending;
-        report.distances += self.scan_linked(&stored, &mut hits)?;
+        report.distances += match filter {
+            Some(rows) => self.scan_rows(query, rows, &mut hits)?,
+            None => self.scan_linked(query, &mut hits)?,
+        };
         let (mut rows, exhausted) = self.take_visible(hits, want, visibility);
         self.add_odd(&mut rows, visibility);
-        Ok(answer(rows, exhausted, report))
+        Ok((rows, exhausted))
     }
 
     /// The nearest visible rows of `hits`, each once: `want` and those that tie with the last. Also whether that was

@@ -15,10 +15,16 @@ const ORDER_WIDTH: f64 = 10_000.0;
 /// How linked rows are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// The distance of every row.
+    /// The distance of every row that qualifies.
     Exact,
     /// A walk through the graph.
     Graph,
+    /// A walk that returns only visible rows that pass the filter.
+    Recheck,
+    /// A walk from one row that passes the filter to the next.
+    Filtered,
+    /// No search: not more rows pass the filter than are wanted.
+    All,
 }
 
 impl fmt::Display for Strategy {
@@ -26,6 +32,9 @@ impl fmt::Display for Strategy {
         f.write_str(match self {
             Self::Exact => "exact",
             Self::Graph => "graph",
+            Self::Recheck => "graph, rechecked",
+            Self::Filtered => "graph, filtered",
+            Self::All => "all that qualify",
         })
     }
 }
@@ -46,6 +55,20 @@ impl Index {
     pub(super) fn width(&self, want: usize, ef: usize) -> usize {
         let factor = if self.space.metric == Metric::L2sq { 2 } else { 1 };
         want.max(ef.saturating_mul(factor))
+    }
+
+    /// How a search for `want` of the `qualifying` rows that pass a filter would search now. Takes no lock.
+    pub fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> Strategy {
+        if qualifying <= want {
+            return Strategy::All;
+        }
+        let _ = ef;
+        Strategy::Exact
+    }
+
+    /// Distances after which a filtered walk among `qualifying` rows gives up: those of an exact search.
+    pub(super) fn filtered_budget(&self, qualifying: usize) -> f64 {
+        qualifying as f64 / WALK_FACTOR
     }
 
     /// How a search for `want` rows with search width `ef` would search now. Takes no lock.
