@@ -3,6 +3,7 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/planner/expression/bound_cast_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -77,11 +78,16 @@ static const Expression &PeelVectorCast(const Expression &expr) {
 // Matching
 //---------------------------------------------------------------------------------------------------------------------
 
-DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &below, Reach reach) : context(context_p) {
-	Collect(below, reach);
+DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &below) : context(context_p) {
+	Collect(below);
 }
 
-void DistanceMatcher::Collect(LogicalOperator &op, Reach reach) {
+DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &below, LogicalGet &scan)
+    : context(context_p) {
+	CollectPath(below, scan);
+}
+
+void DistanceMatcher::Collect(LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
 		projections.emplace(op.GetTableIndex()[0].index, op);
 	} else if (op.type == LogicalOperatorType::LOGICAL_GET) {
@@ -89,11 +95,24 @@ void DistanceMatcher::Collect(LogicalOperator &op, Reach reach) {
 		gets.emplace(get.table_index.index, get);
 	}
 	for (auto &child : op.children) {
-		if (reach == Reach::SUBTREE || op.type == LogicalOperatorType::LOGICAL_PROJECTION ||
-		    child->type == LogicalOperatorType::LOGICAL_GET) {
-			Collect(*child, reach);
+		Collect(*child);
+	}
+}
+
+bool DistanceMatcher::CollectPath(LogicalOperator &op, LogicalGet &scan) {
+	if (&op == &scan) {
+		gets.emplace(scan.table_index.index, scan);
+		return true;
+	}
+	for (auto &child : op.children) {
+		if (CollectPath(*child, scan)) {
+			if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+				projections.emplace(op.GetTableIndex()[0].index, op);
+			}
+			return true;
 		}
 	}
+	return false;
 }
 
 unique_ptr<Expression> DistanceMatcher::Resolve(unique_ptr<Expression> expr) const {
@@ -135,7 +154,39 @@ unique_ptr<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, 
 	auto &left = *function.GetChildren()[0];
 	auto &right = *function.GetChildren()[1];
 	auto match = MatchKey(PeelVectorCast(left), right, metric, wanted);
-	return match ? std::move(match) : MatchKey(PeelVectorCast(right), left, metric, wanted);
+	if (!match) {
+		match = MatchKey(PeelVectorCast(right), left, metric, wanted);
+	}
+	if (match) {
+		match->distance = key.Copy();
+		match->descending = descending;
+	}
+	return match;
+}
+
+bool DistanceMatch::IsBound(const Expression &predicate) const {
+	if (!BoundComparisonExpression::IsComparison(predicate)) {
+		return false;
+	}
+	auto &comparison = predicate.Cast<BoundFunctionExpression>();
+	auto &left = BoundComparisonExpression::Left(comparison);
+	auto &right = BoundComparisonExpression::Right(comparison);
+	auto type = predicate.GetExpressionType();
+	auto flipped = left.IsFoldable();
+	if (flipped == right.IsFoldable()) {
+		return false;
+	}
+	if (flipped) {
+		type = FlipComparisonExpression(type);
+	}
+	auto below = type == ExpressionType::COMPARE_LESSTHAN || type == ExpressionType::COMPARE_LESSTHANOREQUALTO;
+	auto above = type == ExpressionType::COMPARE_GREATERTHAN || type == ExpressionType::COMPARE_GREATERTHANOREQUALTO;
+	if (!below && !above) {
+		return false;
+	}
+	bool reversed = descending;
+	auto &compared = PeelOrderKey(flipped ? right : left, reversed);
+	return compared.Equals(*distance) && below != reversed;
 }
 
 //! Every HNSW index of the table, bound.
@@ -246,7 +297,7 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		auto strategy = index->Covers(duck_table.GetStorage()) ? string(index->Core().strategy(wanted, ef)) : "scan";
 		IndexSearch search {entry,  index->name.GetIdentifierName(), index_metric, index->Dimensions(),
 		                    wanted, ef,                              strategy};
-		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy()});
+		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), nullptr, false});
 	}
 	return best;
 }

@@ -13,19 +13,21 @@ struct DistanceMatch {
 	IndexSearch search;
 	//! Free of columns of `get`.
 	unique_ptr<Expression> query;
+	//! The distance function, without what the order key applies to it.
+	unique_ptr<Expression> distance;
+	//! Whether the farthest come first in ascending order of `distance` (a similarity).
+	bool descending;
+
+	//! Whether `predicate` holds for a row if it holds for one that is farther away: `distance < constant`.
+	bool IsBound(const Expression &predicate) const;
 };
 
 class DistanceMatcher {
 public:
-	//! What order keys are resolved through.
-	enum class Reach {
-		//! The projections directly below the ORDER BY, down to a scan or a cross product with one.
-		CHAIN,
-		//! Every projection of the subtree.
-		SUBTREE
-	};
-	//! `below` is the operator under the ORDER BY.
-	DistanceMatcher(ClientContext &context, LogicalOperator &below, Reach reach);
+	//! For keys over any table below `below`, the operator under the ORDER BY.
+	DistanceMatcher(ClientContext &context, LogicalOperator &below);
+	//! For keys over the table of `scan` alone: columns of others stay what they are on the way from it to `below`.
+	DistanceMatcher(ClientContext &context, LogicalOperator &below, LogicalGet &scan);
 
 	//! The index that serves `order` for `wanted` rows; nothing if there is none, see `Refusal`.
 	unique_ptr<DistanceMatch> Match(const BoundOrderByNode &order, idx_t wanted);
@@ -38,7 +40,9 @@ public:
 
 private:
 	unique_ptr<DistanceMatch> Refuse(const string &reason);
-	void Collect(LogicalOperator &op, Reach reach);
+	void Collect(LogicalOperator &op);
+	//! False if `scan` is not below `op`.
+	bool CollectPath(LogicalOperator &op, LogicalGet &scan);
 	//! Matches `key` against the indexes of its table; `query` is the other argument of the distance.
 	unique_ptr<DistanceMatch> MatchKey(const Expression &key, const Expression &query, const string &metric,
 	                                   idx_t wanted);

@@ -2,10 +2,14 @@
 
 #include "duckdb/main/config.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
+#include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
 #include "duckdb/planner/operator/logical_top_n.hpp"
+#include "filter.hpp"
 #include "match.hpp"
+#include "settings.hpp"
 
 namespace duckdb {
 
@@ -16,7 +20,7 @@ namespace duckdb {
 static void KeepTopN(ClientContext &context, LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
 		auto &order = op.Cast<LogicalOrder>();
-		DistanceMatcher matcher(context, *op.children[0], DistanceMatcher::Reach::SUBTREE);
+		DistanceMatcher matcher(context, *op.children[0]);
 		auto match = matcher.Match(order.orders[0], 0);
 		if (match) {
 			match->get.function.late_materialization = false;
@@ -37,9 +41,6 @@ static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperat
 
 //! Why the scan of `get` cannot be replaced although an index fits; empty if it can.
 static string RefuseGet(const LogicalGet &get) {
-	if (get.table_filters.HasFilters() || get.table_filters.HasMultiColumnFilters()) {
-		return "the query has a filter";
-	}
 	if (get.extra_info.sample_options) {
 		return "the table is sampled";
 	}
@@ -59,20 +60,6 @@ static string RefuseGet(const LogicalGet &get) {
 	return string();
 }
 
-//! The operator below the projections under a TOP_N; nothing if a projection must see every row.
-static optional_ptr<unique_ptr<LogicalOperator>> BelowProjections(unique_ptr<LogicalOperator> &op) {
-	reference<unique_ptr<LogicalOperator>> current(op);
-	while (current.get()->type == LogicalOperatorType::LOGICAL_PROJECTION) {
-		for (auto &expr : current.get()->expressions) {
-			if (expr->IsVolatile()) {
-				return nullptr;
-			}
-		}
-		current = current.get()->children[0];
-	}
-	return current.get();
-}
-
 static bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
 	unordered_set<idx_t> tables;
 	for (auto &binding : op.GetColumnBindings()) {
@@ -86,51 +73,120 @@ static bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
 	return true;
 }
 
-//! Replaces a table scan, or the cross product of one with query vectors, under `top_n`.
-static void ReplaceScan(ClientContext &context, LogicalTopN &top_n) {
-	if (top_n.orders.size() != 1) {
-		return; // ties at the limit are resolved by keys the index does not know
+//! An ORDER BY with a LIMIT that is known.
+struct OrderedLimit {
+	//! Nothing if the operator at hand is none.
+	optional_ptr<LogicalOperator> order;
+	optional_ptr<vector<BoundOrderByNode>> keys;
+	//! limit + offset
+	idx_t wanted = 0;
+};
+
+static idx_t SaturatingSum(idx_t left, idx_t right) {
+	return left + MinValue<idx_t>(right, NumericLimits<idx_t>::Maximum() - left);
+}
+
+//! TOP_N or, as DuckDB plans large limits, LIMIT → PROJECTION … → ORDER BY.
+static OrderedLimit FindOrderedLimit(LogicalOperator &op) {
+	OrderedLimit result;
+	if (op.type == LogicalOperatorType::LOGICAL_TOP_N) {
+		auto &top_n = op.Cast<LogicalTopN>();
+		return {op, top_n.orders, SaturatingSum(top_n.limit, top_n.offset)};
 	}
-	auto found = BelowProjections(top_n.children[0]);
-	if (!found) {
-		return;
+	if (op.type != LogicalOperatorType::LOGICAL_LIMIT) {
+		return result;
 	}
-	auto &leaf = *found;
-	auto cross_product = leaf->type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT;
-	if (!cross_product && leaf->type != LogicalOperatorType::LOGICAL_GET) {
-		return; // something between the order and the table drops, adds or combines rows
+	auto &limit = op.Cast<LogicalLimit>();
+	auto unset_offset = limit.offset_val.Type() == LimitNodeType::UNSET;
+	if (limit.limit_val.Type() != LimitNodeType::CONSTANT_VALUE ||
+	    (!unset_offset && limit.offset_val.Type() != LimitNodeType::CONSTANT_VALUE)) {
+		return result;
 	}
-	auto wanted = top_n.limit + MinValue<idx_t>(top_n.offset, NumericLimits<idx_t>::Maximum() - top_n.limit);
-	DistanceMatcher matcher(context, *top_n.children[0], DistanceMatcher::Reach::CHAIN);
-	auto match = matcher.Match(top_n.orders[0], wanted);
-	if (!match || !RefuseGet(match->get).empty()) {
-		return;
+	reference<LogicalOperator> below(*op.children[0]);
+	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		below = *below.get().children[0];
 	}
-	if (!cross_product) {
-		if (leaf.get() != &match->get || !ReferencedTables(*match->query).empty()) {
-			return;
+	if (below.get().type != LogicalOperatorType::LOGICAL_ORDER_BY) {
+		return result;
+	}
+	auto &order = below.get().Cast<LogicalOrder>();
+	auto offset = unset_offset ? 0 : limit.offset_val.GetConstantValue();
+	return {order, order.orders, SaturatingSum(limit.limit_val.GetConstantValue(), offset)};
+}
+
+static void CollectScans(LogicalOperator &op, vector<reference<LogicalGet>> &scans) {
+	if (op.type == LogicalOperatorType::LOGICAL_GET) {
+		scans.push_back(op.Cast<LogicalGet>());
+	}
+	for (auto &child : op.children) {
+		CollectScans(*child, scans);
+	}
+}
+
+//! Puts a search of the index, and what it needs, in the place of `scan` below `limit`; false if it cannot.
+static bool ReplaceScan(ClientContext &context, OrderedLimit &limit, LogicalGet &scan) {
+	auto &below = limit.order->children[0];
+	DistanceMatcher matcher(context, *below, scan);
+	auto match = matcher.Match((*limit.keys)[0], limit.wanted);
+	if (!match || !RefuseGet(scan).empty()) {
+		return false;
+	}
+	string refusal;
+	ScanPath path(below, matcher, *match, refusal);
+	if (!refusal.empty() || (path.HasFilter() && !PrefilterEnabled(context))) {
+		return false;
+	}
+	auto has_probes = !ReferencedTables(*match->query).empty();
+	auto above = path.AboveSlot();
+	idx_t probe_child = 0;
+	if (has_probes) {
+		if (!above || (*above)->type != LogicalOperatorType::LOGICAL_CROSS_PRODUCT) {
+			return false; // the query vector belongs to some of the rows only
 		}
-		auto get = unique_ptr_cast<LogicalOperator, LogicalGet>(std::move(leaf));
-		leaf = make_uniq<LogicalHNSWScan>(std::move(get), std::move(match->search), std::move(match->query), nullptr,
-		                                  true);
-		return;
+		auto &product = **above;
+		probe_child = HasBindingsOf(*product.children[0], *match->query) ? 0 : 1;
+		if (!HasBindingsOf(*product.children[probe_child], *match->query)) {
+			return false; // the query vector is no column of the other side
+		}
 	}
-	auto get_first = leaf->children[0].get() == &match->get;
-	if (!get_first && leaf->children[1].get() != &match->get) {
-		return;
+	match->search.ties = limit.keys->size() > 1;
+	unique_ptr<SplitPath> split;
+	try {
+		split = make_uniq<SplitPath>(path.Split(context));
+	} catch (const NotImplementedException &) {
+		return false; // the plan cannot be copied
 	}
-	auto &probes = leaf->children[get_first ? 1 : 0];
-	if (!HasBindingsOf(*probes, *match->query)) {
-		return; // the query vector is no column of the other side
+	reference<unique_ptr<LogicalOperator>> slot(split->slot);
+	unique_ptr<LogicalOperator> probes;
+	if (has_probes) {
+		slot = *above;
+		probes = std::move(slot.get()->children[probe_child]);
 	}
-	auto get = unique_ptr_cast<LogicalOperator, LogicalGet>(std::move(leaf->children[get_first ? 0 : 1]));
-	leaf = make_uniq<LogicalHNSWScan>(std::move(get), std::move(match->search), std::move(match->query),
-	                                  std::move(probes), get_first);
+	auto search = make_uniq<LogicalHNSWScan>(std::move(split->get), std::move(match->search), std::move(match->query),
+	                                       std::move(probes), probe_child == 1);
+	if (split->filter.plan) {
+		search->SetFilter(context, std::move(split->filter));
+	}
+	slot.get() = std::move(search);
+	if (!split->bounds.empty()) {
+		auto filter = make_uniq<LogicalFilter>();
+		filter->expressions = std::move(split->bounds);
+		filter->children.push_back(std::move(slot.get()));
+		slot.get() = std::move(filter);
+	}
+	return true;
 }
 
 static void Rewrite(ClientContext &context, LogicalOperator &op) {
-	if (op.type == LogicalOperatorType::LOGICAL_TOP_N) {
-		ReplaceScan(context, op.Cast<LogicalTopN>());
+	auto limit = FindOrderedLimit(op);
+	if (limit.order) {
+		vector<reference<LogicalGet>> scans;
+		CollectScans(*limit.order, scans);
+		for (auto &scan : scans) {
+			if (ReplaceScan(context, limit, scan)) {
+				break;
+			}
+		}
 	}
 	for (auto &child : op.children) {
 		Rewrite(context, *child);

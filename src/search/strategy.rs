@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::metric::Metric;
 
@@ -40,6 +41,20 @@ impl fmt::Display for Strategy {
 }
 
 impl Strategy {
+    /// The strategy that the setting of this name forces, none for `auto`. Errors: `InvalidInput`, listing the names.
+    pub fn parse(given: &str) -> Result<Option<Self>> {
+        match given.to_ascii_lowercase().as_str() {
+            "auto" => Ok(None),
+            "exact" => Ok(Some(Self::Exact)),
+            "filtered" => Ok(Some(Self::Filtered)),
+            "recheck" => Ok(Some(Self::Recheck)),
+            _ => {
+                let message = format!("hnsw_strategy is '{given}'; use 'auto', 'exact', 'filtered' or 'recheck'");
+                Err(Error::new(ErrorKind::InvalidInput, message))
+            }
+        }
+    }
+
     /// The cheaper way to search `rows` rows with `width` candidates, counted in distances of a scan. The answer is
     /// exact in any case if `rows` is small or `width` a large part of it.
     fn cheaper(rows: usize, width: usize) -> Self {

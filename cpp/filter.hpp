@@ -1,0 +1,62 @@
+//! Which rows of a table a query asks for: the filters and joins between a scan and the ORDER BY above it become a plan
+//! of their own, which yields the ids of the rows that qualify, and is the child of an HNSW_INDEX_SCAN.
+#pragma once
+
+#include "duckdb/planner/operator/logical_get.hpp"
+#include "match.hpp"
+
+namespace duckdb {
+
+//! A path taken apart: what is left to do is to put a search into `slot`.
+struct SplitPath {
+	//! Where the rows of the table are to come from.
+	reference<unique_ptr<LogicalOperator>> slot;
+	//! The scan without filters; its columns are those that `slot` must yield.
+	unique_ptr<LogicalGet> get;
+	//! Without a plan if every row qualifies.
+	RowFilter filter;
+	//! Predicates that only cut off the farther rows: to be applied above the search.
+	vector<unique_ptr<Expression>> bounds;
+};
+
+//! The operators from below an ORDER BY down to the scan of a table whose nearest rows are wanted.
+class ScanPath {
+public:
+	//! Leaves a reason in `refusal` unless every operator of the path passes on rows of the scan as they are: it may drop
+	//! some, pair them with rows of other tables, and compute columns.
+	ScanPath(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match,
+	         string &refusal);
+
+	//! Whether anything on the path drops rows.
+	bool HasFilter() const;
+	//! The operator right above the slot that Split() will return; nothing if the slot is the top of the path.
+	optional_ptr<unique_ptr<LogicalOperator>> AboveSlot() const;
+	//! Takes the filters off the path. Throws a NotImplementedException, and changes nothing, if a part of the plan
+	//! that has to be run twice cannot be.
+	SplitPath Split(ClientContext &context);
+
+private:
+	struct Step {
+		reference<unique_ptr<LogicalOperator>> op;
+		//! The child with which the path continues.
+		idx_t child;
+	};
+
+	bool Find(unique_ptr<LogicalOperator> &op, string &refusal);
+	//! Whether `predicate`, at any place of the path, only cuts off the farther rows.
+	bool IsBound(const Expression &predicate) const;
+	bool Restricts(const Step &step) const;
+	//! Whether the operators from the topmost filter down do nothing but drop rows: they can be moved as they are.
+	bool CanMove() const;
+	//! Removes the bounds from the filters of `op` and returns them.
+	vector<unique_ptr<Expression>> TakeBounds(LogicalOperator &op) const;
+
+	const DistanceMatcher &matcher;
+	const DistanceMatch &match;
+	//! From top to bottom; the last is the scan.
+	vector<Step> steps;
+	//! The topmost step that drops rows.
+	optional_idx top;
+};
+
+} // namespace duckdb
