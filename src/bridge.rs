@@ -12,9 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::LevelStats;
 use crate::host::{Interrupt, Ledger, Pages, Visibility};
 use crate::index::{Index, UNSETTLED};
+use crate::memory::Memory;
 use crate::metric::Metric;
 use crate::options::{self, Given, Options};
-use crate::memory::Memory;
 use crate::search::{self, Found, Outcome, Request, Strategy};
 
 #[cxx::bridge(namespace = "vss")]
@@ -175,12 +175,7 @@ mod ffi {
             ef: usize,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
-        fn search_rows(
-            self: &Core,
-            query: &[f32],
-            request: &SearchRequest,
-            rows: &RowSet,
-        ) -> Result<SearchAnswer>;
+        fn search_rows(self: &Core, query: &[f32], request: &SearchRequest, rows: &RowSet) -> Result<SearchAnswer>;
         fn search_all(
             self: &Core,
             query: &[f32],

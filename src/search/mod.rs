@@ -14,6 +14,7 @@ mod strategy;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 
+use self::filtered::Steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
@@ -160,12 +161,15 @@ impl Index {
         report.distances += pending.len();
 
         while report.strategy != Strategy::Exact {
-            let (walked, cost) = match (report.strategy, filter) {
-                (Strategy::Filtered, Some(rows)) => {
-                    self.walk_filtered(query, width, rows, self.filtered_budget(rows.len()))?
+            let strategy = report.strategy;
+            let (walked, cost) = match (strategy, filter) {
+                (Strategy::Recheck | Strategy::Filtered, Some(rows)) => {
+                    let steps = if strategy == Strategy::Recheck { Steps::All } else { Steps::Set };
+                    let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), width));
+                    self.walk_filtered(query, width, rows, steps, patience)?
                 }
                 // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
-                (strategy, _) => {
+                _ => {
                     let (hits, cost) = self.walk(query, width, strategy == Strategy::Recheck, visibility)?;
                     (Some(hits), cost)
                 }
@@ -181,8 +185,7 @@ impl Index {
                     return Ok((rows, false));
                 }
             }
-            report.strategy =
-                if report.strategy == Strategy::Graph { Strategy::Recheck } else { Strategy::Exact };
+            report.strategy = if strategy == Strategy::Graph { Strategy::Recheck } else { Strategy::Exact };
         }
         let mut hits = pending;
         report.distances += match filter {

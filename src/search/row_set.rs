@@ -81,8 +81,27 @@ impl RowSet {
 
     /// The rows, ascending.
     pub fn rows(&self) -> impl Iterator<Item = i64> {
-        self.pages().flat_map(|(number, page)| {
-            positions(page).map(move |position| (number * PAGE_ROWS + position) as i64)
+        self.pages()
+            .flat_map(|(number, page)| positions(page).map(move |position| (number * PAGE_ROWS + position) as i64))
+    }
+
+    /// About every `step`-th row, beginning with the first; at most one of 64 neighbours.
+    pub(crate) fn sample(&self, step: usize) -> impl Iterator<Item = i64> {
+        let mut before = 0_usize;
+        let words = self.pages().flat_map(|(number, page)| {
+            page.iter().enumerate().map(move |(at, &word)| (number * PAGE_ROWS + at * 64, word))
+        });
+        words.filter_map(move |(first, word)| {
+            let count = word.count_ones() as usize;
+            let skip = before.next_multiple_of(step) - before;
+            before += count;
+            let mut rest = word;
+            (skip < count).then(|| {
+                for _ in 0..skip {
+                    rest &= rest - 1;
+                }
+                (first + rest.trailing_zeros() as usize) as i64
+            })
         })
     }
 
