@@ -1,13 +1,16 @@
 #include "filter.hpp"
 
+#include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/column_binding_map.hpp"
 #include "duckdb/planner/expression/bound_aggregate_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_conjunction_expression.hpp"
 #include "duckdb/planner/expression/bound_constant_expression.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/filter/expression_filter.hpp"
+#include "duckdb/planner/logical_operator_deep_copy.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_distinct.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
@@ -69,10 +72,29 @@ static Effect EffectOf(LogicalOperator &op, idx_t child) {
 	}
 }
 
+//! Whether `expr` may have another value each time. `error`, with which DuckDB guards scalar subqueries, counts as volatile
+//! only so that it is not evaluated early.
+static bool IsVolatile(const Expression &expr) {
+	if (!expr.IsVolatile()) {
+		return false;
+	}
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+	    expr.Cast<BoundFunctionExpression>().Function().GetName() == "error") {
+		return false;
+	}
+	bool explained = false;
+	bool result = false;
+	ExpressionIterator::EnumerateChildren(expr, [&](const Expression &child) {
+		explained = explained || child.IsVolatile();
+		result = result || IsVolatile(child);
+	});
+	return result || !explained;
+}
+
 static bool IsVolatile(const LogicalOperator &op) {
 	bool result = false;
 	LogicalOperatorVisitor::EnumerateExpressions(
-	    op, [&](const unique_ptr<Expression> *expr) { result = result || (*expr)->IsVolatile(); });
+	    op, [&](const unique_ptr<Expression> *expr) { result = result || IsVolatile(**expr); });
 	return result;
 }
 
@@ -213,6 +235,13 @@ static bool IsRepeatableAggregate(const LogicalOperator &op) {
 	return true;
 }
 
+static bool HasParameter(const LogicalOperator &op) {
+	bool result = false;
+	LogicalOperatorVisitor::EnumerateExpressions(
+	    op, [&](const unique_ptr<Expression> *expr) { result = result || (*expr)->HasParameter(); });
+	return result;
+}
+
 //! Whether a plan yields the same rows each time it runs within one transaction.
 static bool IsRepeatable(const LogicalOperator &op) {
 	switch (op.type) {
@@ -255,7 +284,7 @@ static bool IsRepeatable(const LogicalOperator &op) {
 			return false;
 		}
 	}
-	return !IsVolatile(op);
+	return !IsVolatile(op) && !HasParameter(op);
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -366,7 +395,8 @@ static RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_
 			continue;
 		}
 		auto map = LogicalOperatorVisitor::GetProjectionMap(op, path[i]);
-		if (map && (i == 0 || !map->empty())) {
+		// not every join can do without columns: one that has no map must not get one
+		if (map && (!map->empty() || (i == 0 && op.type == LogicalOperatorType::LOGICAL_FILTER))) {
 			auto column = ProjectionIndex(position(ops[i + 1].get()));
 			if (i == 0) {
 				map->clear();
@@ -380,7 +410,14 @@ static RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_
 	return result;
 }
 
-SplitPath ScanPath::Split(ClientContext &context) {
+//! Gives `scan`, which is part of `plan`, another table index: its own is still needed elsewhere.
+static void Renumber(Binder &binder, LogicalOperator &plan, LogicalGet &scan) {
+	unordered_map<TableIndex, TableIndex> replacements {{scan.table_index, binder.GenerateTableIndex()}};
+	scan.table_index = replacements.begin()->second;
+	TableBindingReplacer(replacements, nullptr).VisitOperator(plan);
+}
+
+SplitPath ScanPath::Split(Binder &binder) {
 	auto &scan = steps.back().op.get();
 	if (!top.IsValid()) {
 		auto get = WithoutFilters(match.get, scan->GetColumnBindings());
@@ -399,18 +436,20 @@ SplitPath ScanPath::Split(ClientContext &context) {
 				bounds.push_back(std::move(bound));
 			}
 		}
+		Renumber(binder, *filter, match.get);
 		return {filter, std::move(get), YieldRowIds(std::move(filter), path), std::move(bounds)};
 	}
 	if (!IsRepeatable(*filter)) {
 		throw NotImplementedException("a part of the query would have to be run twice, and may differ the second time");
 	}
-	auto copy = filter->Copy(context);
+	auto copy = filter->Copy(binder.context);
 	reference<LogicalOperator> op(*copy);
 	TakeBounds(op);
 	for (auto child : path) {
 		op = *op.get().children[child];
 		TakeBounds(op);
 	}
+	copy = LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(copy);
 	auto get = WithoutFilters(match.get, scan->GetColumnBindings());
 	return {scan, std::move(get), YieldRowIds(std::move(copy), path), TakeBounds(*scan)};
 }

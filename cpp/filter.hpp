@@ -7,6 +7,8 @@
 
 namespace duckdb {
 
+class Binder;
+
 //! A path taken apart: what is left to do is to put a search into `slot`.
 struct SplitPath {
 	//! Where the rows of the table are to come from.
@@ -33,7 +35,7 @@ public:
 	optional_ptr<unique_ptr<LogicalOperator>> AboveSlot() const;
 	//! Takes the filters off the path. Throws a NotImplementedException, and changes nothing, if a part of the plan
 	//! that has to be run twice cannot be.
-	SplitPath Split(ClientContext &context);
+	SplitPath Split(Binder &binder);
 
 private:
 	struct Step {

@@ -1,7 +1,9 @@
 #include "rewrite.hpp"
 
 #include "duckdb/main/config.hpp"
+#include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
+#include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
@@ -124,7 +126,8 @@ static void CollectScans(LogicalOperator &op, vector<reference<LogicalGet>> &sca
 }
 
 //! Puts a search of the index, and what it needs, in the place of `scan` below `limit`; false if it cannot.
-static bool ReplaceScan(ClientContext &context, OrderedLimit &limit, LogicalGet &scan) {
+static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
+	auto &context = binder.context;
 	auto &below = limit.order->children[0];
 	DistanceMatcher matcher(context, *below, scan);
 	auto match = matcher.Match((*limit.keys)[0], limit.wanted);
@@ -152,7 +155,7 @@ static bool ReplaceScan(ClientContext &context, OrderedLimit &limit, LogicalGet 
 	match->search.ties = limit.keys->size() > 1;
 	unique_ptr<SplitPath> split;
 	try {
-		split = make_uniq<SplitPath>(path.Split(context));
+		split = make_uniq<SplitPath>(path.Split(binder));
 	} catch (const NotImplementedException &) {
 		return false; // the plan cannot be copied
 	}
@@ -177,24 +180,24 @@ static bool ReplaceScan(ClientContext &context, OrderedLimit &limit, LogicalGet 
 	return true;
 }
 
-static void Rewrite(ClientContext &context, LogicalOperator &op) {
+static void Rewrite(Binder &binder, LogicalOperator &op) {
 	auto limit = FindOrderedLimit(op);
 	if (limit.order) {
 		vector<reference<LogicalGet>> scans;
 		CollectScans(*limit.order, scans);
 		for (auto &scan : scans) {
-			if (ReplaceScan(context, limit, scan)) {
+			if (ReplaceScan(binder, limit, scan)) {
 				break;
 			}
 		}
 	}
 	for (auto &child : op.children) {
-		Rewrite(context, *child);
+		Rewrite(binder, *child);
 	}
 }
 
 static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
-	Rewrite(input.context, *plan);
+	Rewrite(input.optimizer.binder, *plan);
 }
 
 void RegisterRewrite(DBConfig &config) {
