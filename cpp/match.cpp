@@ -294,7 +294,8 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		best_cost = cost;
 		auto session_ef = EfSearch(context);
 		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
-		auto strategy = index->Covers(duck_table.GetStorage()) ? string(index->Core().strategy(wanted, ef)) : "scan";
+		auto strategy = index->Covers(duck_table.GetStorage()) ? string(index->Core().strategy(wanted, ef))
+		                                                    : string(vss::scan_strategy());
 		IndexSearch search {entry,  index->name.GetIdentifierName(), index_metric, index->Dimensions(),
 		                    wanted, ef,                              strategy};
 		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), nullptr, false});

@@ -223,7 +223,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 		// dropped meanwhile, or not in step with its table
 		vss::SearchAnswer answer;
 		answer.scan = true;
-		answer.report.strategy = "scan";
+		answer.report.strategy = vss::scan_strategy();
 		return answer;
 	}
 	auto ef = EfSearch(context);

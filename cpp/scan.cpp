@@ -30,7 +30,7 @@ static vector<T> Concatenate(vector<T> left, const vector<T> &right) {
 void LogicalHNSWScan::SetFilter(ClientContext &context, RowFilter filter) {
 	row_id_column = filter.row_id_column;
 	auto qualifying = filter.plan->EstimateCardinality(context);
-	if (search.strategy != "scan") {
+	if (search.strategy != string(vss::scan_strategy())) {
 		auto index = search.entry->GetReadHandle<HNSWIndex>();
 		search.strategy = string(index->Core().filtered_strategy(search.wanted, search.ef, qualifying));
 	}

@@ -49,7 +49,7 @@ mod ffi {
     /// What one search did.
     #[derive(Clone, Default)]
     struct SearchReport {
-        /// As [`crate::search::Strategy`] reads, or `scan`: the caller has to scan the table.
+        /// As [`crate::search::Strategy`] reads.
         strategy: String,
         /// Graph nodes expanded.
         visited: u64,
@@ -140,6 +140,7 @@ mod ffi {
         fn check_ef_search(given: i64) -> Result<()>;
         fn check_dimensions(given: i64) -> Result<()>;
         fn check_strategy(given: &str) -> Result<()>;
+        fn scan_strategy() -> String;
         fn ranking_metric(function: &str, descending: bool) -> String;
 
         fn macro_sources() -> Vec<String>;
@@ -375,6 +376,11 @@ fn check_strategy(given: &str) -> std::result::Result<(), Crossing> {
     guard(|| Strategy::parse(given).map(|_| ()))
 }
 
+/// How a search reads that has to scan the table.
+fn scan_strategy() -> String {
+    Strategy::Scan.to_string()
+}
+
 /// The name of the metric that ranks like the SQL function, empty if none does.
 fn ranking_metric(function: &str, descending: bool) -> String {
     guard_or(String::new(), || {
@@ -536,7 +542,8 @@ impl Core {
         visibility: &dyn Visibility,
     ) -> Result<ffi::SearchAnswer> {
         let forced = Strategy::parse(&request.strategy)?;
-        let request = Request { query, want: request.want, ef: request.ef, ties: request.ties, filter, forced };
+        let request =
+            Request { query, want: request.want, ef: request.ef, ties: request.ties, filter, may_scan: true, forced };
         Ok(answer(self.0.find(request, visibility)?))
     }
 
@@ -625,7 +632,7 @@ impl RowSet {
 
 fn answer(found: Found) -> ffi::SearchAnswer {
     let scan = matches!(found.outcome, Outcome::Scan);
-    let strategy = if scan { "scan".to_owned() } else { found.report.strategy.to_string() };
+    let strategy = found.report.strategy.to_string();
     ffi::SearchAnswer {
         scan,
         complete: found.report.strategy == Strategy::All,

@@ -24,10 +24,6 @@ pub use self::recall::Recall;
 pub use self::row_set::RowSet;
 pub use self::strategy::Strategy;
 
-/// Rows that are returned by their ids, without a search, rather than by a scan of the table: so many rows are fetched in
-/// the time in which a table of moderate size is scanned.
-const FETCH_ALL_MAX: usize = 2048;
-
 /// What is asked of a search.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -41,6 +37,8 @@ pub struct Request<'a> {
     pub ties: bool,
     /// The rows that qualify, all of them visible; without it every visible row does.
     pub filter: Option<&'a RowSet>,
+    /// The answer may be to scan the table also because that is cheaper.
+    pub may_scan: bool,
     /// Search like this if possible; for benchmarks.
     pub forced: Option<Strategy>,
 }
@@ -59,7 +57,7 @@ pub struct Candidate {
 pub enum Outcome {
     /// Yes: rank the rows.
     Candidates,
-    /// No, the query vector cannot be ranked: scan the table.
+    /// No, or at a higher cost: scan the table.
     Scan,
 }
 
@@ -97,7 +95,8 @@ struct Hit {
 impl Index {
     /// [`find`](Self::find) among all visible rows.
     pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
-        self.find(Request { query, want, ef, ties: false, filter: None, forced: None }, visibility)
+        let request = Request { query, want, ef, ties: false, filter: None, may_scan: false, forced: None };
+        self.find(request, visibility)
     }
 
     /// At least `want` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
@@ -115,30 +114,39 @@ impl Index {
             let message = format!("the query has {} dimensions, the index {}", query.len(), self.dimensions());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let strategy = match (filter, request.forced) {
-            (Some(rows), _) if rows.len() <= want => Strategy::All,
-            (Some(_), Some(forced)) => forced,
-            (Some(rows), None) => self.filtered_strategy(want, request.ef, rows.len()),
-            (None, Some(Strategy::Exact)) => Strategy::Exact,
-            (None, _) => self.strategy(want, request.ef),
+        let planned = match filter {
+            Some(rows) => self.filtered_strategy(want, request.ef, rows.len()),
+            None => self.strategy(want, request.ef),
+        };
+        let strategy = match planned {
+            Strategy::All => planned,
+            Strategy::Scan if !request.may_scan => Strategy::Exact,
+            _ => request.forced.unwrap_or(planned),
         };
         let mut report = Report { strategy, visited: 0, distances: 0 };
+        let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
         let mut stored = Vec::with_capacity(query.len());
         let ordinary = self.space.store(query, &mut stored);
-        let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
-        if want > 0 && ordinary && strategy != Strategy::All {
+        let search = !matches!(strategy, Strategy::All | Strategy::Scan);
+        if search && ordinary && want > 0 {
             (found.rows, found.exhausted) = self.candidates(&stored, request, visibility, &mut report)?;
         }
-        if let Some(rows) = filter
-            && (!ordinary || strategy == Strategy::All || found.rows.len() < want)
-            && rows.len() <= FETCH_ALL_MAX.max(want)
-        {
-            report.strategy = Strategy::All;
-            found.rows = rows.rows().map(|row_id| Candidate { row_id, distance: f32::NAN }).collect();
-            found.exhausted = true;
-        } else if !ordinary || filter.is_some() && found.rows.len() < want {
-            found.outcome = Outcome::Scan;
-            found.rows.clear();
+        let too_few = filter.is_some() && found.rows.len() < want;
+        if search && ordinary && !too_few {
+            found.report = report;
+            return Ok(found);
+        }
+        found.rows.clear();
+        match filter {
+            Some(rows) if self.fetch_pays(rows.len()) => {
+                report.strategy = Strategy::All;
+                found.rows = rows.rows().map(|row_id| Candidate { row_id, distance: f32::NAN }).collect();
+                found.exhausted = true;
+            }
+            _ => {
+                report.strategy = Strategy::Scan;
+                found.outcome = Outcome::Scan;
+            }
         }
         found.report = report;
         Ok(found)

@@ -19,6 +19,13 @@ const FILTERED_FACTOR: f64 = 2.3;
 /// Candidates at which keeping the list of the best in order costs as much as their distances.
 const ORDER_WIDTH: f64 = 10_000.0;
 
+/// What it costs a host to fetch a row by its id, in rows that it scans meanwhile: DuckDB fetches a row with 384 floats in
+/// 5 to 9 µs, and scans one in 1.
+const FETCH_COST: usize = 6;
+
+/// Rows that are fetched by their ids whatever the size of the table: one chunk of DuckDB's.
+const FETCH_MIN: usize = 2048;
+
 /// How linked rows are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
@@ -32,6 +39,8 @@ pub enum Strategy {
     Filtered,
     /// No search: not more rows pass the filter than are wanted.
     All,
+    /// No search either: so many rows are wanted that the host reads its table from end to end.
+    Scan,
 }
 
 impl fmt::Display for Strategy {
@@ -42,6 +51,7 @@ impl fmt::Display for Strategy {
             Self::Recheck => "graph, rechecked",
             Self::Filtered => "graph, filtered",
             Self::All => "all that qualify",
+            Self::Scan => "exact scan",
         })
     }
 }
@@ -106,6 +116,9 @@ impl Index {
 
     /// How a search for `want` of the `qualifying` rows that pass a filter would search now. Takes no lock.
     pub fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> Strategy {
+        if !self.fetch_pays(want.min(qualifying)) {
+            return Strategy::Scan;
+        }
         if qualifying <= want {
             return Strategy::All;
         }
@@ -122,8 +135,16 @@ impl Index {
         (1.5 * expected).max(0.4 * qualifying as f64) / WALK_FACTOR
     }
 
+    /// Whether the host fetches `rows` rows by their ids in less time than it scans its table.
+    pub(super) fn fetch_pays(&self, rows: usize) -> bool {
+        rows <= FETCH_MIN || rows.saturating_mul(FETCH_COST) <= self.alive()
+    }
+
     /// How a search for `want` rows with search width `ef` would search now. Takes no lock.
     pub fn strategy(&self, want: usize, ef: usize) -> Strategy {
+        if !self.fetch_pays(want) {
+            return Strategy::Scan;
+        }
         Strategy::cheaper(self.alive(), self.width(want, ef))
     }
 }
