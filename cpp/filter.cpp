@@ -16,6 +16,7 @@
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
+#include "rewrite.hpp"
 
 namespace duckdb {
 
@@ -211,9 +212,43 @@ bool ScanPath::CanMove() const {
 	return true;
 }
 
-optional_ptr<unique_ptr<LogicalOperator>> ScanPath::AboveSlot() const {
-	auto slot = top.IsValid() && CanMove() ? top.GetIndex() : steps.size() - 1;
-	return slot == 0 ? nullptr : optional_ptr<unique_ptr<LogicalOperator>>(steps[slot - 1].op.get());
+//---------------------------------------------------------------------------------------------------------------------
+// Query vectors
+//---------------------------------------------------------------------------------------------------------------------
+
+idx_t ScanPath::Slot() const {
+	return top.IsValid() && CanMove() ? top.GetIndex() : steps.size() - 1;
+}
+
+//! Whether `op` pairs rows of its children.
+static bool IsInner(LogicalOperator &op) {
+	auto join = op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN ||
+	            op.type == LogicalOperatorType::LOGICAL_ANY_JOIN;
+	return op.type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT ||
+	       (join && op.Cast<LogicalJoin>().join_type == JoinType::INNER);
+}
+
+optional_idx ScanPath::FindProbes(const Expression &query) const {
+	for (idx_t i = 0; i < steps.size(); i++) {
+		auto &op = *steps[i].op.get();
+		if (IsInner(op) && HasBindingsOf(*op.children[1 - steps[i].child], query)) {
+			return i;
+		}
+	}
+	return optional_idx();
+}
+
+optional_ptr<unique_ptr<LogicalOperator>> ScanPath::ProductAboveSlot(idx_t probes, idx_t &probe_child) const {
+	auto &op = steps[probes].op.get();
+	if (probes + 1 != Slot() || op->type != LogicalOperatorType::LOGICAL_CROSS_PRODUCT) {
+		return nullptr;
+	}
+	probe_child = 1 - steps[probes].child;
+	return op;
+}
+
+bool ScanPath::FiltersByProbe(idx_t probes) const {
+	return top.IsValid() && top.GetIndex() <= probes;
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -285,6 +320,31 @@ static bool IsRepeatable(const LogicalOperator &op) {
 		}
 	}
 	return !IsVolatile(op) && !HasParameter(op);
+}
+
+unique_ptr<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, const Expression &query) {
+	reference<LogicalOperator> source(*steps[probes].op.get()->children[1 - steps[probes].child]);
+	for (bool found = true; found;) {
+		// what the vectors are joined with can only drop some of them
+		found = false;
+		auto children = IsInner(source) ? source.get().children.size() : 0;
+		for (idx_t i = 0; i < children && !found; i++) {
+			found = HasBindingsOf(*source.get().children[i], query);
+			source = found ? *source.get().children[i] : source.get();
+		}
+	}
+	auto &side = source.get();
+	auto cardinality = side.EstimateCardinality(binder.context);
+	if (!IsRepeatable(side) || (FiltersByProbe(probes) && cardinality > 1)) {
+		return nullptr;
+	}
+	vector<unique_ptr<Expression>> select_list;
+	select_list.push_back(query.Copy());
+	unique_ptr<LogicalOperator> projection =
+	    make_uniq<LogicalProjection>(binder.GenerateTableIndex(), std::move(select_list));
+	projection->children.push_back(side.Copy(binder.context));
+	projection->SetEstimatedCardinality(cardinality);
+	return LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(projection);
 }
 
 //---------------------------------------------------------------------------------------------------------------------

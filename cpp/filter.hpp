@@ -31,8 +31,16 @@ public:
 
 	//! Whether anything on the path drops rows.
 	bool HasFilter() const;
-	//! The operator right above the slot that Split() will return; nothing if the slot is the top of the path.
-	optional_ptr<unique_ptr<LogicalOperator>> AboveSlot() const;
+	//! Where the rows are paired with their query vectors: the step whose other side has the columns of `query`.
+	optional_idx FindProbes(const Expression &query) const;
+	//! The cross product at step `probes`, and which of its children has the query vectors, if the search can take its
+	//! place: if it is right above the slot that Split() will return.
+	optional_ptr<unique_ptr<LogicalOperator>> ProductAboveSlot(idx_t probes, idx_t &probe_child) const;
+	//! Whether the step `probes`, or one above it, drops rows: which rows qualify may then depend on the query vector.
+	bool FiltersByProbe(idx_t probes) const;
+	//! A plan that yields the values of `query`, for other places than the one above. Nothing if they may differ from
+	//! those at step `probes`, or if there are several, each for some of the rows only. Throws as Split() does.
+	unique_ptr<LogicalOperator> CopyProbes(Binder &binder, idx_t probes, const Expression &query);
 	//! Takes the filters off the path. Throws a NotImplementedException, and changes nothing, if a part of the plan
 	//! that has to be run twice cannot be.
 	SplitPath Split(Binder &binder);
@@ -50,6 +58,8 @@ private:
 	bool Restricts(const Step &step) const;
 	//! Whether the operators from the topmost filter down do nothing but drop rows: they can be moved as they are.
 	bool CanMove() const;
+	//! The step that Split() will replace.
+	idx_t Slot() const;
 	//! Removes the bounds from the filters of `op` and returns them.
 	vector<unique_ptr<Expression>> TakeBounds(LogicalOperator &op) const;
 

@@ -94,18 +94,22 @@ SinkResultType PhysicalHNSWScan::Sink(ExecutionContext &context, DataChunk &chun
 // Source
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Runs one search after the other: one without a child, else one for each row of the child.
+//! Runs one search after the other: one without probes, else one for each. If the probes are not emitted, all of them
+//! together are answered like one.
 class HNSWScanGlobalState : public GlobalSourceState {
 public:
 	HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op);
 
 	//! Several threads only where the table is scanned for a single query vector.
 	idx_t MaxThreads() override {
-		return probe_count == 1 && table_scan ? table_scan->MaxThreads() : 1;
+		auto answered_once = probe_count == 1 || !op.search.emit_probes;
+		return answered_once && table_scan ? table_scan->MaxThreads() : 1;
 	}
 
 	//! Moves to the next query vector; false if there is none.
 	bool NextProbe(ClientContext &context);
+	//! Searches for all query vectors.
+	void AnswerTogether(ClientContext &context);
 	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end. `scanned` is for
 	//! rows with their ids.
 	void Fetch(DataChunk &chunk, DataChunk &scanned);
@@ -131,7 +135,7 @@ private:
 
 	optional_ptr<const RowFilterState> filter;
 	unique_ptr<ColumnDataRowCollection> probes;
-	rust::Vec<int64_t> row_ids;
+	vector<int64_t> row_ids;
 	idx_t fetched = 0;
 	ColumnFetchState fetch_state;
 	TableScanState local_scan;
@@ -161,9 +165,26 @@ HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalH
 		auto &collection = op.sink_state->Cast<HNSWScanSinkState>().probes;
 		probe_count = collection.Count();
 		probes = make_uniq<ColumnDataRowCollection>(collection.GetRows());
+		if (!op.search.emit_probes) {
+			AnswerTogether(context);
+		}
 		return;
 	}
 	NextProbe(context);
+}
+
+void HNSWScanGlobalState::AnswerTogether(ClientContext &context) {
+	if (op.search.one_probe && probe_count > 1) {
+		table_scan = op.table_scan.GetGlobalSourceState(context);
+		return;
+	}
+	vector<int64_t> candidates;
+	while (!table_scan && NextProbe(context)) {
+		candidates.insert(candidates.end(), row_ids.begin(), row_ids.end());
+	}
+	std::sort(candidates.begin(), candidates.end());
+	candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
+	row_ids = std::move(candidates);
 }
 
 bool HNSWScanGlobalState::NextProbe(ClientContext &context) {
@@ -212,7 +233,7 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	}
 	auto answer = SearchIndex(context, vector);
 	op.Report(answer);
-	row_ids = std::move(answer.row_ids);
+	row_ids.assign(answer.row_ids.begin(), answer.row_ids.end());
 	// Too few vectors for the limit: rows without a vector may have to follow them.
 	return !answer.scan && (answer.complete || row_ids.size() >= op.search.wanted);
 }
@@ -299,8 +320,12 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
                                                    OperatorSourceInput &input) const {
 	auto &gstate = input.global_state.Cast<HNSWScanGlobalState>();
 	auto &lstate = input.local_state.Cast<HNSWScanLocalState>();
-	auto &output = probes ? lstate.table_chunk : chunk;
-	if (probes && gstate.next_probe == 0 && !gstate.NextProbe(context.client)) {
+	auto emit_probes = probes && search.emit_probes;
+	auto &output = emit_probes ? lstate.table_chunk : chunk;
+	if (probes && !emit_probes && gstate.probe_count == 0) {
+		return SourceResultType::FINISHED;
+	}
+	if (emit_probes && gstate.next_probe == 0 && !gstate.NextProbe(context.client)) {
 		return SourceResultType::FINISHED;
 	}
 	while (true) {
@@ -314,7 +339,7 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 			scanned.Reset();
 			OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
 			auto result = table_scan.GetData(context, scanned, scan_input);
-			if (result == SourceResultType::BLOCKED || (!probes && scanned.size() == 0)) {
+			if (result == SourceResultType::BLOCKED || (!emit_probes && scanned.size() == 0)) {
 				return result;
 			}
 			if (filter) {
@@ -329,11 +354,11 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 		if (output.size() > 0) {
 			break;
 		}
-		if (!probes || !gstate.NextProbe(context.client)) {
+		if (!emit_probes || !gstate.NextProbe(context.client)) {
 			return SourceResultType::FINISHED;
 		}
 	}
-	if (probes) {
+	if (emit_probes) {
 		// the table's columns beside the constant columns of the probe
 		auto table_offset = get_first ? 0 : gstate.probe_row.size();
 		auto probe_offset = get_first ? output.ColumnCount() : 0;

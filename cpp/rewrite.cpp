@@ -4,6 +4,7 @@
 #include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
@@ -41,8 +42,7 @@ static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperat
 // After DuckDB's optimizers
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Why the scan of `get` cannot be replaced although an index fits; empty if it can.
-static string RefuseGet(const LogicalGet &get) {
+string RefuseGet(const LogicalGet &get) {
 	if (get.extra_info.sample_options) {
 		return "the table is sampled";
 	}
@@ -62,7 +62,7 @@ static string RefuseGet(const LogicalGet &get) {
 	return string();
 }
 
-static bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
+bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
 	unordered_set<idx_t> tables;
 	for (auto &binding : op.GetColumnBindings()) {
 		tables.insert(binding.table_index.index);
@@ -116,7 +116,7 @@ static OrderedLimit FindOrderedLimit(LogicalOperator &op) {
 	return {order, order.orders, SaturatingSum(limit.limit_val.GetConstantValue(), offset)};
 }
 
-static void CollectScans(LogicalOperator &op, vector<reference<LogicalGet>> &scans) {
+void CollectScans(LogicalOperator &op, vector<reference<LogicalGet>> &scans) {
 	if (op.type == LogicalOperatorType::LOGICAL_GET) {
 		scans.push_back(op.Cast<LogicalGet>());
 	}
@@ -139,34 +139,45 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 	if (!refusal.empty() || (path.HasFilter() && !PrefilterEnabled(context))) {
 		return false;
 	}
-	auto has_probes = !ReferencedTables(*match->query).empty();
-	auto above = path.AboveSlot();
-	idx_t probe_child = 0;
-	if (has_probes) {
-		if (!above || (*above)->type != LogicalOperatorType::LOGICAL_CROSS_PRODUCT) {
-			return false; // the query vector belongs to some of the rows only
-		}
-		auto &product = **above;
-		probe_child = HasBindingsOf(*product.children[0], *match->query) ? 0 : 1;
-		if (!HasBindingsOf(*product.children[probe_child], *match->query)) {
-			return false; // the query vector is no column of the other side
+	optional_idx probe_step;
+	if (!ReferencedTables(*match->query).empty()) {
+		probe_step = path.FindProbes(*match->query);
+		if (!probe_step.IsValid()) {
+			return false; // the query vector is no column of another side of a join
 		}
 	}
+	idx_t probe_child = 1;
+	optional_ptr<unique_ptr<LogicalOperator>> product;
+	if (probe_step.IsValid()) {
+		product = path.ProductAboveSlot(probe_step.GetIndex(), probe_child);
+	}
 	match->search.ties = limit.keys->size() > 1;
+	unique_ptr<LogicalOperator> probes;
 	unique_ptr<SplitPath> split;
 	try {
+		if (probe_step.IsValid() && !product) {
+			match->search.one_probe = path.FiltersByProbe(probe_step.GetIndex());
+			probes = path.CopyProbes(binder, probe_step.GetIndex(), *match->query);
+			if (!probes) {
+				return false; // several query vectors, each for some of the rows; or they differ when they are read again
+			}
+			match->query = make_uniq<BoundColumnRefExpression>(
+			    match->query->GetReturnType(), ColumnBinding(probes->GetTableIndex()[0], ProjectionIndex(0)));
+		}
 		split = make_uniq<SplitPath>(path.Split(binder));
 	} catch (const NotImplementedException &) {
 		return false; // the plan cannot be copied
 	}
 	reference<unique_ptr<LogicalOperator>> slot(split->slot);
-	unique_ptr<LogicalOperator> probes;
-	if (has_probes) {
-		slot = *above;
+	if (product) {
+		slot = *product;
 		probes = std::move(slot.get()->children[probe_child]);
 	}
 	auto search = make_uniq<LogicalHNSWScan>(std::move(split->get), std::move(match->search), std::move(match->query),
-	                                       std::move(probes), probe_child == 1);
+	                                         std::move(probes), probe_child == 1);
+	if (probe_step.IsValid() && !product) {
+		search->HideProbes();
+	}
 	if (split->filter.plan) {
 		search->SetFilter(context, std::move(split->filter));
 	}

@@ -10,11 +10,11 @@
 namespace duckdb {
 
 LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch search_p, unique_ptr<Expression> query,
-                                 unique_ptr<LogicalOperator> child, bool get_first_p)
+                                 unique_ptr<LogicalOperator> probes, bool get_first_p)
     : get(std::move(get_p)), search(std::move(search_p)), get_first(get_first_p) {
 	expressions.push_back(std::move(query));
-	if (child) {
-		children.push_back(std::move(child));
+	if (probes) {
+		children.push_back(std::move(probes));
 	}
 	estimated_cardinality = search.wanted;
 	has_estimated_cardinality = true;
@@ -45,7 +45,7 @@ optional_ptr<LogicalOperator> LogicalHNSWScan::Probes() const {
 vector<ColumnBinding> LogicalHNSWScan::GetColumnBindings() {
 	auto table_bindings = get->GetColumnBindings();
 	auto probes = Probes();
-	if (!probes) {
+	if (!probes || !search.emit_probes) {
 		return table_bindings;
 	}
 	auto probe_bindings = probes->GetColumnBindings();
@@ -55,7 +55,7 @@ vector<ColumnBinding> LogicalHNSWScan::GetColumnBindings() {
 void LogicalHNSWScan::ResolveTypes() {
 	get->ResolveOperatorTypes();
 	auto probes = Probes();
-	if (!probes) {
+	if (!probes || !search.emit_probes) {
 		types = get->types;
 	} else {
 		types = get_first ? Concatenate(get->types, probes->types) : Concatenate(probes->types, get->types);

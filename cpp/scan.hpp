@@ -29,6 +29,10 @@ struct IndexSearch {
 	string strategy;
 	//! A further order decides between rows that tie with the last one wanted.
 	bool ties = false;
+	//! Which rows qualify depends on the probe: several probes cannot be answered together.
+	bool one_probe = false;
+	//! Rows are emitted beside the probe they are candidates for.
+	bool emit_probes = true;
 };
 
 //! A plan that yields the rows of a table that qualify.
@@ -39,14 +43,18 @@ struct RowFilter {
 };
 
 //! HNSW_INDEX_SCAN in a logical plan. Without a child the query vector is a constant of the execution (literal,
-//! parameter, variable …); with one it is an expression over the child's columns, which are then emitted, too, as the
-//! cross product with the table would. `expressions[0]` is the query vector. With a filter there is another child, before that
+//! parameter, variable …); with one, the probes, it is an expression over their columns. `expressions[0]` is the query vector. With a filter there is another child, before that
 //! one.
 class LogicalHNSWScan : public LogicalExtensionOperator {
 public:
-	//! `get_first`: the table's columns come before the child's.
+	//! `get_first`: the table's columns come before those of the probes.
 	LogicalHNSWScan(unique_ptr<LogicalGet> get, IndexSearch search, unique_ptr<Expression> query,
-	                unique_ptr<LogicalOperator> child, bool get_first);
+	                unique_ptr<LogicalOperator> probes, bool get_first);
+
+	//! The columns of the probes are not emitted, and each row once, whichever probe it is a candidate for.
+	void HideProbes() {
+		search.emit_probes = false;
+	}
 
 	//! Only rows whose ids `filter` yields are emitted. It becomes the first child.
 	void SetFilter(ClientContext &context, RowFilter filter);
