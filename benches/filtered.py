@@ -3,8 +3,8 @@
 Usage: filtered.py EXTENSION WORDS.parquet QUERIES.parquet [queries]
 
 60,000 sentence embeddings of 384 dimensions, l2sq, default options, k = 10, one thread. The time is that of the whole
-query (minimum of three rounds over all queries, their mean), the filter included; the exact plan is DuckDB's without the
-extension. Recall is against that plan's answers.
+query, the filter included: the best of some rounds, and the mean of that over the queries. The exact plan is DuckDB's
+without the extension; recall is against its answers.
 """
 
 import sys
@@ -15,6 +15,8 @@ import duckdb
 SELECTIVITIES = [100, 50, 20, 10, 4, 1, 0.1, 0.03]
 STRATEGIES = ["exact", "recheck", "filtered", "auto"]
 ROUNDS = 3
+# A strategy that finds less is not the best, however fast.
+RECALL = 0.95
 
 
 def connect(extension, words, queries, count):
@@ -49,16 +51,12 @@ def filters(con, vectors):
     yield "the farther half", [f"id IN (SELECT id FROM far WHERE query = {n})" for n in range(len(vectors))]
 
 
-def run(con, vectors, predicates):
-    """Mean milliseconds a query, and the answers."""
-    best, answers = float("inf"), []
-    for _ in range(ROUNDS):
-        answers, start = [], time.perf_counter()
-        for q, predicate in zip(vectors, predicates):
-            sql = f"SELECT id FROM words WHERE {predicate} ORDER BY array_distance(v, $q::FLOAT[384]) LIMIT 10"
-            answers.append({row for (row,) in con.execute(sql, {"q": q}).fetchall()})
-        best = min(best, time.perf_counter() - start)
-    return best / len(vectors) * 1e3, answers
+def answer(con, q, predicate):
+    """Milliseconds, and the ids."""
+    sql = f"SELECT id FROM words WHERE {predicate} ORDER BY array_distance(v, $q::FLOAT[384]) LIMIT 10"
+    start = time.perf_counter()
+    rows = con.execute(sql, {"q": q}).fetchall()
+    return (time.perf_counter() - start) * 1e3, {row for (row,) in rows}
 
 
 def main():
@@ -67,17 +65,30 @@ def main():
     print("| rows that qualify | exact plan | " + " | ".join(STRATEGIES) + " | chosen / best |")
     print("|---|---|" + "---|" * len(STRATEGIES) + "---|")
     for name, predicates in filters(con, vectors):
-        con.execute("SET disabled_optimizers = 'extension,late_materialization'")
-        plan_ms, exact = run(con, vectors, predicates)
-        con.execute("RESET disabled_optimizers")
-        cells, times = [], {}
-        for strategy in STRATEGIES:
-            con.execute(f"SET hnsw_strategy = '{strategy}'")
-            times[strategy], found = run(con, vectors, predicates)
-            recall = sum(len(a & b) for a, b in zip(found, exact)) / max(1, sum(map(len, exact)))
-            cells.append(f"{times[strategy]:.1f} ms, {recall:.3f}")
-        ratio = times["auto"] / min(times.values())
-        print(f"| {name} | {plan_ms:.1f} ms | " + " | ".join(cells) + f" | {ratio:.2f} |", flush=True)
+        plan_ms = found_exact = 0.0
+        total, found = dict.fromkeys(STRATEGIES, 0.0), dict.fromkeys(STRATEGIES, 0)
+        for q, predicate in zip(vectors, predicates):
+            con.execute("SET disabled_optimizers = 'extension,late_materialization'")
+            ms, exact = min((answer(con, q, predicate) for _ in range(2)), key=lambda pair: pair[0])
+            con.execute("RESET disabled_optimizers")
+            plan_ms += ms
+            found_exact += len(exact)
+            best = dict.fromkeys(STRATEGIES, float("inf"))
+            # in turn, so that a change of the machine's speed meets all of them
+            for _ in range(ROUNDS):
+                for strategy in STRATEGIES:
+                    con.execute(f"SET hnsw_strategy = '{strategy}'")
+                    ms, ids = answer(con, q, predicate)
+                    best[strategy] = min(best[strategy], ms)
+            for strategy in STRATEGIES:
+                con.execute(f"SET hnsw_strategy = '{strategy}'")
+                total[strategy] += best[strategy]
+                found[strategy] += len(answer(con, q, predicate)[1] & exact)
+        count = len(vectors)
+        recall = {s: found[s] / max(1, found_exact) for s in STRATEGIES}
+        cells = [f"{total[s] / count:.1f} ms, {recall[s]:.3f}" for s in STRATEGIES]
+        ratio = total["auto"] / min(total[s] for s in STRATEGIES if recall[s] >= RECALL)
+        print(f"| {name} | {plan_ms / count:.1f} ms | " + " | ".join(cells) + f" | {ratio:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

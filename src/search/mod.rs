@@ -121,7 +121,7 @@ impl Index {
         let strategy = match planned {
             Strategy::All => planned,
             Strategy::Scan if !request.may_scan => Strategy::Exact,
-            _ => request.forced.unwrap_or(planned),
+            _ => request.forced.filter(|&forced| filter.is_some() || forced == Strategy::Exact).unwrap_or(planned),
         };
         let mut report = Report { strategy, visited: 0, distances: 0 };
         let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
