@@ -11,6 +11,15 @@ K = 10
 pytestmark = pytest.mark.skipif(not (DATA / "wordnet.parquet").exists(), reason="needs ../shared/data/wordnet.parquet")
 
 
+class Words:
+    """The indexed table `words`, the distance function of its index, and query vectors."""
+
+    def __init__(self, con, distance):
+        self.execute = con.execute
+        self.distance = distance
+        self.queries = [q for (q,) in con.execute("SELECT q FROM queries").fetchall()]
+
+
 @pytest.fixture(scope="module", params=["l2sq", "cosine"])
 def words(request):
     import duckdb
@@ -26,27 +35,25 @@ def words(request):
         f" LIMIT {QUERIES}"
     )
     con.execute(f"CREATE INDEX by_v ON words USING HNSW (v) WITH (metric = '{request.param}')")
-    con.distance = {"l2sq": "array_distance", "cosine": "array_cosine_distance"}[request.param]
-    con.queries = [q for (q,) in con.execute("SELECT q FROM queries").fetchall()]
-    yield con
+    yield Words(con, {"l2sq": "array_distance", "cosine": "array_cosine_distance"}[request.param])
     con.close()
 
 
-def exactly(con, sql, q):
-    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
-    rows = con.execute(sql, {"q": q}).fetchall()
-    con.execute("RESET disabled_optimizers")
+def exactly(words, sql, q):
+    words.execute("SET disabled_optimizers = 'extension,late_materialization'")
+    rows = words.execute(sql, {"q": q}).fetchall()
+    words.execute("RESET disabled_optimizers")
     return rows
 
 
-def check(con, predicate):
+def check(words, predicate):
     """`predicate`: SQL, or a function from a query vector to SQL."""
     hits = possible = 0
-    for q in con.queries:
+    for q in words.queries:
         where = predicate(q) if callable(predicate) else predicate
-        sql = f"SELECT id FROM words WHERE {where} ORDER BY {con.distance}(v, $q::FLOAT[384]) LIMIT {K}"
-        assert "Hnsw Index Scan" in con.execute("EXPLAIN " + sql, {"q": q}).fetchone()[1]
-        found, exact = con.execute(sql, {"q": q}).fetchall(), exactly(con, sql, q)
+        sql = f"SELECT id FROM words WHERE {where} ORDER BY {words.distance}(v, $q::FLOAT[384]) LIMIT {K}"
+        assert "Hnsw Index Scan" in words.execute("EXPLAIN " + sql, {"q": q}).fetchone()[1]
+        found, exact = words.execute(sql, {"q": q}).fetchall(), exactly(words, sql, q)
         assert len(found) == len(set(found)) == len(exact)
         hits += len(set(found) & set(exact))
         possible += len(exact)
