@@ -154,7 +154,7 @@ static unique_ptr<Expression> AsPredicate(const LogicalGet &get, const TableFilt
 }
 
 bool ScanPath::IsBound(const Expression &predicate) const {
-	return match.IsBound(*matcher.Resolve(predicate.Copy()));
+	return matcher.IsBound(match, *matcher.Resolve(predicate.Copy()));
 }
 
 bool ScanPath::Restricts(const Step &step) const {
@@ -218,6 +218,23 @@ bool ScanPath::CanMove() const {
 
 idx_t ScanPath::Slot() const {
 	return top.IsValid() && CanMove() ? top.GetIndex() : steps.size() - 1;
+}
+
+optional_ptr<unique_ptr<LogicalOperator>> ScanPath::Product(idx_t &child) const {
+	auto step = Slot();
+	if (top.IsValid() && top.GetIndex() < step) {
+		return nullptr;
+	}
+	do {
+		if (step == 0) {
+			return nullptr;
+		}
+		step--;
+	} while (steps[step].op.get()->type == LogicalOperatorType::LOGICAL_PROJECTION);
+	child = steps[step].child;
+	auto &op = steps[step].op.get();
+	auto is_product = op->type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT;
+	return is_product ? optional_ptr<unique_ptr<LogicalOperator>>(op) : nullptr;
 }
 
 //! Whether `op` pairs rows of its children.

@@ -31,6 +31,9 @@ public:
 
 	//! Whether anything on the path drops rows.
 	bool HasFilter() const;
+	//! The cross product above the slot that Split() will return, and which of its children leads there: if only
+	//! projections lie between, and nothing that stays above drops rows.
+	optional_ptr<unique_ptr<LogicalOperator>> Product(idx_t &child) const;
 	//! Where the rows are paired with their query vectors: the step whose other side has the columns of `query`.
 	optional_idx FindProbes(const Expression &query) const;
 	//! The cross product at step `probes`, and which of its children has the query vectors, if the search can take its

@@ -3,6 +3,7 @@
 
 #include "duckdb/planner/bound_result_modifier.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
+#include "notes.hpp"
 #include "scan.hpp"
 
 namespace duckdb {
@@ -17,9 +18,8 @@ struct DistanceMatch {
 	unique_ptr<Expression> distance;
 	//! Whether the farthest come first in ascending order of `distance` (a similarity).
 	bool descending;
-
-	//! Whether `predicate` holds for a row if it holds for one that is farther away: `distance < constant`.
-	bool IsBound(const Expression &predicate) const;
+	//! The order key can be equal where the distance is not: `1 - distance`, rounded.
+	bool rounds;
 };
 
 class DistanceMatcher {
@@ -37,9 +37,14 @@ public:
 	}
 	//! Replaces references to the projections below by what they stand for.
 	unique_ptr<Expression> Resolve(unique_ptr<Expression> expr) const;
+	//! Whether `predicate`, resolved, holds for a row if it holds for one that is farther away: `distance < constant`.
+	bool IsBound(const DistanceMatch &match, const Expression &predicate) const;
+	//! Whether `expr` can be NULL for no row of `get`.
+	bool NeverNull(const Expression &expr, LogicalGet &get) const;
 
 private:
-	unique_ptr<DistanceMatch> Refuse(const string &reason);
+	//! Keeps and notes the reason, unless there is one of a later stage.
+	unique_ptr<DistanceMatch> Refuse(PlanNotes::Stage stage, const string &reason);
 	void Collect(LogicalOperator &op);
 	//! False if `scan` is not below `op`.
 	bool CollectPath(LogicalOperator &op, LogicalGet &scan);
@@ -51,6 +56,7 @@ private:
 	unordered_map<idx_t, reference<LogicalOperator>> projections;
 	unordered_map<idx_t, reference<LogicalGet>> gets;
 	string refusal;
+	PlanNotes::Stage refusal_stage = PlanNotes::Stage::NOTHING;
 };
 
 //! The tables whose columns `expr` refers to.

@@ -5,6 +5,7 @@
 #include "duckdb/optimizer/optimizer_extension.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_window_expression.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
@@ -12,6 +13,7 @@
 #include "duckdb/planner/operator/logical_top_n.hpp"
 #include "filter.hpp"
 #include "match.hpp"
+#include "nearest.hpp"
 #include "settings.hpp"
 
 namespace duckdb {
@@ -20,12 +22,26 @@ namespace duckdb {
 // Before DuckDB's optimizers
 //---------------------------------------------------------------------------------------------------------------------
 
-static void KeepTopN(ClientContext &context, LogicalOperator &op) {
+//! The first key by which `op` puts rows in order, if it does.
+static optional_ptr<const BoundOrderByNode> FirstOrder(LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
-		auto &order = op.Cast<LogicalOrder>();
+		return op.Cast<LogicalOrder>().orders[0];
+	}
+	if (op.type == LogicalOperatorType::LOGICAL_WINDOW) {
+		auto &orders = op.expressions[0]->Cast<BoundWindowExpression>().OrderBy();
+		return orders.empty() ? nullptr : optional_ptr<const BoundOrderByNode>(orders[0]);
+	}
+	return nullptr;
+}
+
+static void KeepTopN(ClientContext &context, LogicalOperator &op) {
+	auto order = FirstOrder(op);
+	if (order) {
 		DistanceMatcher matcher(context, *op.children[0]);
-		auto match = matcher.Match(order.orders[0], 0);
+		auto match = matcher.Match(*order, 0);
 		if (match) {
+			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
+			               "the ORDER BY has no LIMIT, or none that is constant");
 			match->get.function.late_materialization = false;
 		}
 	}
@@ -131,19 +147,31 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 	auto &below = limit.order->children[0];
 	DistanceMatcher matcher(context, *below, scan);
 	auto match = matcher.Match((*limit.keys)[0], limit.wanted);
-	if (!match || !RefuseGet(scan).empty()) {
+	if (!match) {
 		return false;
 	}
-	string refusal;
-	ScanPath path(below, matcher, *match, refusal);
-	if (!refusal.empty() || (path.HasFilter() && !PrefilterEnabled(context))) {
+	auto &table = *scan.GetTable();
+	auto index = match->search.index_name;
+	auto refuse = [&](const string &reason) {
+		PlanNotes::Add(table, index, PlanNotes::Stage::PLAN, reason);
 		return false;
+	};
+	auto refusal = RefuseGet(scan);
+	if (!refusal.empty()) {
+		return refuse(refusal);
+	}
+	ScanPath path(below, matcher, *match, refusal);
+	if (!refusal.empty()) {
+		return refuse(refusal);
+	}
+	if (path.HasFilter() && !PrefilterEnabled(context)) {
+		return refuse("the query has a filter, and hnsw_prefilter is false");
 	}
 	optional_idx probe_step;
 	if (!ReferencedTables(*match->query).empty()) {
 		probe_step = path.FindProbes(*match->query);
 		if (!probe_step.IsValid()) {
-			return false; // the query vector is no column of another side of a join
+			return refuse("the query vector is computed from several tables");
 		}
 	}
 	idx_t probe_child = 1;
@@ -152,6 +180,9 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 		product = path.ProductAboveSlot(probe_step.GetIndex(), probe_child);
 	}
 	match->search.ties = limit.keys->size() > 1;
+	if (match->search.ties && match->rounds) {
+		return refuse("further keys decide between rows that are not at the same distance");
+	}
 	unique_ptr<LogicalOperator> probes;
 	unique_ptr<SplitPath> split;
 	try {
@@ -159,15 +190,16 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 			match->search.one_probe = path.FiltersByProbe(probe_step.GetIndex());
 			probes = path.CopyProbes(binder, probe_step.GetIndex(), *match->query);
 			if (!probes) {
-				return false; // several query vectors, each for some of the rows; or they differ when they are read again
+				return refuse("there are several query vectors, each for some of the rows, or they differ when read again");
 			}
 			match->query = make_uniq<BoundColumnRefExpression>(
 			    match->query->GetReturnType(), ColumnBinding(probes->GetTableIndex()[0], ProjectionIndex(0)));
 		}
 		split = make_uniq<SplitPath>(path.Split(binder));
-	} catch (const NotImplementedException &) {
-		return false; // the plan cannot be copied
+	} catch (const NotImplementedException &ex) {
+		return refuse(ErrorData(ex).RawMessage());
 	}
+	PlanNotes::AddUse(table, match->search, "HNSW_INDEX_SCAN");
 	reference<unique_ptr<LogicalOperator>> slot(split->slot);
 	if (product) {
 		slot = *product;
@@ -202,12 +234,14 @@ static void Rewrite(Binder &binder, LogicalOperator &op) {
 			}
 		}
 	}
+	ServeNearest(binder, op);
 	for (auto &child : op.children) {
 		Rewrite(binder, *child);
 	}
 }
 
 static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
+	PlanNotes::AddPlan();
 	Rewrite(input.optimizer.binder, *plan);
 }
 

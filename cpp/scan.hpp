@@ -29,6 +29,8 @@ struct IndexSearch {
 	string strategy;
 	//! A further order decides between rows that tie with the last one wanted.
 	bool ties = false;
+	//! The index had seen every row of its table when the query was planned.
+	bool covers = false;
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.
 	bool one_probe = false;
 	//! Rows are emitted beside the probe they are candidates for.
