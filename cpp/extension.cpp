@@ -7,6 +7,7 @@
 
 #include "blob.hpp"
 #include "create.hpp"
+#include "explain.hpp"
 #include "index.hpp"
 #include "macros.hpp"
 #include "overloads.hpp"
@@ -24,6 +25,7 @@ static void LoadVss(ExtensionLoader &loader) {
 	RegisterMacros(loader);
 	RegisterPragmas(loader);
 	RegisterRecall(loader);
+	RegisterExplain(loader);
 	RegisterBlobCast(loader);
 	RegisterListOverloads(loader);
 	RegisterSettings(config);

@@ -1,15 +1,21 @@
 #include "match.hpp"
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/planner/expression/bound_cast_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
+#include "duckdb/planner/expression/bound_constant_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/planner/expression_nullability.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "index.hpp"
 #include "settings.hpp"
+
+#include <cmath>
 
 namespace duckdb {
 
@@ -34,27 +40,114 @@ static bool IsReal(const LogicalType &type) {
 	return type.id() == LogicalTypeId::FLOAT || type.id() == LogicalTypeId::DOUBLE;
 }
 
-//! Peels what does not change an order off a distance (FLOAT → DOUBLE) and what reverses it (-d, constant - d).
-static const Expression &PeelOrderKey(const Expression &expr, bool &descending) {
+//! The value of a foldable number.
+static double ConstantOr(ClientContext &context, const Expression &expr, double otherwise = NAN) {
+	Value value;
+	if (!expr.IsFoldable() || !ExpressionExecutor::TryEvaluateScalar(context, expr, value)) {
+		return otherwise;
+	}
+	auto number = value.DefaultTryCastAs(LogicalType::DOUBLE);
+	return number && !number->IsNull() ? number->GetValue<double>() : otherwise;
+}
+
+static bool IsCall(const Expression &expr, const char *name, idx_t arguments) {
+	return expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+	       expr.Cast<BoundFunctionExpression>().Function().GetName() == name &&
+	       expr.Cast<BoundFunctionExpression>().GetChildren().size() == arguments;
+}
+
+//! Whether `expr` is a distance that is never negative, but for rounding, plus a constant well above zero.
+static bool IsAboveZero(ClientContext &context, const Expression &expr) {
+	static const unordered_set<string> DISTANCES {"array_distance", "<->", "array_cosine_distance", "<=>"};
+	if (!IsCall(expr, "+", 2)) {
+		return false;
+	}
+	auto &children = expr.Cast<BoundFunctionExpression>().GetChildren();
+	for (idx_t i = 0; i < 2; i++) {
+		reference<const Expression> distance(*children[1 - i]);
+		while (BoundCastExpression::IsCast(distance.get())) {
+			distance = BoundCastExpression::Child(distance.get().Cast<BoundFunctionExpression>());
+		}
+		if (ConstantOr(context, *children[i], 0) >= 0.001 &&
+		    distance.get().GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+		    DISTANCES.count(
+		        distance.get().Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName()) > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+//! How an order key differs from the distance inside.
+struct OrderKeyShape {
+	//! The key descends where the distance ascends.
+	bool descending;
+	//! Different distances may give equal keys.
+	bool rounds;
+};
+
+//! The argument of `expr` that it grows or shrinks with, and whether it shrinks; nothing if there is no such argument.
+static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, const Expression &expr, bool &shrinks,
+                                                       bool &rounds) {
+	shrinks = false;
+	rounds = false;
+	if (BoundCastExpression::IsCast(expr)) {
+		auto &child = BoundCastExpression::Child(expr.Cast<BoundFunctionExpression>());
+		auto widens = IsReal(child.GetReturnType()) && expr.GetReturnType().id() == LogicalTypeId::DOUBLE;
+		return widens ? optional_ptr<const Expression>(child) : nullptr;
+	}
+	auto &children = expr.Cast<BoundFunctionExpression>().GetChildren();
+	if (IsCall(expr, "-", 1)) {
+		shrinks = true;
+		return *children[0];
+	}
+	rounds = true;
+	if (!IsReal(expr.GetReturnType()) || children.size() != 2) {
+		return nullptr;
+	}
+	auto left = ConstantOr(context, *children[0]);
+	auto right = ConstantOr(context, *children[1]);
+	if (std::isfinite(left) == std::isfinite(right)) {
+		return nullptr;
+	}
+	auto constant_first = std::isfinite(left);
+	auto constant = constant_first ? left : right;
+	auto &argument = *children[constant_first ? 1 : 0];
+	if (IsCall(expr, "+", 2)) {
+		return argument;
+	}
+	if (IsCall(expr, "-", 2)) {
+		shrinks = constant_first;
+		return argument;
+	}
+	if (constant == 0) {
+		return nullptr;
+	}
+	shrinks = constant < 0;
+	if (IsCall(expr, "*", 2) || (IsCall(expr, "/", 2) && !constant_first)) {
+		return argument;
+	}
+	if (IsCall(expr, "/", 2) && IsAboveZero(context, argument)) {
+		shrinks = !shrinks;
+		return argument;
+	}
+	return nullptr;
+}
+
+//! Peels what does not change an order off a distance (FLOAT → DOUBLE, 2 * d) and what reverses it (-d, 1 - d).
+static const Expression &PeelOrderKey(ClientContext &context, const Expression &expr, OrderKeyShape &shape) {
 	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
 		return expr;
 	}
-	auto &function = expr.Cast<BoundFunctionExpression>();
-	if (BoundCastExpression::IsCast(expr)) {
-		auto &child = BoundCastExpression::Child(function);
-		if (IsReal(child.GetReturnType()) && expr.GetReturnType().id() == LogicalTypeId::DOUBLE) {
-			return PeelOrderKey(child, descending);
-		}
+	bool shrinks;
+	bool rounds;
+	auto argument = MonotoneArgument(context, expr, shrinks, rounds);
+	if (!argument) {
 		return expr;
 	}
-	auto &children = function.GetChildren();
-	if (function.Function().GetName() == "-" && IsReal(expr.GetReturnType())) {
-		if (children.size() == 1 || (children.size() == 2 && children[0]->IsFoldable())) {
-			descending = !descending;
-			return PeelOrderKey(*children.back(), descending);
-		}
-	}
-	return expr;
+	shape.descending = shape.descending != shrinks;
+	shape.rounds = shape.rounds || rounds;
+	return PeelOrderKey(context, *argument, shape);
 }
 
 //! Peels casts off an argument of a distance that keep its elements: FLOAT[n] to DOUBLE[n], FLOAT[] or DOUBLE[].
@@ -77,11 +170,16 @@ static const Expression &PeelVectorCast(const Expression &expr) {
 // Matching
 //---------------------------------------------------------------------------------------------------------------------
 
-DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &below, Reach reach) : context(context_p) {
-	Collect(below, reach);
+DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &below) : context(context_p) {
+	Collect(below);
 }
 
-void DistanceMatcher::Collect(LogicalOperator &op, Reach reach) {
+DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &below, LogicalGet &scan)
+    : context(context_p) {
+	CollectPath(below, scan);
+}
+
+void DistanceMatcher::Collect(LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
 		projections.emplace(op.GetTableIndex()[0].index, op);
 	} else if (op.type == LogicalOperatorType::LOGICAL_GET) {
@@ -89,11 +187,24 @@ void DistanceMatcher::Collect(LogicalOperator &op, Reach reach) {
 		gets.emplace(get.table_index.index, get);
 	}
 	for (auto &child : op.children) {
-		if (reach == Reach::SUBTREE || op.type == LogicalOperatorType::LOGICAL_PROJECTION ||
-		    child->type == LogicalOperatorType::LOGICAL_GET) {
-			Collect(*child, reach);
+		Collect(*child);
+	}
+}
+
+bool DistanceMatcher::CollectPath(LogicalOperator &op, LogicalGet &scan) {
+	if (&op == &scan) {
+		gets.emplace(scan.table_index.index, scan);
+		return true;
+	}
+	for (auto &child : op.children) {
+		if (CollectPath(*child, scan)) {
+			if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+				projections.emplace(op.GetTableIndex()[0].index, op);
+			}
+			return true;
 		}
 	}
+	return false;
 }
 
 unique_ptr<Expression> DistanceMatcher::Resolve(unique_ptr<Expression> expr) const {
@@ -110,32 +221,96 @@ unique_ptr<Expression> DistanceMatcher::Resolve(unique_ptr<Expression> expr) con
 	return expr;
 }
 
-unique_ptr<DistanceMatch> DistanceMatcher::Refuse(const string &reason) {
-	refusal = reason;
+bool DistanceMatcher::NeverNull(const Expression &expr, LogicalGet &get) const {
+	auto resolved = Resolve(expr.Copy());
+	switch (resolved->GetExpressionClass()) {
+	case ExpressionClass::BOUND_CONSTANT:
+		return !resolved->Cast<BoundConstantExpression>().GetValue().IsNull();
+	case ExpressionClass::BOUND_FUNCTION:
+		// a struct is not NULL, whatever its fields are
+		return resolved->Cast<BoundFunctionExpression>().Function().GetName() == "struct_pack";
+	case ExpressionClass::BOUND_COLUMN_REF: {
+		auto &binding = resolved->Cast<BoundColumnRefExpression>().Binding();
+		if (binding.table_index == get.table_index && get.GetColumnIndex(binding).IsRowIdColumn()) {
+			return true;
+		}
+		return NotNullExpressionAnalyzer(context).IsNotNull(get, *resolved);
+	}
+	default:
+		return false;
+	}
+}
+
+unique_ptr<DistanceMatch> DistanceMatcher::Refuse(PlanNotes::Stage stage, const string &reason) {
+	if (stage > refusal_stage) {
+		refusal_stage = stage;
+		refusal = reason;
+	}
+	for (auto &entry : gets) {
+		auto table = entry.second.get().GetTable();
+		if (table) {
+			PlanNotes::Add(*table, string(), stage, reason);
+		}
+	}
 	return nullptr;
 }
 
 unique_ptr<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t wanted) {
+	refusal_stage = PlanNotes::Stage::NOTHING;
 	if (order.null_order == OrderByNullType::NULLS_FIRST) {
-		return Refuse("NULLS FIRST: rows without a vector are not in the index");
+		return Refuse(PlanNotes::Stage::KEY, "NULLS FIRST: rows without a vector are not in the index");
 	}
-	auto descending = order.type == OrderType::DESCENDING;
+	OrderKeyShape shape {order.type == OrderType::DESCENDING, false};
 	auto resolved = Resolve(order.expression->Copy());
-	auto &key = PeelOrderKey(*resolved, descending);
+	auto &key = PeelOrderKey(context, *resolved, shape);
 	if (key.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
-		return Refuse("the first ORDER BY key is not a vector distance");
+		return Refuse(PlanNotes::Stage::TABLE, "the query does not order by a vector distance");
 	}
 	auto &function = key.Cast<BoundFunctionExpression>();
 	auto &name = function.Function().GetName().GetIdentifierName();
-	auto metric = string(vss::ranking_metric(rust::Str(name), descending));
+	auto metric = string(vss::ranking_metric(rust::Str(name), shape.descending));
 	if (metric.empty() || function.GetChildren().size() != 2) {
-		return Refuse(StringUtil::Format("no metric ranks like the first ORDER BY key, '%s' %s", name,
-		                                 descending ? "descending" : "ascending"));
+		return Refuse(PlanNotes::Stage::TABLE,
+		              StringUtil::Format("no metric ranks like the first ORDER BY key, '%s' %s", name,
+		                                 shape.descending ? "descending" : "ascending"));
 	}
 	auto &left = *function.GetChildren()[0];
 	auto &right = *function.GetChildren()[1];
 	auto match = MatchKey(PeelVectorCast(left), right, metric, wanted);
-	return match ? std::move(match) : MatchKey(PeelVectorCast(right), left, metric, wanted);
+	if (!match) {
+		match = MatchKey(PeelVectorCast(right), left, metric, wanted);
+	}
+	if (match) {
+		match->distance = key.Copy();
+		match->descending = shape.descending;
+		match->rounds = shape.rounds;
+	}
+	return match;
+}
+
+bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &predicate) const {
+	if (!BoundComparisonExpression::IsComparison(predicate)) {
+		return false;
+	}
+	auto &comparison = predicate.Cast<BoundFunctionExpression>();
+	auto &left = BoundComparisonExpression::Left(comparison);
+	auto &right = BoundComparisonExpression::Right(comparison);
+	auto type = predicate.GetExpressionType();
+	auto flipped = left.IsFoldable();
+	if (flipped == right.IsFoldable()) {
+		return false;
+	}
+	if (flipped) {
+		type = FlipComparisonExpression(type);
+	}
+	auto below = type == ExpressionType::COMPARE_LESSTHAN || type == ExpressionType::COMPARE_LESSTHANOREQUALTO;
+	auto above = type == ExpressionType::COMPARE_GREATERTHAN || type == ExpressionType::COMPARE_GREATERTHANOREQUALTO;
+	if (!below && !above) {
+		return false;
+	}
+	OrderKeyShape shape {match.descending, false};
+	auto &compared = PeelOrderKey(context, flipped ? right : left, shape);
+	return compared.Equals(*match.distance) && below != shape.descending;
 }
 
 //! Every HNSW index of the table, bound.
@@ -199,22 +374,25 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
                                                     const string &metric, idx_t wanted) {
 	auto tables = ReferencedTables(key);
 	if (tables.size() != 1 || gets.find(*tables.begin()) == gets.end()) {
-		return Refuse("no argument of the distance comes from one table");
+		return Refuse(PlanNotes::Stage::TABLE, "no argument of the distance comes from one table");
 	}
 	auto &get = gets.find(*tables.begin())->second.get();
 	if (ReferencedTables(query).count(get.table_index.index) > 0) {
-		return Refuse("both arguments of the distance come from the same row");
+		return Refuse(PlanNotes::Stage::KEY, "both arguments of the distance come from the same row");
 	}
 	if (query.IsVolatile()) {
-		return Refuse("the query vector changes from row to row");
+		return Refuse(PlanNotes::Stage::KEY, "the query vector changes from row to row");
 	}
 	auto table = get.GetTable();
 	if (!table || !table->IsDuckTable() || get.function.GetName() != "seq_scan") {
-		return Refuse("the vectors do not come from a table of DuckDB");
+		return Refuse(PlanNotes::Stage::KEY, "the vectors do not come from a table of DuckDB");
 	}
 	auto &duck_table = table->Cast<DuckTableEntry>();
-	auto refused = Refuse(StringUtil::Format("table '%s' has no HNSW index on this expression",
-	                                         duck_table.name.GetIdentifierName()));
+	Refuse(PlanNotes::Stage::KEY, StringUtil::Format("table '%s' has no HNSW index on the vectors that are compared",
+	                                                 duck_table.name.GetIdentifierName()));
+	auto note = [&](const string &name, const string &reason) {
+		PlanNotes::Add(duck_table, name, PlanNotes::Stage::INDEX, reason);
+	};
 	unique_ptr<DistanceMatch> best;
 	idx_t best_cost = 0;
 	for (auto &entry : HNSWEntries(context, duck_table.GetStorage())) {
@@ -225,28 +403,38 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		auto index = entry->GetReadHandle<HNSWIndex>();
 		auto stored_key = index->CopyUnboundExpression(0);
 		auto as_key = AsIndexKey(key, get, duck_table, index->GetColumnIds(), IndexTable(*stored_key));
+		auto &name = index->name.GetIdentifierName();
 		if (!as_key || !as_key->Equals(*stored_key)) {
+			note(name, "the index is on another column or expression than the vectors that are compared");
 			continue;
 		}
 		auto &options = index->Options();
 		auto index_metric = string(options.metric);
 		if (index_metric != metric) {
-			Refuse(StringUtil::Format("index '%s' has metric '%s', but the ORDER BY needs '%s'",
-			                          index->name.GetIdentifierName(), index_metric, metric));
+			refusal = StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name, index_metric,
+			                             metric);
+			refusal_stage = PlanNotes::Stage::INDEX;
+			note(name, refusal);
 			continue;
 		}
 		// distances computed on the bottom layer grow with both
 		auto cost = options.ef_search * options.m0;
 		if (best && best_cost <= cost) {
+			note(name, StringUtil::Format("index '%s' serves the query at lower cost", best->search.index_name));
 			continue;
+		}
+		if (best) {
+			note(best->search.index_name, StringUtil::Format("index '%s' serves the query at lower cost", name));
 		}
 		best_cost = cost;
 		auto session_ef = EfSearch(context);
 		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
-		auto strategy = index->Covers(duck_table.GetStorage()) ? string(index->Core().strategy(wanted, ef)) : "scan";
-		IndexSearch search {entry,  index->name.GetIdentifierName(), index_metric, index->Dimensions(),
+		auto covers = index->Covers(duck_table.GetStorage());
+		auto strategy = string(covers ? index->Core().strategy(wanted, ef) : vss::scan_strategy());
+		IndexSearch search {entry,  name,                                index_metric, index->Dimensions(),
 		                    wanted, ef,                              strategy};
-		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy()});
+		search.covers = covers;
+		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), nullptr, false, false});
 	}
 	return best;
 }

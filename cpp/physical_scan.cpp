@@ -4,6 +4,8 @@
 #include "duckdb/common/types/column/column_data_collection.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/parallel/meta_pipeline.hpp"
+#include "duckdb/parallel/pipeline.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
@@ -19,10 +21,11 @@
 namespace duckdb {
 
 PhysicalHNSWScan::PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
-                                   DuckTableEntry &table_p, vector<StorageIndex> column_ids_p, IndexSearch search_p,
+                                   DuckTableEntry &table_p, vector<LogicalType> table_types_p,
+                                   vector<StorageIndex> column_ids_p, IndexSearch search_p,
                                    unique_ptr<Expression> query_p, PhysicalOperator &table_scan_p, bool get_first_p)
     : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
-      column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
+      table_types(std::move(table_types_p)), column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
       table_scan(table_scan_p), get_first(get_first_p) {
 }
 
@@ -35,24 +38,44 @@ InsertionOrderPreservingMap<string> PhysicalHNSWScan::ParamsToString() const {
 	return result;
 }
 
-void PhysicalHNSWScan::Report(const vss::SearchReport &report) const {
+void PhysicalHNSWScan::Report(const vss::SearchAnswer &answer) const {
+	auto &report = answer.report;
 	lock_guard<mutex> guard(report_lock);
 	// DuckDB's profiler shows every operator of an extension under the name "Extension"
 	last_report["Operator"] = GetName();
 	last_report["Strategy"] = string(report.strategy);
+	if (filter) {
+		last_report["Qualifying"] = to_string(filter->Rows().stored->size());
+	}
 	last_report["Visited"] = to_string(report.visited);
 	last_report["Distances"] = to_string(report.distances);
 	last_report["Candidates"] = to_string(report.candidates);
 }
 
+void PhysicalHNSWScan::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) {
+	op_state.reset();
+	sink_state.reset();
+	meta_pipeline.GetState().SetPipelineSource(current, *this);
+	if (filter) {
+		filter->BuildPipeline(current, meta_pipeline);
+	}
+	if (probes) {
+		meta_pipeline.CreateChildMetaPipeline(current, *this).Build(*probes);
+	}
+}
+
+vector<const_reference<PhysicalOperator>> PhysicalHNSWScan::GetSources() const {
+	return {*this};
+}
+
 //---------------------------------------------------------------------------------------------------------------------
-// Sink: the rows of the child, which hold query vectors
+// Sink: the rows that hold query vectors
 //---------------------------------------------------------------------------------------------------------------------
 
 class HNSWScanSinkState : public GlobalSinkState {
 public:
 	HNSWScanSinkState(ClientContext &context, const PhysicalHNSWScan &op)
-	    : probes(context, op.children[0].get().GetTypes()) {
+	    : probes(context, op.probes->GetTypes()) {
 	}
 
 	ColumnDataCollection probes;
@@ -71,20 +94,27 @@ SinkResultType PhysicalHNSWScan::Sink(ExecutionContext &context, DataChunk &chun
 // Source
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Runs one search after the other: one without a child, else one for each row of the child.
+//! Runs one search after the other: one without probes, else one for each. If the probes are not emitted, all of them
+//! together are answered like one.
 class HNSWScanGlobalState : public GlobalSourceState {
 public:
 	HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op);
 
 	//! Several threads only where the table is scanned for a single query vector.
 	idx_t MaxThreads() override {
-		return probe_count == 1 && table_scan ? table_scan->MaxThreads() : 1;
+		auto answered_once = probe_count == 1 || !op.search.emit_probes;
+		return answered_once && table_scan ? table_scan->MaxThreads() : 1;
 	}
 
 	//! Moves to the next query vector; false if there is none.
 	bool NextProbe(ClientContext &context);
-	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end.
-	void Fetch(DataChunk &chunk);
+	//! Searches for all query vectors.
+	void AnswerTogether(ClientContext &context);
+	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end. `scanned` is for
+	//! rows with their ids.
+	void Fetch(DataChunk &chunk, DataChunk &scanned);
+	//! Fills `chunk` with the rows of `scanned` that qualify; the row id is its last column.
+	void TakeQualifying(DataChunk &scanned, DataChunk &chunk) const;
 
 	const PhysicalHNSWScan &op;
 	DuckTransaction &transaction;
@@ -103,11 +133,14 @@ private:
 	bool Search(ClientContext &context, const Value &query);
 	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query);
 
+	optional_ptr<const RowFilterState> filter;
 	unique_ptr<ColumnDataRowCollection> probes;
-	rust::Vec<int64_t> row_ids;
+	vector<int64_t> row_ids;
 	idx_t fetched = 0;
 	ColumnFetchState fetch_state;
 	TableScanState local_scan;
+	//! What it reads: the columns to emit and, with a filter, the row id.
+	vector<StorageIndex> local_columns;
 };
 
 class HNSWScanLocalState : public LocalSourceState {
@@ -115,20 +148,43 @@ public:
 	//! Belongs to the global state's `table_scan` of the probe `probe`.
 	unique_ptr<LocalSourceState> table_scan;
 	idx_t probe = 0;
-	//! The table's columns, where the child's columns are emitted beside them.
+	//! The table's columns, where those of the probes are emitted beside them.
 	DataChunk table_chunk;
+	//! The table's columns with the row id, where rows are compared with those that qualify.
+	DataChunk scanned;
 };
 
 HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op_p)
     : op(op_p), transaction(DuckTransaction::Get(context, op.table.GetStorage().db)), storage(op.table.GetStorage()),
-      vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()) {
-	if (op.IsSink()) {
+      vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()), local_columns(op.column_ids) {
+	if (op.filter) {
+		filter = op.filter->Rows();
+		local_columns.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+	}
+	if (op.probes) {
 		auto &collection = op.sink_state->Cast<HNSWScanSinkState>().probes;
 		probe_count = collection.Count();
 		probes = make_uniq<ColumnDataRowCollection>(collection.GetRows());
+		if (!op.search.emit_probes) {
+			AnswerTogether(context);
+		}
 		return;
 	}
 	NextProbe(context);
+}
+
+void HNSWScanGlobalState::AnswerTogether(ClientContext &context) {
+	if (op.search.one_probe && probe_count > 1) {
+		table_scan = op.table_scan.GetGlobalSourceState(context);
+		return;
+	}
+	vector<int64_t> candidates;
+	while (!table_scan && NextProbe(context)) {
+		candidates.insert(candidates.end(), row_ids.begin(), row_ids.end());
+	}
+	std::sort(candidates.begin(), candidates.end());
+	candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
+	row_ids = std::move(candidates);
 }
 
 bool HNSWScanGlobalState::NextProbe(ClientContext &context) {
@@ -137,7 +193,7 @@ bool HNSWScanGlobalState::NextProbe(ClientContext &context) {
 	}
 	Value query;
 	if (probes) {
-		auto &types = op.children[0].get().GetTypes();
+		auto &types = op.probes->GetTypes();
 		DataChunk row;
 		row.Initialize(Allocator::Get(context), types, 1);
 		probe_row.clear();
@@ -160,7 +216,7 @@ bool HNSWScanGlobalState::NextProbe(ClientContext &context) {
 		table_scan = op.table_scan.GetGlobalSourceState(context);
 		return true;
 	}
-	local_scan.Initialize(op.column_ids, context, nullptr);
+	local_scan.Initialize(local_columns, context, nullptr);
 	LocalStorage::Get(transaction).InitializeScan(storage, local_scan.local_state, nullptr);
 	return true;
 }
@@ -176,10 +232,10 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 		return false;
 	}
 	auto answer = SearchIndex(context, vector);
-	op.Report(answer.report);
-	row_ids = std::move(answer.row_ids);
+	op.Report(answer);
+	row_ids.assign(answer.row_ids.begin(), answer.row_ids.end());
 	// Too few vectors for the limit: rows without a vector may have to follow them.
-	return !answer.scan && row_ids.size() >= op.search.wanted;
+	return !answer.scan && (answer.complete || row_ids.size() >= op.search.wanted);
 }
 
 vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const vector<float> &query) {
@@ -188,20 +244,26 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 		// dropped meanwhile, or not in step with its table
 		vss::SearchAnswer answer;
 		answer.scan = true;
-		answer.report.strategy = "scan";
+		answer.report.strategy = vss::scan_strategy();
 		return answer;
 	}
 	auto ef = EfSearch(context);
+	vss::SearchRequest request;
+	request.want = op.search.wanted;
+	request.ef = ef.IsValid() ? ef.GetIndex() : shared->ef_search;
+	request.ties = op.search.ties;
+	request.strategy = SearchStrategy(context);
+	rust::Slice<const float> vector {query.data(), query.size()};
+	if (filter) {
+		return Translate([&] { return shared->core->search_rows(vector, request, *filter->stored); });
+	}
 	vss::HostVisibility visibility(transaction, storage);
-	auto answer = Translate([&] {
-		return shared->core->search({query.data(), query.size()}, op.search.wanted,
-		                            ef.IsValid() ? ef.GetIndex() : shared->ef_search, visibility);
-	});
+	auto answer = Translate([&] { return shared->core->search_all(vector, request, visibility); });
 	visibility.Rethrow();
 	return answer;
 }
 
-void HNSWScanGlobalState::Fetch(DataChunk &chunk) {
+void HNSWScanGlobalState::Fetch(DataChunk &chunk, DataChunk &scanned) {
 	while (fetched < row_ids.size()) {
 		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, row_ids.size() - fetched);
 		Vector rows(LogicalType::ROW_TYPE, data_ptr_cast(row_ids.data() + fetched), count);
@@ -211,7 +273,33 @@ void HNSWScanGlobalState::Fetch(DataChunk &chunk) {
 			return;
 		}
 	}
-	LocalStorage::Get(transaction).Scan(local_scan.local_state, op.column_ids, chunk);
+	auto &local_storage = LocalStorage::Get(transaction);
+	if (!filter) {
+		local_storage.Scan(local_scan.local_state, local_columns, chunk);
+		return;
+	}
+	do {
+		scanned.Reset();
+		local_storage.Scan(local_scan.local_state, local_columns, scanned);
+		TakeQualifying(scanned, chunk);
+	} while (chunk.size() == 0 && scanned.size() > 0);
+}
+
+void HNSWScanGlobalState::TakeQualifying(DataChunk &scanned, DataChunk &chunk) const {
+	UnifiedVectorFormat format;
+	scanned.data.back().ToUnifiedFormat(format);
+	auto row_ids = UnifiedVectorFormat::GetData<row_t>(format);
+	SelectionVector qualifying(scanned.size());
+	idx_t count = 0;
+	for (idx_t i = 0; i < scanned.size(); i++) {
+		if (filter->Contains(row_ids[format.sel->get_index(i)])) {
+			qualifying.set_index(count++, i);
+		}
+	}
+	for (idx_t col = 0; col < chunk.ColumnCount(); col++) {
+		chunk.data[col].Slice(scanned.data[col], qualifying, count);
+	}
+	chunk.SetCardinalityUnsafe(count);
 }
 
 unique_ptr<GlobalSourceState> PhysicalHNSWScan::GetGlobalSourceState(ClientContext &context) const {
@@ -221,7 +309,10 @@ unique_ptr<GlobalSourceState> PhysicalHNSWScan::GetGlobalSourceState(ClientConte
 unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionContext &context,
                                                                    GlobalSourceState &gstate) const {
 	auto result = make_uniq<HNSWScanLocalState>();
-	result->table_chunk.Initialize(Allocator::Get(context.client), table_scan.GetTypes());
+	result->table_chunk.Initialize(Allocator::Get(context.client), table_types);
+	if (filter) {
+		result->scanned.Initialize(Allocator::Get(context.client), table_scan.GetTypes());
+	}
 	return std::move(result);
 }
 
@@ -229,8 +320,12 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
                                                    OperatorSourceInput &input) const {
 	auto &gstate = input.global_state.Cast<HNSWScanGlobalState>();
 	auto &lstate = input.local_state.Cast<HNSWScanLocalState>();
-	auto &output = children.empty() ? chunk : lstate.table_chunk;
-	if (!children.empty() && gstate.next_probe == 0 && !gstate.NextProbe(context.client)) {
+	auto emit_probes = probes && search.emit_probes;
+	auto &output = emit_probes ? lstate.table_chunk : chunk;
+	if (probes && !emit_probes && gstate.probe_count == 0) {
+		return SourceResultType::FINISHED;
+	}
+	if (emit_probes && gstate.next_probe == 0 && !gstate.NextProbe(context.client)) {
 		return SourceResultType::FINISHED;
 	}
 	while (true) {
@@ -240,26 +335,31 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 				lstate.table_scan = table_scan.GetLocalSourceState(context, *gstate.table_scan);
 				lstate.probe = gstate.next_probe;
 			}
+			auto &scanned = filter ? lstate.scanned : output;
+			scanned.Reset();
 			OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
-			auto result = table_scan.GetData(context, output, scan_input);
-			if (result == SourceResultType::BLOCKED || (children.empty() && output.size() == 0)) {
+			auto result = table_scan.GetData(context, scanned, scan_input);
+			if (result == SourceResultType::BLOCKED || (!emit_probes && scanned.size() == 0)) {
 				return result;
+			}
+			if (filter) {
+				gstate.TakeQualifying(scanned, output);
 			}
 			if (result == SourceResultType::HAVE_MORE_OUTPUT && output.size() == 0) {
 				continue;
 			}
 		} else {
-			gstate.Fetch(output);
+			gstate.Fetch(output, lstate.scanned);
 		}
 		if (output.size() > 0) {
 			break;
 		}
-		if (children.empty() || !gstate.NextProbe(context.client)) {
+		if (!emit_probes || !gstate.NextProbe(context.client)) {
 			return SourceResultType::FINISHED;
 		}
 	}
-	if (!children.empty()) {
-		// the table's columns beside the constant columns of the child's row
+	if (emit_probes) {
+		// the table's columns beside the constant columns of the probe
 		auto table_offset = get_first ? 0 : gstate.probe_row.size();
 		auto probe_offset = get_first ? output.ColumnCount() : 0;
 		for (idx_t col = 0; col < output.ColumnCount(); col++) {

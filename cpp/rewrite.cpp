@@ -1,11 +1,20 @@
 #include "rewrite.hpp"
 
 #include "duckdb/main/config.hpp"
+#include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_window_expression.hpp"
+#include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
 #include "duckdb/planner/operator/logical_top_n.hpp"
+#include "filter.hpp"
 #include "match.hpp"
+#include "nearest.hpp"
+#include "settings.hpp"
 
 namespace duckdb {
 
@@ -13,12 +22,26 @@ namespace duckdb {
 // Before DuckDB's optimizers
 //---------------------------------------------------------------------------------------------------------------------
 
-static void KeepTopN(ClientContext &context, LogicalOperator &op) {
+//! The first key by which `op` puts rows in order, if it does.
+static optional_ptr<const BoundOrderByNode> FirstOrder(LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
-		auto &order = op.Cast<LogicalOrder>();
-		DistanceMatcher matcher(context, *op.children[0], DistanceMatcher::Reach::SUBTREE);
-		auto match = matcher.Match(order.orders[0], 0);
+		return op.Cast<LogicalOrder>().orders[0];
+	}
+	if (op.type == LogicalOperatorType::LOGICAL_WINDOW) {
+		auto &orders = op.expressions[0]->Cast<BoundWindowExpression>().OrderBy();
+		return orders.empty() ? nullptr : optional_ptr<const BoundOrderByNode>(orders[0]);
+	}
+	return nullptr;
+}
+
+static void KeepTopN(ClientContext &context, LogicalOperator &op) {
+	auto order = FirstOrder(op);
+	if (order) {
+		DistanceMatcher matcher(context, *op.children[0]);
+		auto match = matcher.Match(*order, 0);
 		if (match) {
+			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
+			               "the ORDER BY has no LIMIT, or none that is constant");
 			match->get.function.late_materialization = false;
 		}
 	}
@@ -35,11 +58,7 @@ static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperat
 // After DuckDB's optimizers
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Why the scan of `get` cannot be replaced although an index fits; empty if it can.
-static string RefuseGet(const LogicalGet &get) {
-	if (get.table_filters.HasFilters() || get.table_filters.HasMultiColumnFilters()) {
-		return "the query has a filter";
-	}
+string RefuseGet(const LogicalGet &get) {
 	if (get.extra_info.sample_options) {
 		return "the table is sampled";
 	}
@@ -59,21 +78,7 @@ static string RefuseGet(const LogicalGet &get) {
 	return string();
 }
 
-//! The operator below the projections under a TOP_N; nothing if a projection must see every row.
-static optional_ptr<unique_ptr<LogicalOperator>> BelowProjections(unique_ptr<LogicalOperator> &op) {
-	reference<unique_ptr<LogicalOperator>> current(op);
-	while (current.get()->type == LogicalOperatorType::LOGICAL_PROJECTION) {
-		for (auto &expr : current.get()->expressions) {
-			if (expr->IsVolatile()) {
-				return nullptr;
-			}
-		}
-		current = current.get()->children[0];
-	}
-	return current.get();
-}
-
-static bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
+bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
 	unordered_set<idx_t> tables;
 	for (auto &binding : op.GetColumnBindings()) {
 		tables.insert(binding.table_index.index);
@@ -86,59 +91,158 @@ static bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
 	return true;
 }
 
-//! Replaces a table scan, or the cross product of one with query vectors, under `top_n`.
-static void ReplaceScan(ClientContext &context, LogicalTopN &top_n) {
-	if (top_n.orders.size() != 1) {
-		return; // ties at the limit are resolved by keys the index does not know
-	}
-	auto found = BelowProjections(top_n.children[0]);
-	if (!found) {
-		return;
-	}
-	auto &leaf = *found;
-	auto cross_product = leaf->type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT;
-	if (!cross_product && leaf->type != LogicalOperatorType::LOGICAL_GET) {
-		return; // something between the order and the table drops, adds or combines rows
-	}
-	auto wanted = top_n.limit + MinValue<idx_t>(top_n.offset, NumericLimits<idx_t>::Maximum() - top_n.limit);
-	DistanceMatcher matcher(context, *top_n.children[0], DistanceMatcher::Reach::CHAIN);
-	auto match = matcher.Match(top_n.orders[0], wanted);
-	if (!match || !RefuseGet(match->get).empty()) {
-		return;
-	}
-	if (!cross_product) {
-		if (leaf.get() != &match->get || !ReferencedTables(*match->query).empty()) {
-			return;
-		}
-		auto get = unique_ptr_cast<LogicalOperator, LogicalGet>(std::move(leaf));
-		leaf = make_uniq<LogicalHNSWScan>(std::move(get), std::move(match->search), std::move(match->query), nullptr,
-		                                  true);
-		return;
-	}
-	auto get_first = leaf->children[0].get() == &match->get;
-	if (!get_first && leaf->children[1].get() != &match->get) {
-		return;
-	}
-	auto &probes = leaf->children[get_first ? 1 : 0];
-	if (!HasBindingsOf(*probes, *match->query)) {
-		return; // the query vector is no column of the other side
-	}
-	auto get = unique_ptr_cast<LogicalOperator, LogicalGet>(std::move(leaf->children[get_first ? 0 : 1]));
-	leaf = make_uniq<LogicalHNSWScan>(std::move(get), std::move(match->search), std::move(match->query),
-	                                  std::move(probes), get_first);
+//! An ORDER BY with a LIMIT that is known.
+struct OrderedLimit {
+	//! Nothing if the operator at hand is none.
+	optional_ptr<LogicalOperator> order;
+	optional_ptr<vector<BoundOrderByNode>> keys;
+	//! limit + offset
+	idx_t wanted = 0;
+};
+
+static idx_t SaturatingSum(idx_t left, idx_t right) {
+	return left + MinValue<idx_t>(right, NumericLimits<idx_t>::Maximum() - left);
 }
 
-static void Rewrite(ClientContext &context, LogicalOperator &op) {
+//! TOP_N or, as DuckDB plans large limits, LIMIT → PROJECTION … → ORDER BY.
+static OrderedLimit FindOrderedLimit(LogicalOperator &op) {
+	OrderedLimit result;
 	if (op.type == LogicalOperatorType::LOGICAL_TOP_N) {
-		ReplaceScan(context, op.Cast<LogicalTopN>());
+		auto &top_n = op.Cast<LogicalTopN>();
+		return {op, top_n.orders, SaturatingSum(top_n.limit, top_n.offset)};
+	}
+	if (op.type != LogicalOperatorType::LOGICAL_LIMIT) {
+		return result;
+	}
+	auto &limit = op.Cast<LogicalLimit>();
+	auto unset_offset = limit.offset_val.Type() == LimitNodeType::UNSET;
+	if (limit.limit_val.Type() != LimitNodeType::CONSTANT_VALUE ||
+	    (!unset_offset && limit.offset_val.Type() != LimitNodeType::CONSTANT_VALUE)) {
+		return result;
+	}
+	reference<LogicalOperator> below(*op.children[0]);
+	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		below = *below.get().children[0];
+	}
+	if (below.get().type != LogicalOperatorType::LOGICAL_ORDER_BY) {
+		return result;
+	}
+	auto &order = below.get().Cast<LogicalOrder>();
+	auto offset = unset_offset ? 0 : limit.offset_val.GetConstantValue();
+	return {order, order.orders, SaturatingSum(limit.limit_val.GetConstantValue(), offset)};
+}
+
+void CollectScans(LogicalOperator &op, vector<reference<LogicalGet>> &scans) {
+	if (op.type == LogicalOperatorType::LOGICAL_GET) {
+		scans.push_back(op.Cast<LogicalGet>());
 	}
 	for (auto &child : op.children) {
-		Rewrite(context, *child);
+		CollectScans(*child, scans);
+	}
+}
+
+//! Puts a search of the index, and what it needs, in the place of `scan` below `limit`; false if it cannot.
+static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
+	auto &context = binder.context;
+	auto &below = limit.order->children[0];
+	DistanceMatcher matcher(context, *below, scan);
+	auto match = matcher.Match((*limit.keys)[0], limit.wanted);
+	if (!match) {
+		return false;
+	}
+	auto &table = *scan.GetTable();
+	auto index = match->search.index_name;
+	auto refuse = [&](const string &reason) {
+		PlanNotes::Add(table, index, PlanNotes::Stage::PLAN, reason);
+		return false;
+	};
+	auto refusal = RefuseGet(scan);
+	if (!refusal.empty()) {
+		return refuse(refusal);
+	}
+	ScanPath path(below, matcher, *match, refusal);
+	if (!refusal.empty()) {
+		return refuse(refusal);
+	}
+	if (path.HasFilter() && !PrefilterEnabled(context)) {
+		return refuse("the query has a filter, and hnsw_prefilter is false");
+	}
+	optional_idx probe_step;
+	if (!ReferencedTables(*match->query).empty()) {
+		probe_step = path.FindProbes(*match->query);
+		if (!probe_step.IsValid()) {
+			return refuse("the query vector is computed from several tables");
+		}
+	}
+	idx_t probe_child = 1;
+	optional_ptr<unique_ptr<LogicalOperator>> product;
+	if (probe_step.IsValid()) {
+		product = path.ProductAboveSlot(probe_step.GetIndex(), probe_child);
+	}
+	match->search.ties = limit.keys->size() > 1;
+	if (match->search.ties && match->rounds) {
+		return refuse("further keys decide between rows that are not at the same distance");
+	}
+	unique_ptr<LogicalOperator> probes;
+	unique_ptr<SplitPath> split;
+	try {
+		if (probe_step.IsValid() && !product) {
+			match->search.one_probe = path.FiltersByProbe(probe_step.GetIndex());
+			probes = path.CopyProbes(binder, probe_step.GetIndex(), *match->query);
+			if (!probes) {
+				return refuse("there are several query vectors, each for some of the rows, or they differ when read again");
+			}
+			match->query = make_uniq<BoundColumnRefExpression>(
+			    match->query->GetReturnType(), ColumnBinding(probes->GetTableIndex()[0], ProjectionIndex(0)));
+		}
+		split = make_uniq<SplitPath>(path.Split(binder));
+	} catch (const NotImplementedException &ex) {
+		return refuse(ErrorData(ex).RawMessage());
+	}
+	PlanNotes::AddUse(table, match->search, "HNSW_INDEX_SCAN");
+	reference<unique_ptr<LogicalOperator>> slot(split->slot);
+	if (product) {
+		slot = *product;
+		probes = std::move(slot.get()->children[probe_child]);
+	}
+	auto search = make_uniq<LogicalHNSWScan>(std::move(split->get), std::move(match->search), std::move(match->query),
+	                                         std::move(probes), probe_child == 1);
+	if (probe_step.IsValid() && !product) {
+		search->HideProbes();
+	}
+	if (split->filter.plan) {
+		search->SetFilter(context, std::move(split->filter));
+	}
+	slot.get() = std::move(search);
+	if (!split->bounds.empty()) {
+		auto filter = make_uniq<LogicalFilter>();
+		filter->expressions = std::move(split->bounds);
+		filter->children.push_back(std::move(slot.get()));
+		slot.get() = std::move(filter);
+	}
+	return true;
+}
+
+static void Rewrite(Binder &binder, LogicalOperator &op) {
+	auto limit = FindOrderedLimit(op);
+	if (limit.order) {
+		vector<reference<LogicalGet>> scans;
+		CollectScans(*limit.order, scans);
+		for (auto &scan : scans) {
+			if (ReplaceScan(binder, limit, scan)) {
+				break;
+			}
+		}
+	}
+	ServeNearest(binder, op);
+	for (auto &child : op.children) {
+		Rewrite(binder, *child);
 	}
 }
 
 static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
-	Rewrite(input.context, *plan);
+	PlanNotes::AddPlan();
+	Rewrite(input.optimizer.binder, *plan);
 }
 
 void RegisterRewrite(DBConfig &config) {

@@ -2,16 +2,19 @@
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "index.hpp"
+#include "physical_filter.hpp"
 #include "physical_scan.hpp"
 
 namespace duckdb {
 
 LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch search_p, unique_ptr<Expression> query,
-                                 unique_ptr<LogicalOperator> child, bool get_first_p)
+                                 unique_ptr<LogicalOperator> probes, bool get_first_p)
     : get(std::move(get_p)), search(std::move(search_p)), get_first(get_first_p) {
 	expressions.push_back(std::move(query));
-	if (child) {
-		children.push_back(std::move(child));
+	if (probes) {
+		children.push_back(std::move(probes));
 	}
 	estimated_cardinality = search.wanted;
 	has_estimated_cardinality = true;
@@ -24,21 +27,38 @@ static vector<T> Concatenate(vector<T> left, const vector<T> &right) {
 	return left;
 }
 
+void LogicalHNSWScan::SetFilter(ClientContext &context, RowFilter filter) {
+	row_id_column = filter.row_id_column;
+	auto qualifying = filter.plan->EstimateCardinality(context);
+	if (search.strategy != string(vss::scan_strategy())) {
+		auto index = search.entry->GetReadHandle<HNSWIndex>();
+		search.strategy = string(index->Core().filtered_strategy(search.wanted, search.ef, qualifying));
+	}
+	children.insert(children.begin(), std::move(filter.plan));
+}
+
+optional_ptr<LogicalOperator> LogicalHNSWScan::Probes() const {
+	idx_t filters = row_id_column.IsValid() ? 1 : 0;
+	return children.size() > filters ? children.back().get() : nullptr;
+}
+
 vector<ColumnBinding> LogicalHNSWScan::GetColumnBindings() {
 	auto table_bindings = get->GetColumnBindings();
-	if (children.empty()) {
+	auto probes = Probes();
+	if (!probes || !search.emit_probes) {
 		return table_bindings;
 	}
-	auto child_bindings = children[0]->GetColumnBindings();
-	return get_first ? Concatenate(table_bindings, child_bindings) : Concatenate(child_bindings, table_bindings);
+	auto probe_bindings = probes->GetColumnBindings();
+	return get_first ? Concatenate(table_bindings, probe_bindings) : Concatenate(probe_bindings, table_bindings);
 }
 
 void LogicalHNSWScan::ResolveTypes() {
 	get->ResolveOperatorTypes();
-	if (children.empty()) {
+	auto probes = Probes();
+	if (!probes || !search.emit_probes) {
 		types = get->types;
 	} else {
-		types = get_first ? Concatenate(get->types, children[0]->types) : Concatenate(children[0]->types, get->types);
+		types = get_first ? Concatenate(get->types, probes->types) : Concatenate(probes->types, get->types);
 	}
 }
 
@@ -66,11 +86,30 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 	for (auto &binding : get->GetColumnBindings()) {
 		column_ids.push_back(table.GetStorageIndex(get->GetColumnIndex(binding)));
 	}
+	auto table_types = get->types;
+	if (row_id_column.IsValid()) {
+		// rows that are not looked up by their id are compared with those that qualify
+		auto row_id = get->AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
+		if (!get->projection_ids.empty()) {
+			get->projection_ids.push_back(row_id);
+		}
+		get->ResolveOperatorTypes();
+	}
 	auto &table_scan = planner.CreatePlan(static_cast<LogicalOperator &>(*get));
-	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(column_ids), search,
-	                                            std::move(expressions[0]), table_scan, get_first);
-	if (!children.empty()) {
-		scan.children.push_back(planner.CreatePlan(*children[0]));
+	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(table_types),
+	                                            std::move(column_ids), search, std::move(expressions[0]), table_scan,
+	                                            get_first);
+	auto &physical = scan.Cast<PhysicalHNSWScan>();
+	if (row_id_column.IsValid()) {
+		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex());
+		physical.filter = filter.Cast<PhysicalRowFilter>();
+		physical.children.push_back(filter);
+	}
+	auto probes = Probes();
+	if (probes) {
+		auto &plan = planner.CreatePlan(*probes);
+		physical.probes = plan;
+		physical.children.push_back(plan);
 	}
 	return scan;
 }

@@ -13,6 +13,10 @@ static void CheckEfSearch(ClientContext &context, SetScope scope, Value &value) 
 	}
 }
 
+static void CheckStrategy(ClientContext &context, SetScope scope, Value &value) {
+	Translate([&] { vss::check_strategy(rust::Str(value.IsNull() ? string("NULL") : StringValue::Get(value))); });
+}
+
 void RegisterSettings(DBConfig &config) {
 	config.AddExtensionOption(EF_SEARCH_SETTING,
 	                          "Search width (ef) of HNSW index searches in this session; NULL: the index's own",
@@ -27,6 +31,8 @@ void RegisterSettings(DBConfig &config) {
 	config.AddExtensionOption(PREFILTER_SETTING,
 	                          "Serve queries with a filter from an HNSW index; false: they scan the table",
 	                          LogicalType::BOOLEAN, Value::BOOLEAN(true));
+	config.AddExtensionOption(STRATEGY_SETTING, "How HNSW indexes are searched (for benchmarks)", LogicalType::VARCHAR,
+	                          Value("auto"), CheckStrategy);
 }
 
 optional_idx EfSearch(ClientContext &context) {
@@ -35,6 +41,16 @@ optional_idx EfSearch(ClientContext &context) {
 		return optional_idx();
 	}
 	return optional_idx(value.GetValue<idx_t>());
+}
+
+bool PrefilterEnabled(ClientContext &context) {
+	Value value;
+	return !context.TryGetCurrentSetting(PREFILTER_SETTING, value) || value.IsNull() || value.GetValue<bool>();
+}
+
+string SearchStrategy(ClientContext &context) {
+	Value value;
+	return context.TryGetCurrentSetting(STRATEGY_SETTING, value) && !value.IsNull() ? value.ToString() : "auto";
 }
 
 bool PersistenceEnabled(ClientContext &context) {

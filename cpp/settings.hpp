@@ -11,12 +11,18 @@ struct DBConfig;
 constexpr const char *EF_SEARCH_SETTING = "hnsw_ef_search";
 constexpr const char *PERSISTENCE_SETTING = "hnsw_enable_experimental_persistence";
 constexpr const char *PREFILTER_SETTING = "hnsw_prefilter";
+//! For benchmarks; not documented for users.
+constexpr const char *STRATEGY_SETTING = "hnsw_strategy";
 
 //! Registers the settings. Values are checked when they are set.
 void RegisterSettings(DBConfig &config);
 
 //! The search width of this session; invalid when each index uses its own.
 optional_idx EfSearch(ClientContext &context);
+//! Whether queries with a filter may be served from an index.
+bool PrefilterEnabled(ClientContext &context);
+//! How searches are to be done: `auto`, or what the core's check_strategy allows.
+string SearchStrategy(ClientContext &context);
 //! Whether an index may be created in a database file.
 bool PersistenceEnabled(ClientContext &context);
 

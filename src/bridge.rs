@@ -12,9 +12,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::LevelStats;
 use crate::host::{Interrupt, Ledger, Pages, Visibility};
 use crate::index::{Index, UNSETTLED};
+use crate::memory::Memory;
 use crate::metric::Metric;
 use crate::options::{self, Given, Options};
-use crate::search::{Found, Outcome};
+use crate::search::{self, Found, Outcome, Request, Strategy};
 
 #[cxx::bridge(namespace = "vss")]
 mod ffi {
@@ -48,7 +49,7 @@ mod ffi {
     /// What one search did.
     #[derive(Clone, Default)]
     struct SearchReport {
-        /// `exact`, `graph` or `scan` (the caller has to scan the table).
+        /// As [`crate::search::Strategy`] reads.
         strategy: String,
         /// Graph nodes expanded.
         visited: u64,
@@ -58,10 +59,24 @@ mod ffi {
         candidates: u64,
     }
 
+    /// What is asked of a search, beside the query vector and the rows that qualify.
+    struct SearchRequest {
+        /// Rows wanted.
+        want: usize,
+        /// Search width.
+        ef: usize,
+        /// All rows that tie with the last one wanted are, too.
+        ties: bool,
+        /// `auto` or how to search, see [`check_strategy`]; for benchmarks.
+        strategy: String,
+    }
+
     /// The answer to one search.
     struct SearchAnswer {
         /// The index cannot answer: scan the table.
         scan: bool,
+        /// These are all rows that qualify, ranked or not.
+        complete: bool,
         /// Visible candidates, nearest first, each once.
         row_ids: Vec<i64>,
         report: SearchReport,
@@ -119,10 +134,13 @@ mod ffi {
 
     extern "Rust" {
         type Core;
+        type RowSet;
 
         fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
         fn check_ef_search(given: i64) -> Result<()>;
         fn check_dimensions(given: i64) -> Result<()>;
+        fn check_strategy(given: &str) -> Result<()>;
+        fn scan_strategy() -> String;
         fn ranking_metric(function: &str, descending: bool) -> String;
 
         fn macro_sources() -> Vec<String>;
@@ -158,7 +176,15 @@ mod ffi {
             ef: usize,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
+        fn search_rows(self: &Core, query: &[f32], request: &SearchRequest, rows: &RowSet) -> Result<SearchAnswer>;
+        fn search_all(
+            self: &Core,
+            query: &[f32],
+            request: &SearchRequest,
+            visibility: &HostVisibility,
+        ) -> Result<SearchAnswer>;
         fn strategy(self: &Core, want: usize, ef: usize) -> String;
+        fn filtered_strategy(self: &Core, want: usize, ef: usize, qualifying: usize) -> String;
         fn compact(self: &Core, lowest_visible: u64, interrupt: &HostInterrupt) -> Result<()>;
         fn measure_recall(
             self: &Core,
@@ -168,6 +194,12 @@ mod ffi {
             interrupt: &HostInterrupt,
         ) -> Result<RecallReport>;
         fn memory_used(self: &Core) -> usize;
+
+        fn create_row_set(memory: UniquePtr<HostMemory>) -> Result<Box<RowSet>>;
+        fn insert(self: &mut RowSet, row_ids: &[i64]) -> Result<()>;
+        fn merge(self: &mut RowSet, other: &RowSet) -> Result<()>;
+        fn size(self: &RowSet) -> usize;
+        fn contains(self: &RowSet, row_id: i64) -> bool;
         fn info(self: &Core) -> Result<IndexInfo>;
     }
 
@@ -340,6 +372,15 @@ fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
     guard(|| options::check_dimensions(given))
 }
 
+fn check_strategy(given: &str) -> std::result::Result<(), Crossing> {
+    guard(|| Strategy::parse(given).map(|_| ()))
+}
+
+/// How a search reads that has to scan the table.
+fn scan_strategy() -> String {
+    Strategy::Scan.to_string()
+}
+
 /// The name of the metric that ranks like the SQL function, empty if none does.
 fn ranking_metric(function: &str, descending: bool) -> String {
     guard_or(String::new(), || {
@@ -475,8 +516,43 @@ impl Core {
         guard(|| Ok(answer(self.0.search(query, want, ef, visibility)?)))
     }
 
+    fn search_rows(
+        &self,
+        query: &[f32],
+        request: &ffi::SearchRequest,
+        rows: &RowSet,
+    ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
+        guard(|| self.find(query, request, Some(&rows.0), &rows.0))
+    }
+
+    fn search_all(
+        &self,
+        query: &[f32],
+        request: &ffi::SearchRequest,
+        visibility: &ffi::HostVisibility,
+    ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
+        guard(|| self.find(query, request, None, visibility))
+    }
+
+    fn find(
+        &self,
+        query: &[f32],
+        request: &ffi::SearchRequest,
+        filter: Option<&search::RowSet>,
+        visibility: &dyn Visibility,
+    ) -> Result<ffi::SearchAnswer> {
+        let forced = Strategy::parse(&request.strategy)?;
+        let request =
+            Request { query, want: request.want, ef: request.ef, ties: request.ties, filter, may_scan: true, forced };
+        Ok(answer(self.0.find(request, visibility)?))
+    }
+
     fn strategy(&self, want: usize, ef: usize) -> String {
         guard_or(String::new(), || self.0.strategy(want, ef).to_string())
+    }
+
+    fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> String {
+        guard_or(String::new(), || self.0.filtered_strategy(want, ef, qualifying).to_string())
     }
 
     fn compact(&self, lowest_visible: u64, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
@@ -529,11 +605,37 @@ impl Core {
     }
 }
 
+/// Rows that pass a filter.
+pub struct RowSet(search::RowSet);
+
+fn create_row_set(memory: UniquePtr<ffi::HostMemory>) -> std::result::Result<Box<RowSet>, Crossing> {
+    guard(|| Ok(Box::new(RowSet(search::RowSet::new(&Memory::new(Box::new(HostLedger(memory))))?))))
+}
+
+impl RowSet {
+    fn insert(&mut self, row_ids: &[i64]) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.insert(row_ids))
+    }
+
+    fn merge(&mut self, other: &RowSet) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.merge(&other.0))
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn contains(&self, row_id: i64) -> bool {
+        self.0.contains(row_id)
+    }
+}
+
 fn answer(found: Found) -> ffi::SearchAnswer {
     let scan = matches!(found.outcome, Outcome::Scan);
-    let strategy = if scan { "scan".to_owned() } else { found.report.strategy.to_string() };
+    let strategy = found.report.strategy.to_string();
     ffi::SearchAnswer {
         scan,
+        complete: found.report.strategy == Strategy::All,
         report: ffi::SearchReport {
             strategy,
             visited: found.report.visited as u64,

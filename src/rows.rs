@@ -224,6 +224,15 @@ impl Places {
         Place::unpack(page.words[row_id as usize % PAGE])
     }
 
+    /// The slots of rows `4096 number + position`, in the order of the positions; rows without a slot are left out.
+    pub fn slots(&self, number: usize, positions: impl Iterator<Item = usize>, slots: &mut Vec<u32>) {
+        let Some(page) = self.pages.get(&(number as i64)) else { return };
+        slots.extend(positions.filter_map(|position| match Place::unpack(page.words[position]) {
+            Some(Place::Slot(slot)) => Some(slot),
+            _ => None,
+        }));
+    }
+
     /// Sets the place of a row that is reserved or has a place.
     pub fn set(&mut self, row_id: i64, place: Place) {
         if let Some(page) = self.pages.get_mut(&(row_id / PAGE as i64)) {

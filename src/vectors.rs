@@ -13,6 +13,9 @@ use crate::segments::Segments;
 const SEGMENT_BYTES: usize = 4 << 20;
 /// Most rows of a segment, so that an index of short vectors does not start with a large one.
 const SEGMENT_ROWS_MAX: usize = 1 << 14;
+/// Bytes of a vector that are fetched ahead.
+#[cfg(target_arch = "x86_64")]
+const PREFETCH_BYTES: usize = 256;
 /// Squared norm from which a vector is odd. Two shorter vectors are at most `4 · 8e37` apart (squared), which `f32`
 /// still holds.
 const NORM_MAX: f64 = 8e37;
@@ -132,6 +135,23 @@ impl Arena {
     /// The table that C++ indexes, see [`Segments::table`].
     pub fn table(&self) -> *const AtomicPtr<AtomicPtr<f32>> {
         self.segments.table()
+    }
+
+    /// Starts to fetch the vector of `slot` into the cache; the processor's own prefetcher continues. Panics if the slot
+    /// has no memory.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let vector = self.segments.at(slot as usize).cast::<i8>();
+            for line in (0..(self.dimensions * size_of::<f32>()).min(PREFETCH_BYTES)).step_by(64) {
+                // SAFETY: within the vector; and prefetching never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(vector.add(line)) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = slot;
     }
 
     /// The vector of `slot`. Panics if the slot has no memory.

@@ -3,6 +3,7 @@
 mod answers;
 mod churn;
 mod concurrent;
+mod filtered;
 mod memory;
 
 use std::collections::BTreeMap;

@@ -1,14 +1,15 @@
 //! Exact search: the distance of every row. Enters no room, waits for nobody.
 
 use super::Hit;
+use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::rows::State;
 
 impl Index {
-    /// Adds a hit for each pending row that is not dead. Takes the row lock for an instant, if there are any.
-    /// Errors: `OutOfMemory`.
-    pub(super) fn scan_pending(&self, query: &[f32], hits: &mut Vec<Hit>) -> Result<()> {
+    /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Takes the row lock for
+    /// an instant, if there are any. Errors: `OutOfMemory`.
+    pub(super) fn scan_pending(&self, query: &[f32], filter: Option<&RowSet>, hits: &mut Vec<Hit>) -> Result<()> {
         if self.pending() == 0 {
             return Ok(());
         }
@@ -18,7 +19,7 @@ impl Index {
         };
         reserve(hits, rows)?;
         for (entry, vector) in blocks.iter().flat_map(|block| block.rows()) {
-            if entry.state != State::Dead {
+            if entry.state != State::Dead && filter.is_none_or(|rows| rows.contains(entry.row_id)) {
                 hits.push(Hit { distance: self.space.distance(query, vector), row_id: entry.row_id });
             }
         }
@@ -38,6 +39,30 @@ impl Index {
                 // SAFETY: the entry is published.
                 let vector = unsafe { core.arena.get(slot) };
                 hits.push(Hit { distance: self.space.distance(query, vector), row_id: entry.row_id });
+            }
+        }
+        Ok(hits.len() - before)
+    }
+
+    /// Adds a hit for each linked row of `rows`; returns how many. To be called after `scan_pending`, as above. Takes the
+    /// row lock for some microseconds at a time. Errors: `OutOfMemory`.
+    pub(super) fn scan_rows(&self, query: &[f32], rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
+        let before = hits.len();
+        reserve(hits, rows.len())?;
+        let mut slots = Vec::with_capacity(PAGE_ROWS.min(rows.len()));
+        for (number, page) in rows.pages() {
+            slots.clear();
+            // Slots belong to the generation that is current while the lock is held.
+            let core = {
+                let rows = self.rows();
+                rows.places.slots(number, positions(page), &mut slots);
+                self.core()
+            };
+            for &slot in &slots {
+                let row_id = core.entries.at(slot).load().row_id;
+                // SAFETY: the row map holds published slots only.
+                let vector = unsafe { core.arena.get(slot) };
+                hits.push(Hit { distance: self.space.distance(query, vector), row_id });
             }
         }
         Ok(hits.len() - before)

@@ -5,20 +5,43 @@
 //! one, and rows whose vectors cannot be ranked.
 
 mod exact;
+mod filtered;
 mod graph;
 mod recall;
+mod row_set;
 mod strategy;
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 
+use self::filtered::Steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
 use crate::index::Index;
 
 pub use self::recall::Recall;
+pub use self::row_set::RowSet;
 pub use self::strategy::Strategy;
+
+/// What is asked of a search.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// `[dimensions]`, as the user gave it.
+    pub query: &'a [f32],
+    /// Rows wanted.
+    pub want: usize,
+    /// Candidates kept on the bottom layer, the paper's `ef`; raised to `want` when lower.
+    pub ef: usize,
+    /// All rows that tie with the last one wanted are, too: a further order decides between them.
+    pub ties: bool,
+    /// The rows that qualify, all of them visible; without it every visible row does.
+    pub filter: Option<&'a RowSet>,
+    /// The answer may be to scan the table also because that is cheaper.
+    pub may_scan: bool,
+    /// Search like this if possible; for benchmarks.
+    pub forced: Option<Strategy>,
+}
 
 /// A row that may be among the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +57,7 @@ pub struct Candidate {
 pub enum Outcome {
     /// Yes: rank the rows.
     Candidates,
-    /// No, the query vector cannot be ranked: scan the table.
+    /// No, or at a higher cost: scan the table.
     Scan,
 }
 
@@ -70,53 +93,116 @@ struct Hit {
 }
 
 impl Index {
+    /// [`find`](Self::find) among all visible rows.
+    pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
+        let request = Request { query, want, ef, ties: false, filter: None, may_scan: false, forced: None };
+        self.find(request, visibility)
+    }
+
     /// At least `want` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
     /// is exact, exact in that only visible rows are returned. Never more than `want`, those that tie with the last of
     /// them, and all odd rows.
     ///
-    /// - `query`: `[dimensions]`, as the user gave it.
-    /// - `ef`: candidates kept on the bottom layer, the paper's `ef`; raised to `want` when lower.
+    /// With a filter only rows that pass it, and never fewer than `want` unless all that pass are returned: if too few
+    /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`.
     ///
-    /// Takes the row lock for an instant and, if it uses the graph, enters the room as `Search`.
-    /// Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
-    pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
+    /// Takes the row lock for an instant (with a filter: for some microseconds at a time) and, if it uses the graph,
+    /// enters the room as `Search`. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
+    pub fn find(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
+        let Request { query, want, filter, .. } = request;
         if query.len() != self.dimensions() {
             let message = format!("the query has {} dimensions, the index {}", query.len(), self.dimensions());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let mut report = Report { strategy: self.strategy(want, ef), visited: 0, distances: 0 };
+        let planned = match filter {
+            Some(rows) => self.filtered_strategy(want, request.ef, rows.len()),
+            None => self.strategy(want, request.ef),
+        };
+        let strategy = match planned {
+            Strategy::All => planned,
+            Strategy::Scan if !request.may_scan => Strategy::Exact,
+            _ => request.forced.filter(|&forced| filter.is_some() || forced == Strategy::Exact).unwrap_or(planned),
+        };
+        let mut report = Report { strategy, visited: 0, distances: 0 };
+        let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
         let mut stored = Vec::with_capacity(query.len());
-        if !self.space.store(query, &mut stored) {
-            return Ok(Found { outcome: Outcome::Scan, rows: Vec::new(), exhausted: false, report });
+        let ordinary = self.space.store(query, &mut stored);
+        let search = !matches!(strategy, Strategy::All | Strategy::Scan);
+        if search && ordinary && want > 0 {
+            (found.rows, found.exhausted) = self.candidates(&stored, request, visibility, &mut report)?;
         }
-        let answer = |rows, exhausted, report| Found { outcome: Outcome::Candidates, rows, exhausted, report };
-        if want == 0 {
-            return Ok(answer(Vec::new(), false, report));
+        let too_few = filter.is_some() && found.rows.len() < want;
+        if search && ordinary && !too_few {
+            found.report = report;
+            return Ok(found);
         }
+        found.rows.clear();
+        match filter {
+            Some(rows) if self.fetch_pays(rows.len()) => {
+                report.strategy = Strategy::All;
+                found.rows = rows.rows().map(|row_id| Candidate { row_id, distance: f32::NAN }).collect();
+                found.exhausted = true;
+            }
+            _ => {
+                report.strategy = Strategy::Scan;
+                found.outcome = Outcome::Scan;
+            }
+        }
+        found.report = report;
+        Ok(found)
+    }
+
+    /// The rows of an answer, and whether these are all. `query`: in stored form. `report`: with the strategy to begin with.
+    fn candidates(
+        &self,
+        query: &[f32],
+        request: Request<'_>,
+        visibility: &dyn Visibility,
+        report: &mut Report,
+    ) -> Result<(Vec<Candidate>, bool)> {
+        let Request { want, ef, filter, .. } = request;
+        let visibility = filter.map_or(visibility, |rows| rows);
+        let width = self.width(want, ef);
         // Pending rows first: one that is linked meanwhile is then found twice, not missed.
         let mut pending = Vec::new();
-        self.scan_pending(&stored, &mut pending)?;
+        self.scan_pending(query, filter, &mut pending)?;
         report.distances += pending.len();
 
-        if report.strategy == Strategy::Graph {
-            // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
-            for ask_all in [false, true] {
-                let (mut hits, cost) = self.walk(&stored, self.width(want, ef), ask_all, visibility)?;
-                report.add(cost);
+        while report.strategy != Strategy::Exact {
+            let strategy = report.strategy;
+            let (walked, cost) = match (strategy, filter) {
+                (Strategy::Recheck | Strategy::Filtered, Some(rows)) => {
+                    let steps = if strategy == Strategy::Recheck { Steps::All } else { Steps::Set };
+                    let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), width));
+                    self.walk_filtered(query, width, rows, steps, patience)?
+                }
+                // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
+                _ => {
+                    let (hits, cost) = self.walk(query, width, strategy == Strategy::Recheck, visibility)?;
+                    (Some(hits), cost)
+                }
+            };
+            report.add(cost);
+            if let Some(mut hits) = walked {
                 hits.extend_from_slice(&pending);
-                let (mut rows, _) = self.take_visible(hits, want, visibility);
-                if rows.len() >= want {
+                let (mut rows, all) = self.take_visible(hits, want, visibility);
+                // A walk does not find all rows of the same vector.
+                let tied = request.ties && (all || rows.len() > want);
+                if rows.len() >= want && !tied {
                     self.add_odd(&mut rows, visibility);
-                    return Ok(answer(rows, false, report));
+                    return Ok((rows, false));
                 }
             }
-            report.strategy = Strategy::Exact;
+            report.strategy = if strategy == Strategy::Graph { Strategy::Recheck } else { Strategy::Exact };
         }
         let mut hits = pending;
-        report.distances += self.scan_linked(&stored, &mut hits)?;
+        report.distances += match filter {
+            Some(rows) => self.scan_rows(query, rows, &mut hits)?,
+            None => self.scan_linked(query, &mut hits)?,
+        };
         let (mut rows, exhausted) = self.take_visible(hits, want, visibility);
         self.add_odd(&mut rows, visibility);
-        Ok(answer(rows, exhausted, report))
+        Ok((rows, exhausted))
     }
 
     /// The nearest visible rows of `hits`, each once: `want` and those that tie with the last. Also whether that was

@@ -1,0 +1,41 @@
+//! Recognizes operators that keep, of the rows below them, only the nearest ones: aggregates such as min_by, and window
+//! functions under a filter on the rank. DuckDB plans LATERAL joins and correlated subqueries with a LIMIT as one of these.
+#pragma once
+
+#include "duckdb/planner/bound_result_modifier.hpp"
+#include "duckdb/planner/logical_operator.hpp"
+
+namespace duckdb {
+
+class Binder;
+
+//! What an operator needs of its input: for each group of rows, the first `wanted` by each of the order keys.
+//!
+//! Where the input is a cross product with query vectors, it is enough to have the `wanted` rows nearest to each query
+//! vector, whichever query vectors share a group: the nearest of a union are among the nearest of its parts.
+struct Nearest {
+	explicit Nearest(unique_ptr<LogicalOperator> &input_p) : input(input_p) {
+	}
+
+	//! The slot of the operator's input.
+	reference<unique_ptr<LogicalOperator>> input;
+	//! All over the same distance, or the index cannot serve them together.
+	vector<BoundOrderByNode> orders;
+	idx_t wanted = 0;
+	//! Rows that tie with the last one wanted are wanted, too: further keys decide, or all of them are kept.
+	bool ties = false;
+	//! The groups must not depend on the table that is searched.
+	vector<unique_ptr<Expression>> groups;
+	//! The operator does not count rows where one of these is NULL.
+	vector<unique_ptr<Expression>> counted;
+	//! The operator does not count rows where one of these is not true. Dropping them changes nothing.
+	vector<unique_ptr<Expression>> filters;
+};
+
+//! What `op` keeps, if it keeps only nearest rows; otherwise nothing, and the reason in `refusal` if `op` comes close.
+unique_ptr<Nearest> FindNearest(LogicalOperator &op, string &refusal);
+
+//! Puts a search of an index below `op` if it keeps only nearest rows and an index can find them.
+void ServeNearest(Binder &binder, LogicalOperator &op);
+
+} // namespace duckdb

@@ -1,0 +1,52 @@
+//! What became of the HNSW indexes of a query's tables, noted by the optimizer rule while hnsw_explain plans the query.
+#pragma once
+
+#include "duckdb/common/common.hpp"
+#include "duckdb/common/map.hpp"
+#include "duckdb/common/string.hpp"
+
+namespace duckdb {
+
+struct IndexSearch;
+class LogicalOperator;
+class TableCatalogEntry;
+
+//! Takes notes of all planning on its thread as long as it lives; without one, notes are dropped.
+class PlanNotes {
+public:
+	//! How far an index got on the way to being used. Of several reasons the one of the farthest stage counts.
+	enum class Stage { NOTHING, TABLE, KEY, INDEX, LIMIT, PLAN, USED };
+
+	struct Note {
+		Stage stage = Stage::NOTHING;
+		//! Of the operator that uses the index, or why none does.
+		string text;
+	};
+
+	PlanNotes();
+	~PlanNotes();
+	PlanNotes(const PlanNotes &) = delete;
+	PlanNotes &operator=(const PlanNotes &) = delete;
+
+	//! A reason that holds for `index` of `table`; for all of them if it is empty.
+	static void Add(const TableCatalogEntry &table, const string &index, Stage stage, const string &text);
+	//! A reason that holds for all indexes of the tables scanned below `op`.
+	static void AddBelow(const LogicalOperator &op, Stage stage, const string &text);
+	//! The index of `search` is used by `name`, an operator: unless it is not in step with its table.
+	static void AddUse(const TableCatalogEntry &table, const IndexSearch &search, const string &name);
+	//! The rule has seen a plan.
+	static void AddPlan();
+
+	//! The note on `index` of `table` that counts.
+	Note Of(const TableCatalogEntry &table, const string &index) const;
+	bool HasPlan() const {
+		return has_plan;
+	}
+
+private:
+	map<std::pair<const TableCatalogEntry *, string>, Note> notes;
+	bool has_plan = false;
+	PlanNotes *outer;
+};
+
+} // namespace duckdb

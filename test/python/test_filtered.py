@@ -1,0 +1,91 @@
+"""Recall of filtered searches on the shared sentence embeddings at default options, whatever the filter lets pass."""
+
+import pathlib
+
+import pytest
+
+DATA = pathlib.Path(__file__).resolve().parents[3] / "shared/data"
+QUERIES = 20
+K = 10
+
+pytestmark = pytest.mark.skipif(not (DATA / "wordnet.parquet").exists(), reason="needs ../shared/data/wordnet.parquet")
+
+
+class Words:
+    """The indexed table `words`, the distance function of its index, and query vectors."""
+
+    def __init__(self, con, distance):
+        self.execute = con.execute
+        self.distance = distance
+        self.queries = [q for (q,) in con.execute("SELECT q FROM queries").fetchall()]
+
+
+@pytest.fixture(scope="module", params=["l2sq", "cosine"])
+def words(request):
+    import duckdb
+
+    con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+    con.load_extension(request.getfixturevalue("extension"))
+    con.execute(
+        "CREATE TABLE words AS SELECT id, category, hash(id) % 10000 AS part, embedding::FLOAT[384] AS v"
+        f" FROM read_parquet('{DATA}/wordnet.parquet')"
+    )
+    con.execute(
+        f"CREATE TABLE queries AS SELECT embedding::FLOAT[384] AS q FROM read_parquet('{DATA}/wordnet_queries.parquet')"
+        f" LIMIT {QUERIES}"
+    )
+    con.execute(f"CREATE INDEX by_v ON words USING HNSW (v) WITH (metric = '{request.param}')")
+    yield Words(con, {"l2sq": "array_distance", "cosine": "array_cosine_distance"}[request.param])
+    con.close()
+
+
+def exactly(words, sql, q):
+    words.execute("SET disabled_optimizers = 'extension,late_materialization'")
+    rows = words.execute(sql, {"q": q}).fetchall()
+    words.execute("RESET disabled_optimizers")
+    return rows
+
+
+def check(words, predicate):
+    """`predicate`: SQL, or a function from a query vector to SQL."""
+    hits = possible = 0
+    for q in words.queries:
+        where = predicate(q) if callable(predicate) else predicate
+        sql = f"SELECT id FROM words WHERE {where} ORDER BY {words.distance}(v, $q::FLOAT[384]) LIMIT {K}"
+        assert "Hnsw Index Scan" in words.execute("EXPLAIN " + sql, {"q": q}).fetchone()[1]
+        found, exact = words.execute(sql, {"q": q}).fetchall(), exactly(words, sql, q)
+        assert len(found) == len(set(found)) == len(exact)
+        hits += len(set(found) & set(exact))
+        possible += len(exact)
+    assert hits >= 0.95 * possible
+
+
+@pytest.mark.parametrize("percent", [100, 50, 20, 10, 4, 1, 0.1, 0.03])
+def test_filters_independent_of_the_vectors(words, percent):
+    check(words, f"part < {percent * 100}")
+
+
+def test_the_category_of_the_nearest_row_and_all_others(words):
+    def nearest(q):
+        sql = f"SELECT category FROM words ORDER BY {words.distance}(v, $q::FLOAT[384]) LIMIT 1"
+        return exactly(words, sql, q)[0][0]
+
+    check(words, lambda q: f"category = '{nearest(q)}'")
+    check(words, lambda q: f"category <> '{nearest(q)}'")
+
+
+@pytest.mark.parametrize("category", ["noun.motive", "noun.animal", "adj.all"])
+def test_a_category_that_has_nothing_to_do_with_the_query(words, category):
+    check(words, f"category = '{category}'")
+
+
+@pytest.mark.parametrize("farther_than", [0.5, 0.9])
+def test_rows_far_from_the_query(words, farther_than):
+    def far(q):
+        sql = f"SELECT quantile_disc({words.distance}(v, $q::FLOAT[384]), {farther_than}) FROM words"
+        limit = exactly(words, sql, q)[0][0]
+        words.execute("CREATE OR REPLACE TABLE far AS SELECT id FROM words WHERE"
+                      f" {words.distance}(v, $q::FLOAT[384]) > $limit", {"q": q, "limit": limit})
+        return "id IN (FROM far)"
+
+    check(words, far)
