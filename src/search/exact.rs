@@ -1,5 +1,7 @@
 //! Exact search: the distance of every row. Enters no room, waits for nobody.
 
+use std::sync::Arc;
+
 use super::Hit;
 use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,17 +52,25 @@ impl Index {
         let before = hits.len();
         reserve(hits, rows.len())?;
         let mut slots = Vec::with_capacity(PAGE_ROWS.min(rows.len()));
-        for (number, page) in rows.pages() {
+        let mut core = self.core();
+        let mut pages = rows.pages().peekable();
+        while let Some(&(number, page)) = pages.peek() {
+            let scan = core.scan();
+            let map = self.rows();
+            // The row map is of the current generation.
+            let current = self.core();
+            if !Arc::ptr_eq(&core, &current) {
+                drop((map, scan));
+                core = current;
+                continue;
+            }
             slots.clear();
-            // Slots belong to the generation that is current while the lock is held.
-            let core = {
-                let rows = self.rows();
-                rows.places.slots(number, positions(page), &mut slots);
-                self.core()
-            };
+            map.places.slots(number, positions(page), &mut slots);
+            drop(map);
+            pages.next();
             for &slot in &slots {
                 let row_id = core.entries.at(slot).load().row_id;
-                // SAFETY: the row map holds published slots only.
+                // SAFETY: the row map holds published slots only, and none becomes free during the scan.
                 let vector = unsafe { core.arena.get(slot) };
                 hits.push(Hit { distance: self.space.distance(query, vector), row_id });
             }
