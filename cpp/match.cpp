@@ -358,6 +358,29 @@ static unique_ptr<Expression> AsIndexKey(const Expression &expr, const LogicalGe
 	return possible ? std::move(result) : nullptr;
 }
 
+//! Whether two keys compute the same. DuckDB's own comparison takes the addresses of functions, and an index that was
+//! bound from here has those of the extension's copy of DuckDB.
+static bool SameKey(const Expression &left, const Expression &right) {
+	if (left.GetExpressionClass() != right.GetExpressionClass() ||
+	    left.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return left.Equals(right);
+	}
+	auto &one = left.Cast<BoundFunctionExpression>();
+	auto &other = right.Cast<BoundFunctionExpression>();
+	auto &arguments = one.GetChildren();
+	if (one.Function().GetName() != other.Function().GetName() || left.GetReturnType() != right.GetReturnType() ||
+	    BoundCastExpression::IsCast(left) != BoundCastExpression::IsCast(right) ||
+	    arguments.size() != other.GetChildren().size()) {
+		return false;
+	}
+	for (idx_t i = 0; i < arguments.size(); i++) {
+		if (!SameKey(*arguments[i], *other.GetChildren()[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
 //! The table index that stands for the indexed table in an index's stored key.
 static TableIndex IndexTable(const Expression &stored_key) {
 	TableIndex result;
@@ -404,7 +427,7 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		auto stored_key = index->CopyUnboundExpression(0);
 		auto as_key = AsIndexKey(key, get, duck_table, index->GetColumnIds(), IndexTable(*stored_key));
 		auto &name = index->name.GetIdentifierName();
-		if (!as_key || !as_key->Equals(*stored_key)) {
+		if (!as_key || !SameKey(*as_key, *stored_key)) {
 			note(name, "the index is on another column or expression than the vectors that are compared");
 			continue;
 		}

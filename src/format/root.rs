@@ -188,7 +188,7 @@ impl Root {
             && small(self.odd, SLOTS_MAX as u64)
             && self.entry < self.slots.max(1)
             && self.page_bytes >= 64
-            && self.page_bytes % 8 == 0;
+            && self.page_bytes.is_multiple_of(8);
         // Before a layout is made of numbers that would fill the memory.
         let bytes = |regions: &[Region]| -> u128 {
             regions.iter().map(|&region| self.records(region) as u128 * self.record(region) as u128).sum()
