@@ -29,10 +29,13 @@ fn extension() -> Result<()> {
         }
     }
     sources.sort();
+    let duckdb = PathBuf::from(duckdb_headers()?);
     cxx_build::bridge("src/bridge.rs")
         .files(sources)
         .include("cpp")
-        .include(duckdb_headers()?)
+        .include(&duckdb)
+        // a header of DuckDB's own includes it
+        .include(duckdb.join("../../third_party/fmt/include"))
         .std("c++17")
         .define("NDEBUG", None)
         .opt_level(2)

@@ -8,6 +8,7 @@
 #include "blob.hpp"
 #include "create.hpp"
 #include "explain.hpp"
+#include "find.hpp"
 #include "index.hpp"
 #include "macros.hpp"
 #include "overloads.hpp"
@@ -31,6 +32,7 @@ static void LoadVss(ExtensionLoader &loader) {
 	RegisterSettings(config);
 	RegisterRewrite(config);
 
+	ReleaseStuckIndexes(loader.GetDatabaseInstance());
 	IndexType index_type;
 	index_type.name = HNSWIndex::TYPE_NAME;
 	index_type.create_plan = PhysicalCreateHNSW::Plan;

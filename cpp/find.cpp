@@ -4,7 +4,10 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/common/exception/binder_exception.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/catalog/duck_catalog.hpp"
 #include "duckdb/common/string_util.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/database_manager.hpp"
 #include "duckdb/parser/qualified_name.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "index.hpp"
@@ -26,7 +29,7 @@ static bool IsHNSW(const IndexCatalogEntry &entry) {
 }
 
 static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
-	auto table_name = QualifiedName(entry.catalog.GetName(), entry.GetSchemaName(), entry.GetTableName());
+	auto table_name = entry.schema.GetQualifiedName(entry.GetTableName());
 	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, table_name).Cast<DuckTableEntry>();
 	auto &storage = table.GetStorage();
 	auto &info = *storage.GetDataTableInfo();
@@ -54,6 +57,11 @@ vector<FoundIndex> FindIndexes(ClientContext &context) {
 	return result;
 }
 
+//! Whether a whole path ends with the part of it that somebody wrote.
+static bool EndsWith(const vector<Identifier> &path, const vector<Identifier> &part) {
+	return part.size() <= path.size() && std::equal(part.rbegin(), part.rend(), path.rbegin());
+}
+
 FoundIndex FindIndex(ClientContext &context, const string &name) {
 	auto wanted = QualifiedName::Parse(name);
 	vector<reference<IndexCatalogEntry>> named;
@@ -63,8 +71,7 @@ FoundIndex FindIndex(ClientContext &context, const string &name) {
 		if (IsHNSW(entry)) {
 			others.push_back("'" + entry.name.GetIdentifierName() + "'");
 		}
-		if (entry.name == wanted.Name() && (wanted.Schema().empty() || entry.schema.name == wanted.Schema()) &&
-		    (wanted.Catalog().empty() || entry.catalog.GetName() == wanted.Catalog())) {
+		if (EndsWith(entry.schema.GetQualifiedName(entry.name).Path(), wanted.Path())) {
 			named.push_back(entry);
 		}
 	}
@@ -84,6 +91,28 @@ FoundIndex FindIndex(ClientContext &context, const string &name) {
 		throw BinderException("index '%s' was dropped by another connection", name);
 	}
 	return found;
+}
+
+void ReleaseStuckIndexes(DatabaseInstance &db) {
+	auto release = [](CatalogEntry &entry) {
+		if (entry.type != CatalogType::TABLE_ENTRY || !entry.Cast<TableCatalogEntry>().IsDuckTable()) {
+			return; // a view
+		}
+		auto &info = *entry.Cast<DuckTableEntry>().GetStorage().GetDataTableInfo();
+		for (auto index : info.GetIndexes().IndexEntries()) {
+			if (index->GetBindState() == IndexBindState::BINDING &&
+			    StringUtil::CIEquals(index->GetIndexType(), HNSWIndex::TYPE_NAME)) {
+				index->SetBindState(IndexBindState::UNBOUND);
+			}
+		}
+	};
+	for (auto &database : DatabaseManager::Get(db).GetDatabases()) {
+		auto &catalog = database->GetCatalog();
+		if (catalog.IsDuckCatalog()) {
+			catalog.Cast<DuckCatalog>().ScanSchemas(
+			    [&](SchemaCatalogEntry &schema) { schema.Scan(CatalogType::TABLE_ENTRY, release); });
+		}
+	}
 }
 
 } // namespace duckdb

@@ -6,6 +6,8 @@
 #include "duckdb/function/table_function.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
+#include "duckdb/storage/storage_manager.hpp"
+#include "duckdb/storage/write_ahead_log.hpp"
 #include "errors.hpp"
 #include "find.hpp"
 #include "host.hpp"
@@ -129,6 +131,17 @@ static string InfoPragma(ClientContext &context, const FunctionParameters &param
 // Compaction
 //---------------------------------------------------------------------------------------------------------------------
 
+//! DuckDB makes no checkpoint while its log is empty, and nothing else tells it that there is something to store. An empty
+//! commit in the log does. Takes the log's lock.
+static void NoteInLog(StorageManager &storage) {
+	auto guard = storage.GetWALLock();
+	auto log = storage.GetWAL();
+	if (log && storage.GetWALSize() == 0) {
+		log->Initialize();
+		log->Flush();
+	}
+}
+
 static void CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
 	if (parameters.values[0].IsNull()) {
 		throw BinderException("hnsw_compact_index: the name of the index is NULL; use '[catalog.][schema.]index'");
@@ -146,6 +159,7 @@ static void CompactPragma(ClientContext &context, const FunctionParameters &para
 	}
 	vss::HostInterrupt interrupt(context);
 	Translate([&] { shared->core->compact(shared->lowest_visible, interrupt); });
+	NoteInLog(db.GetStorageManager());
 }
 
 void RegisterPragmas(ExtensionLoader &loader) {

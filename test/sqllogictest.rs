@@ -77,7 +77,8 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Suite, Vec<PathB
     }
     let host = match host.as_deref() {
         Some("rust") => vec![env::current_exe()?.display().to_string(), "--serve".to_owned()],
-        Some("python") => vec![python, concat!(env!("CARGO_MANIFEST_DIR"), "/host.py").to_owned()],
+        // the source itself: a build in a shared target directory may outlive the checkout it was made in
+        Some("python") => vec![python, "-c".to_owned(), include_str!("host.py").to_owned()],
         _ => bail!("say --host rust or --host python\n\n{USAGE}"),
     };
     if paths.is_empty() {

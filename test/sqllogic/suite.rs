@@ -54,6 +54,7 @@ impl Suite {
             bail!("no .test file in {paths:?}");
         }
         let mut summary = Summary::default();
+        let mut failures = Vec::new();
         for file in &files {
             write!(out, "{file} … ")?;
             out.flush()?;
@@ -71,9 +72,14 @@ impl Suite {
                 }
                 Outcome::Failed(failure) => {
                     summary.failed += 1;
-                    write!(out, "FAILED ({seconds:.2} s)\n{failure}")?;
+                    writeln!(out, "FAILED ({seconds:.2} s)")?;
+                    failures.push(failure);
                 }
             }
+        }
+        // last, where a reader of a long output looks
+        for failure in failures {
+            write!(out, "{failure}")?;
         }
         // stays if others put something there
         let _ = fs::remove_dir(&self.test_dir);

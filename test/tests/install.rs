@@ -1,11 +1,16 @@
 //! A Rust program with the `duckdb` crate as host: LOAD from a file, INSTALL from a directory, and a search.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use duckdb::{Config, Connection};
 
+/// The checkout in which the tests run; where they were compiled may be another one.
+fn root() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it runs a test")).join("..")
+}
+
 fn extension() -> PathBuf {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/release/vss.duckdb_extension");
+    let default = root().join("build/release/vss.duckdb_extension");
     let path = std::env::var_os("VSS_EXTENSION").map_or(default, PathBuf::from);
     assert!(path.exists(), "{} is missing: run `make release`", path.display());
     path.canonicalize().unwrap()

@@ -6,12 +6,18 @@ use std::time::Duration;
 
 use vss_test::sqllogic::{Outcome, Suite};
 
+/// The checkout in which the tests run; where they were compiled may be another one.
+fn root() -> PathBuf {
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it runs a test");
+    Path::new(&manifest).parent().expect("test/ is in the repository").to_owned()
+}
+
 fn suite(extension: Option<PathBuf>, name: &str) -> Suite {
     Suite {
         host: vec![env!("CARGO_BIN_EXE_sqllogictest").to_owned(), "--serve".to_owned()],
         extension,
         test_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name),
-        root: Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("test/ is in the repository").to_owned(),
+        root: root(),
         slow: false,
         patience: Duration::from_secs(300),
     }
@@ -20,7 +26,7 @@ fn suite(extension: Option<PathBuf>, name: &str) -> Suite {
 /// All of `test/sql`. The extension is the one that `make release` leaves, or `VSS_EXTENSION`.
 #[test]
 fn sql() {
-    let root = suite(None, "").root;
+    let root = root();
     let extension = env::var_os("VSS_EXTENSION")
         .map_or_else(|| root.join("build/release/vss.duckdb_extension"), |path| root.join(path));
     assert!(

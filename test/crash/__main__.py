@@ -1,0 +1,5 @@
+import sys
+
+from crash.campaign import main
+
+sys.exit(main())
