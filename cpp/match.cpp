@@ -102,7 +102,11 @@ static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, c
 		return *children[0];
 	}
 	rounds = true;
-	if (!IsReal(expr.GetReturnType()) || children.size() != 2) {
+	auto adds = IsCall(expr, "+", 2);
+	auto subtracts = IsCall(expr, "-", 2);
+	auto multiplies = IsCall(expr, "*", 2);
+	auto divides = IsCall(expr, "/", 2);
+	if (!IsReal(expr.GetReturnType()) || !(adds || subtracts || multiplies || divides)) {
 		return nullptr;
 	}
 	auto left = ConstantOr(context, *children[0]);
@@ -113,10 +117,10 @@ static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, c
 	auto constant_first = std::isfinite(left);
 	auto constant = constant_first ? left : right;
 	auto &argument = *children[constant_first ? 1 : 0];
-	if (IsCall(expr, "+", 2)) {
+	if (adds) {
 		return argument;
 	}
-	if (IsCall(expr, "-", 2)) {
+	if (subtracts) {
 		shrinks = constant_first;
 		return argument;
 	}
@@ -124,10 +128,10 @@ static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, c
 		return nullptr;
 	}
 	shrinks = constant < 0;
-	if (IsCall(expr, "*", 2) || (IsCall(expr, "/", 2) && !constant_first)) {
+	if (multiplies || (divides && !constant_first)) {
 		return argument;
 	}
-	if (IsCall(expr, "/", 2) && IsAboveZero(context, argument)) {
+	if (divides && IsAboveZero(context, argument)) {
 		shrinks = !shrinks;
 		return argument;
 	}

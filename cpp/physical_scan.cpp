@@ -6,6 +6,8 @@
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/parallel/meta_pipeline.hpp"
 #include "duckdb/parallel/pipeline.hpp"
+#include "duckdb/planner/expression/bound_parameter_data.hpp"
+#include "duckdb/planner/expression/bound_parameter_expression.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
@@ -206,6 +208,9 @@ bool HNSWScanGlobalState::NextProbe(ClientContext &context) {
 		Vector result(op.query->GetReturnType(), 1);
 		executor.ExecuteExpression(row, result);
 		query = result.GetValue(0);
+	} else if (op.query->GetExpressionClass() == ExpressionClass::BOUND_PARAMETER) {
+		// as it is: through a vector, element by element, takes longer than a tenth of the search
+		query = op.query->Cast<BoundParameterExpression>().ParameterData()->GetValue();
 	} else {
 		query = ExpressionExecutor::EvaluateScalar(context, *op.query, true);
 	}

@@ -1,11 +1,16 @@
 #include "rewrite.hpp"
 
+#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/main/config.hpp"
 #include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_parameter_expression.hpp"
 #include "duckdb/planner/expression/bound_window_expression.hpp"
+#include "duckdb/planner/expression/bound_parameter_data.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
@@ -34,7 +39,81 @@ static optional_ptr<const BoundOrderByNode> FirstOrder(LogicalOperator &op) {
 	return nullptr;
 }
 
-static void KeepTopN(ClientContext &context, LogicalOperator &op) {
+static void ReplaceIn(unique_ptr<Expression> &expr, const Expression &replaced, const Expression &by) {
+	if (expr->Equals(replaced)) {
+		expr = by.Copy();
+		return;
+	}
+	ExpressionIterator::EnumerateChildren(*expr,
+	                                      [&](unique_ptr<Expression> &child) { ReplaceIn(child, replaced, by); });
+}
+
+static void ReplaceIn(LogicalOperator &op, const Expression &replaced, const Expression &by) {
+	LogicalOperatorVisitor::EnumerateExpressions(
+	    op, [&](unique_ptr<Expression> *expr) { ReplaceIn(*expr, replaced, by); });
+	for (auto &child : op.children) {
+		ReplaceIn(*child, replaced, by);
+	}
+}
+
+static bool Contains(const Expression &expr, const Expression &part) {
+	if (expr.Equals(part)) {
+		return true;
+	}
+	bool result = false;
+	ExpressionIterator::EnumerateChildren(
+	    expr, [&](const Expression &child) { result = result || Contains(child, part); });
+	return result;
+}
+
+//! Whether a condition of `op` or below computes, or might after optimization, with `query`.
+static bool IsInCondition(LogicalOperator &op, const DistanceMatcher &matcher, const Expression &query) {
+	bool result = false;
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_PROJECTION:
+	case LogicalOperatorType::LOGICAL_GET:
+	case LogicalOperatorType::LOGICAL_CROSS_PRODUCT:
+		break;
+	case LogicalOperatorType::LOGICAL_FILTER:
+	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
+		LogicalOperatorVisitor::EnumerateExpressions(op, [&](unique_ptr<Expression> *expr) {
+			result = result || Contains(*matcher.Resolve((*expr)->Copy()), query);
+		});
+		break;
+	default:
+		return true;
+	}
+	for (auto &child : op.children) {
+		result = result || IsInCondition(*child, matcher, query);
+	}
+	return result;
+}
+
+//! Puts a parameter in the place of a query vector wherever `op` and what is below compute with it. Otherwise each of
+//! DuckDB's optimizers that copies, hashes, names or estimates an expression does it for all elements: a third of a short
+//! query's time.
+static void HideQuery(ClientContext &context, LogicalOperator &op, const DistanceMatcher &matcher,
+                      const Expression &query, idx_t number) {
+	Value value;
+	// DuckDB's statistics of conditions on ARRAYs take no parameters.
+	if (!query.GetReturnType().IsNested() || !query.IsFoldable() || IsInCondition(*op.children[0], matcher, query) ||
+	    !ExpressionExecutor::TryEvaluateScalar(context, query, value)) {
+		return;
+	}
+	// parameters are equal if their names are; no user's has spaces
+	BoundParameterExpression parameter(Identifier(StringUtil::Format("query vector %llu", number)));
+	parameter.ParameterDataMutable() = make_shared_ptr<BoundParameterData>(std::move(value));
+	parameter.SetReturnType(query.GetReturnType());
+	ReplaceIn(op, query, parameter);
+}
+
+//! Whether no condition on what `op` returns is ever moved below it.
+static bool IsTop(const LogicalOperator &op) {
+	return op.type == LogicalOperatorType::LOGICAL_PROJECTION || op.type == LogicalOperatorType::LOGICAL_LIMIT;
+}
+
+//! `top`: there is nothing above `op` whose conditions might be moved below it. `queries`: query vectors hidden so far.
+static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, idx_t &queries) {
 	auto order = FirstOrder(op);
 	if (order) {
 		DistanceMatcher matcher(context, *op.children[0]);
@@ -43,15 +122,19 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op) {
 			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
 			               "the ORDER BY has no LIMIT, or none that is constant");
 			match->get.function.late_materialization = false;
+			if (top && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
+				HideQuery(context, op, matcher, *match->query, ++queries);
+			}
 		}
 	}
 	for (auto &child : op.children) {
-		KeepTopN(context, *child);
+		KeepTopN(context, *child, top && IsTop(op), queries);
 	}
 }
 
 static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
-	KeepTopN(input.context, *plan);
+	idx_t queries = 0;
+	KeepTopN(input.context, *plan, true, queries);
 }
 
 //---------------------------------------------------------------------------------------------------------------------

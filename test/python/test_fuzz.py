@@ -34,7 +34,9 @@ def test_every_answer_is_the_one_without_the_index(child, seed):
     result = child.run(seed)
     if "kind" in result:
         pytest.fail(describe(child, Sequence(seed, QUERIES, in_file=False), result, SHRINKING), pytrace=False)
-    assert sum(result["compared"].values()) >= QUERIES
+    # where DuckDB refuses to compute the distance of a row, an answer cannot be judged
+    assert sum(result["compared"].values()) + result["errors"].get("unknown distances", 0) >= QUERIES
+    assert result["errors"].get("unknown distances", 0) <= QUERIES / 10
 
 
 #: Distances of the rows 1 to 5; 2 and 3 are equally far.
