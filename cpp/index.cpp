@@ -1,10 +1,17 @@
 #include "index.hpp"
 
+#include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/catalog/duck_catalog.hpp"
 #include "duckdb/common/types/value.hpp"
 #include "duckdb/execution/index/index_type.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/parser/parsed_data/create_index_info.hpp"
+#include "duckdb/parser/parser.hpp"
+#include "duckdb/parser/statement/create_statement.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "errors.hpp"
@@ -63,9 +70,42 @@ static vss::IndexOptions StoredOptions(const case_insensitive_map_t<Value> &stor
 	}
 }
 
+//! The options in the text of the statement that made an index. DuckDB before 2.0 stores them nowhere else.
+static case_insensitive_map_t<Value> OptionsInStatement(const string &sql) {
+	try {
+		auto parser = Parser::GetBuiltinParser();
+		parser.ParseQuery(sql);
+		auto &statement = parser.statements.at(0)->Cast<CreateStatement>();
+		return statement.info->Cast<CreateIndexInfo>().options;
+	} catch (std::exception &) {
+		return case_insensitive_map_t<Value>();
+	}
+}
+
+//! The options of the index that is being bound, as its entry in the catalog has them.
+static case_insensitive_map_t<Value> OptionsInCatalog(const CreateIndexInput &input) {
+	case_insensitive_map_t<Value> result;
+	auto take = [&](CatalogEntry &candidate) {
+		if (candidate.name != input.name) {
+			return;
+		}
+		auto &entry = candidate.Cast<DuckIndexEntry>();
+		// Indexes in other schemas may have the same name. The entry's lock, and so its name, is taken.
+		for (auto index : entry.GetDataTableInfo().GetIndexes().IndexEntries()) {
+			if (index->GetBindState() == IndexBindState::BINDING && entry.column_ids == input.column_ids) {
+				result = OptionsInStatement(entry.sql);
+			}
+		}
+	};
+	input.db.GetCatalog().Cast<DuckCatalog>().ScanSchemas(
+	    [&](SchemaCatalogEntry &schema) { schema.Scan(CatalogType::INDEX_ENTRY, take); });
+	return result;
+}
+
 unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
+	auto options = StoredOptions(input.options.empty() ? OptionsInCatalog(input) : input.options);
 	auto index = make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
-	                                  input.unbound_expressions, input.db, StoredOptions(input.options));
+	                                  input.unbound_expressions, input.db, options);
 	index->Load(input.storage_info);
 	return std::move(index);
 }

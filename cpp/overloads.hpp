@@ -5,8 +5,8 @@ namespace duckdb {
 
 class ExtensionLoader;
 
-//! Gives DuckDB's array distances its own implementation for lists as an overload, as its operators `<->` and `<=>`
-//! have it. Lists of another length are DuckDB's own error.
+//! Gives DuckDB's array distances overloads for an ARRAY and a list, and for two lists. Lists of another length are
+//! DuckDB's own error.
 void RegisterListOverloads(ExtensionLoader &loader);
 
 } // namespace duckdb

@@ -6,6 +6,7 @@
 #include "duckdb/optimizer/optimizer_extension.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_constant_expression.hpp"
 #include "duckdb/planner/expression/bound_parameter_expression.hpp"
 #include "duckdb/planner/expression/bound_window_expression.hpp"
 #include "duckdb/planner/expression/bound_parameter_data.hpp"
@@ -94,10 +95,14 @@ static bool IsInCondition(LogicalOperator &op, const DistanceMatcher &matcher, c
 //! query's time.
 static void HideQuery(ClientContext &context, LogicalOperator &op, const DistanceMatcher &matcher,
                       const Expression &query, idx_t number) {
-	Value value;
 	// DuckDB's statistics of conditions on ARRAYs take no parameters.
-	if (!query.GetReturnType().IsNested() || !query.IsFoldable() || IsInCondition(*op.children[0], matcher, query) ||
-	    !ExpressionExecutor::TryEvaluateScalar(context, query, value)) {
+	if (!query.GetReturnType().IsNested() || !query.IsFoldable() || IsInCondition(*op.children[0], matcher, query)) {
+		return;
+	}
+	Value value;
+	if (query.GetExpressionClass() == ExpressionClass::BOUND_CONSTANT) {
+		value = query.Cast<BoundConstantExpression>().GetValue();
+	} else if (!ExpressionExecutor::TryEvaluateScalar(context, query, value)) {
 		return;
 	}
 	// parameters are equal if their names are; no user's has spaces

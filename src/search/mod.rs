@@ -31,7 +31,7 @@ pub struct Request<'a> {
     pub query: &'a [f32],
     /// Rows wanted.
     pub want: usize,
-    /// Candidates kept on the bottom layer, the paper's `ef`; raised to `want` when lower.
+    /// Candidates kept on the bottom layer, the paper's `ef`; doubled until it holds `want`.
     pub ef: usize,
     /// All rows that tie with the last one wanted are, too: a further order decides between them.
     pub ties: bool,
@@ -186,8 +186,8 @@ impl Index {
             if let Some(mut hits) = walked {
                 hits.extend_from_slice(&pending);
                 let (mut rows, all) = self.take_visible(hits, want, visibility);
-                // A walk does not find all rows of the same vector.
-                let tied = request.ties && (all || rows.len() > want);
+                // If no row is farther than those that tie, there may be more of them than the walk has found.
+                let tied = request.ties && all;
                 if rows.len() >= want && !tied {
                     self.add_odd(&mut rows, visibility);
                     return Ok((rows, false));

@@ -109,9 +109,15 @@ fn filtered_cost(width: usize) -> f64 {
 impl Index {
     /// Candidates that a walk keeps for `want` rows and search width `ef`. Twice `ef` for `L2sq`: vectors of unequal norms
     /// make hubs, among which a walk of width 64 finds 0.93 of the 10 nearest sentence embeddings, one of 128 0.97.
+    /// Doubled until it holds `want`: the pages of one query (LIMIT and OFFSET) fit together as long as they come from
+    /// walks of one width.
     pub(super) fn width(&self, want: usize, ef: usize) -> usize {
         let factor = if self.space.metric == Metric::L2sq { 2 } else { 1 };
-        want.max(ef.saturating_mul(factor))
+        let mut width = ef.saturating_mul(factor).max(1);
+        while width < want {
+            width = width.saturating_mul(2);
+        }
+        width
     }
 
     /// How a search for `want` of the `qualifying` rows that pass a filter would search now. Takes no lock.
