@@ -452,6 +452,10 @@ static RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_
 		}
 		AddReferences(op, needed);
 	}
+	vector<vector<ColumnBinding>> bindings;
+	for (auto &op : ops) {
+		bindings.push_back(op.get().GetColumnBindings());
+	}
 	auto &get = ops.back().get().Cast<LogicalGet>();
 	PruneScan(get, needed);
 	ColumnBinding row_id(get.table_index, get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID));
@@ -460,9 +464,9 @@ static RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_
 	} else if (!get.projection_ids.empty()) {
 		get.projection_ids.push_back(row_id.column_index);
 	}
-	auto position = [&](LogicalOperator &op) {
+	auto position = [](LogicalOperator &op, const ColumnBinding &binding) {
 		auto bindings = op.GetColumnBindings();
-		return UnsafeNumericCast<idx_t>(std::find(bindings.begin(), bindings.end(), row_id) - bindings.begin());
+		return UnsafeNumericCast<idx_t>(std::find(bindings.begin(), bindings.end(), binding) - bindings.begin());
 	};
 	for (idx_t i = path.size(); i-- > 0;) {
 		auto &op = ops[i].get();
@@ -474,15 +478,19 @@ static RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_
 		auto map = LogicalOperatorVisitor::GetProjectionMap(op, path[i]);
 		// not every join can do without columns: one that has no map must not get one
 		if (map && (!map->empty() || (i == 0 && op.type == LogicalOperatorType::LOGICAL_FILTER))) {
-			auto column = ProjectionIndex(position(ops[i + 1].get()));
+			auto &child = ops[i + 1].get();
 			if (i == 0) {
 				map->clear();
 			}
-			map->push_back(column);
+			// the row id stands before what a join below adds to its rows
+			for (auto &column : *map) {
+				column = ProjectionIndex(position(child, bindings[i + 1][column]));
+			}
+			map->push_back(ProjectionIndex(position(child, row_id)));
 		}
 	}
 	RowFilter result;
-	result.row_id_column = position(*plan);
+	result.row_id_column = position(*plan, row_id);
 	result.plan = std::move(plan);
 	return result;
 }

@@ -184,6 +184,7 @@ ErrorData HNSWIndex::Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) {
 	}
 	try {
 		VectorBatch batch(keys.data[0], row_ids, count, Dimensions());
+		core->committing(batch.RowIds(), DuckTransactionManager::Get(db).GetLastCommit());
 		Translate([&] { core->append(batch.RowIds(), batch.Values()); });
 	} catch (std::exception &ex) {
 		return ErrorData(ex);

@@ -218,7 +218,8 @@ struct HNSWIndex::Comparison {
 };
 
 void HNSWIndex::ForgetDeleted(const vss::Core &core, DataTable &table) {
-	Translate([&] { core.begin_comparison(table.GetNextRowId()); });
+	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
+	Translate([&] { core.begin_comparison(table.GetNextRowId(), last_commit); });
 	ScanRows(table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS, [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
 	core.end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
 }
@@ -226,8 +227,8 @@ void HNSWIndex::ForgetDeleted(const vss::Core &core, DataTable &table) {
 void HNSWIndex::Comparison::Run(DataTable &table) {
 	// row ids stand for the same rows while this is held
 	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
-	auto end = table.GetNextRowId();
-	Translate([&] { core->begin_comparison(end); });
+	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
+	Translate([&] { core->begin_comparison(table.GetNextRowId(), last_commit); });
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
 	// taken; which rows are left is what the last scan says.
 	if (!vectors) {

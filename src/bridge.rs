@@ -165,7 +165,8 @@ mod ffi {
         fn repair(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn store(self: &Core, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
         fn forget_pages(self: &Core) -> Vec<i64>;
-        fn begin_comparison(self: &Core, end: usize) -> Result<()>;
+        fn committing(self: &Core, row_ids: &[i64], last_commit: u64);
+        fn begin_comparison(self: &Core, end: usize, last_commit: u64) -> Result<()>;
         fn append_seen(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
         fn saw(self: &Core, row_ids: &[i64]) -> bool;
         fn end_comparison(self: &Core, last_commit: u64) -> usize;
@@ -490,8 +491,12 @@ impl Core {
         guard_or(Vec::new(), || self.0.forget_pages())
     }
 
-    fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.begin_comparison(end))
+    fn committing(&self, row_ids: &[i64], last_commit: u64) {
+        guard_or((), || self.0.committing(row_ids, last_commit));
+    }
+
+    fn begin_comparison(&self, end: usize, last_commit: u64) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.begin_comparison(end, last_commit))
     }
 
     fn append_seen(&self, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {

@@ -43,7 +43,7 @@ impl Memory {
 
     /// What to reserve beyond the need of `used` bytes, so that the next charges need no call.
     fn step(used: usize) -> usize {
-        (used / 8).max(STEP_MIN)
+        (used / 64).max(STEP_MIN)
     }
 
     fn add(&self, bytes: usize) -> Result<()> {

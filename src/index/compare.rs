@@ -3,22 +3,60 @@
 //! The caller scans the table between [`Index::begin_comparison`] and [`Index::end_comparison`]; meanwhile the host may
 //! append and remove rows as always, and what it does wins over what the scan saw before.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
 use super::{Index, Rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Charge;
 use crate::rows::Place;
 
-/// Which rows a scan has seen, and which the host has touched since it began: a bit for each row id.
+/// Which rows a scan has seen, and which the host has touched since it began.
 pub(super) struct Comparison {
+    /// A bit for each row of the table.
     seen: Vec<u64>,
     touched: Vec<u64>,
+    /// Rows that the index had beyond the end of the table and that were neither seen nor touched. The table may have
+    /// lost its last rows; what the host appends there is not among them.
+    beyond: HashSet<i64>,
     _charge: Charge,
 }
 
 impl Comparison {
+    /// The scan has seen a row.
+    fn see(&mut self, row_id: i64) {
+        set(&mut self.seen, row_id);
+        self.beyond.remove(&row_id);
+    }
+
     /// The host has appended or removed a row.
-    pub(super) fn touch(&mut self, row_id: i64) {
+    fn touch(&mut self, row_id: i64) {
         set(&mut self.touched, row_id);
+        self.beyond.remove(&row_id);
+    }
+}
+
+/// The rows of the commit that may be going on: a scan of committed rows does not see them.
+#[derive(Default)]
+pub(super) struct Committing {
+    /// The last commit before it.
+    after: u64,
+    rows: Vec<Range<i64>>,
+}
+
+impl Committing {
+    fn add(&mut self, row_ids: &[i64], last_commit: u64) {
+        // Commits come one after the other, so those before are done.
+        if self.after != last_commit {
+            self.after = last_commit;
+            self.rows.clear();
+        }
+        for &row_id in row_ids {
+            match self.rows.last_mut() {
+                Some(range) if range.end == row_id => range.end += 1,
+                _ => self.rows.push(row_id..row_id + 1),
+            }
+        }
     }
 }
 
@@ -33,18 +71,34 @@ fn is_set(bits: &[u64], row_id: i64) -> bool {
 }
 
 impl Index {
-    /// Begins a comparison with the rows [0, end) of the table; one that was not ended is forgotten. Takes the row lock.
-    /// Errors: `OutOfMemory`.
-    pub fn begin_comparison(&self, end: usize) -> Result<()> {
+    /// The host is going to append these rows in a commit that follows `last_commit`. Takes the row lock for an instant.
+    pub fn committing(&self, row_ids: &[i64], last_commit: u64) {
+        self.rows().committing.add(row_ids, last_commit);
+    }
+
+    /// Begins a comparison with the rows [0, end) of the table; one that was not ended is forgotten. `last_commit`: the
+    /// last commit whose rows the scan is sure to see. Takes the row lock for all rows. Errors: `OutOfMemory`.
+    pub fn begin_comparison(&self, end: usize, last_commit: u64) -> Result<()> {
         let words = end.div_ceil(64);
-        let charge = self.memory.charge(2 * words * size_of::<u64>())?;
+        let mut charge = self.memory.charge(2 * words * size_of::<u64>())?;
         let (mut seen, mut touched) = (Vec::new(), Vec::new());
+        let full = || Error::new(ErrorKind::OutOfMemory, "out of memory while comparing an HNSW index");
         for bits in [&mut seen, &mut touched] {
-            let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while comparing an HNSW index");
-            Vec::try_reserve_exact(bits, words).map_err(full)?;
+            Vec::try_reserve_exact(bits, words).map_err(|_| full())?;
             bits.resize(words, 0);
         }
-        self.rows().comparison = Some(Comparison { seen, touched, _charge: charge });
+        let mut rows = self.rows();
+        let is_beyond = |row_id: &i64| *row_id >= 64 * words as i64;
+        let count = rows.places.rows().filter(is_beyond).count();
+        let mut beyond = HashSet::new();
+        charge.grow(2 * count * size_of::<i64>())?;
+        beyond.try_reserve(count).map_err(|_| full())?;
+        beyond.extend(rows.places.rows().filter(is_beyond));
+        let mut comparison = Comparison { seen, touched, beyond, _charge: charge };
+        if rows.committing.after == last_commit {
+            rows.committing.rows.iter().cloned().flatten().for_each(|row_id| comparison.touch(row_id));
+        }
+        rows.comparison = Some(comparison);
         Ok(())
     }
 
@@ -56,7 +110,7 @@ impl Index {
         let mut missing = false;
         for &row_id in row_ids {
             if let Some(comparison) = &mut rows.comparison {
-                set(&mut comparison.seen, row_id);
+                comparison.see(row_id);
             }
             missing |= rows.places.get(row_id).is_none();
         }
@@ -69,14 +123,15 @@ impl Index {
     }
 
     /// Ends a comparison: rows of the index that the scan has not seen are rows of the table no more, by commits up to
-    /// `bound`, as for [`remove`](Self::remove), so they become tombstones, except those that the host has touched meanwhile. Returns how many. Never
-    /// fails. Takes the row lock for all rows.
+    /// `bound`, as for [`remove`](Self::remove), so they become tombstones, except those that the host has touched
+    /// meanwhile. Returns how many. Never fails. Takes the row lock for all rows.
     pub fn end_comparison(&self, bound: u64) -> usize {
         let mut rows = self.rows();
         let Some(comparison) = rows.comparison.take() else { return 0 };
         let end = 64 * comparison.seen.len() as i64;
         let known = |row_id: i64| is_set(&comparison.seen, row_id) || is_set(&comparison.touched, row_id);
-        let gone: Vec<i64> = rows.places.rows().filter(|&row_id| row_id < end && !known(row_id)).collect();
+        let mut gone: Vec<i64> = rows.places.rows().filter(|&row_id| row_id < end && !known(row_id)).collect();
+        gone.extend(&comparison.beyond);
         drop(rows);
         self.remove(&gone, bound);
         gone.len()

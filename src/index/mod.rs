@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use self::compare::Comparison;
+use self::compare::{Committing, Comparison};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Stored;
 use crate::graph::LevelStats;
@@ -91,6 +91,7 @@ pub(crate) struct Rows {
     pub(crate) dead_slots: usize,
     /// While the index is compared with its table.
     comparison: Option<Comparison>,
+    committing: Committing,
 }
 
 /// What an index is made of.
@@ -126,6 +127,7 @@ impl Index {
             live: 0,
             dead_slots: 0,
             comparison: None,
+            committing: Committing::default(),
         };
         Ok(Self {
             core: RwLock::new(Core::new(&options, &space, &memory)?),

@@ -2,6 +2,7 @@
 
 mod answers;
 mod churn;
+mod compared;
 mod concurrent;
 mod filtered;
 mod memory;
