@@ -14,7 +14,7 @@ DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-.PHONY: release core test rust wheel lint bench fuzz tsan example clean
+.PHONY: release core test rust wheel lint bench fuzz crash tsan example clean
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
 release:
@@ -59,6 +59,10 @@ bench:
 fuzz: release $(PYTHON)
 	PROPTEST_CASES=2000 $(CORE) test --release --no-default-features -p vss
 	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-849 --shrink
+
+# Kills a process that works on a file, a thousand times; about ten minutes. Nothing committed may be lost.
+crash: release $(PYTHON)
+	PYTHONPATH=test $(PYTHON) -m crash --extension $(EXTENSION) --kills 1000
 
 # Data races in the index: its concurrency tests under ThreadSanitizer. Needs a nightly toolchain with rust-src, because the
 # standard library must be instrumented, too: without, each of its locks looks like a race.

@@ -14,6 +14,7 @@ import threading
 import time
 
 from crash.model import Model
+from crash.worker import RECOVERY_ABORTS
 
 # A worker that says nothing for so long hangs.
 PATIENCE = 120
@@ -42,7 +43,7 @@ class Campaign:
         self.counts["files"] += 1
         self.path = self.directory / f"crash{self.counts['files']}.db"
         self.block_size = self.random.choice([16384, 262144])
-        self.model, self.in_flight = Model({}), {}
+        self.model, self.in_flight, self.running = Model({}), {}, {}
 
     def task(self):
         started = self.model.rows or self.in_flight
@@ -55,6 +56,7 @@ class Campaign:
             "threshold": self.random.choice(["16MB", "16MB", "100KB", "1KB"]),
             "verify": self.random.random() < 0.5,
             "abort": self.random.random() < 0.2,
+            "abort_recovery": self.random.choice([*RECOVERY_ABORTS] + 18 * [None]),
             "writers": self.random.choice([1, 2]),
         }
 
@@ -78,15 +80,19 @@ class Campaign:
             self.counts["opened"] += 1
         elif "begin" in message:
             self.in_flight[message["begin"]] = message["changes"]
+            self.running[message["begin"]] = message["sql"]
             self.counts["operations"] += 1
         elif "done" in message:
             self.model = self.model.after(self.in_flight.pop(message["done"]))
+            del self.running[message["done"]]
         elif "undone" in message:
-            self.in_flight.pop(message["undone"])
+            del self.in_flight[message["undone"]], self.running[message["undone"]]
             self.counts["conflicts"] += 1
+        elif "aborted" in message:
+            self.counts[f"aborted {message['aborted']}"] += 1
         elif "wrong" in message:
             self.fail("wrong", message["wrong"])
-        else:
+        elif "error" in message:
             self.fail("errors", message["error"])
 
     def kill(self):
@@ -94,22 +100,37 @@ class Campaign:
         if self.path is None or self.counts["kills"] % FILE_LIFE == 0:
             self.new_file()
         task = self.task()
-        # at any time, or soon after the begin of a statement that is worth it
-        target = self.random.choice([None, None, "CHECKPOINT", "CREATE INDEX", "PRAGMA"])
-        delay = self.random.choice([0.002, 0.02, 0.1]) * self.random.random() if target else self.random.random()
+        self.running = {}
         command = [sys.executable, "-m", "crash.worker", json.dumps(task)]
         environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
         patience = threading.Timer(PATIENCE, process.kill)
         patience.start()
-        opened, end, heard, last = False, None, time.monotonic(), {}
+        opened = self.listen(process)
+        hung = not patience.is_alive()
+        patience.cancel()
+        self.counts["kills"] += 1
+        self.count_running(opened)
+        words = process.stderr.read().strip()
+        killed = process.returncode == -signal.SIGKILL
+        if not opened and (hung or not killed):
+            self.fail("unopenable", f"hung {hung}, {task}: {words[-2000:]}")
+            self.path = None
+        elif not killed:
+            self.fail("crashes", f"exit {process.returncode}: {words[-2000:]}")
+
+    def listen(self, process):
+        """Hears a worker until it is dead, and sees to that. Whether it could open the file."""
+        # at any time, or soon after the begin of something that is worth it
+        target = self.random.choice(["found", "opening", "CHECKPOINT", "CHECKPOINT", "CREATE INDEX", "PRAGMA"])
+        longest = {"found": 1, "opening": 0.3}.get(target) or self.random.choice([0.002, 0.02, 0.1])
+        end = threading.Timer(longest * self.random.random(), process.kill)
+        opened, heard, last = False, time.monotonic(), {}
         for line in process.stdout:
             message = json.loads(line)
             self.hear(message)
             heard, last = time.monotonic(), message
-            due = "found" in message if target is None else target in message.get("sql", "")
-            if due and end is None:
-                end = threading.Timer(delay, process.kill)
+            if (target in message or target in message.get("sql", "")) and end.ident is None:
                 end.start()
             if "found" in message:
                 opened = True
@@ -120,16 +141,14 @@ class Campaign:
             # not wrong by itself; all of them at one statement would be
             self.counts["slow"] += 1
             print(f"no end within {time.monotonic() - heard:.1f} s: {last['sql'][:200]}", flush=True)
-        hung = not patience.is_alive()
-        patience.cancel()
-        self.counts["kills"] += 1
-        self.counts["aborts"] += task["abort"]
-        words = process.stderr.read().strip()
-        if not opened:
-            self.fail("unopenable", f"hung {hung}, {task}: {words[-2000:]}")
-            self.path = None
-        elif process.returncode != -signal.SIGKILL:
-            self.fail("crashes", f"exit {process.returncode}: {words[-2000:]}")
+        return opened
+
+    def count_running(self, opened):
+        """Counts what the kill has hit."""
+        for statement in self.running.values():
+            self.counts[f"killed in {' '.join(statement.split()[: 2 - statement.startswith('BEGIN')])}"] += 1
+        if not self.running:
+            self.counts["killed in between" if opened else "killed while opening"] += 1
 
 
 def main():

@@ -6,6 +6,7 @@ Messages to the campaign are lines of JSON on the standard output; the task come
 import json
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -16,7 +17,13 @@ from crash.model import DIMENSIONS, FUNCTIONS, VECTOR, sql
 
 # A recall below this is a wrong answer: the dimensions are few and the search is wide.
 RECALL = 0.95
-ABORTS = ["before_header", "after_free_list_write", "before_truncate", "before_wal_finish", "before_wal_flush"]
+# With more rows most statements are deletions: many rows make slow builds, and each kill would hit one.
+ROWS = 4000
+# Where DuckDB can be told to fail in a checkpoint, and while it recovers a log that was split by one.
+ABORTS = ["before_header", "before_header_non_fatal", "after_free_list_write", "before_truncate", "before_wal_finish"]
+ABORTS += ["before_wal_flush"]
+RECOVERY_ABORTS = ["before_moving_recovery", "before_deleting_checkpoint_wal"]
+ABORTED = re.compile("checkpoint_abort flag|Simulated crash|has been invalidated")
 EXACT = "extension,late_materialization"
 
 
@@ -31,7 +38,17 @@ def die():
 
 def connect(task, extension=True):
     config = {"allow_unsigned_extensions": "true", "default_block_size": str(task["block_size"])}
-    con = duckdb.connect(task["path"], config=config)
+    if task["abort_recovery"]:
+        config["debug_checkpoint_abort"] = task["abort_recovery"]
+    try:
+        con = duckdb.connect(task["path"], config=config)
+    except duckdb.Error as error:
+        if task["abort_recovery"] and ABORTED.search(str(error)):
+            say(aborted=task["abort_recovery"])
+            die()
+        raise
+    if task["abort_recovery"]:
+        con.execute("RESET GLOBAL debug_checkpoint_abort")
     if extension:
         con.load_extension(task["extension"])
     return con
@@ -96,9 +113,9 @@ class Writer:
         self.number = number
         self.random = random.Random(f"{task['seed']} {number}")
         self.abort = task["abort"]
+        self.point = None
         self.metric = found["metric"]
         self.next_id = max((id for id, _ in found["rows"]), default=0) // 2 * 2 + 2 + number
-        self.rows = len(found["rows"])
         self.operation = 0
 
     def range(self, most):
@@ -106,16 +123,14 @@ class Writer:
         return [first, first + 2 * self.random.choice([1, 10, most])]
 
     def change(self):
-        kind = self.random.choices(["insert", "update", "delete"], [5, 3, 2 if self.rows < 8000 else 8])[0]
+        (rows,) = self.con.execute("SELECT count(*) FROM t").fetchone()
+        many = rows > ROWS
+        kind = self.random.choices(["insert", "update", "delete"], [5, 3, 20 if many else 2])[0]
         if kind == "insert":
-            count = self.random.choice([1, 1, 10, 100, 1500]) if self.rows < 12000 else 1
+            count = self.random.choice([1, 1, 10, 100, 1500])
             first, self.next_id = self.next_id, self.next_id + 2 * count
-            self.rows += count
             return [kind, first, count]
-        first, last = self.range(200 if kind == "update" else 1500)
-        if kind == "delete":
-            self.rows = max(0, self.rows - (last - first) // 2)
-        return [kind, first, last]
+        return [kind, *self.range(200 if kind == "update" else self.next_id if many else 1500)]
 
     def attempt(self, changes, statements):
         """Runs a transaction. Whether it was committed is open until it is said to be done or undone."""
@@ -150,7 +165,8 @@ class Writer:
         elif statement == "ALTER TABLE":
             statement = f"ALTER TABLE t ADD COLUMN IF NOT EXISTS c{self.random.randrange(3)} INTEGER DEFAULT 7"
         elif self.abort and "CHECKPOINT" in statement:
-            self.con.execute(f"SET debug_checkpoint_abort = '{self.random.choice(ABORTS)}'")
+            self.point = self.random.choice(ABORTS)
+            self.con.execute(f"SET debug_checkpoint_abort = '{self.point}'")
         self.attempt([], [statement])
 
     def step(self):
@@ -177,8 +193,10 @@ class Writer:
             while True:
                 self.step()
         except duckdb.Error as error:
-            if not self.abort:
+            if not self.abort or not ABORTED.search(str(error)):
                 say(error=f"{type(error).__name__}: {error}")
+            elif self.point:
+                say(aborted=self.point)
         die()
 
 
@@ -194,6 +212,7 @@ def without_extension(task):
 
 def main():
     task = json.loads(sys.argv[1])
+    say(opening=task["path"])
     if task["without"]:
         without_extension(task)
     con = connect(task)
