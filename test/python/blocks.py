@@ -1,5 +1,7 @@
 """The blocks of a database file, and which of them belong to what."""
 
+import numpy
+
 #: Bytes before the first block: three headers.
 HEADERS = 3 * 4096
 
@@ -44,3 +46,14 @@ def written(before, after, con):
     """How many blocks of indexes differ between two states of a file, of which `con` sees the later one."""
     changed = {i for i, block in enumerate(after) if i >= len(before) or block != before[i]}
     return len(changed - metadata(con) - of_tables(con))
+
+
+def sealed(block):
+    """A block with the checksum that DuckDB expects at its head."""
+    words = numpy.frombuffer(block, "<u8")[1:] * numpy.uint64(0xBF58476D1CE4E5B9)
+    return int(numpy.bitwise_xor.reduce(words) ^ numpy.uint64(5381)).to_bytes(8, "little") + block[8:]
+
+
+def write(path, contents):
+    """Makes `contents` the blocks of the file."""
+    path.write_bytes(path.read_bytes()[:HEADERS] + b"".join(contents))
