@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -87,7 +88,7 @@ class Campaign:
             del self.running[message["done"]]
         elif "undone" in message:
             del self.in_flight[message["undone"]], self.running[message["undone"]]
-            self.counts["conflicts"] += 1
+            self.counts[f"undone: {re.sub('[0-9]+', 'N', message['reason'])[:80]}"] += 1
         elif "aborted" in message:
             self.counts[f"aborted {message['aborted']}"] += 1
         elif "wrong" in message:

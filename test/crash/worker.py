@@ -140,13 +140,20 @@ class Writer:
         try:
             for statement in statements:
                 self.con.execute(statement)
-        except duckdb.TransactionException:
+        except duckdb.TransactionException as error:
             if "BEGIN" in statements:
-                self.con.execute("ROLLBACK")
-            say(undone=name)
+                self.roll_back()
+            say(undone=name, reason=str(error))
             return False
         say(done=name)
         return True
+
+    def roll_back(self):
+        try:
+            self.con.execute("ROLLBACK")
+        except duckdb.TransactionException:
+            # the commit has failed, and has ended the transaction itself
+            pass
 
     def maintain(self):
         statement = self.random.choice(
