@@ -57,7 +57,7 @@ class Campaign:
             "threshold": self.random.choice(["16MB", "16MB", "100KB", "1KB"]),
             "verify": self.random.random() < 0.5,
             "abort": self.random.random() < 0.2,
-            "abort_recovery": self.random.choice([*RECOVERY_ABORTS] + 18 * [None]),
+            "abort_recovery": self.random.choice([*RECOVERY_ABORTS] + 4 * [None]),
             "writers": self.random.choice([1, 2]),
         }
 
