@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,16 +158,17 @@ def main():
     parser.add_argument("--extension", required=True)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--keep", help="directory for the files; else a temporary one")
+    parser.add_argument("--failures", type=pathlib.Path, default=pathlib.Path("build/crash"), help="where bad files go")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
-        campaign = Campaign(arguments.extension, arguments.keep or temporary, arguments.seed)
+        campaign = Campaign(arguments.extension, temporary, arguments.seed)
         while campaign.counts["kills"] < arguments.kills:
             known = len(campaign.failures)
             campaign.kill()
             for failure in campaign.failures[known:]:
                 print(failure, flush=True)
+                shutil.copytree(temporary, arguments.failures / str(arguments.seed), dirs_exist_ok=True)
             if campaign.counts["kills"] % 50 == 0:
                 print(dict(campaign.counts), flush=True)
     print("figures:", *(f"{count} {kind}" for kind, count in sorted(campaign.counts.items())), sep="\n  ")

@@ -249,6 +249,9 @@ def main():
     con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
     con.execute("CREATE TABLE IF NOT EXISTS other (i INTEGER)")
     con.execute(f"CREATE TABLE IF NOT EXISTS t (id INTEGER, version INTEGER, v FLOAT[{DIMENSIONS}])")
+    # DuckDB 2.0.0 leaves a torn log without a commit in the file system until it writes to it. A checkpoint before that, of a
+    # commit that is so large that it skips the log, makes the log one of the past, and the next process refuses the file.
+    con.execute("INSERT INTO other VALUES (0)")
     con.execute(f"SET checkpoint_threshold = '{task['threshold']}'")
     if task["verify"]:
         con.execute("SET debug_verify_blocks = true")

@@ -1,6 +1,7 @@
-"""Makes official.db.gz and official_log.db.gz, .db.wal.gz: files of the official extension, whose indexes have the same type.
+"""Makes official.db.gz, official_log.db.gz and official_log.db.wal.gz: files of the extension that DuckDB distributes.
 
-Needs `pip install duckdb==1.5.5 duckdb-extension-vss==1.5.5` in an environment of its own; that version is what it was made with.
+Its indexes have the same name and type as ours. Needs an environment of its own with the versions that the fixtures were made
+with: `pip install duckdb==1.5.5 duckdb-extension-vss==1.5.5`.
 In the second file the last index, its rows and some deletions are in the write-ahead log only.
 """
 
@@ -30,7 +31,8 @@ def make(path):
     con.execute(f"CREATE TABLE t AS SELECT i AS id, {VECTOR} AS v FROM range(1000) r(i)")
     con.execute("CREATE INDEX by_distance ON t USING HNSW (v)")
     con.execute("CREATE TABLE u AS SELECT * FROM t WHERE id < 300")
-    con.execute("CREATE INDEX by_angle ON u USING HNSW (v) WITH (metric = 'cosine', M = 8, M0 = 12, ef_construction = 99)")
+    options = "metric = 'cosine', M = 8, M0 = 12, ef_construction = 99"
+    con.execute(f"CREATE INDEX by_angle ON u USING HNSW (v) WITH ({options})")
     con.close()
     con = connect(path)
     con.execute("DELETE FROM t WHERE id % 10 = 3")

@@ -1,7 +1,7 @@
 """Makes version_1.db.gz, a file with an index in format version 1: `python make_version_1.py EXTENSION`.
 
-Made once, by the last build that writes this version; every later one must read it. It has rows in the graph on several levels,
-dead ones, pending ones, and rows whose vectors cannot be ranked.
+Made once, by a build that wrote this version; every later one must read it. It has rows in the graph on several levels, dead
+ones, pending ones, and rows whose vectors cannot be ranked.
 """
 
 import gzip

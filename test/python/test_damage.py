@@ -53,7 +53,8 @@ class Intact:
         for group in [graph, rows]:
             for name, record, count in group:
                 whole = record * count // page
-                result[name] = [(first, 0), (first + whole // 2, page // 2), (first + whole - 1, page - 1)] * (whole > 0)
+                pages = [(first, 0), (first + whole // 2, page // 2), (first + whole - 1, page - 1)]
+                result[name] = pages if whole else []
                 first += whole
             used = page
             for name, record, count in group:
@@ -76,10 +77,10 @@ def check(intact, tmp_path):
     """Opens a file with other blocks. Returns the status of its index."""
     path = tmp_path / "damaged.db"
 
-    def check(contents, again=False):
+    def check(contents, again=False, **config):
         shutil.copy(intact.path, path)
         blocks.write(path, contents)
-        with intact.open(path) as con:
+        with intact.open(path, **config) as con:
             assert "Hnsw Index Scan" in con.execute("EXPLAIN " + NEAREST).fetchall()[0][1]
             assert con.execute(NEAREST).fetchall() == intact.answer
             count, status = con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall()[0]
@@ -135,6 +136,31 @@ def test_a_flipped_bit_anywhere(intact, check):
         damaged = flipped(intact.contents, block, choice.randrange(SIZE - 8), choice.randrange(8))
         assert check(resealed(damaged, block)).startswith(DAMAGED)
         assert check(flipped(intact.contents, block, -8 + choice.randrange(8), 3)).startswith(BUILT_AGAIN)
+
+
+def test_a_damaged_root(intact, check):
+    """The root stands in a block of DuckDB's metadata, as text: bytes that are not printable as \\x and two digits."""
+    (block,) = [i for i, block in enumerate(intact.contents) if b"vss-hnsw" in block]
+    begin = intact.contents[block].index(b"vss-hnsw")
+    for place in range(9, 70):
+        at = begin + place
+        digit = intact.contents[block][at : at + 1]
+        if digit in b"0123456789" and intact.contents[block][at - 2 : at + 2].count(b"x"):
+            damaged = list(intact.contents)
+            other = bytes([digit[0] ^ 1])
+            damaged[block] = damaged[block][:at] + other + damaged[block][at + 1 :]
+            status = check(resealed(damaged, block))
+            assert status.startswith(DAMAGED + "its root is damaged") or "it has format version" in status
+    damaged[block] = intact.contents[block].replace(b"vss-hnsw", b"vss-hmsw")
+    assert check(resealed(damaged, block)) == DAMAGED + "it is not one of this extension's"
+
+
+@pytest.mark.parametrize("seal", [False, True])
+def test_a_damaged_file_that_is_only_read(intact, check, seal):
+    for block in intact.blocks:
+        damaged = flipped(intact.contents, block, 100, 3)
+        damaged = resealed(damaged, block) if seal else damaged
+        assert check(damaged, access_mode="READ_ONLY").startswith(BUILT_AGAIN)
 
 
 def test_blocks_of_zeros(intact, check):

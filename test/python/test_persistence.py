@@ -15,8 +15,8 @@ WARM = 60
 
 def vectors(dimensions, row="i", salt=0):
     """SQL of the vectors of rows, uniform in a cube."""
-    number = f"hash(({row}) * {dimensions} + j + {salt} * 1000003)"
-    return f"list_transform(range({dimensions}), lambda j: {number} / 18446744073709551616.0 - 0.5)::FLOAT[{dimensions}]"
+    number = f"hash(({row}) * {dimensions} + j + {salt} * 1000003) / 18446744073709551616.0"
+    return f"list_transform(range({dimensions}), lambda j: {number} - 0.5)::FLOAT[{dimensions}]"
 
 
 @pytest.fixture
@@ -50,12 +50,14 @@ def test_two_hundred_rounds_of_changes_leave_the_file_as_large_as_it_was(create)
     used, size = [], []
     for number in range(ROUNDS):
         con.execute(f"DELETE FROM t WHERE id BETWEEN {number * 10} AND {number * 10 + 9}")
-        con.execute(f"INSERT INTO t SELECT i, {vectors(16)} FROM range({4000 + number * 10}, {4010 + number * 10}) r(i)")
+        first = 4000 + number * 10
+        con.execute(f"INSERT INTO t SELECT i, {vectors(16)} FROM range({first}, {first + 10}) r(i)")
         con.execute(f"UPDATE t SET v = {vectors(16, 'id', number)} WHERE id % 400 = {number}")
         con.execute("CHECKPOINT")
         table = len(blocks.of_tables(con))
         used.append(blocks.used(con) - table)
-        size.append(os.path.getsize(path) // 16384 - table)
+        # DuckDB writes the last rows of the table anew, beside the old ones
+        size.append(os.path.getsize(path) // 16384 - 2 * table)
         # no block is lost
         assert used[-1] == bytes_on_disk(con) // 16384
     print(f"image {image} blocks, after {ROUNDS} rounds {used[-1]}; file without table {size[WARM]}, {size[-1]}")
@@ -63,7 +65,7 @@ def test_two_hundred_rounds_of_changes_leave_the_file_as_large_as_it_was(create)
     assert max(used) <= 1.25 * image
     assert max(used[WARM:]) <= 1.05 * max(used[:WARM])
     # a checkpoint that writes the image anew keeps the old one until it is done
-    assert max(size) <= 3 * image
+    assert max(size) <= 2.5 * image
     assert max(size[WARM:]) <= 1.1 * max(size[:WARM])
     assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(4000, "ready")]
 
@@ -146,6 +148,7 @@ con.close()
 con = connect()
 con.execute("SELECT count(*) FROM t WHERE id > 5").fetchall()
 load = growth(con, "SELECT count, status FROM pragma_hnsw_index_info()")
+print()
 print(image, checkpoint, load)
 """
 
@@ -155,7 +158,8 @@ def test_no_second_copy_of_the_index_in_memory(extension, tmp_path):
     """The peak while an image is written or read, above what was there before."""
     command = [sys.executable, "-c", MEMORY, extension, str(tmp_path / "file.db"), vectors(384)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    image, checkpoint, load = map(int, done.stdout.split())
+    # on a slow machine behind a progress bar
+    image, checkpoint, load = map(int, done.stdout.splitlines()[-1].split())
     print(f"image {image}: checkpoint takes {checkpoint}, load {load} bytes")
     assert checkpoint <= 0.3 * image
     # the index itself, and the same

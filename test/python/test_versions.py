@@ -13,7 +13,11 @@ FOREIGN = REFUSED + "it was written by another extension"
 OFFICIAL = [("t", 950, "l2sq", (16, 32, 128)), ("u", 300, "cosine", (8, 12, 99))]
 LOGGED = [("t", 845, *OFFICIAL[0][2:]), OFFICIAL[1], ("w", 220, "ip", (16, 32, 128))]
 FILES = [("official", OFFICIAL), ("official_log", LOGGED)]
-ORDERS = {"l2sq": "array_distance({}) ASC", "cosine": "array_cosine_distance({}) ASC", "ip": "array_inner_product({}) DESC"}
+ORDERS = {
+    "l2sq": "array_distance({}) ASC",
+    "cosine": "array_cosine_distance({}) ASC",
+    "ip": "array_inner_product({}) DESC",
+}
 NEW_ROW = "(-9, [0.3, 0.2, 0.1, 0.4])"
 
 
