@@ -103,6 +103,7 @@ class Campaign:
             self.new_file()
         task = self.task()
         self.running = {}
+        self.keep_copy()
         command = [sys.executable, "-m", "crash.worker", json.dumps(task)]
         environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
@@ -120,6 +121,14 @@ class Campaign:
             self.path = None
         elif not killed:
             self.fail("crashes", f"exit {process.returncode}: {words[-2000:]}")
+
+    def keep_copy(self):
+        """What the worker will find, in case it is wrong."""
+        kept = self.directory / "before"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for file in self.directory.glob(f"{self.path.name}*"):
+            shutil.copy(file, kept)
 
     def listen(self, process):
         """Hears a worker until it is dead, and sees to that. Whether it could open the file."""
@@ -168,7 +177,10 @@ def main():
             campaign.kill()
             for failure in campaign.failures[known:]:
                 print(failure, flush=True)
-                shutil.copytree(temporary, arguments.failures / str(arguments.seed), dirs_exist_ok=True)
+            if campaign.failures[known:]:
+                kept = arguments.failures / f"{arguments.seed}_{campaign.counts['kills']}"
+                shutil.copytree(f"{temporary}/before", kept, dirs_exist_ok=True)
+                print(f"=> {kept}", flush=True)
             if campaign.counts["kills"] % 50 == 0:
                 print(dict(campaign.counts), flush=True)
     print("figures:", *(f"{count} {kind}" for kind, count in sorted(campaign.counts.items())), sep="\n  ")
