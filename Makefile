@@ -55,12 +55,14 @@ bench:
 	$(CORE) bench --no-default-features -p vss
 
 # The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
-# the index. Scripts of failures go to build/fuzz.
+# the index, some of them in files that are closed and opened again. Scripts of failures go to build/fuzz.
 fuzz: release $(PYTHON)
 	PROPTEST_CASES=2000 $(CORE) test --release --no-default-features -p vss
 	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-849 --shrink
+	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-199 --file --shrink
 
-# Kills a process that works on a file, a thousand times; about ten minutes. Nothing committed may be lost.
+# Kills a process that works on a file, a thousand times; about a quarter of an hour. Nothing committed may be lost. Bad files go
+# to build/crash.
 crash: release $(PYTHON)
 	PYTHONPATH=test $(PYTHON) -m crash --extension $(EXTENSION) --kills 1000
 

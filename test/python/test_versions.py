@@ -73,7 +73,6 @@ def test_a_file_of_the_official_extension(connect, unpacked, name, indexes, read
     assert figures(con) == [(table, count, FOREIGN) for table, count, *_ in indexes]
 
 
-@pytest.mark.xfail(strict=True, reason="DuckDB 1.5 stores options only in the text of the statement")
 @pytest.mark.parametrize("name, indexes", FILES)
 def test_options_of_the_official_extension(connect, unpacked, name, indexes):
     con = connect(str(unpacked(name)))
