@@ -38,15 +38,10 @@ def test_every_answer_is_the_one_without_the_index(children, seed, in_file):
     child = children[in_file]
     result = child.run(seed)
     if "kind" in result:
-<<<<<<< HEAD
-        pytest.fail(describe(child, Sequence(seed, QUERIES, in_file=False), result, SHRINKING), pytrace=False)
+        pytest.fail(describe(child, Sequence(seed, QUERIES, in_file), result, SHRINKING), pytrace=False)
     # where DuckDB refuses to compute the distance of a row, an answer cannot be judged
     assert sum(result["compared"].values()) + result["errors"].get("unknown distances", 0) >= QUERIES
     assert result["errors"].get("unknown distances", 0) <= QUERIES / 10
-=======
-        pytest.fail(describe(child, Sequence(seed, QUERIES, in_file), result, SHRINKING), pytrace=False)
-    assert sum(result["compared"].values()) >= QUERIES
->>>>>>> 07de160 (The fuzzer's file mode among the tests and in make fuzz)
 
 
 #: Distances of the rows 1 to 5; 2 and 3 are equally far.
