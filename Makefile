@@ -14,7 +14,7 @@ DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-.PHONY: release core test rust wheel lint bench fuzz tsan example clean
+.PHONY: release core test rust wheel lint bench fuzz crash tsan example clean
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
 release:
@@ -55,10 +55,16 @@ bench:
 	$(CORE) bench --no-default-features -p vss
 
 # The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
-# the index. Scripts of failures go to build/fuzz.
+# the index, some of them in files that are closed and opened again. Scripts of failures go to build/fuzz.
 fuzz: release $(PYTHON)
 	PROPTEST_CASES=2000 $(CORE) test --release --no-default-features -p vss
 	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-849 --shrink
+	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-199 --file --shrink
+
+# Kills a process that works on a file, a thousand times; about a quarter of an hour. Nothing committed may be lost. Bad files go
+# to build/crash.
+crash: release $(PYTHON)
+	PYTHONPATH=test $(PYTHON) -m crash --extension $(EXTENSION) --kills 1000
 
 # Data races in the index: its concurrency tests under ThreadSanitizer. Needs a nightly toolchain with rust-src, because the
 # standard library must be instrumented, too: without, each of its locks looks like a race.

@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import threading
 import time
 
 from crash.model import Model
+from crash.worker import RECOVERY_ABORTS
 
 # A worker that says nothing for so long hangs.
 PATIENCE = 120
@@ -42,7 +45,7 @@ class Campaign:
         self.counts["files"] += 1
         self.path = self.directory / f"crash{self.counts['files']}.db"
         self.block_size = self.random.choice([16384, 262144])
-        self.model, self.in_flight = Model({}), {}
+        self.model, self.in_flight, self.running = Model({}), {}, {}
 
     def task(self):
         started = self.model.rows or self.in_flight
@@ -55,6 +58,7 @@ class Campaign:
             "threshold": self.random.choice(["16MB", "16MB", "100KB", "1KB"]),
             "verify": self.random.random() < 0.5,
             "abort": self.random.random() < 0.2,
+            "abort_recovery": self.random.choice([*RECOVERY_ABORTS] + 4 * [None]),
             "writers": self.random.choice([1, 2]),
         }
 
@@ -78,15 +82,19 @@ class Campaign:
             self.counts["opened"] += 1
         elif "begin" in message:
             self.in_flight[message["begin"]] = message["changes"]
+            self.running[message["begin"]] = message["sql"]
             self.counts["operations"] += 1
         elif "done" in message:
             self.model = self.model.after(self.in_flight.pop(message["done"]))
+            del self.running[message["done"]]
         elif "undone" in message:
-            self.in_flight.pop(message["undone"])
-            self.counts["conflicts"] += 1
+            del self.in_flight[message["undone"]], self.running[message["undone"]]
+            self.counts[f"undone: {re.sub('[0-9]+', 'N', message['reason'])[:80]}"] += 1
+        elif "aborted" in message:
+            self.counts[f"aborted {message['aborted']}"] += 1
         elif "wrong" in message:
             self.fail("wrong", message["wrong"])
-        else:
+        elif "error" in message:
             self.fail("errors", message["error"])
 
     def kill(self):
@@ -94,22 +102,46 @@ class Campaign:
         if self.path is None or self.counts["kills"] % FILE_LIFE == 0:
             self.new_file()
         task = self.task()
-        # at any time, or soon after the begin of a statement that is worth it
-        target = self.random.choice([None, None, "CHECKPOINT", "CREATE INDEX", "PRAGMA"])
-        delay = self.random.choice([0.002, 0.02, 0.1]) * self.random.random() if target else self.random.random()
+        self.running = {}
+        self.keep_copy()
         command = [sys.executable, "-m", "crash.worker", json.dumps(task)]
         environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
         patience = threading.Timer(PATIENCE, process.kill)
         patience.start()
-        opened, end, heard, last = False, None, time.monotonic(), {}
+        opened = self.listen(process)
+        hung = not patience.is_alive()
+        patience.cancel()
+        self.counts["kills"] += 1
+        self.count_running(opened)
+        words = process.stderr.read().strip()
+        killed = process.returncode == -signal.SIGKILL
+        if not opened and (hung or not killed):
+            self.fail("unopenable", f"hung {hung}, {task}: {words[-2000:]}")
+            self.path = None
+        elif not killed:
+            self.fail("crashes", f"exit {process.returncode}: {words[-2000:]}")
+
+    def keep_copy(self):
+        """What the worker will find, in case it is wrong."""
+        kept = self.directory / "before"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for file in self.directory.glob(f"{self.path.name}*"):
+            shutil.copy(file, kept)
+
+    def listen(self, process):
+        """Hears a worker until it is dead, and sees to that. Whether it could open the file."""
+        # at any time, or soon after the begin of something that is worth it
+        target = self.random.choice(["found", "opening", "CHECKPOINT", "CHECKPOINT", "CREATE INDEX", "PRAGMA"])
+        longest = {"found": 1, "opening": 0.3}.get(target) or self.random.choice([0.002, 0.02, 0.1])
+        end = threading.Timer(longest * self.random.random(), process.kill)
+        opened, heard, last = False, time.monotonic(), {}
         for line in process.stdout:
             message = json.loads(line)
             self.hear(message)
             heard, last = time.monotonic(), message
-            due = "found" in message if target is None else target in message.get("sql", "")
-            if due and end is None:
-                end = threading.Timer(delay, process.kill)
+            if (target in message or target in message.get("sql", "")) and end.ident is None:
                 end.start()
             if "found" in message:
                 opened = True
@@ -120,16 +152,14 @@ class Campaign:
             # not wrong by itself; all of them at one statement would be
             self.counts["slow"] += 1
             print(f"no end within {time.monotonic() - heard:.1f} s: {last['sql'][:200]}", flush=True)
-        hung = not patience.is_alive()
-        patience.cancel()
-        self.counts["kills"] += 1
-        self.counts["aborts"] += task["abort"]
-        words = process.stderr.read().strip()
-        if not opened:
-            self.fail("unopenable", f"hung {hung}, {task}: {words[-2000:]}")
-            self.path = None
-        elif process.returncode != -signal.SIGKILL:
-            self.fail("crashes", f"exit {process.returncode}: {words[-2000:]}")
+        return opened
+
+    def count_running(self, opened):
+        """Counts what the kill has hit."""
+        for statement in self.running.values():
+            self.counts[f"killed in {' '.join(statement.split()[: 2 - statement.startswith('BEGIN')])}"] += 1
+        if not self.running:
+            self.counts["killed in between" if opened else "killed while opening"] += 1
 
 
 def main():
@@ -137,16 +167,20 @@ def main():
     parser.add_argument("--extension", required=True)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--keep", help="directory for the files; else a temporary one")
+    parser.add_argument("--failures", type=pathlib.Path, default=pathlib.Path("build/crash"), help="where bad files go")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
-        campaign = Campaign(arguments.extension, arguments.keep or temporary, arguments.seed)
+        campaign = Campaign(arguments.extension, temporary, arguments.seed)
         while campaign.counts["kills"] < arguments.kills:
             known = len(campaign.failures)
             campaign.kill()
             for failure in campaign.failures[known:]:
                 print(failure, flush=True)
+            if campaign.failures[known:]:
+                kept = arguments.failures / f"{arguments.seed}_{campaign.counts['kills']}"
+                shutil.copytree(f"{temporary}/before", kept, dirs_exist_ok=True)
+                print(f"=> {kept}", flush=True)
             if campaign.counts["kills"] % 50 == 0:
                 print(dict(campaign.counts), flush=True)
     print("figures:", *(f"{count} {kind}" for kind, count in sorted(campaign.counts.items())), sep="\n  ")

@@ -9,7 +9,8 @@ DIMENSIONS = 8
 # uniform in [-0.5, 0.5); every eleventh version has none
 VECTOR = (
     f"CASE WHEN version % 11 = 5 THEN NULL ELSE list_transform(range({DIMENSIONS}), "
-    f"lambda j: hash((id * 1000 + version) * {DIMENSIONS} + j) / 18446744073709551616.0 - 0.5) END::FLOAT[{DIMENSIONS}]"
+    f"lambda j: hash((id::BIGINT * 1000 + version) * {DIMENSIONS} + j) / 18446744073709551616.0 - 0.5) "
+    f"END::FLOAT[{DIMENSIONS}]"
 )
 FUNCTIONS = {
     "l2sq": ("array_distance", "ASC"),

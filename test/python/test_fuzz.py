@@ -19,21 +19,26 @@ SHRINKING = 30
 
 
 @pytest.fixture(scope="module")
-def child(extension):
-    child = Child(extension, QUERIES, in_file=False)
-    yield child
-    child.stop()
+def children(extension):
+    """A process that works in memory, and one that works in files."""
+    children = [Child(extension, QUERIES, in_file) for in_file in [False, True]]
+    yield children
+    for child in children:
+        child.stop()
 
 
 def pytest_generate_tests(metafunc):
     if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", range(metafunc.config.getoption("--seeds")))
+        seeds = metafunc.config.getoption("--seeds")
+        runs = [(seed, False) for seed in range(seeds)] + [(seed, True) for seed in range(seeds // 4)]
+        metafunc.parametrize("seed, in_file", runs)
 
 
-def test_every_answer_is_the_one_without_the_index(child, seed):
+def test_every_answer_is_the_one_without_the_index(children, seed, in_file):
+    child = children[in_file]
     result = child.run(seed)
     if "kind" in result:
-        pytest.fail(describe(child, Sequence(seed, QUERIES, in_file=False), result, SHRINKING), pytrace=False)
+        pytest.fail(describe(child, Sequence(seed, QUERIES, in_file), result, SHRINKING), pytrace=False)
     # where DuckDB refuses to compute the distance of a row, an answer cannot be judged
     assert sum(result["compared"].values()) + result["errors"].get("unknown distances", 0) >= QUERIES
     assert result["errors"].get("unknown distances", 0) <= QUERIES / 10
