@@ -29,9 +29,12 @@ public:
 	void free(int64_t id) const noexcept;
 
 private:
+	//! Makes `scratch` stand for this block.
+	void Scratch(int64_t id) const;
+
 	duckdb::BlockManager &blocks;
 	duckdb::QueryContext context;
-	//! The memory that pages are written from.
+	//! The memory that pages are written from and read into.
 	mutable duckdb::unique_ptr<duckdb::Block> scratch;
 };
 

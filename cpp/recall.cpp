@@ -80,6 +80,8 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 	auto ef = session_ef.IsValid() ? session_ef.GetIndex() : shared->ef_search;
 	vss::HostInterrupt interrupt(context);
 	auto measured = Translate([&] {
+		// the graph as it will be, not as far as it has got: an index built again from its table has none yet
+		shared->core->link(shared->core->pending(), interrupt);
 		return shared->core->measure_recall(bind_data.k, bind_data.queries, ef, interrupt);
 	});
 	vector<Value> row {Value(found.entry.get().name.GetIdentifierName()),
