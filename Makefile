@@ -14,7 +14,7 @@ DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-.PHONY: release core test rust wheel lint bench fuzz crash tsan example clean
+.PHONY: release core test rust wheel lint bench bench-core bench-peers fuzz crash tsan example clean
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
 release:
@@ -51,8 +51,18 @@ lint:
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	sh test/layering.sh
 
-bench:
-	$(CORE) bench --no-default-features -p vss
+bench: bench-core bench-peers
+
+# The core beside usearch's index, and the distance kernels.
+bench-core:
+	$(CORE) bench --no-default-features -p vss --bench core --bench kernels
+
+# The extension beside its peers, all on an idle machine: 40 minutes on two cores. Writes docs/benchmarks.md and docs/plots.
+# Parts of it, or less: `make bench-peers PEERS="--stages libraries --rows 5000"`; all options: PEERS=--help.
+bench-peers: release
+	$(CORE) bench --no-default-features -p vss --bench raw --no-run
+	export PYTHONPATH=benches CARGO_TARGET_DIR=$(CORE_TARGET_DIR) && \
+	$$(python3 -m peers.environments build/bench driver) -m peers --data $(DATA) --extension $(EXTENSION) --docs docs $(PEERS)
 
 # The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
 # the index, some of them in files that are closed and opened again. Scripts of failures go to build/fuzz.

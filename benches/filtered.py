@@ -1,13 +1,14 @@
-"""Filtered searches by each strategy: latency and recall at each selectivity, as a table for docs/benchmarks.md.
+"""Filtered searches by each strategy: latency and recall at each selectivity, as a table or as JSON, an object a line.
 
-Usage: filtered.py EXTENSION WORDS.parquet QUERIES.parquet [queries]
+Usage: filtered.py EXTENSION WORDS.parquet QUERIES.parquet [QUERIES] [--rows ROWS] [--json]
 
 60,000 sentence embeddings of 384 dimensions, l2sq, default options, k = 10, one thread. The time is that of the whole
 query, the filter included: the best of some rounds, and the mean of that over the queries. The exact plan is DuckDB's
 without the extension; recall is against its answers.
 """
 
-import sys
+import argparse
+import json
 import time
 
 import duckdb
@@ -19,12 +20,23 @@ ROUNDS = 3
 RECALL = 0.95
 
 
-def connect(extension, words, queries, count):
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("extension")
+    parser.add_argument("words")
+    parser.add_argument("queries")
+    parser.add_argument("count", nargs="?", type=int, default=50)
+    parser.add_argument("--rows", type=int, default=60_000)
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def connect(extension, words, queries, count, limit):
     con = duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": 1})
     con.load_extension(extension)
     con.execute(
         f"CREATE TABLE words AS SELECT id, category, hash(id) % 10000 AS part, embedding::FLOAT[384] AS v"
-        f" FROM read_parquet('{words}')"
+        f" FROM read_parquet('{words}') LIMIT {limit}"
     )
     con.execute("CREATE INDEX by_v ON words USING HNSW (v)")
     vectors = con.execute(f"SELECT embedding::FLOAT[384] FROM read_parquet('{queries}') LIMIT {count}").fetchall()
@@ -59,36 +71,46 @@ def answer(con, q, predicate):
     return (time.perf_counter() - start) * 1e3, {row for (row,) in rows}
 
 
-def main():
-    extension, words, queries = sys.argv[1:4]
-    con, vectors = connect(extension, words, queries, int(sys.argv[4]) if len(sys.argv) > 4 else 50)
-    print("| rows that qualify | exact plan | " + " | ".join(STRATEGIES) + " | chosen / best |")
-    print("|---|---|" + "---|" * len(STRATEGIES) + "---|")
-    for name, predicates in filters(con, vectors):
-        plan_ms = found_exact = 0.0
-        total, found = dict.fromkeys(STRATEGIES, 0.0), dict.fromkeys(STRATEGIES, 0)
-        for q, predicate in zip(vectors, predicates):
-            con.execute("SET disabled_optimizers = 'extension,late_materialization'")
-            ms, exact = min((answer(con, q, predicate) for _ in range(2)), key=lambda pair: pair[0])
-            con.execute("RESET disabled_optimizers")
-            plan_ms += ms
-            found_exact += len(exact)
-            best = dict.fromkeys(STRATEGIES, float("inf"))
-            # in turn, so that a change of the machine's speed meets all of them
-            for _ in range(ROUNDS):
-                for strategy in STRATEGIES:
-                    con.execute(f"SET hnsw_strategy = '{strategy}'")
-                    ms, ids = answer(con, q, predicate)
-                    best[strategy] = min(best[strategy], ms)
+def measure(con, vectors, predicates):
+    """Milliseconds and recall of each strategy, and of the exact plan."""
+    plan_ms = found_exact = 0.0
+    total, found = dict.fromkeys(STRATEGIES, 0.0), dict.fromkeys(STRATEGIES, 0)
+    for q, predicate in zip(vectors, predicates):
+        con.execute("SET disabled_optimizers = 'extension,late_materialization'")
+        ms, exact = min((answer(con, q, predicate) for _ in range(2)), key=lambda pair: pair[0])
+        con.execute("RESET disabled_optimizers")
+        plan_ms += ms
+        found_exact += len(exact)
+        best = dict.fromkeys(STRATEGIES, float("inf"))
+        # in turn, so that a change of the machine's speed meets all of them
+        for _ in range(ROUNDS):
             for strategy in STRATEGIES:
                 con.execute(f"SET hnsw_strategy = '{strategy}'")
-                total[strategy] += best[strategy]
-                found[strategy] += len(answer(con, q, predicate)[1] & exact)
-        count = len(vectors)
-        recall = {s: found[s] / max(1, found_exact) for s in STRATEGIES}
-        cells = [f"{total[s] / count:.1f} ms, {recall[s]:.3f}" for s in STRATEGIES]
-        ratio = total["auto"] / min(total[s] for s in STRATEGIES if recall[s] >= RECALL)
-        print(f"| {name} | {plan_ms / count:.1f} ms | " + " | ".join(cells) + f" | {ratio:.2f} |", flush=True)
+                ms, ids = answer(con, q, predicate)
+                best[strategy] = min(best[strategy], ms)
+        for strategy in STRATEGIES:
+            con.execute(f"SET hnsw_strategy = '{strategy}'")
+            total[strategy] += best[strategy]
+            found[strategy] += len(answer(con, q, predicate)[1] & exact)
+    ms = {s: total[s] / len(vectors) for s in STRATEGIES}
+    recall = {s: found[s] / found_exact if found_exact else 1.0 for s in STRATEGIES}
+    ratio = ms["auto"] / min((ms[s] for s in STRATEGIES if recall[s] >= RECALL), default=ms["exact"])
+    return {"plan_ms": plan_ms / len(vectors), "ms": ms, "recall": recall, "ratio": ratio}
+
+
+def main():
+    options = arguments()
+    con, vectors = connect(options.extension, options.words, options.queries, options.count, options.rows)
+    if not options.json:
+        print("| rows that qualify | exact plan | " + " | ".join(STRATEGIES) + " | chosen / best |")
+        print("|---|---|" + "---|" * len(STRATEGIES) + "---|")
+    for name, predicates in filters(con, vectors):
+        row = measure(con, vectors, predicates)
+        if options.json:
+            print(json.dumps({"filter": name, **row}), flush=True)
+            continue
+        cells = [f"{row['ms'][s]:.1f} ms, {row['recall'][s]:.3f}" for s in STRATEGIES]
+        print(f"| {name} | {row['plan_ms']:.1f} ms | " + " | ".join(cells) + f" | {row['ratio']:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

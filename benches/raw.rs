@@ -1,0 +1,153 @@
+//! The bare core as one of the systems of the comparison: obeys the commands of `benches/peers/process.py`, a JSON object
+//! a line, for as long as there are any.
+//!
+//! `cargo bench --bench raw -- SET METRIC M EF_CONSTRUCTION`, where the directory SET holds `dimensions` (a number as
+//! text), `vectors.f32` and `queries.f32` (raw 32-bit floats of this machine).
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use vss::host::{AllVisible, Uninterrupted, Unlimited};
+use vss::index::Index;
+use vss::metric::Metric;
+use vss::options::Options;
+
+/// Rows handed over at once, as DuckDB does.
+const CHUNK: usize = 2048;
+/// Queries a thread takes at once.
+const STEP: usize = 16;
+
+/// What can be asked. Ranges of queries exclude the last.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+enum Command {
+    /// Says what this is.
+    Prepare,
+    /// Builds the index on so many threads.
+    Build { threads: usize },
+    /// One query after the other, each timed.
+    Search { ef: usize, k: usize, first: usize, last: usize },
+    /// All queries at once, shared out among threads.
+    Batch { ef: usize, k: usize, first: usize, last: usize, threads: usize },
+}
+
+struct Bench {
+    options: Options,
+    dimensions: usize,
+    vectors: Vec<f32>,
+    queries: Vec<f32>,
+    index: Option<Index>,
+}
+
+impl Bench {
+    fn new(set: &Path, options: Options) -> Self {
+        let dimensions = std::fs::read_to_string(set.join("dimensions")).expect("SET/dimensions");
+        Self {
+            options,
+            dimensions: dimensions.trim().parse().expect("a number"),
+            vectors: floats(&set.join("vectors.f32")),
+            queries: floats(&set.join("queries.f32")),
+            index: None,
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Value {
+        match command {
+            Command::Prepare => json!({
+                "version": concat!("bare core of vss ", env!("CARGO_PKG_VERSION")),
+                "offers": ["array"],
+                "approximate": true,
+                "filters": false,
+                "inserts": false,
+            }),
+            Command::Build { threads } => self.build(threads),
+            Command::Search { ef, k, first, last } => self.search(ef, k, first, last),
+            Command::Batch { ef, k, first, last, threads } => self.batch(ef, k, first, last, threads),
+        }
+    }
+
+    fn build(&mut self, threads: usize) -> Value {
+        self.index = None;
+        let start = Instant::now();
+        let index = Index::new(self.options.clone(), self.dimensions, Box::new(Unlimited)).unwrap();
+        let rows: Vec<i64> = (0..(self.vectors.len() / self.dimensions) as i64).collect();
+        index.reserve_rows(rows.len());
+        for (rows, vectors) in rows.chunks(CHUNK).zip(self.vectors.chunks(CHUNK * self.dimensions)) {
+            index.append(rows, vectors).unwrap();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| index.link(usize::MAX, &Uninterrupted).unwrap());
+            }
+        });
+        let answer = json!({ "seconds": start.elapsed().as_secs_f64(), "memory": index.memory_used() });
+        self.index = Some(index);
+        answer
+    }
+
+    fn nearest(&self, query: usize, k: usize, ef: usize) -> Vec<i64> {
+        let query = &self.queries[query * self.dimensions..(query + 1) * self.dimensions];
+        let found = self.index.as_ref().expect("built").search(query, k, ef, &AllVisible).unwrap();
+        found.rows.iter().map(|row| row.row_id).collect()
+    }
+
+    fn search(&self, ef: usize, k: usize, first: usize, last: usize) -> Value {
+        let (mut times, mut ids) = (Vec::new(), Vec::new());
+        for query in first..last {
+            let start = Instant::now();
+            let found = self.nearest(query, k, ef);
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+            ids.push(found);
+        }
+        json!({ "ms": times, "ids": ids })
+    }
+
+    fn batch(&self, ef: usize, k: usize, first: usize, last: usize, threads: usize) -> Value {
+        let next = AtomicUsize::new(first);
+        let worker = || {
+            let mut found = Vec::new();
+            loop {
+                let from = next.fetch_add(STEP, Ordering::Relaxed);
+                if from >= last {
+                    return found;
+                }
+                found.extend((from..last.min(from + STEP)).map(|query| (query, self.nearest(query, k, ef))));
+            }
+        };
+        let start = Instant::now();
+        let mut found: Vec<(usize, Vec<i64>)> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        let seconds = start.elapsed().as_secs_f64();
+        found.sort_unstable();
+        json!({ "seconds": seconds, "ids": found.into_iter().map(|(_, ids)| ids).collect::<Vec<_>>() })
+    }
+}
+
+fn floats(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    bytes.chunks_exact(4).map(|bytes| f32::from_ne_bytes(bytes.try_into().expect("four bytes"))).collect()
+}
+
+fn main() {
+    // cargo adds --bench
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let [set, metric, m, ef_construction, ..] = &arguments[..] else {
+        eprintln!("usage: raw SET METRIC M EF_CONSTRUCTION < COMMANDS");
+        std::process::exit(2);
+    };
+    let metric = Metric::parse(metric).unwrap();
+    let [m, ef_construction] = [m, ef_construction].map(|number| number.parse().expect("a number"));
+    let options = Options { metric, m, m0: 2 * m, ef_construction, ..Options::default() };
+    let mut bench = Bench::new(Path::new(set), options);
+    for line in std::io::stdin().lock().lines() {
+        let command = serde_json::from_str(&line.unwrap()).expect("a command");
+        println!("{}", bench.obey(command));
+        std::io::stdout().flush().unwrap();
+    }
+}
