@@ -1,11 +1,10 @@
 #include "graph.hpp"
 
+#include "graph_memory.hpp"
 #include "vss/src/graph.rs.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cfloat>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -21,118 +20,6 @@ using unum::usearch::get_slot;
 
 //! Sum of `dimensions` products or squared differences.
 using Kernel = float (*)(const float *, const float *, size_t);
-
-//! Adjacency lists, one behind the other in chunks that grow with the whole; freed only together.
-class Tape {
-public:
-	Tape() = default;
-	Tape(const Tape &) = delete;
-	~Tape() {
-		while (last) {
-			auto before = last->before;
-			std::free(last);
-			last = before;
-		}
-	}
-
-	//! index_gt::add calls this with its global lock held. Null when out of memory.
-	char *Allocate(size_t bytes) noexcept {
-		if (bytes > left) {
-			auto size = std::max(bytes, std::max(CHUNK_MIN, used.load(std::memory_order_relaxed) / 8));
-			auto chunk = static_cast<Chunk *>(std::malloc(sizeof(Chunk) + size));
-			if (!chunk) {
-				return nullptr;
-			}
-			chunk->before = last;
-			last = chunk;
-			next = reinterpret_cast<char *>(chunk + 1);
-			left = size;
-		}
-		auto result = next;
-		next += bytes;
-		left -= bytes;
-		used.fetch_add(bytes, std::memory_order_relaxed);
-		return result;
-	}
-	size_t Used() const noexcept {
-		return used.load(std::memory_order_relaxed);
-	}
-
-private:
-	static constexpr size_t CHUNK_MIN = 64 * 1024;
-	struct Chunk {
-		Chunk *before;
-	};
-
-	Chunk *last = nullptr;
-	char *next = nullptr;
-	size_t left = 0;
-	std::atomic<size_t> used {0};
-};
-
-//! The memory of one graph.
-struct Memory {
-	//! Bytes of tables and scratch space.
-	std::atomic<size_t> tables {0};
-	Tape tape;
-};
-
-//! The memory that the running call allocates from. usearch makes its allocators anew for every buffer, and when it loads
-//! a graph, so they cannot carry it themselves.
-thread_local Memory *memory_in_use = nullptr;
-
-//! Lets this thread allocate from `memory` while it lives.
-class MemoryScope {
-public:
-	explicit MemoryScope(Memory &memory) : outer(memory_in_use) {
-		memory_in_use = &memory;
-	}
-	~MemoryScope() {
-		memory_in_use = outer;
-	}
-
-private:
-	Memory *outer;
-};
-
-//! Tables and scratch space of usearch, which tests for null and does not expect exceptions.
-template <class T>
-struct CountedAllocator {
-	using value_type = T;
-
-	CountedAllocator() = default;
-	template <class U>
-	CountedAllocator(const CountedAllocator<U> &) {
-	}
-
-	T *allocate(size_t count) noexcept {
-		auto memory = operator new(count * sizeof(T), std::align_val_t(alignof(T)), std::nothrow);
-		if (memory) {
-			memory_in_use->tables.fetch_add(count * sizeof(T), std::memory_order_relaxed);
-		}
-		return static_cast<T *>(memory);
-	}
-	void deallocate(T *memory, size_t count) noexcept {
-		if (memory) {
-			memory_in_use->tables.fetch_sub(count * sizeof(T), std::memory_order_relaxed);
-			operator delete(memory, std::align_val_t(alignof(T)));
-		}
-	}
-};
-
-//! The tape, as usearch copies its allocators about.
-struct TapeAllocator {
-	using value_type = char;
-
-	char *allocate(size_t bytes) noexcept {
-		return memory_in_use->tape.Allocate(bytes);
-	}
-	void deallocate(char *, size_t) noexcept {
-	}
-	//! Tells usearch that nodes need not be freed one by one.
-	void reset() noexcept {
-	}
-};
 
 using Base = unum::usearch::index_gt<float, uint32_t, uint32_t, CountedAllocator<char>, TapeAllocator>;
 

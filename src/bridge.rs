@@ -1,13 +1,12 @@
 //! The border between Rust and C++, on one page: shared structs, Rust seen from C++, C++ seen from Rust.
 //!
-//! Only the text of an error crosses it ([`crate::error::Error::encode`]); panics stop at [`guard`].
+//! Only the text of an error crosses it ([`crate::error::Error::encode`]); panics stop at [`guard`](crate::crossing::guard).
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cxx::UniquePtr;
 
+use crate::crossing::{Crossing, guard, guard_or};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::LevelStats;
 use crate::host::{Interrupt, Ledger, Pages, Visibility};
@@ -224,59 +223,6 @@ mod ffi {
 
         type HostVisibility;
         fn visible(self: &HostVisibility, row_id: i64) -> bool;
-    }
-}
-
-//---------------------------------------------------------------------------------------------------------------------
-// Errors
-//---------------------------------------------------------------------------------------------------------------------
-
-/// An error on its way to C++: its text, with the kind in front.
-pub struct Crossing(String);
-
-impl fmt::Display for Crossing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<Error> for Crossing {
-    fn from(error: Error) -> Self {
-        Crossing(error.encode())
-    }
-}
-
-/// Runs one call made by C++. cxx aborts the process on a panic, so panics stop here and become errors.
-fn guard<T>(call: impl FnOnce() -> Result<T>) -> std::result::Result<T, Crossing> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(Crossing::from),
-        Err(payload) => {
-            let message = format!("vss: {}; please report this", panic_text(payload.as_ref()));
-            // A payload may panic when it is dropped.
-            std::mem::forget(payload);
-            Err(Error::new(ErrorKind::Internal, message).into())
-        }
-    }
-}
-
-/// Like [`guard`] for calls that must not fail: a panic leaves `otherwise`.
-fn guard_or<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result,
-        Err(payload) => {
-            std::mem::forget(payload);
-            otherwise
-        }
-    }
-}
-
-fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "a panic without text"
     }
 }
 

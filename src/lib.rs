@@ -11,6 +11,8 @@ compile_error!("panics must unwind: they become errors at the border to C++");
 
 #[cfg(feature = "host-duckdb")]
 mod bridge;
+#[cfg(feature = "host-duckdb")]
+mod crossing;
 pub mod distance;
 pub mod error;
 pub mod format;
