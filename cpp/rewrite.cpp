@@ -17,6 +17,7 @@
 #include "duckdb/planner/operator/logical_order.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
 #include "duckdb/planner/operator/logical_top_n.hpp"
+#include "backlog.hpp"
 #include "filter.hpp"
 #include "match.hpp"
 #include "nearest.hpp"
@@ -138,6 +139,7 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, idx_
 }
 
 static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
+	Backlog::Note(input.context, *plan);
 	idx_t queries = 0;
 	KeepTopN(input.context, *plan, true, queries);
 }
