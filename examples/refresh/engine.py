@@ -59,17 +59,18 @@ class Engine:
         self.connection.load_extension(os.environ.get("VSS_EXTENSION", "vss"))
         # for an index in a database file
         self.connection.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+        self.connection.execute("CREATE TABLE IF NOT EXISTS generations (name VARCHAR PRIMARY KEY, generation INTEGER)")
 
     def refresh(self, name):
         """Brings a dataset up to date with its source, in the way that it asks for."""
         dataset = self.datasets[name]
         with dataset.lock, self.connection.cursor() as cursor:
-            current = table_of(cursor, name)
-            if dataset.refresh == "append" and current:
-                key = dataset.primary_key
-                cursor.execute(f"INSERT INTO {current} FROM ({dataset.rows}) WHERE {key} NOT IN (SELECT {key} FROM {current})")
+            generation = generation_of(cursor, name)
+            if dataset.refresh == "append" and generation > 0:
+                table, key = f"{name}__{generation}", dataset.primary_key
+                cursor.execute(f"INSERT INTO {table} FROM ({dataset.rows}) WHERE {key} NOT IN (SELECT {key} FROM {table})")
             else:
-                rebuild(cursor, dataset, current)
+                rebuild(cursor, dataset, generation + 1)
 
     def apply(self, name, changes):
         """A batch of a change feed: `changes` is a relation with the columns of the source and `op`, 'upsert' or 'delete'."""
@@ -80,7 +81,7 @@ class Engine:
             key = dataset.primary_key
             cursor.execute(
                 f"""
-                MERGE INTO {table_of(cursor, name)} AS t USING changes AS c ON t.{key} = c.{key}
+                MERGE INTO {name}__{generation_of(cursor, name)} AS t USING changes AS c ON t.{key} = c.{key}
                 WHEN MATCHED AND c.op = 'delete' THEN DELETE
                 WHEN MATCHED THEN UPDATE SET {", ".join(f"{column} = c.{column}" for column in columns)}
                 WHEN NOT MATCHED AND c.op = 'upsert'
@@ -104,18 +105,16 @@ class Engine:
             return [dict(zip(names, row)) for row in cursor.fetchall()]
 
 
-def table_of(cursor, name):
-    """The table of the current generation, if there is one."""
-    # tables are called `name__1`, `name__2`, …; more than one only if the process died before the swap
-    named = cursor.execute("SELECT sql FROM duckdb_views() WHERE view_name = $1 AND NOT internal", [name]).fetchone()
-    return named and named[0].rstrip(";\n ").split()[-1]
+def generation_of(cursor, name):
+    """The number of the current generation; 0 before the first refresh."""
+    found = cursor.execute("SELECT generation FROM generations WHERE name = $1", [name]).fetchone()
+    return found[0] if found else 0
 
 
-def rebuild(cursor, dataset, current):
-    """Builds the next generation and swaps."""
-    generation = int(current.rsplit("__", 1)[1]) + 1 if current else 1
+def rebuild(cursor, dataset, generation):
+    """Builds the generation and swaps."""
     table = f"{dataset.name}__{generation}"
-    # OR REPLACE: what a process that died had begun
+    # OR REPLACE: a process that died may have left a part of it
     cursor.execute(f"CREATE OR REPLACE TABLE {table} AS {dataset.rows}")
     cursor.execute(
         f"""
@@ -126,8 +125,8 @@ def rebuild(cursor, dataset, current):
     )
     cursor.begin()
     cursor.execute(f"CREATE OR REPLACE VIEW {dataset.name} AS FROM {table}")
-    if current:
-        cursor.execute(f"DROP TABLE {current}")
+    cursor.execute("INSERT OR REPLACE INTO generations VALUES ($1, $2)", [dataset.name, generation])
+    cursor.execute(f"DROP TABLE IF EXISTS {dataset.name}__{generation - 1}")
     cursor.commit()
 
 
