@@ -19,17 +19,20 @@ import duckdb
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 DIMENSIONS = 384
 LARGEST_FLOAT = 3.4028234e38
+# Items of a feed: where its last page ends. Also the width of all searches. An approximate search that is wider finds items that a
+# narrower one has missed; so that no item is on two pages or on none, one width serves all pages, that of the last one.
+DEEPEST = 500
 
 PAGE = """
     SELECT id, words, definition, category, part_of_speech,
            array_cosine_distance(embedding, $embedding::FLOAT[384]) AS distance
     FROM items
     {where}
-    ORDER BY array_cosine_distance(embedding, $embedding::FLOAT[384]), id
+    ORDER BY array_cosine_distance(embedding, $embedding::FLOAT[384])
     LIMIT $limit OFFSET $offset
 """
 
@@ -49,8 +52,14 @@ class Page(BaseModel):
     embedding: Annotated[
         list[Element], Field(min_length=DIMENSIONS, max_length=DIMENSIONS), AfterValidator(with_direction)
     ]
-    offset: int = Field(0, ge=0, le=10_000)
+    offset: int = Field(0, ge=0)
     limit: int = Field(20, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def within_feed(self):
+        if self.offset + self.limit > DEEPEST:
+            raise ValueError(f"offset + limit is {self.offset + self.limit}; a feed has {DEEPEST} items")
+        return self
 
 
 class Feed:
@@ -65,6 +74,7 @@ class Feed:
         """Opens a database, and its index with it: the first search reads the index into memory."""
         connection = duckdb.connect(path, read_only=True, config={"allow_unsigned_extensions": "true"})
         connection.load_extension(os.environ.get("VSS_EXTENSION", "vss"))
+        connection.execute(f"SET GLOBAL hnsw_ef_search = {DEEPEST}")
         connection.execute(PAGE.format(where=""), {"embedding": [1.0] * DIMENSIONS, "limit": 1, "offset": 0}).fetchall()
         return connection
 
@@ -115,8 +125,9 @@ def create_app(database=None, seconds_between_looks=1.0):
     # not `async`: FastAPI runs it in a thread, so requests search beside each other
     @app.post("/feed")
     def read_page(page: Page, category: str | None = None, part_of_speech: str | None = None):
+        end = page.offset + page.limit
         items = feed.page(page, {"category": category, "part_of_speech": part_of_speech})
-        return {"items": items, "next": page.offset + page.limit if len(items) == page.limit else None}
+        return {"items": items, "next": end if len(items) == page.limit and end < DEEPEST else None}
 
     @app.get("/health")
     def health():

@@ -29,11 +29,11 @@ def extension(request):
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
-    """Directory with words.parquet, 6,000 rows of the examples' data, and queries.parquet."""
+    """Directory with words.parquet, 5,000 rows of the examples' data, and queries.parquet."""
     words, queries = data.find()
     directory = tmp_path_factory.mktemp("data")
     con = duckdb.connect()
-    con.execute(f"COPY (FROM '{words}' WHERE id % (SELECT count(*) // 6000 FROM '{words}') = 0) TO '{directory}/words.parquet'")
+    con.execute(f"COPY (FROM '{words}' WHERE id % (SELECT count(*) // 5000 FROM '{words}') = 0) TO '{directory}/words.parquet'")
     con.execute(f"COPY (FROM '{queries}' LIMIT 100) TO '{directory}/queries.parquet'")
     return directory
 
