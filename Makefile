@@ -14,14 +14,16 @@ DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-.PHONY: release core test rust wheel lint bench bench-core bench-peers fuzz crash tsan example clean
+EXAMPLES_PYTHON := build/examples-venv/bin/python
+
+.PHONY: release core test rust wheel examples lint bench bench-core bench-peers fuzz crash tsan example clean
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
 release:
 	cargo build --release --workspace
 	$(CARGO_TARGET_DIR)/release/package $(CARGO_TARGET_DIR)/release/$(LIBRARY_NAME) $(OUT) v$(DUCKDB_VERSION)
 
-test: core release rust wheel
+test: core release rust wheel examples
 
 # The index without DuckDB: seconds.
 core:
@@ -39,6 +41,17 @@ wheel: release $(PYTHON)
 # The first search on real data.
 example: release $(PYTHON)
 	$(PYTHON) examples/first_search.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet
+
+# The examples' tests. Their packages are installed apart from the others; where that is not possible, nothing is tested.
+examples: release
+	if $(MAKE) --silent $(EXAMPLES_PYTHON); \
+	then DATA=$(DATA) $(EXAMPLES_PYTHON) -m pytest -q -rs examples/tests --extension $(EXTENSION); \
+	else echo "examples: not tested, as their packages cannot be installed"; fi
+
+$(EXAMPLES_PYTHON): examples/requirements.txt
+	python3 -m venv build/examples-venv
+	$@ -m pip install --quiet --requirement examples/requirements.txt
+	touch $@
 
 $(PYTHON): test/requirements.txt
 	python3 -m venv build/venv
