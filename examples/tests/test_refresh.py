@@ -27,7 +27,7 @@ def one(dataset):
     def one(database=":memory:", **changes):
         described = {
             "name": "words",
-            "source": f"read_parquet('{dataset}/words.parquet')",
+            "source": f"(FROM '{dataset}/words.parquet' LIMIT 1000)",
             "primary_key": "id",
             "columns": ["definition", "category"],
         }
@@ -63,8 +63,8 @@ def served(engine):
 
 
 @pytest.mark.parametrize(("metric", "alias"), [(m, alias) for m, aliases in METRICS.items() for alias in aliases])
-def test_every_name_of_a_metric(one, dataset, vectors, metric, alias):
-    words = one(distance_metric=alias, source=f"(FROM '{dataset}/words.parquet' LIMIT 1000)")
+def test_every_name_of_a_metric(one, vectors, metric, alias):
+    words = one(distance_metric=alias)
     words.refresh("words")
     assert served(words)
     found = words.search("words", vectors[0], 10)
@@ -141,7 +141,7 @@ def test_full_refresh_is_never_without_an_answer(one, dataset, vectors):
 
 def test_append_reads_only_new_rows(one, dataset):
     words = one(refresh="append", source="source")
-    words.connection.execute(f"CREATE TABLE source AS SELECT id, definition, category, embedding FROM '{dataset}/words.parquet'")
+    words.connection.execute(f"CREATE TABLE source AS SELECT id, definition, category, embedding FROM '{dataset}/words.parquet' LIMIT 1000")
     words.refresh("words")
     before = words.connection.execute("SELECT count(*) FROM words").fetchone()[0]
     words.connection.execute("UPDATE source SET definition = 'changed'")
