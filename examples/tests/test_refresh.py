@@ -92,9 +92,8 @@ def test_described_by_yaml(dataset):
     assert described[0].source == f"read_parquet('{dataset}/words.parquet')"
     definitions = engine.Engine(described[:1])
     definitions.refresh("definitions")
-    definitions.refresh("definitions")
     assert definitions.connection.execute("SELECT table_name FROM pragma_hnsw_index_info()").fetchall() == [
-        ("definitions__2",)
+        ("definitions__1",)
     ]
 
 
