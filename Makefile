@@ -16,7 +16,6 @@ DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-
 .PHONY: release core test rust wheel examples lint bench bench-core bench-peers tuning fuzz crash tsan example clean
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.

@@ -139,11 +139,11 @@ def main():
 
     axes = ("distances computed for a query", "recall@10")
     of = f"{len(vectors)} queries, {con.execute('SELECT count(*) FROM words').fetchone()[0]:,} rows"
-    plot(plots / "m.svg", f"m, cosine; points: ef_search {WIDTHS[0]} … {WIDTHS[-1]} ({of})", *axes,
+    plot(plots / "tuning_m.svg", f"m, cosine; points: ef_search {WIDTHS[0]} … {WIDTHS[-1]} ({of})", *axes,
          lines([BUILDS[1], BUILDS[0], BUILDS[2]], lambda _, m, ef: f"m = {m}"))  # fmt: skip
-    plot(plots / "ef_construction.svg", f"ef_construction, cosine, m = 16 ({of})", *axes,
+    plot(plots / "tuning_ef_construction.svg", f"ef_construction, cosine, m = 16 ({of})", *axes,
          lines([BUILDS[3], BUILDS[0], BUILDS[4]], lambda _, m, ef: f"ef_construction = {ef}"))  # fmt: skip
-    plot(plots / "metric.svg", f"metric, default options ({of})", *axes,
+    plot(plots / "tuning_metric.svg", f"metric, default options ({of})", *axes,
          lines([BUILDS[0], BUILDS[5], BUILDS[6]], lambda metric, m, ef: metric))  # fmt: skip
 
     sizes = list(measure_sizes(con, vectors))
@@ -151,7 +151,7 @@ def main():
     for number, with_index, without in sizes:
         print(f"| {number:,} | {with_index:.1f} ms | {without:.1f} ms |")
     xs, with_index, without = zip(*sizes)
-    plot(plots / "rows.svg", "size of the table, cosine, default options", "rows", "milliseconds a query",
+    plot(plots / "tuning_rows.svg", "size of the table, cosine, default options", "rows", "milliseconds a query",
          {"index": (xs, with_index), "no index": (xs, without)}, logarithmic=True)  # fmt: skip
 
 
