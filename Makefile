@@ -10,18 +10,20 @@ DUCKDB_VERSION := 2.0.0
 OUT := build/release
 EXTENSION := $(OUT)/vss.duckdb_extension
 PYTHON := build/venv/bin/python
+EXAMPLES_VENV := build/examples-venv
+BENCHES_VENV := build/benches-venv
 DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-.PHONY: release core test rust wheel lint bench bench-core bench-peers fuzz crash tsan example clean
+.PHONY: release core test rust wheel examples lint bench bench-core bench-peers tuning fuzz crash tsan example clean
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
 release:
 	cargo build --release --workspace
 	$(CARGO_TARGET_DIR)/release/package $(CARGO_TARGET_DIR)/release/$(LIBRARY_NAME) $(OUT) v$(DUCKDB_VERSION)
 
-test: core release rust wheel
+test: core release rust wheel examples
 
 # The index without DuckDB: seconds.
 core:
@@ -39,6 +41,19 @@ wheel: release $(PYTHON)
 # The first search on real data.
 example: release $(PYTHON)
 	$(PYTHON) examples/first_search.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet
+
+# The examples' tests. Their packages are installed apart from the others; where that is not possible, nothing is tested.
+examples: release
+	if $(MAKE) --silent $(EXAMPLES_VENV)/installed; \
+	then DATA=$(DATA) $(EXAMPLES_VENV)/bin/python -m pytest -q -rs examples/tests --extension $(EXTENSION); \
+	else echo "examples: not tested, as their packages cannot be installed"; fi
+
+$(EXAMPLES_VENV)/installed: examples/requirements.txt
+$(BENCHES_VENV)/installed: benches/requirements.txt
+%-venv/installed:
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 $(PYTHON): test/requirements.txt
 	python3 -m venv build/venv
@@ -63,6 +78,10 @@ bench-peers: release
 	$(CORE) bench --no-default-features -p vss --bench raw --no-run
 	export PYTHONPATH=benches CARGO_TARGET_DIR=$(CORE_TARGET_DIR) && \
 	$$(python3 -m peers.environments build/bench driver) -m peers --data $(DATA) --extension $(EXTENSION) --docs docs $(PEERS)
+
+# The plots and tables of docs/tuning.md, on all of the data: about a quarter of an hour.
+tuning: release $(BENCHES_VENV)/installed
+	$(BENCHES_VENV)/bin/python benches/tuning.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet docs/plots
 
 # The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
 # the index, some of them in files that are closed and opened again. Scripts of failures go to build/fuzz.

@@ -337,7 +337,13 @@ fn ranking_metric(function: &str, descending: bool) -> String {
 
 /// The table macros as SQL, one or more statements each.
 fn macro_sources() -> Vec<String> {
-    vec![include_str!("../sql/vss_join.sql").to_owned(), include_str!("../sql/vss_match.sql").to_owned()]
+    [
+        include_str!("../sql/vector_search.sql"),
+        include_str!("../sql/vss_join.sql"),
+        include_str!("../sql/vss_match.sql"),
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// A handle to an index; copies of it share the index.

@@ -1,0 +1,51 @@
+"""Fixtures of the examples' tests. Some thousand rows are enough here; run an example by hand for all."""
+
+import os
+import pathlib
+import sys
+
+import duckdb
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[1]
+for directory in ["", "feed", "rag", "refresh", "words"]:
+    sys.path.insert(0, str(EXAMPLES / directory))
+
+import data  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--extension", default=str(EXAMPLES.parent / "build/release/vss.duckdb_extension"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def extension(request):
+    """Path of the extension; the examples find it in the environment."""
+    path = pathlib.Path(request.config.getoption("--extension")).resolve()
+    assert path.exists(), f"{path} is missing: run `make release`"
+    os.environ["VSS_EXTENSION"] = str(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """Directory with words.parquet, 5,000 rows of the examples' data, and queries.parquet."""
+    words, queries = data.find()
+    directory = tmp_path_factory.mktemp("data")
+    con = duckdb.connect()
+    con.execute(f"COPY (FROM '{words}' WHERE id % (SELECT count(*) // 5000 FROM '{words}') = 0) TO '{directory}/words.parquet'")
+    con.execute(f"COPY (FROM '{queries}' LIMIT 100) TO '{directory}/queries.parquet'")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def vectors(dataset):
+    """Embeddings of 100 queries, as lists."""
+    return [v for (v,) in duckdb.execute(f"SELECT embedding FROM '{dataset}/queries.parquet' ORDER BY id").fetchall()]
+
+
+@pytest.fixture
+def con(extension):
+    with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as con:
+        con.load_extension(str(extension))
+        yield con

@@ -1,0 +1,55 @@
+"""The SQL in the documentation runs as it stands, and its searches use an index unless the text says that they do not."""
+
+import pathlib
+import re
+
+import duckdb
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = ["examples/words/README.md", "docs/migrating.md", "docs/troubleshooting.md", "docs/tuning.md"]
+SEARCH = re.compile(r"ORDER BY .*(<->|<=>|_distance|_product|_similarity|score)|vector_search|min_by|LATERAL", re.DOTALL)
+
+
+def blocks(page):
+    """The SQL blocks of a page: the words after ```sql, and the statements."""
+    return re.findall(r"^```sql *(.*?)\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_statements_run(con, page):
+    checked = 0
+    for kind, block in blocks(page):
+        for statement in con.extract_statements(block):
+            sql = statement.query.strip().rstrip(";")
+            if kind == "error":
+                with pytest.raises(duckdb.Error):
+                    con.execute(sql)
+                continue
+            if sql.upper().startswith(("SELECT", "FROM")) and SEARCH.search(sql) and "hnsw_explain" not in sql:
+                used = [row for (row,) in con.execute("SELECT used FROM hnsw_explain($1)", [sql]).fetchall()]
+                assert (True in used) == (kind != "exact"), f"{page}: {sql}"
+                checked += 1
+            con.execute(sql).fetchall()
+    assert checked > 0
+
+
+@pytest.mark.parametrize("page", ["README.md", "examples/README.md", *PAGES])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+        assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
+
+
+def test_reasons(con):
+    """Each row of the table of reasons: the query is refused for this reason, and the other one is served."""
+    for _, block in blocks("docs/troubleshooting.md")[:1]:
+        con.execute(block)
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    rows = re.findall(r"^\| `(.*?)` \| `((?:SELECT|FROM) .*?)` \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) > 10
+    for reason, query, instead in rows:
+        assert con.execute("SELECT used, reason FROM hnsw_explain($1)", [query]).fetchall() == [(False, reason)], query
+        con.execute(query).fetchall()
+        for served in re.findall("`(.*?)`", instead):
+            assert con.execute("SELECT used FROM hnsw_explain($1)", [served]).fetchall() == [(True,)], served
+            con.execute(served).fetchall()
