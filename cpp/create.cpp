@@ -17,6 +17,7 @@
 #include "duckdb/storage/table/append_state.hpp"
 #include "duckdb/storage/table_io_manager.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "errors.hpp"
 #include "host.hpp"
 #include "index.hpp"
@@ -271,11 +272,10 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	storage.AppendLock(transaction, append_state);
 	CatchUp(context, transaction, storage, *state.index, state.scanned_until);
 	entry.initial_index_size = state.index->Core().memory_used();
-	auto core = state.index->Core().share();
+	// Deletes reach the index from now on. Those committed since the rows were read are looked for when this transaction
+	// has been committed, and with it the one whose rows are in the table already, but not visible yet.
+	state.index->RecheckAfter(DuckTransactionManager::Get(storage.db).GetLastCommit());
 	storage.AddIndex(std::move(state.index), entry.oid);
-	// Deletes reach the index from now on. Those committed since the rows were read are found here: the rows stay for
-	// the snapshots that may see them, but count no more.
-	HNSWIndex::ForgetDeleted(*core, storage);
 }
 
 } // namespace duckdb

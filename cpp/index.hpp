@@ -34,13 +34,10 @@ public:
 	//! the table again by `CatchUp`. Never throws over what is stored.
 	static unique_ptr<BoundIndex> CreateInstance(CreateIndexInput &input);
 	//! Brings an index in step with its table, if it is not: one that was just bound may lack rows that came, or hold rows
-	//! that went, without it. Reads the row ids of the table, and all vectors if they may have changed. Afterwards the
+	//! that went, without it, and one that was just made may hold the latter. Reads the row ids of the table, and all vectors if they may have changed. Afterwards the
 	//! index covers the table, unless memory is short: then queries go on scanning the table. Takes the entry's lock
 	//! for moments only; must not be called with it held. Throws only an InterruptException.
 	static void CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table);
-
-	//! Rows in `core` whose deletion from `table` is committed become tombstones.
-	static void ForgetDeleted(const vss::Core &core, DataTable &table);
 
 	const vss::IndexOptions &Options() const {
 		return options;
@@ -58,6 +55,8 @@ public:
 	bool Covers(DataTable &table) const;
 	//! Rows [0, next_row_id) have been handed to the index, and it is in step with its table.
 	void InStep(idx_t next_row_id) const;
+	//! The index may hold rows whose deletion is committed: `CatchUp` finds them after a commit that follows this one.
+	void RecheckAfter(uint64_t last_commit) const;
 	//! For users: whether the index serves queries, and what was wrong with its stored image if something was.
 	string Status(DataTable &table) const;
 	//! Bytes of the database file that hold the newest image.
@@ -88,6 +87,9 @@ public:
 private:
 	struct Comparison;
 
+	//! Whether there is something to compare with the table.
+	bool ComparisonDue() const;
+
 	//! Reads the image that `info` describes; keeps the reason if that fails.
 	void Load(const IndexStorageInfo &info);
 	//! The checkpoint that the database file holds, or that is being made.
@@ -100,6 +102,8 @@ private:
 	mutable atomic<idx_t> covered;
 	//! There is no gap in them: index and table agree.
 	mutable atomic<bool> in_step {false};
+	//! See `RecheckAfter`.
+	mutable atomic<uint64_t> recheck_after {NumericLimits<uint64_t>::Maximum()};
 	//! Nothing but DuckDB's log has changed the table since the image was stored.
 	bool trusted = false;
 	//! One comparison at a time; shared with it, as the index may be dropped meanwhile.

@@ -195,7 +195,7 @@ static rust::Slice<const int64_t> RowIds(DataChunk &chunk) {
 struct HNSWIndex::Comparison {
 	Comparison(ClientContext &context_p, const HNSWIndex &index, AttachedDatabase &db_p)
 	    : context(context_p), db(db_p), core(index.core->share()), vectors(!index.trusted), dimensions(index.Dimensions()),
-	      types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
+	      complete(index.in_step), types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
 		// over the scanned columns
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
 		    key, [](BoundColumnRefExpression &column, unique_ptr<Expression> &expr) {
@@ -212,12 +212,15 @@ struct HNSWIndex::Comparison {
 	rust::Box<vss::Core> core;
 	bool vectors;
 	const idx_t dimensions;
+	//! No row is missing.
+	const bool complete;
 	const vector<LogicalType> types;
 	const vector<column_t> columns;
 	unique_ptr<Expression> key;
 };
 
-void HNSWIndex::ForgetDeleted(const vss::Core &core, DataTable &table) {
+//! Rows in `core` whose deletion from `table` is committed become tombstones.
+static void ForgetDeleted(const vss::Core &core, DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
 	Translate([&] { core.begin_comparison(table.GetNextRowId(), last_commit); });
 	ScanRows(table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS, [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
@@ -227,6 +230,10 @@ void HNSWIndex::ForgetDeleted(const vss::Core &core, DataTable &table) {
 void HNSWIndex::Comparison::Run(DataTable &table) {
 	// row ids stand for the same rows while this is held
 	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
+	if (complete) {
+		ForgetDeleted(*core, table);
+		return;
+	}
 	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
 	Translate([&] { core->begin_comparison(table.GetNextRowId(), last_commit); });
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
@@ -270,10 +277,18 @@ static bool WithIndex(IndexEntry &entry, CALL &&call) {
 	}
 }
 
+void HNSWIndex::RecheckAfter(uint64_t last_commit) const {
+	recheck_after = last_commit;
+}
+
+bool HNSWIndex::ComparisonDue() const {
+	return !in_step || recheck_after < DuckTransactionManager::Get(db).GetLastCommit();
+}
+
 void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table) {
 	shared_ptr<mutex> compare_lock;
 	WithIndex(entry, [&](const HNSWIndex &index) {
-		if (!index.in_step) {
+		if (index.ComparisonDue()) {
 			compare_lock = index.compare_lock;
 		}
 	});
@@ -283,7 +298,7 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	lock_guard<mutex> guard(*compare_lock);
 	unique_ptr<Comparison> comparison;
 	WithIndex(entry, [&](const HNSWIndex &index) {
-		if (!index.in_step) {
+		if (index.ComparisonDue()) {
 			comparison = make_uniq<Comparison>(context, index, table.db);
 		}
 	});
@@ -302,6 +317,7 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	WithIndex(entry, [&](const HNSWIndex &index) {
 		if (failure.empty()) {
 			index.InStep(table.GetNextRowId());
+			index.recheck_after = NumericLimits<uint64_t>::Maximum();
 			index.links->Schedule();
 		} else {
 			lock_guard<mutex> problem_guard(index.problem_lock);

@@ -167,3 +167,39 @@ def test_everything_at_once(connect, request, building):
         query = f"(SELECT v FROM t WHERE id = {row})"
         found = root.execute(f"SELECT array_distance(v, {query}) AS d FROM t ORDER BY d LIMIT 1").fetchall()
         assert found == [(0,)]
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_rows_committed_while_an_index_is_made_are_in_it(connect, tmp_path, in_file):
+    con = connect(str(tmp_path / "made.db") if in_file else ":memory:")
+    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i')} AS v FROM range(100) r(i)")
+
+    def write(first, stop):
+        own = con.cursor()
+        for start in itertools.count(first, 3):
+            if stop.is_set():
+                return
+            try:
+                own.execute(f"INSERT INTO t SELECT i, {vector('i')} FROM range({start}, {start + 3}) r(i)")
+                own.execute(f"DELETE FROM t WHERE id = {start}")
+            except duckdb.TransactionException as error:
+                assert CONFLICTS.search(str(error))
+
+    for turn in range(12):
+        stop = threading.Event()
+        writers = [threading.Thread(target=write, args=(10_000 * (2 * turn + n), stop)) for n in (1, 2)]
+        for writer in writers:
+            writer.start()
+        time.sleep(0.05)
+        con.execute("DROP INDEX IF EXISTS i")
+        try:
+            con.execute("CREATE INDEX i ON t USING HNSW (v)")
+        except duckdb.TransactionException as error:
+            assert CONFLICTS.search(str(error))
+        stop.set()
+        for writer in writers:
+            writer.join()
+        con.execute("CREATE INDEX IF NOT EXISTS i ON t USING HNSW (v)")
+        count = con.execute("SELECT count FROM pragma_hnsw_index_info()").fetchone()
+        assert count == con.execute("SELECT count(*) FROM t").fetchone()
