@@ -186,8 +186,8 @@ impl Index {
             if let Some(mut hits) = walked {
                 hits.extend_from_slice(&pending);
                 let (mut rows, all) = self.take_visible(hits, want, visibility);
-                // If no row is farther than those that tie, there may be more of them than the walk has found.
-                let tied = request.ties && all;
+                // A walk does not find all rows of the same vector.
+                let tied = request.ties && (all || rows.len() > want);
                 if rows.len() >= want && !tied {
                     self.add_odd(&mut rows, visibility);
                     return Ok((rows, false));
