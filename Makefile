@@ -33,9 +33,14 @@ core:
 rust: release
 	VSS_EXTENSION=$(CURDIR)/$(EXTENSION) cargo test --release --workspace --exclude vss
 
+# Tests of plans: they also run with DuckDB's verification of plans.
+PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan)
+
 # The same SQL tests, and the tests that need Python, in the wheel from PyPI.
 wheel: release $(PYTHON)
 	$(CARGO_TARGET_DIR)/release/sqllogictest --host python --python $(PYTHON) --extension $(EXTENSION) test/sql
+	SQLLOGIC_VERIFY="debug_verify_column_bindings debug_verify_stats" \
+	$(CARGO_TARGET_DIR)/release/sqllogictest --host python --python $(PYTHON) --extension $(EXTENSION) $(PLANS)
 	$(PYTHON) -m pytest -q test/python --extension $(EXTENSION)
 
 # The first search on real data.

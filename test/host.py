@@ -4,6 +4,7 @@ Rows are rendered by DuckDB itself, cast to VARCHAR in a connection beside the t
 """
 
 import json
+import os
 import sys
 
 import duckdb
@@ -12,6 +13,8 @@ CONFIG = {
     "allow_unsigned_extensions": "true",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
+    # switches of DuckDB's own verification
+    **{name: "true" for name in os.environ.get("SQLLOGIC_VERIFY", "").split()},
 }
 
 
