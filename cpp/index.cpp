@@ -186,6 +186,7 @@ ErrorData HNSWIndex::Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) {
 		VectorBatch batch(keys.data[0], row_ids, count, Dimensions());
 		core->committing(batch.RowIds(), DuckTransactionManager::Get(db).GetLastCommit());
 		Translate([&] { core->append(batch.RowIds(), batch.Values()); });
+		core->without_vector(batch.NullRowIds(), false);
 	} catch (std::exception &ex) {
 		return ErrorData(ex);
 	}

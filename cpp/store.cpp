@@ -258,6 +258,7 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 		executor.Execute(chunk, keys);
 		VectorBatch batch(keys.data[0], chunk.data.back(), chunk.size(), dimensions);
 		Translate([&] { core->append_seen(batch.RowIds(), batch.Values()); });
+		core->without_vector(batch.NullRowIds(), true);
 	});
 }
 

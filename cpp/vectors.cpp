@@ -30,10 +30,12 @@ VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t di
 	owned_values.reserve(count * dimensions);
 	for (idx_t i = 0; i < count; i++) {
 		auto array_idx = array_format.sel->get_index(i);
+		auto row_id = rows[row_format.sel->get_index(i)];
 		if (!array_format.validity.RowIsValid(array_idx)) {
+			null_rows.push_back(row_id);
 			continue;
 		}
-		owned_rows.push_back(rows[row_format.sel->get_index(i)]);
+		owned_rows.push_back(row_id);
 		for (idx_t d = 0; d < dimensions; d++) {
 			auto child_idx = child_format.sel->get_index(array_idx * dimensions + d);
 			owned_values.push_back(child_format.validity.RowIsValid(child_idx) ? values[child_idx] : NAN);

@@ -7,7 +7,7 @@
 
 namespace duckdb {
 
-//! The rows of a chunk whose vector is not NULL, as two flat arrays: row ids and `[rows × dimensions]` floats.
+//! The rows of a chunk, those whose vector is not NULL as two flat arrays: row ids and `[rows × dimensions]` floats.
 //! Borrows from the chunk when it is flat and free of NULLs, copies otherwise; must not outlive it.
 //!
 //! A NULL *element* becomes NaN: the core keeps such rows out of the graph and returns them from every search, so
@@ -23,6 +23,10 @@ public:
 	rust::Slice<const float> Values() const {
 		return {value_data, size * dimensions};
 	}
+	//! The rows whose vector is NULL.
+	rust::Slice<const int64_t> NullRowIds() const {
+		return {null_rows.data(), null_rows.size()};
+	}
 	idx_t Size() const {
 		return size;
 	}
@@ -33,6 +37,7 @@ private:
 	const int64_t *row_data = nullptr;
 	const float *value_data = nullptr;
 	vector<int64_t> owned_rows;
+	vector<int64_t> null_rows;
 	vector<float> owned_values;
 };
 

@@ -167,6 +167,7 @@ mod ffi {
         fn committing(self: &Core, row_ids: &[i64], last_commit: u64);
         fn begin_comparison(self: &Core, end: usize, last_commit: u64) -> Result<()>;
         fn append_seen(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
+        fn without_vector(self: &Core, row_ids: &[i64], seen: bool);
         fn saw(self: &Core, row_ids: &[i64]) -> bool;
         fn end_comparison(self: &Core, last_commit: u64) -> usize;
         fn search(
@@ -453,6 +454,10 @@ impl Core {
 
     fn append_seen(&self, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
         guard(|| self.0.append_seen(row_ids, vectors))
+    }
+
+    fn without_vector(&self, row_ids: &[i64], seen: bool) {
+        guard_or((), || self.0.without_vector(row_ids, seen));
     }
 
     fn saw(&self, row_ids: &[i64]) -> bool {

@@ -124,6 +124,36 @@ impl Index {
         }
     }
 
+    /// Rows of the table that have no vector. Should the index have one under such a number, it is that of a row whose
+    /// number is used again, and nobody sees it any more. With `seen` the rows come from a scan of the table, as for
+    /// [`append_seen`](Self::append_seen). Never fails, never allocates beyond `row_ids`. Takes the append lock, and the
+    /// row lock for some microseconds at a time.
+    pub fn without_vector(&self, row_ids: &[i64], seen: bool) {
+        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        for row_ids in row_ids.chunks(REMOVE_ROWS) {
+            let mut rows = self.rows();
+            let core = self.core();
+            let mut revived = Vec::new();
+            for &row_id in row_ids {
+                if !seen {
+                    rows.touch(row_id);
+                } else if rows.touched(row_id) {
+                    continue;
+                }
+                let Some(place) = rows.places.get(row_id) else { continue };
+                if self.entry(&rows, &core, place).load().state == State::Tombstone {
+                    revived.push(row_id);
+                } else {
+                    rows.live -= 1;
+                }
+                self.kill(&mut rows, &core, place);
+                rows.places.forget(row_id);
+            }
+            rows.forget_tombstones(revived);
+            self.publish(&rows);
+        }
+    }
+
     /// Deletes rows: they become tombstones, returned only to searches that may see them, until
     /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
     /// Takes the row lock for some microseconds at a time.

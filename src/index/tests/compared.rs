@@ -45,3 +45,24 @@ fn rows_of_a_commit_that_the_scan_cannot_see_yet_stay() {
     assert_eq!(index.end_comparison(AGES + 1), 2);
     assert_eq!(live(&index), 2);
 }
+
+#[test]
+fn a_number_used_again_by_a_row_without_a_vector_is_forgotten() {
+    let index = of_rows(&[0, 1, 2, 3]);
+    index.remove(&[1, 2], AGES);
+    index.without_vector(&[1, 3, 9], false);
+    assert_eq!(live(&index), 1);
+    let found = index.search(&[1.0], 4, 64, &|_: i64| true).unwrap();
+    let mut rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [0, 2]);
+    // what the host does during a comparison wins over what the scan has seen before
+    index.begin_comparison(4, AGES).unwrap();
+    index.append(&[1], &[1.0]).unwrap();
+    index.without_vector(&[1], true);
+    assert!(!index.saw(&[0, 1]));
+    index.end_comparison(AGES);
+    assert_eq!(live(&index), 2);
+    index.advance(u64::MAX);
+    assert_eq!(index.stats().unwrap().count, 2);
+}
