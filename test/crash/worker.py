@@ -15,8 +15,8 @@ import duckdb
 
 from crash.model import DIMENSIONS, FUNCTIONS, VECTOR, sql
 
-# A recall below this is a wrong answer: the dimensions are few and the search is wide.
-RECALL = 0.95
+# A recall below this, over the 40 rows of four searches, is a wrong answer.
+RECALL = 0.8
 # A condition that DuckDB cannot tell to hold for every row: the strategy can be chosen for searches with a filter.
 EACH = "id % 2 < 2"
 # Distances of equal rows may differ by so much: the index holds vectors for cosine with norm 1.

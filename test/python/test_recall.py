@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 DATA = pathlib.Path(__file__).resolve().parents[3] / "shared/data"
-QUERIES = 100
+QUERIES = 500
 
 pytestmark = pytest.mark.skipif(not (DATA / "wordnet.parquet").exists(), reason="needs ../shared/data/wordnet.parquet")
 
