@@ -218,6 +218,7 @@ private:
 SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                               OperatorSinkFinalizeInput &input) const {
 	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+	state.index->Core().scatter();
 	event.InsertEvent(make_shared_ptr<LinkRowsEvent>(pipeline, *this, state));
 	return SinkFinalizeType::READY;
 }

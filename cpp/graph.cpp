@@ -1,6 +1,7 @@
 #include "graph.hpp"
 
 #include "graph_memory.hpp"
+#include "half_linked.hpp"
 #include "vss/src/graph.rs.h"
 
 #include <algorithm>
@@ -26,8 +27,6 @@ using Base = unum::usearch::index_gt<float, uint32_t, uint32_t, CountedAllocator
 //! usearch's type of a node's topmost level, which it does not tell.
 using Level = int16_t;
 
-constexpr uint32_t NO_SLOT = UINT32_MAX;
-
 bool IsIn(rust::Slice<const uint64_t> bits, uint32_t slot) noexcept {
 	return slot / 64 < bits.size() && (bits[slot / 64] >> (slot % 64) & 1);
 }
@@ -35,8 +34,6 @@ bool IsIn(rust::Slice<const uint64_t> bits, uint32_t slot) noexcept {
 //! The vector that is added or searched for.
 struct Query {
 	const float *vector;
-	//! The slot of the vector itself, while it is being added.
-	uint32_t self = NO_SLOT;
 };
 
 //! The vectors by slot, as src/vectors.rs lays them out.
@@ -77,6 +74,8 @@ struct Metric {
 	bool product;
 	//! How much farther apart two neighbours of a node count while links are chosen.
 	float relax;
+	//! Among them the node that is added itself: as its own nearest neighbour it would crowd out all others.
+	const HalfLinked &half_linked;
 
 	float Between(const float *a, const float *b) const noexcept {
 		auto value = kernel(a, b, vectors.dimensions);
@@ -89,9 +88,7 @@ struct Metric {
 	template <class ENTRY>
 	float operator()(const Query &query, const ENTRY &entry) const noexcept {
 		auto slot = get_slot(entry);
-		// Other threads may link to a node that is still being added, so its own search can meet it. As its nearest
-		// neighbour it would crowd out all others.
-		return slot == query.self ? FLT_MAX : Between(query.vector, vectors.At(slot));
+		return half_linked.Has(slot) ? FLT_MAX : Between(query.vector, vectors.At(slot));
 	}
 	template <class ENTRY>
 	float operator()(const ENTRY &a, const ENTRY &b) const noexcept {
@@ -156,7 +153,7 @@ struct Hnsw::State {
 
 	struct Metric Metric(const Step &step) const noexcept {
 		Vectors vectors {step.table, shape.segment_shift, shape.dimensions};
-		return {vectors, reinterpret_cast<Kernel>(shape.kernel), shape.product, shape.relax};
+		return {vectors, reinterpret_cast<Kernel>(shape.kernel), shape.product, shape.relax, half_linked};
 	}
 
 	//! Links a node has room for on a level.
@@ -194,6 +191,7 @@ struct Hnsw::State {
 	const Shape shape;
 	mutable Memory memory;
 	std::unique_ptr<Base> base;
+	HalfLinked half_linked;
 };
 
 Hnsw::Hnsw(const Shape &shape) : state(std::make_unique<State>(shape)) {
@@ -213,14 +211,19 @@ void Hnsw::reserve(size_t rows, size_t threads) const {
 	if (!state->base->try_reserve({rows, threads})) {
 		throw std::bad_alloc();
 	}
+	state->half_linked.Reserve(threads);
 }
 
 Added Hnsw::add(const Step &step) const {
 	MemoryScope scope(state->memory);
 	auto metric = state->Metric(step);
 	Query query {step.vector};
+	HalfLinked::Entry self(state->half_linked, step.thread);
 	auto place = [&](Base::member_ref_t node) {
-		query.self = node.slot;
+		// Nobody can reach a node of the bottom level before it has its links.
+		if (state->base->level_of(node.slot) > 0) {
+			self.Enter(node.slot);
+		}
 		std::copy_n(query.vector, metric.vectors.dimensions, metric.vectors.At(node.slot));
 	};
 	auto result = state->base->add(0, query, metric, {step.width, step.thread}, place, metric.vectors);
@@ -236,7 +239,9 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	if (place != step.vector) {
 		std::copy_n(step.vector, metric.vectors.dimensions, place);
 	}
-	auto result = state->base->update(state->base->iterator_at(slot), 0, Query {step.vector, slot}, metric,
+	HalfLinked::Entry self(state->half_linked, step.thread);
+	self.Enter(slot);
+	auto result = state->base->update(state->base->iterator_at(slot), 0, Query {step.vector}, metric,
 	                                  {step.width, step.thread}, [](Base::member_ref_t) {}, metric.vectors);
 	Check(result);
 	return {slot, result.visited_members, result.computed_distances};
@@ -427,6 +432,7 @@ void Hnsw::load(size_t rows, size_t threads, uint32_t entry, const Links &links)
 	if (!state->base->try_reserve({0, threads})) {
 		throw std::bad_alloc();
 	}
+	state->half_linked.Reserve(threads);
 	unum::usearch::index_serialized_header_t header;
 	header.size = rows;
 	header.connectivity = state->shape.m;

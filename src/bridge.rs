@@ -155,6 +155,7 @@ mod ffi {
         ) -> Result<LoadedCore>;
         fn share(self: &Core) -> Box<Core>;
         fn reserve_rows(self: &Core, rows: usize);
+        fn scatter(self: &Core);
         fn append(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
         fn remove(self: &Core, row_ids: &[i64], last_commit: u64);
         fn advance(self: &Core, last_commit: u64, lowest_visible: u64);
@@ -395,6 +396,10 @@ impl Core {
 
     fn reserve_rows(&self, rows: usize) {
         guard_or((), || self.0.reserve_rows(rows));
+    }
+
+    fn scatter(&self) {
+        guard_or((), || self.0.scatter());
     }
 
     fn append(&self, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {

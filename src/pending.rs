@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{Charge, Memory};
+use crate::naive::Random;
 use crate::rows::{Entry, EntryCell, PLACE_BITS, State};
 
 /// Most rows of a block.
@@ -16,6 +17,8 @@ const POSITION_BITS: u32 = BLOCK_ROWS_MAX.ilog2();
 const BLOCK_ROWS_MIN: usize = 16;
 /// Most bytes of a block of more than one row.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
+/// Of so many rows one is claimed early, see [`Pending::scatter`].
+const ROWS_PER_SCATTERED: usize = 16;
 /// Tickets wrap around; so many blocks may exist at once.
 const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 
@@ -122,6 +125,8 @@ pub struct Pending {
     remaining: usize,
     /// Free room is promised to pushes to come.
     reserved: bool,
+    /// Tickets to be claimed before the others, the last first; some are outdated.
+    scattered: Vec<u32>,
 }
 
 impl Pending {
@@ -134,6 +139,7 @@ impl Pending {
             first: 0,
             remaining: 0,
             reserved: false,
+            scattered: Vec::new(),
         }
     }
 
@@ -235,18 +241,47 @@ impl Pending {
         }
     }
 
-    /// Takes on the oldest row that nobody has claimed.
+    /// Puts rows from all over the area in front of the others, in random order. Graphs that grow in several far places
+    /// at once, each by rows close to the last, lose touch between these; with a sparse net below they do not. Without
+    /// memory for it nothing happens.
+    pub fn scatter(&mut self) {
+        let mut tickets = Vec::new();
+        if tickets.try_reserve_exact(self.remaining / ROWS_PER_SCATTERED + self.blocks.len()).is_err() {
+            return;
+        }
+        let mut random = Random(self.remaining as u64);
+        for (index, slot) in self.blocks.iter().enumerate() {
+            let filled = slot.as_ref().map_or(0, |slot| slot.filled);
+            let number = self.first.wrapping_add(index as u32);
+            let somewhere = |begin: usize| begin + random.below(ROWS_PER_SCATTERED.min(filled - begin));
+            tickets.extend((0..filled).step_by(ROWS_PER_SCATTERED).map(somewhere).map(|at| ticket(number, at)));
+        }
+        for last in (1..tickets.len()).rev() {
+            tickets.swap(last, random.below(last + 1));
+        }
+        self.scattered = tickets;
+    }
+
+    /// Takes on the oldest row that nobody has claimed, if none was put in front.
     pub fn claim(&mut self) -> Option<Claim> {
+        while let Some(ticket) = self.scattered.pop() {
+            let (index, at) = self.locate(ticket);
+            let number = self.first.wrapping_add(index as u32);
+            let slot = self.blocks.get_mut(index).and_then(Option::as_mut);
+            let claim = slot.filter(|slot| at < slot.filled).and_then(|slot| slot.claim(number, at));
+            if claim.is_some() {
+                return claim;
+            }
+        }
+        self.scattered = Vec::new();
         for (index, slot) in self.blocks.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
+            let number = self.first.wrapping_add(index as u32);
             while slot.next < slot.filled {
-                let at = slot.next;
                 slot.next += 1;
-                let bit = 1 << (at % 64);
-                if slot.claimed[at / 64] & bit == 0 && slot.block.entries[at].load().state != State::Dead {
-                    slot.claimed[at / 64] |= bit;
-                    let ticket = ticket(self.first.wrapping_add(index as u32), at);
-                    return Some(Claim { ticket, block: Arc::clone(&slot.block), at });
+                let claim = slot.claim(number, slot.next - 1);
+                if claim.is_some() {
+                    return claim;
                 }
             }
         }
@@ -275,6 +310,16 @@ impl Pending {
 }
 
 impl Slot {
+    /// Takes on a published row of this block, whose number is given, unless it is claimed or dead.
+    fn claim(&mut self, number: u32, at: usize) -> Option<Claim> {
+        let bit = 1 << (at % 64);
+        if self.claimed[at / 64] & bit != 0 || self.block.entries[at].load().state == State::Dead {
+            return None;
+        }
+        self.claimed[at / 64] |= bit;
+        Some(Claim { ticket: ticket(number, at), block: Arc::clone(&self.block), at })
+    }
+
     fn full(&self) -> bool {
         self.filled == self.block.entries.len()
     }
@@ -320,6 +365,37 @@ mod tests {
             }
         }
         drop(pending);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn scattered_rows_are_claimed_first_and_all_of_them_once() {
+        const ROWS: usize = 5000;
+        let memory = Memory::new(Box::new(Unlimited));
+        let mut pending = Pending::new(&memory, 1);
+        pending.reserve(ROWS).unwrap();
+        let tickets: Vec<_> = (0..ROWS).map(|i| pending.push(i as i64, &[i as f32])).collect();
+        pending.release();
+        // gone before, and after, some were put in front; among them a whole block
+        (0..32).for_each(|i| pending.finish(tickets[i]));
+        pending.scatter();
+        (32..64).chain(1024..2048).for_each(|i| pending.finish(tickets[i]));
+        let back = pending.claim().unwrap();
+        pending.unclaim(&back);
+        drop(back);
+        let mut claimed: Vec<i64> = Vec::new();
+        while let Some(claim) = pending.claim() {
+            claimed.push(claim.entry().row_id);
+            pending.finish(claim.ticket());
+        }
+        let front = &claimed[..(ROWS - 1024 - 64) / ROWS_PER_SCATTERED - 1];
+        let groups: std::collections::HashSet<_> = front.iter().map(|row| row / ROWS_PER_SCATTERED as i64).collect();
+        assert_eq!(groups.len(), front.len());
+        assert!(!front[..10].is_sorted());
+        assert!(claimed[front.len() + 2..].is_sorted());
+        claimed.sort();
+        let expected = (64..ROWS as i64).filter(|row| !(1024..2048).contains(row));
+        assert!(claimed.into_iter().eq(expected));
         assert_eq!(memory.used(), 0);
     }
 

@@ -15,7 +15,12 @@ impl Index {
         self.core().hint(rows);
     }
 
-    /// Links at most `max_rows` pending rows into the graph, oldest first; returns how many. Several threads may
+    /// Announces that many rows will be linked which were appended in any order; for the quality of the graph.
+    pub fn scatter(&self) {
+        self.rows().pending.scatter();
+    }
+
+    /// Links at most `max_rows` pending rows into the graph, oldest first, unless they were scattered; returns how many. Several threads may
     /// link at once. Stops while somebody copies the graph. Enters the room as `Link` for each row. Errors:
     /// `OutOfMemory`, `Interrupted`; the rows that are not linked stay pending.
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {

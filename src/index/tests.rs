@@ -6,6 +6,7 @@ mod compared;
 mod concurrent;
 mod filtered;
 mod memory;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
