@@ -250,6 +250,9 @@ static void CatchUp(ClientContext &context, DuckTransaction &transaction, DataTa
 }
 
 void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &state) const {
+	vss::HostInterrupt interrupt(context);
+	Translate([&] { state.index->Core().reach(NumericLimits<idx_t>::Maximum(), interrupt); });
+
 	auto &storage = table.GetStorage();
 	if (!storage.IsMainTable()) {
 		throw TransactionException(

@@ -108,6 +108,17 @@ public:
 	uint32_t operator[](size_t i) const noexcept {
 		return Load(1 + i);
 	}
+	//! False if it has `room` already.
+	bool Add(uint32_t slot, uint32_t room) noexcept {
+		auto count = Count();
+		if (count >= room) {
+			return false;
+		}
+		count++;
+		std::memcpy(at, &count, sizeof(count));
+		std::memcpy(at + count * sizeof(slot), &slot, sizeof(slot));
+		return true;
+	}
 	void Assign(const uint32_t *slots, uint32_t count) noexcept {
 		std::memcpy(at, &count, sizeof(count));
 		std::memcpy(at + sizeof(count), slots, count * sizeof(*slots));
@@ -370,6 +381,10 @@ void Hnsw::clear(uint32_t slot) const noexcept {
 	for (size_t level = 0; level <= state->base->level_of(slot); level++) {
 		state->LinksOf(slot, level).Assign(nullptr, 0);
 	}
+}
+
+bool Hnsw::attach(uint32_t from, uint32_t to) const noexcept {
+	return state->LinksOf(from, 0).Add(to, uint32_t(state->Room(0)));
 }
 
 Walk Hnsw::search(const Step &step, const Allow &allow, rust::Slice<uint32_t> slots,

@@ -1,7 +1,7 @@
 //! The HNSW graph: usearch's index_gt, instantiated in graph.cpp with vectors, kernels and memory of ours.
 //!
 //! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Search, Neighbors,
-//! Levels) beside each other, not one kind beside the other; Reserve, Repair and Clear alone. The Rust side
+//! Levels) beside each other, not one kind beside the other; Reserve, Repair, Clear and Attach alone. The Rust side
 //! (src/rooms.rs) sees to it.
 #pragma once
 
@@ -41,6 +41,8 @@ public:
 	              rust::Vec<uint32_t> &orphans) const;
 	//! Forgets the links of a node.
 	void clear(uint32_t slot) const noexcept;
+	//! Makes a node link to another one on the bottom level, if it has room; returns whether it does.
+	bool attach(uint32_t from, uint32_t to) const noexcept;
 	//! Walks the graph with `step.width` candidates kept; writes those that `allow` lets pass, nearest first, as many
 	//! as `slots` holds. Throws when out of memory.
 	Walk search(const Step &step, const Allow &allow, rust::Slice<uint32_t> slots,

@@ -11,8 +11,9 @@ namespace duckdb {
 static bool LinkStep(const vss::Core &core) {
 	try {
 		vss::HostInterrupt never(nullptr);
-		auto repaired = core.repair(LinkQueue::NODES_PER_STEP, never);
-		return repaired + core.link(LinkQueue::ROWS_PER_STEP, never) > 0;
+		auto done = core.repair(LinkQueue::NODES_PER_STEP, never);
+		done += core.link(LinkQueue::ROWS_PER_STEP, never);
+		return done > 0 || core.reach(LinkQueue::NODES_PER_STEP, never) > 0;
 	} catch (const rust::Error &) {
 		return false;
 	}
@@ -56,7 +57,7 @@ static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 
 //! How many threads there is work for.
 static idx_t WorkFor(const vss::Core &core) {
-	return core.pending() / LinkQueue::LINK_FROM + (core.repair_due() ? 1 : 0);
+	return core.pending() / LinkQueue::LINK_FROM + (core.repair_due() || core.reach_due() ? 1 : 0);
 }
 
 void LinkQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::Core &core) {

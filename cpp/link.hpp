@@ -19,7 +19,7 @@ public:
 	//! Rows linked before a thread is given back: some 10 ms of work.
 	static constexpr idx_t ROWS_PER_STEP = 64;
 
-	//! Nodes repaired meanwhile: about as much.
+	//! Nodes repaired, or visited, meanwhile: about as much.
 	static constexpr idx_t NODES_PER_STEP = 256;
 
 	LinkQueue(DatabaseInstance &db, const vss::Core &core);

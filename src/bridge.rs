@@ -161,6 +161,8 @@ mod ffi {
         fn advance(self: &Core, last_commit: u64, lowest_visible: u64);
         fn pending(self: &Core) -> usize;
         fn link(self: &Core, max_rows: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn reach_due(self: &Core) -> bool;
+        fn reach(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn repair_due(self: &Core) -> bool;
         fn repair(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn store(self: &Core, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
@@ -423,6 +425,14 @@ impl Core {
 
     fn link(&self, max_rows: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
         guard(|| self.0.link(max_rows, interrupt))
+    }
+
+    fn reach_due(&self) -> bool {
+        guard_or(false, || self.0.reach_due())
+    }
+
+    fn reach(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
+        guard(|| self.0.reach(max_nodes, interrupt))
     }
 
     fn repair_due(&self) -> bool {

@@ -93,6 +93,7 @@ mod ffi {
             orphans: &mut Vec<u32>,
         ) -> Result<usize>;
         fn clear(self: &Hnsw, slot: u32);
+        fn attach(self: &Hnsw, from: u32, to: u32) -> bool;
         fn search(self: &Hnsw, step: &Step, allow: &Allow, slots: &mut [u32], distances: &mut [f32]) -> Result<Walk>;
         fn size(self: &Hnsw) -> usize;
         fn entry(self: &Hnsw) -> u32;
@@ -280,6 +281,15 @@ impl Graph {
         self.hnsw.clear(slot);
     }
 
+    /// Makes a node link to another one on the bottom level, if it has room; returns whether it does.
+    ///
+    /// # Safety
+    /// No other call runs on this graph.
+    pub unsafe fn attach(&self, from: u32, to: u32) -> bool {
+        assert!((from.max(to) as usize) < self.len());
+        self.hnsw.attach(from, to)
+    }
+
     /// Where every walk begins: a node with the highest level. Panics without nodes.
     ///
     /// # Safety
@@ -315,6 +325,20 @@ impl Graph {
         let walk = walk.map_err(failed)?;
         let found = slots.into_iter().zip(distances).take(walk.found).collect();
         Ok((found, Cost { visited: walk.visited, distances: walk.distances }))
+    }
+
+    /// The nodes nearest to a vector that `allow` lets pass, found as for an addition. See `search`.
+    ///
+    /// # Safety
+    /// As for `search`.
+    pub unsafe fn nearest(
+        &self,
+        arena: &Arena,
+        vector: &[f32],
+        allow: &dyn Fn(u32) -> bool,
+    ) -> Result<Vec<(u32, f32)>> {
+        // SAFETY: the caller's.
+        Ok(unsafe { self.search(arena, vector, self.ef_construction, allow) }?.0)
     }
 
     /// Nodes, including those whose `add` still runs.

@@ -46,6 +46,7 @@ impl Index {
                 unsafe { new.arena.place((batch * COPY_ROWS + i) as u32).copy_from_slice(old.arena.get(slot)) };
             }
         }
+        self.reach_all(&new, interrupt)?;
         let mut rows = self.rows();
         rows.dead_slots = 0;
         for (slot, &origin) in (0..).zip(&copy.kept) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use super::reach::Reach;
 use super::repair::Repair;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Graph, Source};
@@ -35,6 +36,9 @@ pub(crate) struct Core {
     room: AtomicUsize,
     growth: Mutex<Growth>,
     pub(super) repair: Mutex<Option<Repair>>,
+    pub(super) reach: Mutex<Option<Reach>>,
+    /// Nodes there were when all of them were last brought in reach, or when the graph was loaded.
+    pub(super) reached: AtomicUsize,
     free: Mutex<Free>,
     /// Readers of vectors outside the room; slots become free when there are none.
     scans: RwLock<()>,
@@ -89,6 +93,8 @@ impl Core {
             room: AtomicUsize::new(0),
             growth: Mutex::new(Growth { capacity: 0, hint: 0, charge: memory.charge(0)? }),
             repair: Mutex::new(None),
+            reach: Mutex::new(None),
+            reached: AtomicUsize::new(0),
             free: Mutex::new(Free {
                 slots: Vec::new(),
                 relinked: None,
@@ -123,6 +129,7 @@ impl Core {
         loaded.arena.extend(rows)?;
         loaded.entries.extend(rows)?;
         *loaded.taken.get_mut() = rows;
+        *loaded.reached.get_mut() = rows;
         *loaded.room.get_mut() = rows;
         Ok(core)
     }
@@ -130,6 +137,11 @@ impl Core {
     /// While it is held, the vector of a slot whose entry was published stays what it was. For readers outside the room.
     pub(crate) fn scan(&self) -> RwLockReadGuard<'_, ()> {
         self.scans.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Most links of a node on one level.
+    pub(super) fn links_max(&self) -> usize {
+        self.options.m0.max(self.options.m)
     }
 
     /// Slots that need no further growth.
@@ -197,7 +209,7 @@ impl Core {
         self.free().links_changed
     }
 
-    /// Links are changed by a repair.
+    /// Links are changed, by a repair say.
     pub(super) fn change_links(&self) {
         self.free().links_changed = true;
     }

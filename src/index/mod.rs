@@ -23,6 +23,7 @@ mod compact;
 mod compare;
 mod core;
 mod link;
+mod reach;
 mod repair;
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,8 @@ use crate::memory::tests::Limited;
 use crate::metric::Metric;
 use crate::naive::{self, Random};
 use crate::options::Options;
+use crate::rooms::Group;
+use crate::rows::State;
 use crate::search::{Found, Outcome, Strategy as SearchStrategy};
 
 const DIMENSIONS: usize = 4;

@@ -79,6 +79,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                 let _stop = Stop(&stop);
                 while running() {
                     index.link(16, &Uninterrupted).unwrap();
+                    index.reach(300, &Uninterrupted).unwrap();
                 }
             });
         }

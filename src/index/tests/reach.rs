@@ -1,4 +1,5 @@
-//! Rows that come in order, each close to the last: the hardest for a graph that several threads build at once.
+//! Every row can be found: also those that come in order, each close to the last, which is hard for a graph that several
+//! threads build at once, and those that are nobody's nearest.
 
 use super::*;
 
@@ -9,17 +10,23 @@ fn point(row: i64) -> [f32; 2] {
     [(row % SIDE) as f32, (row / SIDE) as f32]
 }
 
-/// Searches for every row: at most one of 5,000 may be lost. (No graph of the kind promises all: two neighbours may link to
-/// each other, while everything else links to nearer nodes.)
-fn check_reach(index: &Index, rows: i64) {
-    let found = |row: i64| index.search(&point(row), 1, 64, &|_| true).unwrap().rows[0].row_id;
-    let lost: Vec<_> = (0..rows).filter(|&row| found(row) != row).collect();
-    assert!(lost.len() as i64 <= rows / 5_000, "{} lost: {lost:?}", lost.len());
-}
-
 fn plane() -> Index {
     let options = Options { metric: Metric::L2sq, m: 8, m0: 16, ef_construction: 32, ..Options::default() };
     Index::new(options, 2, Box::new(Unlimited)).unwrap()
+}
+
+/// Searches for every row; returns those that are not found.
+fn lost(index: &Index, rows: i64) -> Vec<i64> {
+    let found = |row: i64| index.search(&point(row), 1, 64, &|_| true).unwrap().rows[0].row_id;
+    (0..rows).filter(|&row| found(row) != row).collect()
+}
+
+/// Linking alone may lose one of 5,000: two neighbours may link to each other, while everything else links to nearer nodes.
+fn check_lost(index: &Index, rows: i64) {
+    let after_linking = lost(index, rows);
+    assert!(after_linking.len() as i64 <= rows / 5_000, "{} lost: {after_linking:?}", after_linking.len());
+    index.reach(usize::MAX, &Uninterrupted).unwrap();
+    assert_eq!(lost(index, rows), Vec::<i64>::new());
 }
 
 #[test]
@@ -28,7 +35,7 @@ fn neighbours_linked_at_the_same_time_are_found() {
     let rows = SIDE * SIDE;
     (0..rows).for_each(|row| index.append(&[row], &point(row)).unwrap());
     link_all(&index, 4);
-    check_reach(&index, rows);
+    check_lost(&index, rows);
 }
 
 #[test]
@@ -46,5 +53,62 @@ fn rows_from_several_places_at_once_are_found() {
     }
     index.scatter();
     link_all(&index, 2);
-    check_reach(&index, rows);
+    check_lost(&index, rows);
+}
+
+/// Slots in use that no path of links on the bottom level leads to.
+fn unreached(index: &Index) -> usize {
+    let core = index.core();
+    let _visit = core.rooms.enter(Group::Search);
+    let mut seen = vec![false; core.graph.len()];
+    // SAFETY: the visit admits readers only.
+    let mut open = vec![unsafe { core.graph.entry() }];
+    let mut links = [0; 256];
+    while let Some(slot) = open.pop() {
+        if !std::mem::replace(&mut seen[slot as usize], true) {
+            // SAFETY: as above.
+            open.extend(unsafe { core.graph.neighbors(slot, 0, &mut links) });
+        }
+    }
+    let live = |slot: usize| core.entries.at(slot as u32).load().state == State::Live;
+    (0..seen.len()).filter(|&slot| !seen[slot] && live(slot)).count()
+}
+
+/// Under the inner product short vectors are nobody's nearest.
+fn of_unequal_norms(rows: usize, random: &mut Random) -> Vec<f32> {
+    let mut vectors = random.clustered(rows, 16, 20);
+    for vector in vectors.chunks_mut(16) {
+        let norm = 0.2 + 2.0 * random.below(1000) as f32 / 1000.0;
+        vector.iter_mut().for_each(|x| *x *= norm);
+    }
+    vectors
+}
+
+#[test]
+fn everything_is_reached_after_a_build_more_rows_and_compaction() {
+    const ROWS: usize = 6_000;
+    let mut random = Random(8);
+    let index = index(Metric::Ip, 16);
+    append_all(&index, &of_unequal_norms(ROWS, &mut random), 16);
+    link_all(&index, 1);
+    assert!(unreached(&index) > 0, "the test needs other data");
+    assert!(index.reach_due());
+    while index.reach(100, &Uninterrupted).unwrap() > 0 {}
+    assert!(!index.reach_due());
+    assert_eq!(unreached(&index), 0);
+
+    let more: Vec<i64> = (ROWS as i64..2 * ROWS as i64).collect();
+    index.append(&more, &of_unequal_norms(ROWS, &mut random)).unwrap();
+    link_all(&index, 1);
+    assert!(unreached(&index) > 0, "the test needs other data");
+    assert!(index.reach_due());
+    index.reach(usize::MAX, &Uninterrupted).unwrap();
+    assert_eq!(unreached(&index), 0);
+
+    let gone: Vec<i64> = (0..2 * ROWS as i64).filter(|row| row % 3 == 0).collect();
+    index.remove(&gone, 1);
+    index.advance(2);
+    index.compact(2, &Uninterrupted).unwrap();
+    assert_eq!(index.stats().unwrap().count, 8_000);
+    assert_eq!(unreached(&index), 0);
 }

@@ -1,0 +1,147 @@
+//! Rows that no walk would ever come to are linked to.
+//!
+//! A node that everything near it finds too similar to another, or that lies far from everything, loses the links to it
+//! while others come. Nothing in the graph's algorithms brings it back: of real embeddings with unequal norms that is
+//! one of a hundred under the inner product.
+
+use std::sync::atomic::Ordering;
+
+use super::link::check;
+use super::{Core, Index};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Interrupt;
+use crate::memory::Charge;
+use crate::rooms::Group;
+
+/// Fewest nodes that must have come since the last pass for another one.
+const NEW_MIN: usize = 64;
+/// Nodes per new one when a pass is due: it visits every node, which costs a hundredth of linking one.
+const NODES_PER_NEW: usize = 2;
+/// Nodes visited at a time: a fraction of a millisecond, for which searches wait.
+const VISIT_NODES: usize = 256;
+
+/// Visits that cost as much as the search for a node to link from.
+const VISITS_PER_ATTACHED: usize = 128;
+
+/// A pass under way: along the links of the bottom level, from the node where walks begin.
+pub(super) struct Reach {
+    /// Nodes that are reached, a bit each. Those added since the pass began are left to the next one.
+    seen: Vec<u64>,
+    nodes: usize,
+    /// Nodes that are reached, whose links are not followed yet.
+    open: Vec<u32>,
+    /// Nodes before this one are reached, or cannot be.
+    next: u32,
+    _charge: Charge,
+}
+
+impl Index {
+    /// Whether so many rows were linked since the last pass that another one is due. Takes no lock.
+    pub fn reach_due(&self) -> bool {
+        let core = self.core();
+        let (nodes, reached) = (core.graph.len(), core.reached.load(Ordering::Relaxed));
+        nodes >= reached + NEW_MIN.max(reached / NODES_PER_NEW)
+    }
+
+    /// Goes on with a pass, or begins one that is due; returns about how many nodes it visited, at
+    /// least `max_nodes` if there are so many; 0 when there is nothing to do, or somebody else does it or copies the graph. Enters the room as
+    /// `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
+    pub fn reach(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
+        let core = self.core();
+        let Ok(mut reach) = core.reach.try_lock() else { return Ok(0) };
+        if reach.is_none() && self.reach_due() {
+            *reach = Some(self.begin_reach(&core)?);
+        }
+        let Some(running) = reach.as_mut() else { return Ok(0) };
+        let mut visited = 0;
+        while visited < max_nodes && self.paused.load(Ordering::Relaxed) == 0 {
+            check(interrupt)?;
+            visited += VISIT_NODES;
+            if !running.visit(&core)? {
+                core.reached.store(running.nodes, Ordering::Relaxed);
+                *reach = None;
+                break;
+            }
+        }
+        Ok(visited)
+    }
+
+    /// A whole pass over a generation that nobody else knows yet.
+    pub(super) fn reach_all(&self, core: &Core, interrupt: &dyn Interrupt) -> Result<()> {
+        let mut reach = self.begin_reach(core)?;
+        while reach.visit(core)? {
+            check(interrupt)?;
+        }
+        core.reached.store(reach.nodes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn begin_reach(&self, core: &Core) -> Result<Reach> {
+        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while linking an HNSW index");
+        let nodes = core.graph.len();
+        let words = nodes.div_ceil(64);
+        let charge = self.memory.charge(words * size_of::<u64>() + nodes * size_of::<u32>())?;
+        let (mut seen, mut open) = (Vec::new(), Vec::new());
+        seen.try_reserve_exact(words).map_err(full)?;
+        open.try_reserve_exact(nodes).map_err(full)?;
+        seen.resize(words, 0);
+        let mut reach = Reach { seen, nodes, open, next: 0, _charge: charge };
+        if nodes > 0 {
+            let _visit = core.rooms.enter(Group::Search);
+            // SAFETY: the visit admits readers only.
+            reach.see(unsafe { core.graph.entry() });
+        }
+        Ok(reach)
+    }
+}
+
+impl Reach {
+    /// Visits up to `VISIT_NODES` nodes; false if there are no more.
+    fn visit(&mut self, core: &Core) -> Result<bool> {
+        let mut links = vec![0; core.links_max()];
+        let _alone = core.rooms.enter(Group::Exclusive);
+        let mut left = VISIT_NODES;
+        while left > 0 {
+            left -= 1;
+            if let Some(node) = self.open.pop() {
+                // SAFETY: alone in the room.
+                let links = unsafe { core.graph.neighbors(node, 0, &mut links) };
+                links.iter().for_each(|&node| self.see(node));
+            } else if (self.next as usize) < self.nodes {
+                let node = self.next;
+                // SAFETY: as above.
+                if !self.seen(node) && !unsafe { core.graph.neighbors(node, 0, &mut links) }.is_empty() {
+                    self.attach(core, node)?;
+                    left = left.saturating_sub(VISITS_PER_ATTACHED);
+                }
+                self.next += 1;
+            } else {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes the nearest node that is reached, and has room, link to this one.
+    fn attach(&mut self, core: &Core, node: u32) -> Result<()> {
+        // SAFETY: alone in the room, see `visit`; the node's vector was published.
+        let near = unsafe { core.graph.nearest(&core.arena, core.arena.get(node), &|other| self.seen(other)) }?;
+        // SAFETY: as above.
+        if near.iter().any(|&(other, _)| unsafe { core.graph.attach(other, node) }) {
+            core.change_links();
+            self.see(node);
+        }
+        Ok(())
+    }
+
+    fn seen(&self, node: u32) -> bool {
+        self.seen.get(node as usize / 64).is_some_and(|bits| bits >> (node % 64) & 1 == 1)
+    }
+
+    fn see(&mut self, node: u32) {
+        if (node as usize) < self.nodes && !self.seen(node) {
+            self.seen[node as usize / 64] |= 1 << (node % 64);
+            self.open.push(node);
+        }
+    }
+}
