@@ -108,9 +108,14 @@ public:
 	uint32_t operator[](size_t i) const noexcept {
 		return Load(1 + i);
 	}
-	//! False if it has `room` already.
-	bool Add(uint32_t slot, uint32_t room) noexcept {
+	//! Adds a slot if there are fewer than `room`; returns whether it is there now.
+	bool Add(uint32_t slot, size_t room) noexcept {
 		auto count = Count();
+		for (uint32_t i = 0; i < count; i++) {
+			if ((*this)[i] == slot) {
+				return true;
+			}
+		}
 		if (count >= room) {
 			return false;
 		}
@@ -188,8 +193,6 @@ struct Hnsw::State {
 	//! to what is kept, then the nearest (algorithm 4 of the paper, with the pruned ones kept).
 	void Choose(const struct Metric &metric, const std::vector<Near> &near, size_t room,
 	            std::vector<uint32_t> &kept) const;
-	//! Links a node to one that links to it, if it is worth it.
-	void LinkBack(const struct Metric &metric, uint32_t from, uint32_t to, size_t level) const;
 	//! Adds the neighbours of a doomed node that stay; those of its doomed neighbours if it has none.
 	void Behind(rust::Slice<const uint64_t> doomed, uint32_t bridge, size_t level, std::vector<Near> &near) const;
 	//! Repairs the links of one node on one level; leaves what was not linked in `near`.
@@ -303,9 +306,9 @@ void Hnsw::State::Repair(const struct Metric &metric, rust::Slice<const uint64_t
 	// grow: a few nodes that link to each other only are a trap for walks.
 	Choose(metric, near, std::max<size_t>(links.Count(), Room(level) / 4), kept);
 	links.Assign(kept.data(), uint32_t(kept.size()));
-	// A node that lost one that linked back to it must not get out of reach.
+	// The lost ones may have linked to it. Who is full keeps what he has: src/index/reach.rs finds what is out of reach.
 	for (auto i = inherited; i < kept.size(); i++) {
-		LinkBack(metric, kept[i], slot, level);
+		LinksOf(kept[i], level).Add(slot, Room(level));
 	}
 }
 
@@ -354,29 +357,6 @@ void Hnsw::State::Choose(const struct Metric &metric, const std::vector<Near> &n
 	}
 }
 
-void Hnsw::State::LinkBack(const struct Metric &metric, uint32_t from, uint32_t to, size_t level) const {
-	auto links = LinksOf(from, level);
-	std::vector<uint32_t> kept;
-	for (uint32_t i = 0; i < links.Count(); i++) {
-		if (links[i] == to) {
-			return;
-		}
-		kept.push_back(links[i]);
-	}
-	if (kept.size() < Room(level)) {
-		kept.push_back(to);
-	} else {
-		std::vector<Near> near {{0, to}};
-		for (auto &slot : kept) {
-			near.push_back({0, slot});
-		}
-		Measure(metric, from, near);
-		kept.clear();
-		Choose(metric, near, Room(level), kept);
-	}
-	links.Assign(kept.data(), uint32_t(kept.size()));
-}
-
 void Hnsw::clear(uint32_t slot) const noexcept {
 	for (size_t level = 0; level <= state->base->level_of(slot); level++) {
 		state->LinksOf(slot, level).Assign(nullptr, 0);
@@ -384,7 +364,7 @@ void Hnsw::clear(uint32_t slot) const noexcept {
 }
 
 bool Hnsw::attach(uint32_t from, uint32_t to) const noexcept {
-	return state->LinksOf(from, 0).Add(to, uint32_t(state->Room(0)));
+	return state->LinksOf(from, 0).Add(to, state->Room(0));
 }
 
 Walk Hnsw::search(const Step &step, const Allow &allow, rust::Slice<uint32_t> slots,

@@ -37,8 +37,8 @@ pub(crate) struct Core {
     growth: Mutex<Growth>,
     pub(super) repair: Mutex<Option<Repair>>,
     pub(super) reach: Mutex<Option<Reach>>,
-    /// Nodes there were when all of them were last brought in reach, or when the graph was loaded.
-    pub(super) reached: AtomicUsize,
+    /// Nodes linked, or freed, since the last pass of `reach` began, or the graph was loaded: as many may be out of reach.
+    pub(super) unreached: AtomicUsize,
     free: Mutex<Free>,
     /// Readers of vectors outside the room; slots become free when there are none.
     scans: RwLock<()>,
@@ -94,7 +94,7 @@ impl Core {
             growth: Mutex::new(Growth { capacity: 0, hint: 0, charge: memory.charge(0)? }),
             repair: Mutex::new(None),
             reach: Mutex::new(None),
-            reached: AtomicUsize::new(0),
+            unreached: AtomicUsize::new(0),
             free: Mutex::new(Free {
                 slots: Vec::new(),
                 relinked: None,
@@ -129,7 +129,6 @@ impl Core {
         loaded.arena.extend(rows)?;
         loaded.entries.extend(rows)?;
         *loaded.taken.get_mut() = rows;
-        *loaded.reached.get_mut() = rows;
         *loaded.room.get_mut() = rows;
         Ok(core)
     }
@@ -166,6 +165,7 @@ impl Core {
         if let Some(slot) = free {
             // SAFETY: the visit keeps readers and repairs out; nobody links to a free slot, and it is free no more.
             let linked = unsafe { self.graph.relink(&self.arena, slot, vector) };
+            self.unreached.fetch_add(1, Ordering::Relaxed);
             return linked.map(|_| Some(slot)).map_err(|error| (error, Some(slot)));
         }
         if !self.take_slot() {
@@ -174,6 +174,7 @@ impl Core {
         // SAFETY: the visit keeps readers and growth out; every addition has taken a slot below `room`, for which
         // the arena has memory, and the graph gives out as many slots as there are additions.
         let added = unsafe { self.graph.add(&self.arena, vector) };
+        self.unreached.fetch_add(1, Ordering::Relaxed);
         added.map(|(slot, _)| Some(slot)).map_err(|error| {
             self.taken.fetch_sub(1, Ordering::Relaxed);
             (error, None)
@@ -231,6 +232,7 @@ impl Core {
             unsafe { self.graph.clear(slot) };
             self.entries.at(slot).store(Entry::EMPTY);
         }
+        self.unreached.fetch_add(slots.len(), Ordering::Relaxed);
         free.slots.extend_from_slice(slots);
         free.slots.sort_unstable_by(|a, b| b.cmp(a));
         true

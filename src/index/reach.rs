@@ -13,10 +13,10 @@ use crate::host::Interrupt;
 use crate::memory::Charge;
 use crate::rooms::Group;
 
-/// Fewest nodes that must have come since the last pass for another one.
-const NEW_MIN: usize = 64;
-/// Nodes per new one when a pass is due: it visits every node, which costs a hundredth of linking one.
-const NODES_PER_NEW: usize = 2;
+/// Fewest nodes that must have come or gone since the last pass for another one.
+const CHANGED_MIN: usize = 64;
+/// Nodes per such node when a pass is due: it visits every node, which costs a hundredth of linking one.
+const NODES_PER_CHANGED: usize = 2;
 /// Nodes visited at a time: a fraction of a millisecond, for which searches wait.
 const VISIT_NODES: usize = 256;
 
@@ -36,11 +36,10 @@ pub(super) struct Reach {
 }
 
 impl Index {
-    /// Whether so many rows were linked since the last pass that another one is due. Takes no lock.
+    /// Whether so many nodes came or went since the last pass that another one is due. Takes no lock.
     pub fn reach_due(&self) -> bool {
         let core = self.core();
-        let (nodes, reached) = (core.graph.len(), core.reached.load(Ordering::Relaxed));
-        nodes >= reached + NEW_MIN.max(reached / NODES_PER_NEW)
+        core.unreached.load(Ordering::Relaxed) >= CHANGED_MIN.max(core.graph.len() / NODES_PER_CHANGED)
     }
 
     /// Goes on with a pass, or begins one that is due; returns about how many nodes it visited, at
@@ -58,7 +57,6 @@ impl Index {
             check(interrupt)?;
             visited += VISIT_NODES;
             if !running.visit(&core)? {
-                core.reached.store(running.nodes, Ordering::Relaxed);
                 *reach = None;
                 break;
             }
@@ -72,12 +70,12 @@ impl Index {
         while reach.visit(core)? {
             check(interrupt)?;
         }
-        core.reached.store(reach.nodes, Ordering::Relaxed);
         Ok(())
     }
 
     fn begin_reach(&self, core: &Core) -> Result<Reach> {
         let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while linking an HNSW index");
+        core.unreached.store(0, Ordering::Relaxed);
         let nodes = core.graph.len();
         let words = nodes.div_ceil(64);
         let charge = self.memory.charge(words * size_of::<u64>() + nodes * size_of::<u32>())?;

@@ -8,6 +8,7 @@ const ROWS: usize = 10_000;
 /// Work that the host would do in the background.
 fn work(index: &Index) {
     while index.repair(256, &Uninterrupted).unwrap() + index.link(64, &Uninterrupted).unwrap() > 0 {}
+    index.reach(usize::MAX, &Uninterrupted).unwrap();
 }
 
 /// Recall at defaults over `rows`, which the index holds.
