@@ -23,7 +23,10 @@ const VISIT_NODES: usize = 256;
 /// Visits that cost as much as the search for a node to link from.
 const VISITS_PER_ATTACHED: usize = 128;
 
-/// A pass under way: along the links of the bottom level, from the node where walks begin.
+/// Costly searches in vain until a pass makes no more of them.
+const VAIN_MAX: usize = 64;
+
+/// A pass under way: along the links of all levels, from the node where walks begin.
 pub(super) struct Reach {
     /// Nodes that are reached, a bit each. Those added since the pass began are left to the next one.
     seen: Vec<u64>,
@@ -32,6 +35,8 @@ pub(super) struct Reach {
     open: Vec<u32>,
     /// Nodes before this one are reached, or cannot be.
     next: u32,
+    /// Nodes nobody near has room to link to.
+    vain: usize,
     _charge: Charge,
 }
 
@@ -83,7 +88,7 @@ impl Index {
         seen.try_reserve_exact(words).map_err(full)?;
         open.try_reserve_exact(nodes).map_err(full)?;
         seen.resize(words, 0);
-        let mut reach = Reach { seen, nodes, open, next: 0, _charge: charge };
+        let mut reach = Reach { seen, nodes, open, next: 0, vain: 0, _charge: charge };
         if nodes > 0 {
             let _visit = core.rooms.enter(Group::Search);
             // SAFETY: the visit admits readers only.
@@ -103,8 +108,11 @@ impl Reach {
             left -= 1;
             if let Some(node) = self.open.pop() {
                 // SAFETY: alone in the room.
-                let links = unsafe { core.graph.neighbors(node, 0, &mut links) };
-                links.iter().for_each(|&node| self.see(node));
+                for level in 0..=unsafe { core.graph.level(node) } {
+                    // SAFETY: as above.
+                    let links = unsafe { core.graph.neighbors(node, level, &mut links) };
+                    links.iter().for_each(|&node| self.see(node));
+                }
             } else if (self.next as usize) < self.nodes {
                 let node = self.next;
                 // SAFETY: as above.
@@ -123,11 +131,18 @@ impl Reach {
     /// Makes the nearest node that is reached, and has room, link to this one.
     fn attach(&mut self, core: &Core, node: u32) -> Result<()> {
         // SAFETY: alone in the room, see `visit`; the node's vector was published.
-        let near = unsafe { core.graph.nearest(&core.arena, core.arena.get(node), &|other| self.seen(other)) }?;
-        // SAFETY: as above.
-        if near.iter().any(|&(other, _)| unsafe { core.graph.attach(other, node) }) {
+        let near =
+            |allow: &dyn Fn(u32) -> bool| unsafe { core.graph.nearest(&core.arena, core.arena.get(node), allow) };
+        let attach = |near: Vec<(u32, f32)>| {
+            // SAFETY: as above.
+            near.iter().any(|&(other, _)| self.seen(other) && unsafe { core.graph.attach(other, node) })
+        };
+        // A walk that looks for what is reached passes everything in between: it comes second, and not for ever in vain.
+        if attach(near(&|_| true)?) || self.vain < VAIN_MAX && attach(near(&|other| self.seen(other))?) {
             core.change_links();
             self.see(node);
+        } else {
+            self.vain += 1;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ import tempfile
 import duckdb
 
 from . import answers
-from .steps import Audit, Query, Reopen, Statement
+from .steps import BAD_OPTIMIZERS, WITHOUT_INDEX, Audit, Query, Reopen, Statement
 
 #: Errors that transactions on the same rows, or on the same catalog entries, give each other.
 CONFLICTS = re.compile(
@@ -20,7 +20,6 @@ CONFLICTS = re.compile(
 NULLS = re.compile("argument can not contain NULL values")
 #: These are findings wherever they come from.
 FATAL = re.compile(r"^(INTERNAL|FATAL|Fatal|Internal)|database has been invalidated|panicked")
-WITHOUT_INDEX = "extension,late_materialization"
 
 
 class Finding(Exception):
@@ -106,8 +105,7 @@ class Database:
                 raise Finding("error", f"{outcome.error}\n{sql}")
         plan = self.plan(step)
         if "Hnsw" not in plan or "rowid = rowid" in plan:
-            # DuckDB 2.0.0 answers wrongly, or crashes, where late materialization meets NULLs or deletions
-            connection.execute("SET disabled_optimizers = 'late_materialization'")
+            connection.execute(f"SET disabled_optimizers = '{BAD_OPTIMIZERS}'")
         late = connection.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
         connection.execute(f"SET disabled_optimizers = '{WITHOUT_INDEX}'")
         exact = self.ask(connection, step.oracle or step.sql, step.parameters)
@@ -116,6 +114,13 @@ class Database:
             self.roll_back(step.connection)
         connection.execute(f"SET disabled_optimizers = '{late}'")
         found = self.ask(connection, step.sql, step.parameters)
+        if found.error and not exact.error:
+            if not NULLS.search(found.error):
+                raise Finding("error", f"{found.error}\n{step.sql}\n{plan}")
+            self.roll_back(step.connection)
+            connection.execute("RESET disabled_optimizers")
+            self.errors["NULL elements"] += 1
+            return
         connection.execute(f"SET disabled_optimizers = '{WITHOUT_INDEX}'")
         distances = self.distances(connection, step, [found, exact])
         connection.execute("RESET disabled_optimizers")

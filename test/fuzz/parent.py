@@ -9,7 +9,7 @@ import sys
 import threading
 
 #: Seconds in which a step must end.
-STEP_LIMIT = 30
+STEP_LIMIT = 90
 
 
 def read(stream, sink):

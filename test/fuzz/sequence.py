@@ -5,7 +5,7 @@ import random
 from .changes import Changes
 from .queries import Queries
 from .schema import Schema
-from .steps import Query, Statement
+from .steps import WITHOUT_INDEX, Query, Statement
 
 CONNECTIONS = 3
 #: One sequence in so many works on a table large enough for the graph at default search widths.
@@ -105,7 +105,7 @@ def script(steps):
         else:
             lines.append(f"-- {type(step).__name__.lower()}")
     if steps and isinstance(steps[-1], Query):
-        lines.append("SET disabled_optimizers = 'extension,late_materialization';")
+        lines.append(f"SET disabled_optimizers = '{WITHOUT_INDEX}';")
         lines.append((steps[-1].oracle or steps[-1].sql) + ";")
     elif steps and type(steps[-1]).__name__ == "Audit":
         lines.append("SELECT index_name, count, status FROM pragma_hnsw_index_info();")

@@ -2,6 +2,10 @@
 
 import dataclasses
 
+#: DuckDB 2.0.0 answers wrongly, fails, or crashes with these, where they meet NULLs or deletions.
+BAD_OPTIMIZERS = "late_materialization,top_n_window_elimination"
+WITHOUT_INDEX = f"extension,{BAD_OPTIMIZERS}"
+
 
 @dataclasses.dataclass
 class Statement:

@@ -56,7 +56,7 @@ fn rows_from_several_places_at_once_are_found() {
     check_lost(&index, rows);
 }
 
-/// Slots in use that no path of links on the bottom level leads to.
+/// Slots in use that no path of links leads to.
 fn unreached(index: &Index) -> usize {
     let core = index.core();
     let _visit = core.rooms.enter(Group::Search);
@@ -67,7 +67,10 @@ fn unreached(index: &Index) -> usize {
     while let Some(slot) = open.pop() {
         if !std::mem::replace(&mut seen[slot as usize], true) {
             // SAFETY: as above.
-            open.extend(unsafe { core.graph.neighbors(slot, 0, &mut links) });
+            for level in 0..=unsafe { core.graph.level(slot) } {
+                // SAFETY: as above.
+                open.extend(unsafe { core.graph.neighbors(slot, level, &mut links) });
+            }
         }
     }
     let live = |slot: usize| core.entries.at(slot as u32).load().state == State::Live;
