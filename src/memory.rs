@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Ledger;
 
 /// Least step in which memory is taken from the ledger and given back: asking it for every small allocation would
@@ -17,12 +17,19 @@ pub struct Memory {
     reserved: Mutex<usize>,
     /// Bytes charged. Written with `reserved` locked, read without.
     used: AtomicUsize,
+    /// Bytes that all rows announced will take, for messages; 0 if none are.
+    expected: AtomicUsize,
 }
 
 impl Memory {
     /// An account with nothing reserved.
     pub fn new(ledger: Box<dyn Ledger>) -> Arc<Self> {
-        Arc::new(Self { ledger, reserved: Mutex::new(0), used: AtomicUsize::new(0) })
+        Arc::new(Self { ledger, reserved: Mutex::new(0), used: AtomicUsize::new(0), expected: AtomicUsize::new(0) })
+    }
+
+    /// Announces how many bytes there will be in all, so that a refusal can tell.
+    pub fn expect(&self, bytes: usize) {
+        self.expected.store(bytes, Ordering::Relaxed);
     }
 
     /// Bytes charged now.
@@ -55,12 +62,25 @@ impl Memory {
             // Close to the limit the exact need may fit where the step does not.
             let taken = match self.ledger.reserve(missing + step) {
                 Ok(()) => missing + step,
-                Err(_) => self.ledger.reserve(missing).map(|()| missing)?,
+                Err(_) => {
+                    self.ledger.reserve(missing).map_err(|error| self.refusal(&error, missing))?;
+                    missing
+                }
             };
             *reserved += taken;
         }
         self.used.store(used, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The ledger's error with what the index has, and needs.
+    fn refusal(&self, error: &Error, missing: usize) -> Error {
+        let mib = |bytes: usize| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        let (used, expected) = (self.used(), self.expected.load(Ordering::Relaxed));
+        let all =
+            if expected > used + missing { format!(", about {} for all rows", mib(expected)) } else { String::new() };
+        let text = format!("an HNSW index holds {} and needs {} more{all}: {}", mib(used), mib(missing), error.message);
+        Error::new(error.kind, text)
     }
 
     fn subtract(&self, bytes: usize) {
@@ -120,7 +140,7 @@ impl Drop for Charge {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use crate::error::ErrorKind;
 
     /// A ledger with a limit, and a countdown to a refused reservation.
     #[derive(Default)]
@@ -170,7 +190,10 @@ pub(crate) mod tests {
         let memory = Memory::new(Box::new(Arc::clone(&ledger)));
         let mut charge = memory.charge(10).unwrap();
         ledger.refuse_from.store(1, Ordering::Relaxed);
-        assert!(charge.grow(10 << 20).is_err());
+        memory.expect(100 << 20);
+        let refusal =
+            "an HNSW index holds 0.0 MiB and needs 9.0 MiB more, about 100.0 MiB for all rows: the test ledger refuses";
+        assert_eq!(charge.grow(10 << 20).unwrap_err().message, refusal);
         assert_eq!(memory.used(), 10);
         drop(charge);
         assert_eq!(ledger.reserved.load(Ordering::Relaxed), 0);

@@ -79,6 +79,11 @@ struct Growth {
 }
 
 impl Core {
+    /// Expected bytes of a row: vector, links, entry and place.
+    pub(super) fn row_bytes(options: &Options, dimensions: usize) -> usize {
+        dimensions * size_of::<f32>() + link_bytes(options) as usize + NODE_BYTES + 2 * size_of::<u64>()
+    }
+
     /// Without rows, and without memory for any.
     pub(crate) fn new(options: &Options, space: &Space, memory: &Arc<Memory>) -> Result<Arc<Self>> {
         let arena = Arena::new(memory, space.dimensions)?;

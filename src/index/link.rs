@@ -10,9 +10,11 @@ use crate::rooms::Group;
 use crate::rows::{Entry, Place, State};
 
 impl Index {
-    /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come.
+    /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come, and that a
+    /// refusal of memory can tell how much is needed.
     pub fn reserve_rows(&self, rows: usize) {
         self.core().hint(rows);
+        self.memory.expect(rows * Core::row_bytes(&self.options, self.space.dimensions));
     }
 
     /// Announces that many rows will be linked which were appended in any order; for the quality of the graph.

@@ -164,7 +164,7 @@ def test_memory_is_reserved_and_given_back(con):
 def test_a_build_beyond_the_memory_limit_is_a_clean_error(con):
     table(con, 60_000, dimensions=128)
     con.execute("SET memory_limit = '40MB'")
-    with pytest.raises(duckdb.OutOfMemoryException):
+    with pytest.raises(duckdb.OutOfMemoryException, match=r"holds [\d.]+ MiB and needs [\d.]+ MiB more, about 38.8 MiB for all rows"):
         con.execute("CREATE INDEX i ON t USING HNSW (v)")
     con.execute("RESET memory_limit")
     assert con.execute("SELECT count(*) FROM duckdb_indexes()").fetchone() == (0,)
