@@ -9,6 +9,7 @@
 #[cfg(not(panic = "unwind"))]
 compile_error!("panics must unwind: they become errors at the border to C++");
 
+mod bits;
 #[cfg(feature = "host-duckdb")]
 mod bridge;
 #[cfg(feature = "host-duckdb")]

@@ -7,6 +7,7 @@ use super::checksum::checksum;
 use super::layout::{Layout, Region};
 use super::root::{Root, corrupt};
 use super::{Stored, StoredPage};
+use crate::bits;
 use crate::error::{Error, Result};
 use crate::graph::Source;
 use crate::host::{Ledger, Pages};
@@ -77,7 +78,7 @@ impl Index {
         let mut rows = self.rows();
         for slot in 0..root.slots as u32 {
             let entry = Entry::unpack(u64::from_le_bytes(reader.array(Region::Entries, slot as usize)?));
-            let is_linked = linked[slot as usize / 64] >> (slot % 64) & 1 == 1;
+            let is_linked = bits::is_set(linked, slot as usize);
             match entry.state {
                 State::Live => {
                     rows.adopt(entry.row_id, Place::Slot(slot))?;
@@ -260,7 +261,7 @@ impl<'a> StoredLinks<'a> {
             if self.levels.get(link as usize).is_none_or(|&above| (above as usize) < level) {
                 return Err(corrupt("a link of its graph leads nowhere"));
             }
-            state.linked[link as usize / 64] |= 1 << (link % 64);
+            bits::set(&mut state.linked, link as usize);
             *to = link;
         }
         Ok(count)

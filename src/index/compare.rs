@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::{Index, Rows};
+use crate::bits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Charge;
 use crate::rows::Place;
@@ -25,13 +26,13 @@ pub(super) struct Comparison {
 impl Comparison {
     /// The scan has seen a row.
     fn see(&mut self, row_id: i64) {
-        set(&mut self.seen, row_id);
+        bits::set(&mut self.seen, row_id as usize);
         self.beyond.remove(&row_id);
     }
 
     /// The host has appended or removed a row.
     fn touch(&mut self, row_id: i64) {
-        set(&mut self.touched, row_id);
+        bits::set(&mut self.touched, row_id as usize);
         self.beyond.remove(&row_id);
     }
 }
@@ -58,16 +59,6 @@ impl Committing {
             }
         }
     }
-}
-
-fn set(bits: &mut [u64], row_id: i64) {
-    if let Some(word) = bits.get_mut(row_id as usize / 64) {
-        *word |= 1 << (row_id % 64);
-    }
-}
-
-fn is_set(bits: &[u64], row_id: i64) -> bool {
-    bits.get(row_id as usize / 64).is_some_and(|word| word >> (row_id % 64) & 1 == 1)
 }
 
 impl Index {
@@ -129,7 +120,9 @@ impl Index {
         let mut rows = self.rows();
         let Some(comparison) = rows.comparison.take() else { return 0 };
         let end = 64 * comparison.seen.len() as i64;
-        let known = |row_id: i64| is_set(&comparison.seen, row_id) || is_set(&comparison.touched, row_id);
+        let known = |row_id: i64| {
+            bits::is_set(&comparison.seen, row_id as usize) || bits::is_set(&comparison.touched, row_id as usize)
+        };
         let mut gone: Vec<i64> = rows.places.rows().filter(|&row_id| row_id < end && !known(row_id)).collect();
         gone.extend(&comparison.beyond);
         drop(rows);
@@ -148,7 +141,7 @@ impl Rows {
 
     /// Whether the host has touched this row since the comparison began.
     pub(super) fn touched(&self, row_id: i64) -> bool {
-        self.comparison.as_ref().is_some_and(|comparison| is_set(&comparison.touched, row_id))
+        self.comparison.as_ref().is_some_and(|comparison| bits::is_set(&comparison.touched, row_id as usize))
     }
 
     /// A row of a stored index is live at this place. Errors: `Corrupt` if it has another, or is no row; `OutOfMemory`.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::link::check;
 use super::{Core, Index};
+use crate::bits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::memory::Charge;
@@ -148,12 +149,12 @@ impl Reach {
     }
 
     fn seen(&self, node: u32) -> bool {
-        self.seen.get(node as usize / 64).is_some_and(|bits| bits >> (node % 64) & 1 == 1)
+        bits::is_set(&self.seen, node as usize)
     }
 
     fn see(&mut self, node: u32) {
         if (node as usize) < self.nodes && !self.seen(node) {
-            self.seen[node as usize / 64] |= 1 << (node % 64);
+            bits::set(&mut self.seen, node as usize);
             self.open.push(node);
         }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::link::check;
 use super::{Core, Index};
+use crate::bits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::memory::Charge;
@@ -99,7 +100,7 @@ impl Index {
             let dead = core.entries.at(slot).load().state == State::Dead;
             // Walks begin at the entry, so it has to stay.
             if dead && entry != Some(slot) && slots.len() < slots.capacity() {
-                doomed[slot as usize / 64] |= 1 << (slot % 64);
+                bits::set(&mut doomed, slot as usize);
                 slots.push(slot);
             }
         }

@@ -8,6 +8,7 @@ use std::collections::BinaryHeap;
 
 use super::Hit;
 use super::row_set::RowSet;
+use crate::bits;
 use crate::error::Result;
 use crate::graph::Cost;
 use crate::index::{Core, Index};
@@ -210,13 +211,13 @@ impl Walk<'_> {
     }
 
     fn is_marked(&self, slot: u32) -> bool {
-        self.seen[slot as usize / 64] >> (slot % 64) & 1 == 1
+        bits::is_set(&self.seen, slot as usize)
     }
 
     /// True the first time.
     fn mark(&mut self, slot: u32) -> bool {
         let new = !self.is_marked(slot);
-        self.seen[slot as usize / 64] |= 1 << (slot % 64);
+        bits::set(&mut self.seen, slot as usize);
         new
     }
 
