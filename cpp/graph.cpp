@@ -21,27 +21,27 @@ using unum::usearch::get_slot;
 
 //! Sum of `dimensions` products or squared differences.
 using Kernel = float (*)(const float *, const float *, size_t);
+//! The same for one vector and four others.
+using Kernel4 = void (*)(const float *, const float *const *, size_t, float *);
 
 using Base = unum::usearch::index_gt<float, uint32_t, uint32_t, CountedAllocator<char>, TapeAllocator>;
 
 //! usearch's type of a node's topmost level, which it does not tell.
 using Level = int16_t;
 
+constexpr size_t CACHE_LINE = 64;
+
 bool IsIn(rust::Slice<const uint64_t> bits, uint32_t slot) noexcept {
 	return slot / 64 < bits.size() && (bits[slot / 64] >> (slot % 64) & 1);
 }
 
-//! The vector that is added or searched for.
+//! The vector that is added.
 struct Query {
 	const float *vector;
 };
 
 //! The vectors by slot, as src/vectors.rs lays them out.
 struct Vectors {
-	//! Bytes of a vector that are fetched ahead; the processor's own prefetcher does the rest.
-	static constexpr size_t PREFETCH_BYTES = 256;
-	static constexpr size_t CACHE_LINE = 64;
-
 	//! Loaded anew for every vector: other threads may extend the arena, and link to the new nodes, meanwhile.
 	const size_t *table;
 	uint32_t shift;
@@ -52,34 +52,38 @@ struct Vectors {
 		auto segment = reinterpret_cast<float *>(segments[slot >> shift]);
 		return segment + (slot & ((size_t(1) << shift) - 1)) * dimensions;
 	}
+};
 
-	//! usearch's prefetch functor: called with the neighbours about to be measured.
-	template <class ITERATOR>
-	void operator()(ITERATOR begin, ITERATOR end) const noexcept {
-		auto bytes = std::min(dimensions * sizeof(float), PREFETCH_BYTES);
-		for (; begin != end; ++begin) {
-			auto vector = reinterpret_cast<const char *>(At(get_slot(begin)));
-			for (size_t at = 0; at < bytes; at += CACHE_LINE) {
-				__builtin_prefetch(vector + at);
-			}
-		}
-	}
+//! Distances of the vector that is added, before usearch asks for them.
+struct Measured {
+	//! Most that are measured ahead; a longer list of links is measured as usearch comes to them.
+	static constexpr size_t ROOM = 64;
+
+	size_t count = 0;
+	//! The next that usearch will ask for: it asks in the order of the list.
+	size_t next = 0;
+	uint32_t slots[ROOM];
+	float distances[ROOM];
 };
 
 //! usearch's metric functor.
 struct Metric {
 	Vectors vectors;
 	Kernel kernel;
-	//! The kernel is an inner product: the distance is one minus it.
+	Kernel4 kernel4;
+	//! The kernels are inner products: the distance is one minus them.
 	bool product;
 	//! How much farther apart two neighbours of a node count while links are chosen.
 	float relax;
 	//! Among them the node that is added itself: as its own nearest neighbour it would crowd out all others.
 	const HalfLinked &half_linked;
+	Measured *measured;
 
-	float Between(const float *a, const float *b) const noexcept {
-		auto value = kernel(a, b, vectors.dimensions);
+	float Distance(float value) const noexcept {
 		return product ? 1 - value : value;
+	}
+	float Between(const float *a, const float *b) const noexcept {
+		return Distance(kernel(a, b, vectors.dimensions));
 	}
 	//! The distance of two nodes, as it counts while links are chosen.
 	float Apart(size_t a, size_t b) const noexcept {
@@ -88,11 +92,61 @@ struct Metric {
 	template <class ENTRY>
 	float operator()(const Query &query, const ENTRY &entry) const noexcept {
 		auto slot = get_slot(entry);
+		auto &next = measured->next;
+		if (next < measured->count && measured->slots[next] == slot) {
+			return measured->distances[next++];
+		}
 		return half_linked.Has(slot) ? FLT_MAX : Between(query.vector, vectors.At(slot));
 	}
 	template <class ENTRY>
 	float operator()(const ENTRY &a, const ENTRY &b) const noexcept {
 		return Apart(get_slot(a), get_slot(b));
+	}
+};
+
+//! usearch's prefetch functor, called with the neighbours that it is about to measure: measures them, four at a time.
+struct Prefetch {
+	//! Bytes of a vector that are fetched ahead; the processor's own prefetcher does the rest.
+	static constexpr size_t PREFETCH_BYTES = 256;
+
+	const Metric &metric;
+	const float *query;
+
+	template <class ITERATOR>
+	void operator()(ITERATOR begin, ITERATOR end) const noexcept {
+		auto &measured = *metric.measured;
+		auto &vectors = metric.vectors;
+		const float *at[Measured::ROOM];
+		auto bytes = std::min(vectors.dimensions * sizeof(float), PREFETCH_BYTES);
+		size_t count = 0;
+		for (; begin != end && count < Measured::ROOM; ++begin) {
+			auto slot = get_slot(begin);
+			measured.slots[count] = uint32_t(slot);
+			at[count] = vectors.At(slot);
+			for (size_t line = 0; line < bytes; line += CACHE_LINE) {
+				__builtin_prefetch(reinterpret_cast<const char *>(at[count]) + line);
+			}
+			count++;
+		}
+		for (size_t i = 0; i < count; i += 4) {
+			if (i + 1 == count) {
+				measured.distances[i] = metric.kernel(query, at[i], vectors.dimensions);
+				break;
+			}
+			const float *four[4];
+			float values[4];
+			for (size_t k = 0; k < 4; k++) {
+				four[k] = at[std::min(i + k, count - 1)];
+			}
+			metric.kernel4(query, four, vectors.dimensions, values);
+			std::copy_n(values, std::min<size_t>(4, count - i), measured.distances + i);
+		}
+		for (size_t i = 0; i < count; i++) {
+			auto &distance = measured.distances[i];
+			distance = metric.half_linked.Has(measured.slots[i]) ? FLT_MAX : metric.Distance(distance);
+		}
+		measured.count = count;
+		measured.next = 0;
 	}
 };
 
@@ -123,6 +177,12 @@ public:
 		std::memcpy(at, &count, sizeof(count));
 		std::memcpy(at + count * sizeof(slot), &slot, sizeof(slot));
 		return true;
+	}
+	//! Copies as many as there is room for; returns how many.
+	size_t Copy(uint32_t *slots, size_t room) const noexcept {
+		auto count = std::min<size_t>(Count(), room);
+		std::memcpy(slots, at + sizeof(uint32_t), count * sizeof(*slots));
+		return count;
 	}
 	void Assign(const uint32_t *slots, uint32_t count) noexcept {
 		std::memcpy(at, &count, sizeof(count));
@@ -167,9 +227,10 @@ struct Hnsw::State {
 		base.reset();
 	}
 
-	struct Metric Metric(const Step &step) const noexcept {
+	struct Metric Metric(const Step &step, Measured *measured = nullptr) const noexcept {
 		Vectors vectors {step.table, shape.segment_shift, shape.dimensions};
-		return {vectors, reinterpret_cast<Kernel>(shape.kernel), shape.product, shape.relax, half_linked};
+		return {vectors,     reinterpret_cast<Kernel>(shape.kernel), reinterpret_cast<Kernel4>(shape.kernel4), shape.product,
+		        shape.relax, half_linked, measured};
 	}
 
 	//! Links a node has room for on a level.
@@ -230,7 +291,8 @@ void Hnsw::reserve(size_t rows, size_t threads) const {
 
 Added Hnsw::add(const Step &step) const {
 	MemoryScope scope(state->memory);
-	auto metric = state->Metric(step);
+	Measured measured;
+	auto metric = state->Metric(step, &measured);
 	Query query {step.vector};
 	HalfLinked::Entry self(state->half_linked, step.thread);
 	auto place = [&](Base::member_ref_t node) {
@@ -240,14 +302,15 @@ Added Hnsw::add(const Step &step) const {
 		}
 		std::copy_n(query.vector, metric.vectors.dimensions, metric.vectors.At(node.slot));
 	};
-	auto result = state->base->add(0, query, metric, {step.width, step.thread}, place, metric.vectors);
+	auto result = state->base->add(0, query, metric, {step.width, step.thread}, place, Prefetch {metric, step.vector});
 	Check(result);
 	return {result.slot, result.visited_members, result.computed_distances};
 }
 
 Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	MemoryScope scope(state->memory);
-	auto metric = state->Metric(step);
+	Measured measured;
+	auto metric = state->Metric(step, &measured);
 	// Nobody reads this place, but as soon as the first link is made others may.
 	auto place = metric.vectors.At(slot);
 	if (place != step.vector) {
@@ -256,7 +319,7 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	HalfLinked::Entry self(state->half_linked, step.thread);
 	self.Enter(slot);
 	auto result = state->base->update(state->base->iterator_at(slot), 0, Query {step.vector}, metric,
-	                                  {step.width, step.thread}, [](Base::member_ref_t) {}, metric.vectors);
+	                                  {step.width, step.thread}, [](Base::member_ref_t) {}, Prefetch {metric, step.vector});
 	Check(result);
 	return {slot, result.visited_members, result.computed_distances};
 }
@@ -367,23 +430,6 @@ bool Hnsw::attach(uint32_t from, uint32_t to) const noexcept {
 	return state->LinksOf(from, 0).Add(to, state->Room(0));
 }
 
-Walk Hnsw::search(const Step &step, const Allow &allow, rust::Slice<uint32_t> slots,
-                  rust::Slice<float> distances) const {
-	MemoryScope scope(state->memory);
-	auto metric = state->Metric(step);
-	Query query {step.vector};
-	auto pass = [&](Base::member_cref_t node) { return allow.allowed(node.slot); };
-	auto result =
-	    state->base->search(query, slots.size(), metric, {step.width, step.thread, false}, pass, metric.vectors);
-	Check(result);
-	for (size_t i = 0; i < result.size(); i++) {
-		auto match = result[i];
-		slots[i] = match.member.slot;
-		distances[i] = match.distance;
-	}
-	return {result.size(), result.visited_members, result.computed_distances};
-}
-
 size_t Hnsw::size() const noexcept {
 	return state->base->size();
 }
@@ -413,12 +459,18 @@ size_t Hnsw::level(uint32_t slot) const noexcept {
 }
 
 size_t Hnsw::neighbors(uint32_t slot, size_t level, rust::Slice<uint32_t> out) const noexcept {
-	auto view = state->base->neighbors(slot, level);
-	auto count = std::min(view.size(), out.size());
-	for (size_t i = 0; i < count; i++) {
-		out[i] = view[i].slot;
+	if (level > state->base->level_of(slot)) {
+		return 0;
 	}
-	return count;
+	return state->LinksOf(slot, level).Copy(out.data(), out.size());
+}
+
+void Hnsw::prefetch(uint32_t slot) const noexcept {
+	auto at = reinterpret_cast<const char *>(state->base->at(slot).key.ptr());
+	auto bytes = State::HEAD_BYTES + state->ListBytes(0);
+	for (size_t line = 0; line < bytes; line += CACHE_LINE) {
+		__builtin_prefetch(at + line);
+	}
 }
 
 void Hnsw::load(size_t rows, size_t threads, uint32_t entry, const Links &links) {

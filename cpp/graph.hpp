@@ -1,7 +1,6 @@
 //! The HNSW graph: usearch's index_gt, instantiated in graph.cpp with vectors, kernels and memory of ours.
 //!
-//! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Search, Neighbors,
-//! Levels) beside each other, not one kind beside the other; Reserve, Repair, Clear and Attach alone. The Rust side
+//! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Neighbors, Levels) beside each other, not one kind beside the other; Reserve, Repair, Clear and Attach alone. The Rust side
 //! (src/rooms.rs) sees to it.
 #pragma once
 
@@ -14,12 +13,10 @@
 namespace vss {
 
 struct Added;
-struct Allow;
 struct LevelSize;
 struct Links;
 struct Shape;
 struct Step;
-struct Walk;
 
 class Hnsw {
 public:
@@ -43,10 +40,6 @@ public:
 	void clear(uint32_t slot) const noexcept;
 	//! Makes a node link to another one on the bottom level, if it has room; returns whether it does.
 	bool attach(uint32_t from, uint32_t to) const noexcept;
-	//! Walks the graph with `step.width` candidates kept; writes those that `allow` lets pass, nearest first, as many
-	//! as `slots` holds. Throws when out of memory.
-	Walk search(const Step &step, const Allow &allow, rust::Slice<uint32_t> slots,
-	            rust::Slice<float> distances) const;
 
 	//! Replaces an empty graph, see `load_hnsw`.
 	void load(size_t rows, size_t threads, uint32_t entry, const Links &links);
@@ -63,6 +56,8 @@ public:
 	size_t level(uint32_t slot) const noexcept;
 	//! Copies a node's neighbours on one level; returns how many. None above the node's own level.
 	size_t neighbors(uint32_t slot, size_t level, rust::Slice<uint32_t> out) const noexcept;
+	//! Starts to fetch a node's links on the bottom level into the cache.
+	void prefetch(uint32_t slot) const noexcept;
 	//! Sizes of the levels, bottom first. Visits every node.
 	rust::Vec<LevelSize> levels() const;
 

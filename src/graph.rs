@@ -1,12 +1,9 @@
 //! The safe face of usearch's `index_gt`: an HNSW graph over slots whose vectors lie in an [`Arena`].
 //!
 //! Graph slot and arena slot are the same number: slots are given out densely, from 0, in the order of additions.
-//! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1; searches: algorithm 5).
+//! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1). Searches are in [`crate::walk`].
 
-use std::any::Any;
-use std::cell::Cell;
 use std::num::NonZero;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::distance::Kernels;
@@ -26,19 +23,21 @@ mod ffi {
         segment_shift: u32,
         /// Address of a `float (*)(const float *, const float *, size_t)`.
         kernel: usize,
-        /// The kernel is an inner product.
+        /// Address of a `void (*)(const float *, const float *const[4], size_t, float[4])`: the kernel for four pairs.
+        kernel4: usize,
+        /// The kernels are inner products.
         product: bool,
         /// See [`relax`].
         relax: f32,
     }
 
-    /// One addition or search.
+    /// One addition.
     struct Step {
         /// Where the address of the arena's table of segment addresses stands; it changes when the arena grows.
         table: *const usize,
         /// `[dimensions]`, in stored form.
         vector: *const f32,
-        /// Candidates kept: the paper's `ef` or `efConstruction`.
+        /// Candidates kept: the paper's `efConstruction`.
         width: usize,
         /// Scratch space to use.
         thread: usize,
@@ -47,13 +46,6 @@ mod ffi {
     /// What an addition did.
     struct Added {
         slot: u32,
-        visited: usize,
-        distances: usize,
-    }
-
-    /// What a search did.
-    struct Walk {
-        found: usize,
         visited: usize,
         distances: usize,
     }
@@ -67,9 +59,6 @@ mod ffi {
     }
 
     extern "Rust" {
-        type Allow<'a>;
-        fn allowed(self: &Allow<'_>, slot: u32) -> bool;
-
         type Links<'a>;
         fn level(self: &Links<'_>, slot: u32) -> usize;
         fn read(self: &Links<'_>, slot: u32, level: usize, out: &mut [u32]) -> usize;
@@ -94,13 +83,13 @@ mod ffi {
         ) -> Result<usize>;
         fn clear(self: &Hnsw, slot: u32);
         fn attach(self: &Hnsw, from: u32, to: u32) -> bool;
-        fn search(self: &Hnsw, step: &Step, allow: &Allow, slots: &mut [u32], distances: &mut [f32]) -> Result<Walk>;
         fn size(self: &Hnsw) -> usize;
         fn entry(self: &Hnsw) -> u32;
         fn link_bytes(self: &Hnsw) -> usize;
         fn table_bytes(self: &Hnsw) -> usize;
         fn level(self: &Hnsw, slot: u32) -> usize;
         fn neighbors(self: &Hnsw, slot: u32, level: usize, out: &mut [u32]) -> usize;
+        fn prefetch(self: &Hnsw, slot: u32);
         fn levels(self: &Hnsw) -> Result<Vec<LevelSize>>;
     }
 }
@@ -111,22 +100,6 @@ mod ffi {
 unsafe impl Send for ffi::Hnsw {}
 // SAFETY: as above.
 unsafe impl Sync for ffi::Hnsw {}
-
-/// The filter of a search, called from C++.
-struct Allow<'a> {
-    allow: &'a dyn Fn(u32) -> bool,
-    /// A panic of the filter, carried around the C++ frames.
-    panic: Cell<Option<Box<dyn Any + Send>>>,
-}
-
-impl Allow<'_> {
-    fn allowed(&self, slot: u32) -> bool {
-        catch_unwind(AssertUnwindSafe(|| (self.allow)(slot))).unwrap_or_else(|payload| {
-            self.panic.set(Some(payload));
-            false
-        })
-    }
-}
 
 /// The links of a graph that is to be made, node by node.
 pub trait Source {
@@ -169,6 +142,14 @@ pub struct Cost {
     pub distances: usize,
 }
 
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { visited: self.visited + other.visited, distances: self.distances + other.distances }
+    }
+}
+
 /// One level of the graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LevelStats {
@@ -191,6 +172,7 @@ pub struct Graph {
     hnsw: cxx::UniquePtr<ffi::Hnsw>,
     threads: Threads,
     ef_construction: usize,
+    links_max: usize,
     dimensions: usize,
 }
 
@@ -198,7 +180,7 @@ impl Graph {
     /// An empty graph over vectors of `arena`; has room for nothing. Errors: `OutOfMemory`.
     pub fn new(options: &Options, arena: &Arena, dimensions: usize) -> Result<Self> {
         let hnsw = ffi::make_hnsw(&shape(options, arena, dimensions)).map_err(failed)?;
-        Ok(Self { hnsw, threads: Threads::new(), ef_construction: options.ef_construction, dimensions })
+        Ok(Self::of(hnsw, Threads::new(), options, dimensions))
     }
 
     /// The graph of `rows` nodes that `source` describes, with room for no more; `arena` has, or will have, their
@@ -214,7 +196,12 @@ impl Graph {
         let threads = Threads::new();
         let shape = shape(options, arena, dimensions);
         let hnsw = ffi::load_hnsw(&shape, rows, threads.count, entry, &Links(source)).map_err(failed)?;
-        Ok(Self { hnsw, threads, ef_construction: options.ef_construction, dimensions })
+        Ok(Self::of(hnsw, threads, options, dimensions))
+    }
+
+    fn of(hnsw: cxx::UniquePtr<ffi::Hnsw>, threads: Threads, options: &Options, dimensions: usize) -> Self {
+        let links_max = options.m0.max(options.m);
+        Self { hnsw, threads, ef_construction: options.ef_construction, links_max, dimensions }
     }
 
     /// Makes room for `rows` nodes in total. Errors: `OutOfMemory`; the graph stays as it was.
@@ -299,48 +286,6 @@ impl Graph {
         self.hnsw.entry()
     }
 
-    /// The nodes nearest to `query` (in stored form) that `allow` lets pass, nearest first, with their distances: at
-    /// most `width`, which is also the paper's `ef`. Approximate. Waits for a free scratch space.
-    /// Errors: `OutOfMemory`.
-    ///
-    /// # Safety
-    /// Only readers run on this graph. The arena is always the one given to `new`.
-    pub unsafe fn search(
-        &self,
-        arena: &Arena,
-        query: &[f32],
-        width: usize,
-        allow: &dyn Fn(u32) -> bool,
-    ) -> Result<(Vec<(u32, f32)>, Cost)> {
-        let width = width.min(self.len());
-        let (mut slots, mut distances) = (vec![0; width], vec![0.0; width]);
-        let filter = Allow { allow, panic: Cell::new(None) };
-        let thread = self.threads.take();
-        let step = self.step(arena, query, width, &thread);
-        let walk = self.hnsw.search(&step, &filter, &mut slots, &mut distances);
-        drop(thread);
-        if let Some(payload) = filter.panic.take() {
-            resume_unwind(payload);
-        }
-        let walk = walk.map_err(failed)?;
-        let found = slots.into_iter().zip(distances).take(walk.found).collect();
-        Ok((found, Cost { visited: walk.visited, distances: walk.distances }))
-    }
-
-    /// The nodes nearest to a vector that `allow` lets pass, found as for an addition. See `search`.
-    ///
-    /// # Safety
-    /// As for `search`.
-    pub unsafe fn nearest(
-        &self,
-        arena: &Arena,
-        vector: &[f32],
-        allow: &dyn Fn(u32) -> bool,
-    ) -> Result<Vec<(u32, f32)>> {
-        // SAFETY: the caller's.
-        Ok(unsafe { self.search(arena, vector, self.ef_construction, allow) }?.0)
-    }
-
     /// Nodes, including those whose `add` still runs.
     pub fn len(&self) -> usize {
         self.hnsw.size()
@@ -349,6 +294,11 @@ impl Graph {
     /// True without nodes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Most links of a node on one level.
+    pub fn links_max(&self) -> usize {
+        self.links_max
     }
 
     /// Bytes of adjacency lists.
@@ -381,6 +331,13 @@ impl Graph {
         &out[..count]
     }
 
+    /// Starts to fetch a node's links on the bottom level into the cache. Panics if there is no such node.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        assert!((slot as usize) < self.len());
+        self.hnsw.prefetch(slot);
+    }
+
     /// Sizes of the levels, bottom first. Visits every node. Errors: `OutOfMemory`.
     ///
     /// # Safety
@@ -404,12 +361,15 @@ impl Graph {
 
 fn shape(options: &Options, arena: &Arena, dimensions: usize) -> ffi::Shape {
     let product = options.metric != Metric::L2sq;
+    let kernels = Kernels::detect();
+    let (kernel, kernel4) = if product { (kernels.dot, kernels.dot4) } else { (kernels.l2sq, kernels.l2sq4) };
     ffi::Shape {
         m: options.m,
         m0: options.m0,
         dimensions,
         segment_shift: arena.shift(),
-        kernel: if product { dot as *const () as usize } else { l2sq as *const () as usize },
+        kernel: kernel as *const () as usize,
+        kernel4: kernel4 as *const () as usize,
         product,
         relax: relax(options.metric),
     }
@@ -418,17 +378,6 @@ fn shape(options: &Options, arena: &Arena, dimensions: usize) -> ffi::Shape {
 /// The library's messages are few and all mean that memory, or room for nodes, ran out.
 fn failed(error: cxx::Exception) -> Error {
     Error::new(ErrorKind::OutOfMemory, format!("HNSW graph: {}", error.what()))
-}
-
-/// The kernels as C++ calls them.
-extern "C" fn l2sq(a: *const f32, b: *const f32, dimensions: usize) -> f32 {
-    // SAFETY: C++ passes two vectors of the arena or a query, each `dimensions` long.
-    unsafe { (Kernels::detect().l2sq)(a, b, dimensions) }
-}
-
-extern "C" fn dot(a: *const f32, b: *const f32, dimensions: usize) -> f32 {
-    // SAFETY: as above.
-    unsafe { (Kernels::detect().dot)(a, b, dimensions) }
 }
 
 /// Scratch spaces of a graph, each for one caller at a time.

@@ -31,6 +31,7 @@ pub mod rows;
 pub mod search;
 pub mod segments;
 pub mod vectors;
+mod walk;
 
 #[cfg(feature = "host-duckdb")]
 mod entry {

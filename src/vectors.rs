@@ -78,6 +78,22 @@ impl Space {
         }
     }
 
+    /// The distances of a vector to four others, all in stored form. See `distance`.
+    #[inline]
+    pub fn distances(&self, a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
+        let fits = |vector: &[f32]| vector.len() == self.dimensions;
+        assert!(fits(a) && b.iter().all(|b| fits(b)), "vectors of another space");
+        let (b, mut out) = (b.map(<[f32]>::as_ptr), [0.0; 4]);
+        // SAFETY: all slices hold `dimensions` elements, just checked.
+        unsafe {
+            match self.metric {
+                Metric::L2sq => (self.kernels.l2sq4)(a.as_ptr(), &b, self.dimensions, &mut out),
+                Metric::Cosine | Metric::Ip => (self.kernels.dot4)(a.as_ptr(), &b, self.dimensions, &mut out),
+            }
+        }
+        if self.metric == Metric::L2sq { out } else { out.map(|product| 1.0 - product) }
+    }
+
     /// How far behind `distance` another one may be and still count as equal: our `f32` sums and the host's differ
     /// by rounding, and the host's order decides.
     pub fn tie(&self, distance: f32) -> f32 {

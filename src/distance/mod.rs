@@ -20,6 +20,13 @@ mod portable;
 /// instructions of the kernel's set.
 pub type Kernel = unsafe extern "C" fn(*const f32, *const f32, usize) -> f32;
 
+/// The same sums of one vector with each of four others, as many floats long: faster than four calls, since four vectors come
+/// from memory at once.
+///
+/// # Safety
+/// As for [`Kernel`], for all five vectors.
+pub type Kernel4 = unsafe extern "C" fn(*const f32, &[*const f32; 4], usize, &mut [f32; 4]);
+
 /// The kernels of one instruction set.
 pub struct Kernels {
     /// The instruction set.
@@ -28,6 +35,10 @@ pub struct Kernels {
     pub l2sq: Kernel,
     /// The sum of products.
     pub dot: Kernel,
+    /// `l2sq` of four pairs.
+    pub l2sq4: Kernel4,
+    /// `dot` of four pairs.
+    pub dot4: Kernel4,
 }
 
 impl Kernels {

@@ -5,7 +5,7 @@ use super::Kernels;
 /// Elements that are summed independently.
 const LANES: usize = 16;
 
-pub(super) static KERNELS: Kernels = Kernels { name: "portable", l2sq, dot };
+pub(super) static KERNELS: Kernels = Kernels { name: "portable", l2sq, dot, l2sq4, dot4 };
 
 unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
     // SAFETY: the contract of `Kernel`.
@@ -20,6 +20,16 @@ unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
 unsafe extern "C" fn dot(a: *const f32, b: *const f32, len: usize) -> f32 {
     // SAFETY: the contract of `Kernel`.
     unsafe { fold(a, b, len, |a, b| a * b) }
+}
+
+unsafe extern "C" fn l2sq4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
+    // SAFETY: the contract of `Kernel4`.
+    *out = b.map(|b| unsafe { l2sq(a, b, len) });
+}
+
+unsafe extern "C" fn dot4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
+    // SAFETY: the contract of `Kernel4`.
+    *out = b.map(|b| unsafe { dot(a, b, len) });
 }
 
 /// # Safety

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Kernel, Kernels};
+use super::{Kernel, Kernel4, Kernels};
 
 /// Lengths around every block size of every kernel, and those of real embeddings.
 fn lengths() -> impl Iterator<Item = usize> {
@@ -23,6 +23,14 @@ fn call(kernel: Kernel, a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: both slices hold `len` floats; only kernels of supported sets are tested.
     unsafe { kernel(a.as_ptr(), b.as_ptr(), a.len()) }
+}
+
+fn call4(kernel: Kernel4, a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
+    assert!(b.iter().all(|b| b.len() == a.len()));
+    let mut out = [f32::NAN; 4];
+    // SAFETY: all slices hold `len` floats; only kernels of supported sets are tested.
+    unsafe { kernel(a.as_ptr(), &b.map(|b| b.as_ptr()), a.len(), &mut out) };
+    out
 }
 
 /// Numbers in [-1, 1) from a seed, the same on every machine.
@@ -58,6 +66,21 @@ fn every_kernel_agrees_with_the_oracle_at_every_length_and_alignment() {
 }
 
 #[test]
+fn four_pairs_agree_with_the_oracle_at_every_length_and_alignment() {
+    for kernels in Kernels::all_supported() {
+        for len in lengths() {
+            let all: Vec<_> = (0..5).map(|i| numbers(5 * len as u64 + i, len + 3 * i as usize)).collect();
+            let (a, b) = (&all[0][..], [1, 2, 3, 4].map(|i| &all[i][3 * i..]));
+            let (l2sqs, dots) = (call4(kernels.l2sq4, a, b), call4(kernels.dot4, a, b));
+            for (i, b) in b.into_iter().enumerate() {
+                assert_close(kernels.name, l2sqs[i], oracle(a, b, l2sq), len as f64);
+                assert_close(kernels.name, dots[i], oracle(a, b, dot), len as f64);
+            }
+        }
+    }
+}
+
+#[test]
 fn special_values_propagate_from_every_position() {
     for kernels in Kernels::all_supported() {
         for len in [1, 5, 16, 17, 63, 64, 65, 100] {
@@ -70,6 +93,8 @@ fn special_values_propagate_from_every_position() {
                 special[at] = f32::INFINITY;
                 assert_eq!(call(kernels.l2sq, &ones, &special), f32::INFINITY, "{}", kernels.name);
                 assert_eq!(call(kernels.dot, &ones, &special), f32::INFINITY, "{}", kernels.name);
+                let four = call4(kernels.l2sq4, &ones, [&ones, &special, &ones, &special]);
+                assert_eq!(four, [0.0, f32::INFINITY, 0.0, f32::INFINITY], "{}", kernels.name);
             }
         }
     }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use super::reach::Reach;
 use super::repair::Repair;
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{Graph, Source};
+use crate::graph::{Cost, Graph, Source};
 use crate::memory::{Charge, Memory};
 use crate::options::Options;
 use crate::rooms::{Group, Rooms, Visit};
 use crate::rows::{Entries, Entry, SLOTS_MAX};
 use crate::vectors::{Arena, Space};
+use crate::walk::{Near, Walk};
 
 /// Nodes a graph has room for at first.
 const FIRST_CAPACITY: usize = 1024;
@@ -29,6 +30,7 @@ pub(crate) struct Core {
     pub(crate) arena: Arena,
     pub(crate) entries: Entries,
     pub(crate) graph: Graph,
+    pub(crate) space: Space,
     options: Options,
     /// Slots promised to additions; never less than the graph's nodes.
     taken: AtomicUsize,
@@ -93,6 +95,7 @@ impl Core {
             arena,
             entries: Entries::new(memory)?,
             graph,
+            space: *space,
             options: options.clone(),
             taken: AtomicUsize::new(0),
             room: AtomicUsize::new(0),
@@ -143,9 +146,19 @@ impl Core {
         self.scans.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Most links of a node on one level.
-    pub(super) fn links_max(&self) -> usize {
-        self.options.m0.max(self.options.m)
+    /// The nodes nearest to a vector in stored form that pass, nearest first; approximate. `width`: most that are
+    /// returned, and the paper's `ef`.
+    ///
+    /// # Safety
+    /// Only readers run on the graph.
+    pub(crate) unsafe fn nearest(
+        &self,
+        query: &[f32],
+        width: usize,
+        passes: impl Fn(u32) -> bool,
+    ) -> (Vec<Near>, Cost) {
+        // SAFETY: the caller's; arena and space are the graph's own.
+        unsafe { Walk::new(&self.graph, &self.arena, &self.space, query, width, passes) }.run()
     }
 
     /// Slots that need no further growth.

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::memory::Charge;
 use crate::rooms::Group;
+use crate::walk::Near;
 
 /// Fewest nodes that must have come or gone since the last pass for another one.
 const CHANGED_MIN: usize = 64;
@@ -38,6 +39,8 @@ pub(super) struct Reach {
     next: u32,
     /// Nodes nobody near has room to link to.
     vain: usize,
+    /// Candidates for such a link: as many as when a node is added.
+    width: usize,
     _charge: Charge,
 }
 
@@ -62,7 +65,7 @@ impl Index {
         while visited < max_nodes && self.paused.load(Ordering::Relaxed) == 0 {
             check(interrupt)?;
             visited += VISIT_NODES;
-            if !running.visit(&core)? {
+            if !running.visit(&core) {
                 *reach = None;
                 break;
             }
@@ -73,7 +76,7 @@ impl Index {
     /// A whole pass over a generation that nobody else knows yet.
     pub(super) fn reach_all(&self, core: &Core, interrupt: &dyn Interrupt) -> Result<()> {
         let mut reach = self.begin_reach(core)?;
-        while reach.visit(core)? {
+        while reach.visit(core) {
             check(interrupt)?;
         }
         Ok(())
@@ -81,7 +84,7 @@ impl Index {
 
     fn begin_reach(&self, core: &Core) -> Result<Reach> {
         let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while linking an HNSW index");
-        core.unreached.store(0, Ordering::Relaxed);
+        let changed = core.unreached.load(Ordering::Relaxed);
         let nodes = core.graph.len();
         let words = nodes.div_ceil(64);
         let charge = self.memory.charge(words * size_of::<u64>() + nodes * size_of::<u32>())?;
@@ -89,7 +92,9 @@ impl Index {
         seen.try_reserve_exact(words).map_err(full)?;
         open.try_reserve_exact(nodes).map_err(full)?;
         seen.resize(words, 0);
-        let mut reach = Reach { seen, nodes, open, next: 0, vain: 0, _charge: charge };
+        core.unreached.fetch_sub(changed, Ordering::Relaxed);
+        let mut reach =
+            Reach { seen, nodes, open, next: 0, vain: 0, width: self.options.ef_construction, _charge: charge };
         if nodes > 0 {
             let _visit = core.rooms.enter(Group::Search);
             // SAFETY: the visit admits readers only.
@@ -101,8 +106,8 @@ impl Index {
 
 impl Reach {
     /// Visits up to `VISIT_NODES` nodes; false if there are no more.
-    fn visit(&mut self, core: &Core) -> Result<bool> {
-        let mut links = vec![0; core.links_max()];
+    fn visit(&mut self, core: &Core) -> bool {
+        let mut links = vec![0; core.graph.links_max()];
         let _alone = core.rooms.enter(Group::Exclusive);
         let mut left = VISIT_NODES;
         while left > 0 {
@@ -118,34 +123,32 @@ impl Reach {
                 let node = self.next;
                 // SAFETY: as above.
                 if !self.seen(node) && !unsafe { core.graph.neighbors(node, 0, &mut links) }.is_empty() {
-                    self.attach(core, node)?;
+                    self.attach(core, node);
                     left = left.saturating_sub(VISITS_PER_ATTACHED);
                 }
                 self.next += 1;
             } else {
-                return Ok(false);
+                return false;
             }
         }
-        Ok(true)
+        true
     }
 
     /// Makes the nearest node that is reached, and has room, link to this one.
-    fn attach(&mut self, core: &Core, node: u32) -> Result<()> {
+    fn attach(&mut self, core: &Core, node: u32) {
         // SAFETY: alone in the room, see `visit`; the node's vector was published.
-        let near =
-            |allow: &dyn Fn(u32) -> bool| unsafe { core.graph.nearest(&core.arena, core.arena.get(node), allow) };
-        let attach = |near: Vec<(u32, f32)>| {
+        let near = |passes: &dyn Fn(u32) -> bool| unsafe { core.nearest(core.arena.get(node), self.width, passes).0 };
+        let attach = |near: Vec<Near>| {
             // SAFETY: as above.
-            near.iter().any(|&(other, _)| self.seen(other) && unsafe { core.graph.attach(other, node) })
+            near.iter().any(|other| self.seen(other.slot()) && unsafe { core.graph.attach(other.slot(), node) })
         };
         // A walk that looks for what is reached passes everything in between: it comes second, and not for ever in vain.
-        if attach(near(&|_| true)?) || self.vain < VAIN_MAX && attach(near(&|other| self.seen(other))?) {
+        if attach(near(&|_| true)) || self.vain < VAIN_MAX && attach(near(&|other| self.seen(other))) {
             core.change_links();
             self.see(node);
         } else {
             self.vain += 1;
         }
-        Ok(())
     }
 
     fn seen(&self, node: u32) -> bool {

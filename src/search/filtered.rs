@@ -3,17 +3,14 @@
 //!
 //! Source of the second: Patel et al. 2024, "ACORN": neighbours that are not in the set are replaced by theirs.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::Hit;
 use super::row_set::RowSet;
 use crate::bits;
-use crate::error::Result;
 use crate::graph::Cost;
 use crate::index::{Core, Index};
 use crate::rooms::Group;
 use crate::rows::{Place, State};
+use crate::walk::{Near, Walk};
 
 /// Nodes near the query that a walk starts from, whether their rows are in the set or not.
 const SEEDS_NEAR: usize = 32;
@@ -22,7 +19,7 @@ const EXPECTED_MIN: usize = 4;
 const EXPECTED_FACTOR: usize = 8;
 /// Rows of the set that the second walk starts from as well, in case none is near the query.
 const SEEDS_SPREAD: usize = 32;
-/// Nodes, evenly spread, by which [`Walk::is_lost`] tells where the walk has ended.
+/// Nodes, evenly spread, by which [`FilteredWalk::is_lost`] tells where the walk has ended.
 const SAMPLE: usize = 64;
 /// Nodes of the sample that may be nearer than what was found: one is chance.
 const SAMPLE_NEARER: usize = 2;
@@ -38,34 +35,33 @@ pub(super) enum Steps {
     Set,
 }
 
-/// A node with its distance to the query.
+/// The set, as nodes.
 #[derive(Clone, Copy)]
-struct Node {
-    hit: Hit,
-    slot: u32,
+struct Set<'a> {
+    core: &'a Core,
+    rows: &'a RowSet,
 }
 
-struct Walk<'a> {
-    index: &'a Index,
-    core: &'a Core,
-    query: &'a [f32],
-    rows: &'a RowSet,
+impl Set<'_> {
+    fn has(&self, slot: u32) -> bool {
+        let entry = self.core.entries.at(slot).load();
+        matches!(entry.state, State::Live | State::Tombstone) && self.rows.contains(entry.row_id)
+    }
+}
+
+struct FilteredWalk<'a, P> {
+    set: Set<'a>,
     steps: Steps,
-    width: usize,
     /// A bit for each node that was met; for nodes that are not stepped on, whether their links were followed.
     seen: Vec<u64>,
-    /// Nodes to expand, nearest first.
-    open: BinaryHeap<Reverse<Node>>,
-    /// The nearest rows of the set, at most `width`, farthest first.
-    best: BinaryHeap<Node>,
-    cost: Cost,
     looks: usize,
+    walk: Walk<'a, P>,
 }
 
 impl Index {
     /// Hits for about the `width` linked rows of `rows` nearest to `query`, in no order. With a budget nothing if the walk
     /// cost more distances before its end, or if the nearest rows of the set are where the graph does not lead to them.
-    /// Takes the row lock for some microseconds, then enters the room as `Search`. Errors: `OutOfMemory`.
+    /// Takes the row lock for some microseconds, then enters the room as `Search`.
     pub(super) fn walk_filtered(
         &self,
         query: &[f32],
@@ -73,47 +69,37 @@ impl Index {
         rows: &RowSet,
         steps: Steps,
         budget: Option<f64>,
-    ) -> Result<(Option<Vec<Hit>>, Cost)> {
+    ) -> (Option<Vec<Hit>>, Cost) {
         let spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
         let core = self.core();
         let _visit = core.rooms.enter(Group::Search);
         let nodes = core.graph.len();
+        let set = Set { core: &core, rows };
         // SAFETY: the visit admits readers only.
-        let (near, cost) = unsafe { core.graph.search(&core.arena, query, SEEDS_NEAR, &|_| true) }?;
-        let mut walk = Walk {
-            index: self,
-            core: &core,
-            query,
-            rows,
-            steps,
-            width,
-            seen: vec![0; nodes.div_ceil(64)],
-            open: BinaryHeap::new(),
-            best: BinaryHeap::new(),
-            cost,
-            looks: 0,
-        };
-        let passing = near.iter().filter(|(slot, _)| walk.passes(*slot)).count();
+        let (near, cost) = unsafe { core.nearest(query, SEEDS_NEAR, |_| true) };
+        let passing = near.iter().filter(|node| set.has(node.slot())).count();
         let expected = near.len() * rows.len() / nodes.max(1);
         if budget.is_some() && expected >= EXPECTED_MIN && passing * EXPECTED_FACTOR < expected {
-            return Ok((None, walk.cost));
+            return (None, cost);
         }
-        for (slot, distance) in near {
-            walk.mark(slot);
-            walk.meet(slot, distance);
+        // SAFETY: as above; arena and space are the graph's own.
+        let walk = unsafe { Walk::new(&core.graph, &core.arena, &core.space, query, width, |slot| set.has(slot)) };
+        let mut walk = FilteredWalk { set, steps, seen: vec![0; nodes.div_ceil(64)], looks: 0, walk };
+        for node in near {
+            walk.mark(node.slot());
+            walk.walk.offer(node);
         }
         // A slot of another generation is as good a start as any.
-        let spread = spread.into_iter().filter(|&slot| (slot as usize) < nodes).collect::<Vec<_>>();
-        for slot in spread {
-            if walk.passes(slot) && walk.mark(slot) {
-                walk.meet(slot, walk.distance(slot));
-            }
-        }
+        let mut starts = spread;
+        starts.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.mark(slot));
+        walk.walk.meet(&starts);
         let done = match budget {
             Some(budget) => walk.run(budget) && !(steps == Steps::Set && walk.is_lost()),
             None => walk.run(f64::INFINITY),
         };
-        Ok((done.then(|| walk.best.into_iter().map(|node| node.hit).collect()), walk.cost))
+        let hit = |node: Near| Hit { distance: node.distance(), row_id: core.entries.at(node.slot()).load().row_id };
+        let cost = cost + walk.walk.cost();
+        (done.then(|| walk.walk.best().map(hit).collect()), cost)
     }
 
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.
@@ -128,44 +114,33 @@ impl Index {
     }
 }
 
-impl Walk<'_> {
+impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
     /// Expands nodes until none can be better than the best; false if that costs more than `budget`.
     fn run(&mut self, budget: f64) -> bool {
-        let links_max = self.index.options().m0;
-        let (mut links, mut links_behind) = (vec![0; links_max], vec![0; links_max]);
-        let mut next = Vec::with_capacity(2 * links_max);
-        while let Some(Reverse(node)) = self.open.pop() {
-            if self.best.len() == self.width && self.best.peek().is_some_and(|worst| node > *worst) {
-                break;
-            }
-            if self.cost.distances as f64 + self.looks as f64 * LOOK_COST > budget {
+        let (mut links, mut links_behind, mut next) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(node) = self.walk.next() {
+            if self.walk.cost().distances as f64 + self.looks as f64 * LOOK_COST > budget {
                 return false;
             }
-            self.cost.visited += 1;
-            // SAFETY: the visit of `walk_filtered` admits readers only.
-            let links = unsafe { self.core.graph.neighbors(node.slot, 0, &mut links) };
+            self.walk.links(node, 0, &mut links);
             next.clear();
             match self.steps {
                 Steps::All => next.extend(links.iter().copied().filter(|&slot| self.mark(slot))),
-                Steps::Set => self.step_over(links, &mut links_behind, &mut next),
+                Steps::Set => self.step_over(&links, &mut links_behind, &mut next),
             }
-            for &slot in &next {
-                self.core.arena.prefetch(slot);
-            }
-            for &slot in &next {
-                self.meet(slot, self.distance(slot));
-            }
+            self.walk.meet(&next);
         }
         true
     }
 
     /// Adds to `next` the rows of the set among `links` and, as far as they do not fill a list of links, those behind
     /// the others.
-    fn step_over(&mut self, links: &[u32], links_behind: &mut [u32], next: &mut Vec<u32>) {
+    fn step_over(&mut self, links: &[u32], links_behind: &mut Vec<u32>, next: &mut Vec<u32>) {
         self.looks += links.len();
+        let room = self.set.core.graph.links_max();
         let mut found = 0;
         for &slot in links {
-            if self.passes(slot) {
+            if self.set.has(slot) {
                 found += 1;
                 if self.mark(slot) {
                     next.push(slot);
@@ -173,17 +148,16 @@ impl Walk<'_> {
             }
         }
         for &bridge in links {
-            if found >= links_behind.len() {
+            if found >= room {
                 return;
             }
-            if self.passes(bridge) || !self.mark(bridge) {
+            if self.set.has(bridge) || !self.mark(bridge) {
                 continue;
             }
-            // SAFETY: the visit of `walk_filtered` admits readers only.
-            let behind = unsafe { self.core.graph.neighbors(bridge, 0, links_behind) };
-            self.looks += behind.len();
-            for &slot in behind {
-                if !self.is_marked(slot) && self.passes(slot) {
+            self.walk.links(bridge, 0, links_behind);
+            self.looks += links_behind.len();
+            for &slot in &*links_behind {
+                if !self.is_marked(slot) && self.set.has(slot) {
                     self.mark(slot);
                     next.push(slot);
                     found += 1;
@@ -195,19 +169,17 @@ impl Walk<'_> {
     /// Whether nodes that are not in the set crowd the place where the walk ended: there the rows of the set are too far
     /// apart to lead to each other.
     fn is_lost(&mut self) -> bool {
-        let nodes = self.core.graph.len();
-        let mut found: Vec<f32> = self.best.iter().map(|node| node.hit.distance).collect();
-        found.sort_unstable_by(f32::total_cmp);
-        let Some(&typical) = found.get(found.len() / 4) else { return true };
-        let sample = (0..nodes as u32).step_by((nodes / SAMPLE).max(1));
-        let nearer = sample.filter(|&slot| self.distance(slot) < typical).count();
-        self.cost.distances += SAMPLE;
+        let nodes = self.set.core.graph.len();
+        let mut found: Vec<Near> = self.walk.best().collect();
+        found.sort_unstable();
+        let Some(typical) = found.get(found.len() / 4) else { return true };
+        let sample: Vec<u32> = (0..nodes as u32).step_by((nodes / SAMPLE).max(1)).collect();
+        let mut nearer = 0;
+        for four in sample.chunks(4) {
+            let distances = self.walk.distances(four);
+            nearer += distances[..four.len()].iter().filter(|&&distance| distance < typical.distance()).count();
+        }
         nearer > SAMPLE_NEARER
-    }
-
-    fn passes(&self, slot: u32) -> bool {
-        let entry = self.core.entries.at(slot).load();
-        matches!(entry.state, State::Live | State::Tombstone) && self.rows.contains(entry.row_id)
     }
 
     fn is_marked(&self, slot: u32) -> bool {
@@ -220,47 +192,4 @@ impl Walk<'_> {
         bits::set(&mut self.seen, slot as usize);
         new
     }
-
-    fn distance(&self, slot: u32) -> f32 {
-        // SAFETY: while readers are in the room, all nodes of the graph have their vectors.
-        self.index.space.distance(self.query, unsafe { self.core.arena.get(slot) })
-    }
-
-    /// Takes in a node: to be expanded, and to be returned if its row is in the set.
-    fn meet(&mut self, slot: u32, distance: f32) {
-        self.cost.distances += 1;
-        let entry = self.core.entries.at(slot).load();
-        let node = Node { hit: Hit { distance, row_id: entry.row_id }, slot };
-        let full = self.best.len() == self.width;
-        if full && self.best.peek().is_some_and(|worst| node >= *worst) {
-            return;
-        }
-        self.open.push(Reverse(node));
-        if self.passes(slot) {
-            if full {
-                self.best.pop();
-            }
-            self.best.push(node);
-        }
-    }
 }
-
-impl Ord for Node {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.hit.cmp(&other.hit).then(self.slot.cmp(&other.slot))
-    }
-}
-
-impl PartialOrd for Node {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Node {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Node {}

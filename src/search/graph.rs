@@ -1,23 +1,23 @@
 //! Graph search: a walk towards the query.
 
 use super::Hit;
-use crate::error::Result;
 use crate::graph::Cost;
 use crate::host::Visibility;
 use crate::index::Index;
 use crate::rooms::Group;
 use crate::rows::State;
+use crate::walk::Near;
 
 impl Index {
     /// Hits for about the `width` linked rows nearest to `query`, nearest first: tombstones only if visible, live
-    /// rows as they are or, with `ask_all`, only if visible. Enters the room as `Search`. Errors: `OutOfMemory`.
+    /// rows as they are or, with `ask_all`, only if visible. Enters the room as `Search`.
     pub(super) fn walk(
         &self,
         query: &[f32],
         width: usize,
         ask_all: bool,
         visibility: &dyn Visibility,
-    ) -> Result<(Vec<Hit>, Cost)> {
+    ) -> (Vec<Hit>, Cost) {
         let core = self.core();
         let allow = |slot| {
             let entry = core.entries.at(slot).load();
@@ -29,8 +29,8 @@ impl Index {
         };
         let _visit = core.rooms.enter(Group::Search);
         // SAFETY: the visit admits readers only.
-        let (found, cost) = unsafe { core.graph.search(&core.arena, query, width, &allow) }?;
-        let hit = |(slot, distance)| Hit { distance, row_id: core.entries.at(slot).load().row_id };
-        Ok((found.into_iter().map(hit).collect(), cost))
+        let (found, cost) = unsafe { core.nearest(query, width, allow) };
+        let hit = |node: Near| Hit { distance: node.distance(), row_id: core.entries.at(node.slot()).load().row_id };
+        (found.into_iter().map(hit).collect(), cost)
     }
 }

@@ -174,11 +174,11 @@ impl Index {
                 (Strategy::Recheck | Strategy::Filtered, Some(rows)) => {
                     let steps = if strategy == Strategy::Recheck { Steps::All } else { Steps::Set };
                     let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), width));
-                    self.walk_filtered(query, width, rows, steps, patience)?
+                    self.walk_filtered(query, width, rows, steps, patience)
                 }
                 // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
                 _ => {
-                    let (hits, cost) = self.walk(query, width, strategy == Strategy::Recheck, visibility)?;
+                    let (hits, cost) = self.walk(query, width, strategy == Strategy::Recheck, visibility);
                     (Some(hits), cost)
                 }
             };

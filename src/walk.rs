@@ -1,0 +1,323 @@
+//! Walks through a graph, from node to node towards a query.
+//!
+//! Source: Malkov & Yashunin 2018, algorithms 2 and 5. The neighbours of a node are measured four at a time, and the links
+//! of those that will probably be followed are fetched ahead: a walk waits for memory most of its time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::graph::{Cost, Graph};
+use crate::vectors::{Arena, Space};
+
+/// Nodes that a walk probably meets, for each of its width; and most that memory is taken for before it has.
+const MET_PER_WIDTH: usize = 24;
+const MET_MAX: usize = 1 << 16;
+
+/// A node with its distance to the query, in one number that orders by distance, equal ones by slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Near(u64);
+
+impl Near {
+    pub(crate) fn new(distance: f32, slot: u32) -> Self {
+        let bits = distance.to_bits();
+        // The bits of positive floats are in order, those of negative ones in reverse order.
+        let ordered = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
+        Self(u64::from(ordered) << 32 | u64::from(slot))
+    }
+
+    pub(crate) fn distance(self) -> f32 {
+        let ordered = (self.0 >> 32) as u32;
+        f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
+    }
+
+    pub(crate) fn slot(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// A walk on the bottom level: what is still to be expanded, and the best so far.
+pub(crate) struct Walk<'a, P> {
+    graph: &'a Graph,
+    arena: &'a Arena,
+    space: &'a Space,
+    query: &'a [f32],
+    /// The nodes that may be among the best.
+    passes: P,
+    width: usize,
+    /// Nodes to expand, nearest first.
+    open: BinaryHeap<Reverse<Near>>,
+    /// The nearest nodes that pass, at most `width`, farthest first.
+    best: BinaryHeap<Near>,
+    cost: Cost,
+}
+
+impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
+    /// A walk that has not begun. `query`: in stored form. `width`: nodes it keeps, the paper's `ef`, at least 1.
+    ///
+    /// # Safety
+    /// While it lives, only readers run on the graph. The arena and the space are those of the graph.
+    pub(crate) unsafe fn new(
+        graph: &'a Graph,
+        arena: &'a Arena,
+        space: &'a Space,
+        query: &'a [f32],
+        width: usize,
+        passes: P,
+    ) -> Self {
+        let width = width.clamp(1, graph.len().max(1));
+        let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(width));
+        Self { graph, arena, space, query, passes, width, open, best, cost: Cost::default() }
+    }
+
+    /// Walks to the end over all nodes. Returns the nearest ones that pass, nearest first.
+    pub(crate) fn run(mut self) -> (Vec<Near>, Cost) {
+        if self.graph.is_empty() {
+            return (Vec::new(), self.cost);
+        }
+        let mut met = Met::new(self.graph.len(), self.width);
+        let start = self.descend();
+        let mut links = vec![start.slot()];
+        met.keep_new(&mut links);
+        self.offer(start);
+        while let Some(node) = self.next() {
+            self.links(node, 0, &mut links);
+            met.keep_new(&mut links);
+            self.meet(&links);
+        }
+        (self.best.into_sorted_vec(), self.cost)
+    }
+
+    /// The node to expand now; `None` at the end of the walk.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<u32> {
+        let Reverse(node) = self.open.pop()?;
+        if self.is_full() && self.best.peek().is_some_and(|worst| node > *worst) {
+            return None;
+        }
+        self.cost.visited += 1;
+        if let Some(Reverse(following)) = self.open.peek() {
+            self.graph.prefetch(following.slot());
+        }
+        Some(node.slot())
+    }
+
+    /// Writes the neighbours of a node on a level to `links`.
+    #[inline]
+    pub(crate) fn links(&self, slot: u32, level: usize, links: &mut Vec<u32>) {
+        links.resize(self.graph.links_max(), 0);
+        // SAFETY: the caller of `new` keeps writers away.
+        let count = unsafe { self.graph.neighbors(slot, level, links) }.len();
+        links.truncate(count);
+    }
+
+    /// Takes in nodes that were not met before: to be expanded, and among the best if they pass.
+    #[inline]
+    pub(crate) fn meet(&mut self, slots: &[u32]) {
+        for &slot in slots {
+            self.arena.prefetch(slot);
+        }
+        for four in slots.chunks(4) {
+            for (&slot, distance) in four.iter().zip(self.distances(four)) {
+                self.offer(Near::new(distance, slot));
+            }
+        }
+    }
+
+    /// The distances of up to four nodes.
+    pub(crate) fn distances(&mut self, slots: &[u32]) -> [f32; 4] {
+        self.cost.distances += slots.len();
+        // SAFETY: while only readers run, all nodes of the graph have their vectors.
+        let vector = |slot: u32| unsafe { self.arena.get(slot) };
+        match *slots {
+            [] => [f32::NAN; 4],
+            [slot] => [self.space.distance(self.query, vector(slot)); 4],
+            [first, ..] => {
+                let slot = |i: usize| slots.get(i).copied().unwrap_or(first);
+                self.space.distances(self.query, [0, 1, 2, 3].map(|i| vector(slot(i))))
+            }
+        }
+    }
+
+    /// Takes in a node whose distance is known.
+    #[inline]
+    pub(crate) fn offer(&mut self, node: Near) {
+        let full = self.is_full();
+        if full && self.best.peek().is_some_and(|worst| node >= *worst) {
+            return;
+        }
+        if self.open.peek().is_none_or(|Reverse(next)| node < *next) {
+            self.graph.prefetch(node.slot());
+        }
+        self.open.push(Reverse(node));
+        if (self.passes)(node.slot()) {
+            match self.best.peek_mut() {
+                Some(mut worst) if full => *worst = node,
+                worst => {
+                    drop(worst);
+                    self.best.push(node);
+                }
+            }
+        }
+    }
+
+    /// What the walk has cost so far.
+    pub(crate) fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// The best so far, in no order.
+    pub(crate) fn best(&self) -> impl Iterator<Item = Near> {
+        self.best.iter().copied()
+    }
+
+    fn is_full(&self) -> bool {
+        self.best.len() == self.width
+    }
+
+    /// The node of the bottom level that the links of the upper levels lead to.
+    fn descend(&mut self) -> Near {
+        // SAFETY: the caller of `new` keeps writers away.
+        let (entry, top) = unsafe {
+            let entry = self.graph.entry();
+            (entry, self.graph.level(entry))
+        };
+        let mut nearest = Near::new(self.distances(&[entry])[0], entry);
+        let mut links = Vec::new();
+        for level in (1..=top).rev() {
+            loop {
+                let from = nearest;
+                self.cost.visited += 1;
+                self.links(from.slot(), level, &mut links);
+                for &slot in &links {
+                    self.arena.prefetch(slot);
+                }
+                for four in links.chunks(4) {
+                    for (&slot, distance) in four.iter().zip(self.distances(four)) {
+                        nearest = nearest.min(Near::new(distance, slot));
+                    }
+                }
+                if nearest == from {
+                    break;
+                }
+            }
+        }
+        nearest
+    }
+}
+
+/// The nodes that were met.
+enum Met {
+    /// A bit each, for graphs of up to `BITS_MAX` nodes: clearing them is cheaper than hashing.
+    Bits(Vec<u64>),
+    /// A hash set with linear probing, for others: a walk's costs do not depend on the size of the graph.
+    Hashed(Hashed),
+}
+
+/// A power of two of places, at most half of them used.
+struct Hashed {
+    places: Vec<u32>,
+    count: usize,
+}
+
+impl Met {
+    const BITS_MAX: usize = 1 << 20;
+
+    /// `width`: that of the walk.
+    fn new(nodes: usize, width: usize) -> Self {
+        if nodes <= Self::BITS_MAX {
+            return Self::Bits(vec![0; nodes.div_ceil(64)]);
+        }
+        let places = (2 * MET_PER_WIDTH * width).min(MET_MAX).next_power_of_two();
+        Self::Hashed(Hashed { places: vec![Hashed::FREE; places], count: 0 })
+    }
+
+    /// Takes those out of `slots` that were met before.
+    #[inline]
+    fn keep_new(&mut self, slots: &mut Vec<u32>) {
+        match self {
+            // Without a branch, which nothing could predict.
+            Self::Bits(bits) => {
+                let mut kept = 0;
+                for at in 0..slots.len() {
+                    let slot = slots[at];
+                    let (word, bit) = (&mut bits[slot as usize / 64], 1 << (slot % 64));
+                    slots[kept] = slot;
+                    kept += usize::from(*word & bit == 0);
+                    *word |= bit;
+                }
+                slots.truncate(kept);
+            }
+            Self::Hashed(set) => slots.retain(|&slot| set.insert(slot)),
+        }
+    }
+}
+
+impl Hashed {
+    /// No slot.
+    const FREE: u32 = u32::MAX;
+
+    /// True the first time.
+    fn insert(&mut self, slot: u32) -> bool {
+        if !Self::put(&mut self.places, slot) {
+            return false;
+        }
+        self.count += 1;
+        if 2 * self.count > self.places.len() {
+            let mut places = vec![Self::FREE; 2 * self.places.len()];
+            for &slot in self.places.iter().filter(|&&slot| slot != Self::FREE) {
+                Self::put(&mut places, slot);
+            }
+            self.places = places;
+        }
+        true
+    }
+
+    fn put(places: &mut [u32], slot: u32) -> bool {
+        let mask = places.len() - 1;
+        // Fibonacci hashing: the upper bits of the product are well mixed.
+        let mut at = slot.wrapping_mul(0x9E37_79B9) as usize >> (32 - mask.count_ones());
+        loop {
+            let place = &mut places[at & mask];
+            if *place == slot {
+                return false;
+            }
+            if *place == Self::FREE {
+                *place = slot;
+                return true;
+            }
+            at += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn nodes_order_by_distance_then_slot(a in any::<f32>(), b in any::<f32>(), x in any::<u32>(), y in any::<u32>()) {
+            let order = a.total_cmp(&b).then(x.cmp(&y));
+            prop_assert_eq!(Near::new(a, x).cmp(&Near::new(b, y)), order);
+            prop_assert_eq!(Near::new(a, x).distance().to_bits(), a.to_bits());
+            prop_assert_eq!(Near::new(a, x).slot(), x);
+        }
+
+        #[test]
+        fn both_forms_of_met_keep_what_is_new(lists in proptest::collection::vec(proptest::collection::vec(0u32..5000, 0..64), 0..200)) {
+            let mut seen = std::collections::HashSet::new();
+            let (mut bits, mut hashed) = (Met::new(5000, 1), Met::new(Met::BITS_MAX + 1, 1));
+            prop_assert!(matches!(&hashed, Met::Hashed(set) if set.places.len() <= 64));
+            for list in lists {
+                let (mut a, mut b) = (list.clone(), list.clone());
+                bits.keep_new(&mut a);
+                hashed.keep_new(&mut b);
+                let new: Vec<u32> = list.into_iter().filter(|&slot| seen.insert(slot)).collect();
+                prop_assert_eq!(&a, &new);
+                prop_assert_eq!(&b, &new);
+            }
+        }
+    }
+}
