@@ -13,7 +13,9 @@ use crate::segments::Segments;
 const SEGMENT_BYTES: usize = 4 << 20;
 /// Most rows of a segment, so that an index of short vectors does not start with a large one.
 const SEGMENT_ROWS_MAX: usize = 1 << 14;
-/// Bytes of a vector that are fetched ahead.
+/// Vectors that are fetched ahead.
+const FETCHED_AHEAD: usize = 32;
+/// Bytes of each of them.
 #[cfg(target_arch = "x86_64")]
 const PREFETCH_BYTES: usize = 256;
 /// Squared norm from which a vector is odd. Two shorter vectors are at most `4 · 8e37` apart (squared), which `f32`
@@ -153,10 +155,31 @@ impl Arena {
         self.segments.table()
     }
 
-    /// Starts to fetch the vector of `slot` into the cache; the processor's own prefetcher continues. Panics if the slot
+    /// Calls `each` with every one of `slots`, in order, and its distance to `query`, which is in stored form. Measures four
+    /// vectors at a time while the next ones are fetched: most of this time is spent waiting for memory. Panics if a slot
     /// has no memory.
+    ///
+    /// # Safety
+    /// As for `get`, for all the slots.
     #[inline]
-    pub fn prefetch(&self, slot: u32) {
+    pub unsafe fn measure(&self, space: &Space, query: &[f32], slots: &[u32], mut each: impl FnMut(u32, f32)) {
+        for slots in slots.chunks(FETCHED_AHEAD) {
+            slots.iter().for_each(|&slot| self.prefetch(slot));
+            for four in slots.chunks(4) {
+                // SAFETY: the caller's promise.
+                let vector = |i: usize| unsafe { self.get(four[i.min(four.len() - 1)]) };
+                let distances = match four {
+                    [_] => [space.distance(query, vector(0)); 4],
+                    _ => space.distances(query, [vector(0), vector(1), vector(2), vector(3)]),
+                };
+                four.iter().zip(distances).for_each(|(&slot, distance)| each(slot, distance));
+            }
+        }
+    }
+
+    /// Starts to fetch the vector of `slot` into the cache; the processor's own prefetcher continues.
+    #[inline]
+    fn prefetch(&self, slot: u32) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -113,29 +113,16 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
     /// Takes in nodes that were not met before: to be expanded, and among the best if they pass.
     #[inline]
     pub(crate) fn meet(&mut self, slots: &[u32]) {
-        for &slot in slots {
-            self.arena.prefetch(slot);
-        }
-        for four in slots.chunks(4) {
-            for (&slot, distance) in four.iter().zip(self.distances(four)) {
-                self.offer(Near::new(distance, slot));
-            }
-        }
+        self.measure(slots, Self::offer);
     }
 
-    /// The distances of up to four nodes.
-    pub(crate) fn distances(&mut self, slots: &[u32]) -> [f32; 4] {
+    /// Calls `each` with the nodes and their distances.
+    #[inline]
+    pub(crate) fn measure(&mut self, slots: &[u32], mut each: impl FnMut(&mut Self, Near)) {
         self.cost.distances += slots.len();
+        let (arena, space, query) = (self.arena, self.space, self.query);
         // SAFETY: while only readers run, all nodes of the graph have their vectors.
-        let vector = |slot: u32| unsafe { self.arena.get(slot) };
-        match *slots {
-            [] => [f32::NAN; 4],
-            [slot] => [self.space.distance(self.query, vector(slot)); 4],
-            [first, ..] => {
-                let slot = |i: usize| slots.get(i).copied().unwrap_or(first);
-                self.space.distances(self.query, [0, 1, 2, 3].map(|i| vector(slot(i))))
-            }
-        }
+        unsafe { arena.measure(space, query, slots, |slot, distance| each(self, Near::new(distance, slot))) };
     }
 
     /// Takes in a node whose distance is known.
@@ -181,21 +168,15 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
             let entry = self.graph.entry();
             (entry, self.graph.level(entry))
         };
-        let mut nearest = Near::new(self.distances(&[entry])[0], entry);
+        let mut nearest = Near::new(f32::INFINITY, entry);
+        self.measure(&[entry], |_, node| nearest = node);
         let mut links = Vec::new();
         for level in (1..=top).rev() {
             loop {
                 let from = nearest;
                 self.cost.visited += 1;
                 self.links(from.slot(), level, &mut links);
-                for &slot in &links {
-                    self.arena.prefetch(slot);
-                }
-                for four in links.chunks(4) {
-                    for (&slot, distance) in four.iter().zip(self.distances(four)) {
-                        nearest = nearest.min(Near::new(distance, slot));
-                    }
-                }
+                self.measure(&links, |_, node| nearest = nearest.min(node));
                 if nearest == from {
                     break;
                 }

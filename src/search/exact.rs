@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::Hit;
 use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::Index;
+use crate::index::{Core, Index};
 use crate::rows::State;
+
+/// Slots whose entries are read before their vectors.
+const BLOCK_SLOTS: usize = 1024;
 
 impl Index {
     /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Takes the row lock for
@@ -35,13 +38,14 @@ impl Index {
         let _scan = core.scan();
         let before = hits.len();
         reserve(hits, self.alive())?;
-        for slot in 0..core.graph.len() as u32 {
-            let entry = core.entries.at(slot).load();
-            if matches!(entry.state, State::Live | State::Tombstone) {
-                // SAFETY: the entry is published.
-                let vector = unsafe { core.arena.get(slot) };
-                hits.push(Hit { distance: self.space.distance(query, vector), row_id: entry.row_id });
-            }
+        let nodes = core.graph.len() as u32;
+        let mut slots = Vec::with_capacity(BLOCK_SLOTS);
+        for block in (0..nodes).step_by(BLOCK_SLOTS) {
+            let published = |slot: &u32| matches!(core.entries.at(*slot).load().state, State::Live | State::Tombstone);
+            slots.clear();
+            slots.extend((block..nodes.min(block + BLOCK_SLOTS as u32)).filter(published));
+            // SAFETY: these slots are published, and none becomes free during the scan.
+            unsafe { core.scan_slots(query, &slots, hits) };
         }
         Ok(hits.len() - before)
     }
@@ -68,14 +72,22 @@ impl Index {
             map.places.slots(number, positions(page), &mut slots);
             drop(map);
             pages.next();
-            for &slot in &slots {
-                let row_id = core.entries.at(slot).load().row_id;
-                // SAFETY: the row map holds published slots only, and none becomes free during the scan.
-                let vector = unsafe { core.arena.get(slot) };
-                hits.push(Hit { distance: self.space.distance(query, vector), row_id });
-            }
+            // SAFETY: the row map holds published slots only, and none becomes free during the scan.
+            unsafe { core.scan_slots(query, &slots, hits) };
         }
         Ok(hits.len() - before)
+    }
+}
+
+impl Core {
+    /// Adds a hit for each of the slots.
+    ///
+    /// # Safety
+    /// They are published, and none becomes free meanwhile.
+    unsafe fn scan_slots(&self, query: &[f32], slots: &[u32], hits: &mut Vec<Hit>) {
+        let hit = |slot, distance| hits.push(Hit { distance, row_id: self.entries.at(slot).load().row_id });
+        // SAFETY: the caller's.
+        unsafe { self.arena.measure(&self.space, query, slots, hit) };
     }
 }
 

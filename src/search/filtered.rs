@@ -175,10 +175,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
         let Some(typical) = found.get(found.len() / 4) else { return true };
         let sample: Vec<u32> = (0..nodes as u32).step_by((nodes / SAMPLE).max(1)).collect();
         let mut nearer = 0;
-        for four in sample.chunks(4) {
-            let distances = self.walk.distances(four);
-            nearer += distances[..four.len()].iter().filter(|&&distance| distance < typical.distance()).count();
-        }
+        self.walk.measure(&sample, |_, node| nearer += usize::from(node.distance() < typical.distance()));
         nearer > SAMPLE_NEARER
     }
 
