@@ -9,13 +9,13 @@ use crate::metric::Metric;
 /// Distances a walk computes for each candidate it keeps.
 const DISTANCES_PER_CANDIDATE: f64 = 24.0;
 /// What such a distance costs more than one of a scan: it waits for memory, and the queues are kept in order.
-const WALK_FACTOR: f64 = 2.0;
+const WALK_FACTOR: f64 = 1.4;
 /// How the cost of a walk over all nodes grows as fewer of them qualify: with this power of their number. On sentence
 /// embeddings it computes 2,300 distances if all do, 3,900 for half of them, 7,900 for a fifth.
 const RECHECK_GROWTH: f64 = 0.75;
 /// What a walk from one row that qualifies to the next costs more than a plain one: it computes up to twice as many
 /// distances, however many rows qualify, and looks at the neighbours of neighbours.
-const FILTERED_FACTOR: f64 = 2.3;
+const FILTERED_FACTOR: f64 = 3.0;
 /// Candidates at which keeping the list of the best in order costs as much as their distances.
 const ORDER_WIDTH: f64 = 10_000.0;
 
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(cheapest(20_000), Strategy::Filtered);
         assert_eq!(cheapest(4_000), Strategy::Exact);
         assert_eq!(cheapest(1), Strategy::Exact);
-        assert_eq!(Strategy::cheapest(3_000, 3_000, 64), Strategy::Exact);
+        assert_eq!(Strategy::cheapest(2_000, 2_000, 64), Strategy::Exact);
     }
 
     #[test]
