@@ -20,6 +20,7 @@ pub mod format;
 pub mod graph;
 pub mod host;
 pub mod index;
+mod mapping;
 pub mod memory;
 pub mod metric;
 pub mod naive;

@@ -1,10 +1,11 @@
 //! The pending area: rows that were appended but are not linked into the graph yet. Searched exactly.
 
-use std::alloc::{Layout, alloc, dealloc};
+use std::alloc::Layout;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::mapping::Mapping;
 use crate::memory::{Charge, Memory};
 use crate::naive::Random;
 use crate::rows::{Entry, EntryCell, PLACE_BITS, State};
@@ -25,17 +26,12 @@ const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 /// Vectors in stored form and their entries, filled from the front. An entry that is not empty has its vector.
 pub struct Block {
     entries: Box<[EntryCell]>,
-    vectors: *mut f32,
-    layout: Layout,
+    /// Written by `Pending::push` alone, which needs `&mut Pending` and writes each position once, before it publishes the
+    /// position's entry; everyone else reads only positions whose entry is published.
+    vectors: Mapping,
     dimensions: usize,
     _charge: Charge,
 }
-
-// SAFETY: the vectors are written only by `Pending::push`, which needs `&mut Pending` and writes each position once,
-// before it publishes the position's entry; everyone else reads only positions whose entry is published.
-unsafe impl Send for Block {}
-// SAFETY: as above.
-unsafe impl Sync for Block {}
 
 impl Block {
     fn new(memory: &Arc<Memory>, rows: usize, dimensions: usize) -> Result<Arc<Self>> {
@@ -45,12 +41,8 @@ impl Block {
         let mut entries = Vec::new();
         entries.try_reserve_exact(rows).map_err(|_| full())?;
         entries.resize_with(rows, EntryCell::default);
-        // SAFETY: rows and dimensions are at least 1.
-        let vectors = unsafe { alloc(layout) }.cast::<f32>();
-        if vectors.is_null() {
-            return Err(full());
-        }
-        Ok(Arc::new(Self { entries: entries.into_boxed_slice(), vectors, layout, dimensions, _charge: charge }))
+        let vectors = Mapping::new(layout).ok_or_else(full)?;
+        Ok(Arc::new(Self { entries: entries.into_boxed_slice(), vectors, dimensions, _charge: charge }))
     }
 
     /// The published rows: entries as they are now, with their vectors.
@@ -62,19 +54,17 @@ impl Block {
         })
     }
 
+    /// Where the vector at `at`, which must be one of the block's, begins.
+    fn place(&self, at: usize) -> *mut f32 {
+        self.vectors.start().cast::<f32>().wrapping_add(at * self.dimensions)
+    }
+
     /// # Safety
     /// The entry at `at` was published.
     unsafe fn vector(&self, at: usize) -> &[f32] {
         assert!(at < self.entries.len());
         // SAFETY: in bounds; written before the entry was published, and never again.
-        unsafe { std::slice::from_raw_parts(self.vectors.add(at * self.dimensions), self.dimensions) }
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.vectors.cast(), self.layout) };
+        unsafe { std::slice::from_raw_parts(self.place(at), self.dimensions) }
     }
 }
 
@@ -196,7 +186,7 @@ impl Pending {
         let at = slot.filled;
         // SAFETY: the position is inside the block and not published; `&mut self` makes this the only writer.
         unsafe {
-            let to = slot.block.vectors.add(at * self.dimensions);
+            let to = slot.block.place(at);
             std::ptr::copy_nonoverlapping(vector.as_ptr(), to, self.dimensions);
         }
         slot.block.entries[at].store(Entry::live(row_id));

@@ -1,11 +1,12 @@
 //! A growable array of rows that never moves: segments of equal size behind a table, indexed without locks.
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
+use std::alloc::Layout;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::mapping::Mapping;
 use crate::memory::{Charge, Memory};
 
 /// Segments of at least this size are aligned to it, so that the system can back them with huge pages.
@@ -15,20 +16,17 @@ const CACHE_LINE: usize = 64;
 /// Slots of the first table; tables double.
 const FIRST_TABLE: usize = 16;
 
-/// What a segment may hold.
-pub trait Element {
-    /// Whether segments start zeroed. Vectors are only read after they were written, and zeroing would touch
-    /// (and so claim) all pages at once.
-    const ZEROED: bool;
-}
+/// Least step in which rows get memory, as a segment takes none before it is used; and the share of those there are, if that
+/// is more.
+const STEP_BYTES: usize = 64 << 10;
+const STEP_SHARE: usize = 32;
 
-impl Element for f32 {
-    const ZEROED: bool = false;
-}
+/// What a segment may hold: zero bytes are a value of it.
+pub trait Element {}
 
-impl Element for AtomicU64 {
-    const ZEROED: bool = true;
-}
+impl Element for f32 {}
+
+impl Element for AtomicU64 {}
 
 /// Rows of `stride` elements in segments of `2^shift` rows. Readers take no lock; growing takes a short one.
 pub struct Segments<T> {
@@ -43,7 +41,8 @@ pub struct Segments<T> {
 struct Growth<T> {
     /// All tables ever used: a reader may still hold an old one. Together they are less than twice the newest.
     tables: Vec<Box<[AtomicPtr<T>]>>,
-    segments: usize,
+    segments: Vec<Mapping>,
+    /// The tables, and the rows that have memory.
     charge: Charge,
 }
 
@@ -55,7 +54,7 @@ impl<T: Element> Segments<T> {
             rows: AtomicUsize::new(0),
             shift,
             stride,
-            growth: Mutex::new(Growth { tables: Vec::new(), segments: 0, charge: memory.charge(0)? }),
+            growth: Mutex::new(Growth { tables: Vec::new(), segments: Vec::new(), charge: memory.charge(0)? }),
         })
     }
 
@@ -72,8 +71,16 @@ impl<T: Element> Segments<T> {
     /// Gives memory to at least `rows` rows. Errors: `OutOfMemory`; rows that had memory keep it.
     pub fn extend(&self, rows: usize) -> Result<()> {
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
-        while growth.segments << self.shift < rows {
-            self.add_segment(&mut growth)?;
+        let row_bytes = self.stride * size_of::<T>();
+        while self.rows() < rows {
+            let now = self.rows();
+            if now >> self.shift == growth.segments.len() {
+                self.add_segment(&mut growth)?;
+            }
+            let step = (STEP_BYTES / row_bytes).max(now / STEP_SHARE).max(1);
+            let then = rows.max(now + step).min(growth.segments.len() << self.shift);
+            growth.charge.grow((then - now) * row_bytes)?;
+            self.rows.store(then, Ordering::Release);
         }
         Ok(())
     }
@@ -105,41 +112,19 @@ impl<T: Element> Segments<T> {
 
     fn add_segment(&self, growth: &mut Growth<T>) -> Result<()> {
         let full = || Error::new(ErrorKind::OutOfMemory, "out of memory while growing an HNSW index");
-        let layout = self.layout().ok_or_else(full)?;
-        let at = growth.segments;
+        let at = growth.segments.len();
         if growth.tables.last().map_or(0, |table| table.len()) == at {
             let length = (2 * at).max(FIRST_TABLE);
             growth.charge.grow(length * size_of::<AtomicPtr<T>>())?;
-            // SAFETY: only segments below `at` are read, all of the newest table.
-            let old = (0..at).map(|i| unsafe { (*self.newest().add(i)).load(Ordering::Relaxed) });
+            let old = growth.segments.iter().map(|segment| segment.start().cast::<T>());
             let table = old.chain(std::iter::repeat(ptr::null_mut())).take(length).map(AtomicPtr::new).collect();
             growth.tables.push(table);
             self.table.store(growth.tables[growth.tables.len() - 1].as_ptr().cast_mut(), Ordering::Release);
         }
-        growth.charge.grow(layout.size())?;
-        // SAFETY: the layout is not empty: stride and rows are at least 1, and no element type is zero-sized.
-        let segment = unsafe { if T::ZEROED { alloc_zeroed(layout) } else { alloc(layout) } }.cast::<T>();
-        if segment.is_null() {
-            growth.charge.shrink(layout.size());
-            return Err(full());
-        }
-        growth.tables[growth.tables.len() - 1][at].store(segment, Ordering::Release);
-        growth.segments += 1;
-        self.rows.store(growth.segments << self.shift, Ordering::Release);
+        growth.segments.try_reserve(1).map_err(|_| full())?;
+        let segment = self.layout().and_then(Mapping::new).ok_or_else(full)?;
+        growth.tables[growth.tables.len() - 1][at].store(segment.start().cast(), Ordering::Release);
+        growth.segments.push(segment);
         Ok(())
-    }
-}
-
-impl<T> Drop for Segments<T> {
-    fn drop(&mut self) {
-        let growth = self.growth.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let bytes = (self.stride << self.shift) * size_of::<T>();
-        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { CACHE_LINE };
-        if let (Some(table), Ok(layout)) = (growth.tables.last(), Layout::from_size_align(bytes, align)) {
-            for segment in &table[..growth.segments] {
-                // SAFETY: allocated in `add_segment` with this layout; nobody reads any more, `self` is going away.
-                unsafe { dealloc(segment.load(Ordering::Relaxed).cast(), layout) };
-            }
-        }
     }
 }

@@ -210,8 +210,7 @@ impl Arena {
     /// Nobody else reads or writes it meanwhile.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn place(&self, slot: u32) -> &mut [f32] {
-        // SAFETY: as in `get`; the caller vouches for the rest. Fresh segments may be uninitialized, which is harmless
-        // as the bytes are only written.
+        // SAFETY: as in `get`; the caller vouches for the rest.
         unsafe { std::slice::from_raw_parts_mut(self.segments.at(slot as usize), self.dimensions) }
     }
 }

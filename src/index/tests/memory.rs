@@ -123,7 +123,7 @@ fn a_refusal_at_any_limit_changes_nothing_and_all_memory_comes_back() {
         if refusals == 0 {
             break;
         }
-        ledger.limit.fetch_add(20_000, Ordering::Relaxed);
+        ledger.limit.fetch_add(4_000, Ordering::Relaxed);
     }
     assert!(runs > 50, "{runs} limits");
 }
