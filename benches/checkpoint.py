@@ -78,8 +78,8 @@ def with_reader(con, vectors, change, work):
     older = con.cursor()
     older.execute("BEGIN")
     older.execute("SELECT count(*) FROM words").fetchall()
-    # the last commit is one that the older snapshot does not see
-    con.execute("CREATE OR REPLACE TABLE later AS SELECT 1 AS i")
+    # The last commit is one that the older snapshot does not see. A change of the catalog would not let CHECKPOINT begin.
+    con.execute("INSERT INTO later VALUES (1)")
     reader = Reader(con, vectors)
     reader.start()
     time.sleep(0.3)
@@ -133,6 +133,7 @@ def main(extension, words, queries, directory):
     path = pathlib.Path(directory) / "words.db"
     con = connect(extension, path)
     con.execute(f"CREATE TABLE words AS SELECT id, embedding::FLOAT[384] AS v FROM read_parquet('{words}')")
+    con.execute("CREATE TABLE later (i INTEGER)")
     con.execute("CHECKPOINT")
     vectors = con.execute(f"SELECT embedding::FLOAT[384] FROM read_parquet('{queries}') LIMIT 100").fetchall()
     vectors = [vector for (vector,) in vectors]

@@ -76,6 +76,11 @@ impl<T: Element> Segments<T> {
             let now = self.rows();
             if now >> self.shift == growth.segments.len() {
                 self.add_segment(&mut growth)?;
+                if growth.segments.len() << self.shift <= rows
+                    && let Some(segment) = growth.segments.last()
+                {
+                    segment.expect_whole();
+                }
             }
             let step = (STEP_BYTES / row_bytes).max(now / STEP_SHARE).max(1);
             let then = rows.max(now + step).min(growth.segments.len() << self.shift);
