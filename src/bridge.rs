@@ -2,14 +2,17 @@
 //!
 //! Only the text of an error crosses it ([`crate::error::Error::encode`]); panics stop at [`guard`](crate::crossing::guard).
 
+mod host;
+
 use std::sync::Arc;
 
 use cxx::UniquePtr;
 
+use self::host::HostLedger;
 use crate::crossing::{Crossing, guard, guard_or};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::graph::LevelStats;
-use crate::host::{Interrupt, Ledger, Pages, Visibility};
+use crate::host::Visibility;
 use crate::index::{Index, UNSETTLED};
 use crate::memory::Memory;
 use crate::metric::Metric;
@@ -227,65 +230,6 @@ mod ffi {
 
         type HostVisibility;
         fn visible(self: &HostVisibility, row_id: i64) -> bool;
-    }
-}
-
-//---------------------------------------------------------------------------------------------------------------------
-// The host
-//---------------------------------------------------------------------------------------------------------------------
-
-/// The buffer manager of the host as the index's ledger.
-struct HostLedger(UniquePtr<ffi::HostMemory>);
-
-#[allow(unsafe_code)]
-// SAFETY: HostMemory holds a reference to DuckDB's buffer manager, whose reservation functions are thread-safe and which
-// outlives every index (DuckDB destroys its databases before it).
-unsafe impl Send for HostLedger {}
-#[allow(unsafe_code)]
-// SAFETY: as above; all methods take `&self`.
-unsafe impl Sync for HostLedger {}
-
-impl Ledger for HostLedger {
-    fn reserve(&self, bytes: usize) -> Result<()> {
-        let refused = self.0.reserve(bytes);
-        if refused.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::OutOfMemory, refused)) }
-    }
-
-    fn release(&self, bytes: usize) {
-        self.0.release(bytes);
-    }
-}
-
-impl Pages for ffi::HostPages {
-    fn page_bytes(&self) -> usize {
-        ffi::HostPages::page_bytes(self)
-    }
-
-    fn write(&self, bytes: &[u8]) -> Result<i64> {
-        let mut id = -1;
-        let failed = ffi::HostPages::write(self, bytes, &mut id);
-        if failed.is_empty() { Ok(id) } else { Err(Error::new(ErrorKind::Storage, failed)) }
-    }
-
-    fn read(&self, id: i64, out: &mut [u8]) -> Result<()> {
-        let failed = ffi::HostPages::read(self, id, out);
-        if failed.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Storage, failed)) }
-    }
-
-    fn free(&self, id: i64) {
-        ffi::HostPages::free(self, id);
-    }
-}
-
-impl Interrupt for ffi::HostInterrupt {
-    fn interrupted(&self) -> bool {
-        ffi::HostInterrupt::interrupted(self)
-    }
-}
-
-impl Visibility for ffi::HostVisibility {
-    fn visible(&self, row_id: i64) -> bool {
-        ffi::HostVisibility::visible(self, row_id)
     }
 }
 

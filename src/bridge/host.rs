@@ -1,0 +1,60 @@
+//! The host as the index knows it ([`crate::host`]), by the classes of C++.
+
+use cxx::UniquePtr;
+
+use super::ffi;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::{Interrupt, Ledger, Pages, Visibility};
+
+/// The buffer manager of the host as the index's ledger.
+pub(super) struct HostLedger(pub(super) UniquePtr<ffi::HostMemory>);
+
+// SAFETY: HostMemory holds a reference to DuckDB's buffer manager, whose reservation functions are thread-safe and which
+// outlives every index (DuckDB destroys its databases before it).
+unsafe impl Send for HostLedger {}
+// SAFETY: as above; all methods take `&self`.
+unsafe impl Sync for HostLedger {}
+
+impl Ledger for HostLedger {
+    fn reserve(&self, bytes: usize) -> Result<()> {
+        let refused = self.0.reserve(bytes);
+        if refused.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::OutOfMemory, refused)) }
+    }
+
+    fn release(&self, bytes: usize) {
+        self.0.release(bytes);
+    }
+}
+
+impl Pages for ffi::HostPages {
+    fn page_bytes(&self) -> usize {
+        ffi::HostPages::page_bytes(self)
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<i64> {
+        let mut id = -1;
+        let failed = ffi::HostPages::write(self, bytes, &mut id);
+        if failed.is_empty() { Ok(id) } else { Err(Error::new(ErrorKind::Storage, failed)) }
+    }
+
+    fn read(&self, id: i64, out: &mut [u8]) -> Result<()> {
+        let failed = ffi::HostPages::read(self, id, out);
+        if failed.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Storage, failed)) }
+    }
+
+    fn free(&self, id: i64) {
+        ffi::HostPages::free(self, id);
+    }
+}
+
+impl Interrupt for ffi::HostInterrupt {
+    fn interrupted(&self) -> bool {
+        ffi::HostInterrupt::interrupted(self)
+    }
+}
+
+impl Visibility for ffi::HostVisibility {
+    fn visible(&self, row_id: i64) -> bool {
+        ffi::HostVisibility::visible(self, row_id)
+    }
+}
