@@ -19,7 +19,7 @@ const FIRST_TABLE: usize = 16;
 /// Least step in which rows get memory, as a segment takes none before it is used; and the share of those there are, if that
 /// is more.
 const STEP_BYTES: usize = 64 << 10;
-const STEP_SHARE: usize = 32;
+const STEP_SHARE: usize = 64;
 
 /// What a segment may hold: zero bytes are a value of it.
 pub trait Element {}

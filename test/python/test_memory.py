@@ -1,0 +1,52 @@
+"""What DuckDB is told of an index's memory, beside what the process grows by."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+# In a process of its own: memory that others have used and freed would be used again.
+SCRIPT = """
+import json, os, sys
+import duckdb
+
+extension, rows, dimensions = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+con.load_extension(extension)
+vector = f"list_transform(range({dimensions}), lambda x: hash(i * {dimensions} + x) / 1.8e19)::FLOAT[{dimensions}]"
+con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector} AS v FROM range({rows}) r(i)")
+con.execute("SELECT sum(v[1]), sum(id) FROM t").fetchall()
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def accounted():
+    return con.execute("SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()").fetchone()[0]
+
+accounted()
+before = resident(), accounted()
+con.execute("CREATE INDEX i ON t USING HNSW (v)")
+(memory,) = con.execute("SELECT approx_memory_usage FROM pragma_hnsw_index_info()").fetchone()
+print(json.dumps({"resident": resident() - before[0], "accounted": accounted() - before[1], "index": memory}))
+"""
+
+
+def growth(extension, rows, dimensions):
+    command = [sys.executable, "-c", SCRIPT, extension, str(rows), str(dimensions)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_process_grows_by_what_is_reserved(extension):
+    grown = growth(extension, 20_000, 384)
+    # vectors alone have 30.7 MB; DuckDB's own buffers and threads grow by some hundred kilobytes
+    assert grown["index"] > 20_000 * 384 * 4
+    assert 0.95 < grown["accounted"] / grown["resident"] < 1.05
+
+
+def test_a_small_index_is_small(extension):
+    grown = growth(extension, 1_000, 64)
+    # 412 bytes a row, and one step of each of the tables
+    assert grown["index"] < 800_000
