@@ -33,6 +33,11 @@ impl Near {
     pub(crate) fn slot(self) -> u32 {
         self.0 as u32
     }
+
+    /// By distance alone: a walk that preferred one of many equal vectors to another would walk through all of them.
+    fn is_nearer_than(self, other: Self) -> bool {
+        self.0 >> 32 < other.0 >> 32
+    }
 }
 
 /// A walk on the bottom level: what is still to be expanded, and the best so far.
@@ -91,7 +96,7 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
     #[inline]
     pub(crate) fn next(&mut self) -> Option<u32> {
         let Reverse(node) = self.open.pop()?;
-        if self.is_full() && self.best.peek().is_some_and(|worst| node > *worst) {
+        if self.is_full() && self.best.peek().is_some_and(|worst| worst.is_nearer_than(node)) {
             return None;
         }
         self.cost.visited += 1;
@@ -129,10 +134,10 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
     #[inline]
     pub(crate) fn offer(&mut self, node: Near) {
         let full = self.is_full();
-        if full && self.best.peek().is_some_and(|worst| node >= *worst) {
+        if full && self.best.peek().is_some_and(|worst| !node.is_nearer_than(*worst)) {
             return;
         }
-        if self.open.peek().is_none_or(|Reverse(next)| node < *next) {
+        if self.open.peek().is_none_or(|Reverse(next)| node.is_nearer_than(*next)) {
             self.graph.prefetch(node.slot());
         }
         self.open.push(Reverse(node));
