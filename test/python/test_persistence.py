@@ -63,7 +63,8 @@ def test_two_hundred_rounds_of_changes_leave_the_file_as_large_as_it_was(create)
     print(f"image {image} blocks, after {ROUNDS} rounds {used[-1]}; file without table {size[WARM]}, {size[-1]}")
     # the nodes of deleted rows that are not repaired yet, and rows not linked yet, have their places in the image
     assert max(used) <= 1.25 * image
-    assert max(used[WARM:]) <= 1.05 * max(used[:WARM])
+    # how many there are when a checkpoint comes is up to the background threads: three blocks more or less
+    assert max(used[WARM:]) <= 1.1 * max(used[:WARM])
     # a checkpoint that writes the image anew keeps the old one until it is done
     assert max(size) <= 2.5 * image
     assert max(size[WARM:]) <= 1.1 * max(size[:WARM])
