@@ -2,9 +2,16 @@
 
 /// Adds a number; nothing happens beyond the end.
 pub(crate) fn set(bits: &mut [u64], number: usize) {
-    if let Some(word) = bits.get_mut(number / 64) {
-        *word |= 1 << (number % 64);
-    }
+    insert(bits, number);
+}
+
+/// Adds a number; true if it was not in the set. Nothing happens beyond the end, and false is returned.
+#[inline]
+pub(crate) fn insert(bits: &mut [u64], number: usize) -> bool {
+    let Some(word) = bits.get_mut(number / 64) else { return false };
+    let before = *word;
+    *word |= 1 << (number % 64);
+    *word != before
 }
 
 /// Whether a number is in the set; none is beyond the end.

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::bits;
 use crate::graph::{Cost, Graph};
 use crate::vectors::{Arena, Space};
 
@@ -222,14 +223,12 @@ impl Met {
     fn keep_new(&mut self, slots: &mut Vec<u32>) {
         match self {
             // Without a branch, which nothing could predict.
-            Self::Bits(bits) => {
+            Self::Bits(met) => {
                 let mut kept = 0;
                 for at in 0..slots.len() {
                     let slot = slots[at];
-                    let (word, bit) = (&mut bits[slot as usize / 64], 1 << (slot % 64));
                     slots[kept] = slot;
-                    kept += usize::from(*word & bit == 0);
-                    *word |= bit;
+                    kept += usize::from(bits::insert(met, slot as usize));
                 }
                 slots.truncate(kept);
             }

@@ -156,8 +156,7 @@ impl Reach {
     }
 
     fn see(&mut self, node: u32) {
-        if (node as usize) < self.nodes && !self.seen(node) {
-            bits::set(&mut self.seen, node as usize);
+        if (node as usize) < self.nodes && bits::insert(&mut self.seen, node as usize) {
             self.open.push(node);
         }
     }

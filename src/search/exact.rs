@@ -85,9 +85,8 @@ impl Core {
     /// # Safety
     /// They are published, and none becomes free meanwhile.
     unsafe fn scan_slots(&self, query: &[f32], slots: &[u32], hits: &mut Vec<Hit>) {
-        let hit = |slot, distance| hits.push(Hit { distance, row_id: self.entries.at(slot).load().row_id });
         // SAFETY: the caller's.
-        unsafe { self.arena.measure(&self.space, query, slots, hit) };
+        unsafe { self.arena.measure(&self.space, query, slots, |slot, distance| hits.push(self.hit(slot, distance))) };
     }
 }
 

@@ -70,7 +70,7 @@ impl Index {
         steps: Steps,
         budget: Option<f64>,
     ) -> (Option<Vec<Hit>>, Cost) {
-        let spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
+        let mut spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
         let core = self.core();
         let _visit = core.rooms.enter(Group::Search);
         let nodes = core.graph.len();
@@ -90,16 +90,14 @@ impl Index {
             walk.walk.offer(node);
         }
         // A slot of another generation is as good a start as any.
-        let mut starts = spread;
-        starts.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.mark(slot));
-        walk.walk.meet(&starts);
+        spread.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.mark(slot));
+        walk.walk.meet(&spread);
         let done = match budget {
             Some(budget) => walk.run(budget) && !(steps == Steps::Set && walk.is_lost()),
             None => walk.run(f64::INFINITY),
         };
-        let hit = |node: Near| Hit { distance: node.distance(), row_id: core.entries.at(node.slot()).load().row_id };
         let cost = cost + walk.walk.cost();
-        (done.then(|| walk.walk.best().map(hit).collect()), cost)
+        (done.then(|| walk.walk.best().map(|node| core.hit(node.slot(), node.distance())).collect()), cost)
     }
 
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.
@@ -185,8 +183,6 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
 
     /// True the first time.
     fn mark(&mut self, slot: u32) -> bool {
-        let new = !self.is_marked(slot);
-        bits::set(&mut self.seen, slot as usize);
-        new
+        bits::insert(&mut self.seen, slot as usize)
     }
 }

@@ -6,7 +6,6 @@ use crate::host::Visibility;
 use crate::index::Index;
 use crate::rooms::Group;
 use crate::rows::State;
-use crate::walk::Near;
 
 impl Index {
     /// Hits for about the `width` linked rows nearest to `query`, nearest first: tombstones only if visible, live
@@ -30,7 +29,6 @@ impl Index {
         let _visit = core.rooms.enter(Group::Search);
         // SAFETY: the visit admits readers only.
         let (found, cost) = unsafe { core.nearest(query, width, allow) };
-        let hit = |node: Near| Hit { distance: node.distance(), row_id: core.entries.at(node.slot()).load().row_id };
-        (found.into_iter().map(hit).collect(), cost)
+        (found.into_iter().map(|node| core.hit(node.slot(), node.distance())).collect(), cost)
     }
 }

@@ -18,7 +18,7 @@ use self::filtered::Steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
-use crate::index::Index;
+use crate::index::{Core, Index};
 
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
@@ -230,6 +230,13 @@ impl Index {
     fn add_odd(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
         let odd = self.odd.rows().filter(|&row_id| visibility.visible(row_id));
         rows.extend(odd.map(|row_id| Candidate { row_id, distance: f32::NAN }));
+    }
+}
+
+impl Core {
+    /// The row of a slot, as a hit.
+    fn hit(&self, slot: u32, distance: f32) -> Hit {
+        Hit { distance, row_id: self.entries.at(slot).load().row_id }
     }
 }
 
