@@ -1,56 +1,98 @@
 # One command per need; CI runs the same ones.
+#
+# Two builds, one source. *In-host* is for development and tests: linked against the DuckDB of a Python wheel, without a copy of its
+# own, in two minutes, for each version in VERSIONS; DUCKDB names the one in use. *Static* is what ships, with its own copy of DuckDB:
+# that takes about 40 minutes to compile on two cores, once.
 
-# DuckDB takes about 40 minutes to compile on two cores, once. Its target directory is kept outside the checkout, where neither
-# `make clean` nor a fresh clone loses it.
+DUCKDB ?= 2.0.1
+VERSIONS := 2.0.0 2.0.1
+
+# Target directories and hosts are kept outside the checkout, where neither `make clean` nor a fresh clone loses them.
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vss
+HOST := $(CACHE)/hosts/$(DUCKDB)
+PYTHON := $(HOST)/venv/bin/python
+OUT := build/in-host/$(DUCKDB)
+EXTENSION := $(OUT)/vss.duckdb_extension
+TOOLS := $(CACHE)/tools
+SQLLOGICTEST := $(TOOLS)/release/sqllogictest
+
+STATIC_VERSION := 2.0.0
+STATIC_OUT := build/release
+STATIC_EXTENSION := $(STATIC_OUT)/vss.duckdb_extension
+STATIC_PYTHON := $(CACHE)/hosts/$(STATIC_VERSION)/venv/bin/python
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CORE_TARGET_DIR ?= $(CACHE)/core
 
-DUCKDB_VERSION := 2.0.0
-OUT := build/release
-EXTENSION := $(OUT)/vss.duckdb_extension
-PYTHON := build/venv/bin/python
 EXAMPLES_VENV := build/examples-venv
 BENCHES_VENV := build/benches-venv
 DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-.PHONY: release core test rust wheel examples lint bench bench-core bench-peers tuning fuzz crash tsan example clean
+.PHONY: in-host release core test sql python static-test rust wheel examples lint bench bench-core bench-peers tuning fuzz crash chaos tsan example clean
 
-# Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
-release:
-	cargo build --release --workspace
-	$(CARGO_TARGET_DIR)/release/package $(CARGO_TARGET_DIR)/release/$(LIBRARY_NAME) $(OUT) v$(DUCKDB_VERSION)
+in-host: $(HOST)/headers $(PYTHON)
+	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
+	DUCKDB_HOST_LIBRARY=$$($(PYTHON) -c 'import _duckdb; print(_duckdb.__file__)') \
+	cargo build --release --no-default-features --features host-duckdb -p vss
+	$(CACHE)/in-host/$(DUCKDB)/release/package $(CACHE)/in-host/$(DUCKDB)/release/$(LIBRARY_NAME) $(OUT) v$(DUCKDB)
 
-test: core release rust wheel examples
+# The headers of a version, from its source distribution.
+$(HOST)/headers:
+	sh test/headers.sh $(DUCKDB) $@
+
+# A wheel of a version, with what the tests need.
+$(CACHE)/hosts/%/venv/bin/python: test/requirements.txt
+	python3 -m venv $(CACHE)/hosts/$*/venv
+	$@ -m pip install --quiet duckdb==$* --requirement test/requirements.txt
+	touch $@
+
+# The runner of test/sql, without a DuckDB of its own.
+$(SQLLOGICTEST): $(wildcard test/*.rs test/sqllogic/*.rs test/sqllogic/*/*.rs) test/Cargo.toml test/host.py
+	CARGO_TARGET_DIR=$(TOOLS) cargo build --release -p vss-test --no-default-features --bin sqllogictest
+	touch $@
+
+test: core sql python
 
 # The index without DuckDB: seconds.
 core:
 	$(CORE) test --release --no-default-features -p vss
 
-# SQL and integration tests, with the `duckdb` crate as host.
-rust: release
-	VSS_EXTENSION=$(CURDIR)/$(EXTENSION) cargo test --release --workspace --exclude vss
-
 # Tests of plans: they also run with DuckDB's verification of plans.
 PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan)
 
-# The same SQL tests, and the tests that need Python, in the wheel from PyPI.
-wheel: release $(PYTHON)
-	$(CARGO_TARGET_DIR)/release/sqllogictest --host python --python $(PYTHON) --extension $(EXTENSION) test/sql
+# The SQL tests, in the wheel.
+sql: in-host $(SQLLOGICTEST)
+	$(SQLLOGICTEST) --host python --python $(PYTHON) --extension $(EXTENSION) test/sql
 	SQLLOGIC_VERIFY="debug_verify_column_bindings debug_verify_stats" \
-	$(CARGO_TARGET_DIR)/release/sqllogictest --host python --python $(PYTHON) --extension $(EXTENSION) $(PLANS)
+	$(SQLLOGICTEST) --host python --python $(PYTHON) --extension $(EXTENSION) $(PLANS)
+
+# The tests that need Python.
+python: in-host
 	$(PYTHON) -m pytest -q test/python --extension $(EXTENSION)
 
+# Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again.
+release:
+	cargo build --release --workspace
+	$(CARGO_TARGET_DIR)/release/package $(CARGO_TARGET_DIR)/release/$(LIBRARY_NAME) $(STATIC_OUT) v$(STATIC_VERSION)
+
+# The tests of the static build: in the `duckdb` crate, in the wheel, and the examples.
+static-test: rust wheel examples
+
+rust: release
+	VSS_EXTENSION=$(CURDIR)/$(STATIC_EXTENSION) cargo test --release --workspace --exclude vss
+
+wheel: release $(STATIC_PYTHON)
+	$(CARGO_TARGET_DIR)/release/sqllogictest --host python --python $(STATIC_PYTHON) --extension $(STATIC_EXTENSION) test/sql
+
 # The first search on real data.
-example: release $(PYTHON)
+example: in-host
 	$(PYTHON) examples/first_search.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet
 
 # The examples' tests. Their packages are installed apart from the others; where that is not possible, nothing is tested.
 examples: release
 	if $(MAKE) --silent $(EXAMPLES_VENV)/installed; \
-	then DATA=$(DATA) $(EXAMPLES_VENV)/bin/python -m pytest -q -rs examples/tests --extension $(EXTENSION); \
+	then DATA=$(DATA) $(EXAMPLES_VENV)/bin/python -m pytest -q -rs examples/tests --extension $(STATIC_EXTENSION); \
 	else echo "examples: not tested, as their packages cannot be installed"; fi
 
 $(EXAMPLES_VENV)/installed: examples/requirements.txt
@@ -59,11 +101,6 @@ $(BENCHES_VENV)/installed: benches/requirements.txt
 	python3 -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	touch $@
-
-$(PYTHON): test/requirements.txt
-	python3 -m venv build/venv
-	$(PYTHON) -m pip install --quiet --requirement test/requirements.txt
-	touch $(PYTHON)
 
 lint:
 	cargo fmt --all --check
@@ -82,22 +119,22 @@ bench-core:
 bench-peers: release
 	$(CORE) bench --no-default-features -p vss --bench raw --no-run
 	export PYTHONPATH=benches CARGO_TARGET_DIR=$(CORE_TARGET_DIR) && \
-	$$(python3 -m peers.environments build/bench driver) -m peers --data $(DATA) --extension $(EXTENSION) --docs docs $(PEERS)
+	$$(python3 -m peers.environments build/bench driver) -m peers --data $(DATA) --extension $(STATIC_EXTENSION) --docs docs $(PEERS)
 
 # The plots and tables of docs/tuning.md, on all of the data: about a quarter of an hour.
 tuning: release $(BENCHES_VENV)/installed
-	$(BENCHES_VENV)/bin/python benches/tuning.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet docs/plots
+	$(BENCHES_VENV)/bin/python benches/tuning.py $(STATIC_EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet docs/plots
 
 # The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
 # the index, some of them in files that are closed and opened again. Scripts of failures go to build/fuzz.
-fuzz: release $(PYTHON)
+fuzz: in-host
 	PROPTEST_CASES=2000 $(CORE) test --release --no-default-features -p vss
 	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-849 --shrink
 	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-199 --file --shrink
 
 # Kills a process that works on a file, a thousand times; about a quarter of an hour. Nothing committed may be lost. Bad files go
 # to build/crash.
-crash: release $(PYTHON)
+crash: in-host
 	PYTHONPATH=test $(PYTHON) -m crash --extension $(EXTENSION) --kills 1000
 
 # Data races in the index: its concurrency tests under ThreadSanitizer. Needs a nightly toolchain with rust-src, because the

@@ -48,6 +48,25 @@ fn extension() -> Result<()> {
         // A missing symbol should fail here, not when DuckDB loads the extension.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");
     }
+    link_host()
+}
+
+/// An in-host build takes DuckDB's symbols from the shared library of the host that will load it, `DUCKDB_HOST_LIBRARY`: the
+/// `_duckdb*.so` of a Python wheel. That library is in the process already, so nothing else is loaded.
+fn link_host() -> Result<()> {
+    println!("cargo:rerun-if-env-changed=DUCKDB_HOST_LIBRARY");
+    let Some(library) = std::env::var_os("DUCKDB_HOST_LIBRARY") else { return Ok(()) };
+    let library = PathBuf::from(library);
+    if !library.is_file() {
+        return Err(format!("DUCKDB_HOST_LIBRARY: no library at {}", library.display()).into());
+    }
+    println!("cargo:rerun-if-changed={}", library.display());
+    println!("cargo:rustc-cdylib-link-arg={}", library.display());
+    if let Some(folder) = library.parent() {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,{}", folder.display());
+    }
+    // It has symbols of its own to find, those of Python.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,--allow-shlib-undefined");
     Ok(())
 }
 

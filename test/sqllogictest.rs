@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use vss_test::sqllogic::{Database, Suite, serve};
+use vss_test::sqllogic::Suite;
+#[cfg(feature = "rust-host")]
+use vss_test::sqllogic::{Database, serve};
 
 const USAGE: &str = "\
 sqllogictest --host rust|python --extension <path> [options] [file or directory]…
 
-  --host rust          DuckDB as this program has it, through the C API
+  --host rust          DuckDB as this program has it, through the C API (feature rust-host)
   --host python        DuckDB as a Python package, through test/host.py
   --python <program>   the Python interpreter (python3)
   --extension <path>   what 'require vss' loads
@@ -40,6 +42,7 @@ fn start(arguments: impl Iterator<Item = String>) -> Result<ExitCode> {
     match arguments.peek().map(String::as_str) {
         None | Some("--help") => println!("{USAGE}"),
         // what `--host rust` starts
+        #[cfg(feature = "rust-host")]
         Some("--serve") => serve(Database::new()?, io::stdin().lock(), io::stdout().lock())?,
         Some(_) => {
             let (suite, paths) = read(arguments)?;
@@ -76,6 +79,7 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Suite, Vec<PathB
         }
     }
     let host = match host.as_deref() {
+        #[cfg(feature = "rust-host")]
         Some("rust") => vec![env::current_exe()?.display().to_string(), "--serve".to_owned()],
         // the source itself: a build in a shared target directory may outlive the checkout it was made in
         Some("python") => vec![python, "-c".to_owned(), include_str!("host.py").to_owned()],

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--extension", default=str(ROOT / "build/release/vss.duckdb_extension"))
+    parser.addoption("--extension", default=str(ROOT / "build/in-host/2.0.1/vss.duckdb_extension"))
     parser.addoption("--seeds", type=int, default=20, help="seeds of the short run of the fuzzer")
     parser.addoption("--minutes", type=float, default=0, help="length of the concurrency tests; a few seconds without")
 
@@ -17,7 +17,7 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def extension(request):
     path = pathlib.Path(request.config.getoption("--extension")).resolve()
-    assert path.exists(), f"{path} is missing: run `make release`"
+    assert path.exists(), f"{path} is missing: run `make in-host`"
     return str(path)
 
 

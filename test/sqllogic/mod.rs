@@ -20,6 +20,7 @@
 
 mod child;
 mod compare;
+#[cfg(feature = "rust-host")]
 mod database;
 mod host;
 mod parse;
@@ -30,6 +31,7 @@ mod suite;
 
 pub use child::{Child, serve};
 pub use compare::compare;
+#[cfg(feature = "rust-host")]
 pub use database::Database;
 pub use host::{Column, Host, Reply, Rows};
 pub use parse::parse;
