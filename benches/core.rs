@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use vss::host::{AllVisible, Uninterrupted, Unlimited};
-use vss::index::Index;
+use vss::index::{Index, Origin};
 use vss::metric::Metric;
 use vss::naive::{self, Random};
 use vss::options::Options;
@@ -47,7 +47,7 @@ fn ours() -> Index {
     let index = Index::new(options, DIMENSIONS, Box::new(Unlimited)).unwrap();
     index.reserve_rows(ROWS);
     for (row, vector) in rows(&data().vectors) {
-        index.append(&[row], vector).unwrap();
+        index.append(Origin::Host, &[row], vector).unwrap();
     }
     index.link(ROWS, &Uninterrupted).unwrap();
     index

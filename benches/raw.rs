@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use vss::host::{AllVisible, Uninterrupted, Unlimited};
-use vss::index::Index;
+use vss::index::{Index, Origin};
 use vss::metric::Metric;
 use vss::options::Options;
 
@@ -77,7 +77,7 @@ impl Bench {
         let rows: Vec<i64> = (0..(self.vectors.len() / self.dimensions) as i64).collect();
         index.reserve_rows(rows.len());
         for (rows, vectors) in rows.chunks(CHUNK).zip(self.vectors.chunks(CHUNK * self.dimensions)) {
-            index.append(rows, vectors).unwrap();
+            index.append(Origin::Host, rows, vectors).unwrap();
         }
         std::thread::scope(|scope| {
             for _ in 0..threads {

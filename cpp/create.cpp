@@ -24,6 +24,8 @@
 #include "settings.hpp"
 #include "vectors.hpp"
 
+#include <thread>
+
 namespace duckdb {
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -118,9 +120,8 @@ InsertionOrderPreservingMap<string> PhysicalCreateHNSW::ParamsToString() const {
 
 class CreateHNSWGlobalState : public GlobalSinkState {
 public:
-	CreateHNSWGlobalState(unique_ptr<HNSWIndex> index_p, DataTable &storage)
-	    : index(std::move(index_p)), scanned_until(storage.GetNextRowId()), total_rows(storage.GetTotalRows()),
-	      rows_linked(0) {
+	CreateHNSWGlobalState(unique_ptr<HNSWIndex> index_p, idx_t scanned_until_p, DataTable &storage)
+	    : index(std::move(index_p)), scanned_until(scanned_until_p), total_rows(storage.GetTotalRows()), rows_linked(0) {
 	}
 
 	unique_ptr<HNSWIndex> index;
@@ -130,18 +131,47 @@ public:
 	atomic<idx_t> rows_linked;
 };
 
+//! Whether the row is in the table, but the transaction that inserts it is not done: it may fail, and other rows get the
+//! row ids from there on.
+static bool InsertPending(DataTable &storage, idx_t row_id) {
+	auto sees = [&](VisibilityBound bound) {
+		TransactionData view(MAX_TRANSACTION_ID, bound);
+		return storage.GetRowGroupCollection()->CanFetch(view, UnsafeNumericCast<row_t>(row_id));
+	};
+	return !sees(VisibilityBound::AllCommitted()) && sees(VisibilityBound::Before(NOT_DELETED_ID));
+}
+
+//! The next row id of the table, with no row below whose insert may yet fail. Commits put their rows at the end one after the
+//! other, so the last row tells; one that is going on is waited for. Takes the append lock for moments.
+static idx_t CommittedEnd(ClientContext &context, DataTable &storage) {
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	while (true) {
+		{
+			// while it is held, no commit is between the index list and the table
+			TableAppendState append_state;
+			storage.AppendLock(transaction, append_state);
+			auto end = storage.GetNextRowId();
+			if (end == 0 || !InsertPending(storage, end - 1)) {
+				return end;
+			}
+		}
+		context.InterruptCheck();
+		std::this_thread::yield();
+	}
+}
+
 unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext &context) const {
 	auto &storage = table.GetStorage();
 	auto index = make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids,
 	                                  TableIOManager::Get(storage), unbound_expressions, storage.db, options);
 	index->Core().reserve_rows(storage.GetTotalRows());
-	return make_uniq<CreateHNSWGlobalState>(std::move(index), storage);
+	return make_uniq<CreateHNSWGlobalState>(std::move(index), CommittedEnd(context, storage), storage);
 }
 
 SinkResultType PhysicalCreateHNSW::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
 	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
 	VectorBatch batch(chunk.data[0], chunk.data[1], chunk.size(), state.index->Dimensions());
-	Translate([&] { state.index->Core().append(batch.RowIds(), batch.Values()); });
+	Translate([&] { state.index->Core().append(vss::RowOrigin::Scan, batch.RowIds(), batch.Values()); });
 	return SinkResultType::NEED_MORE_INPUT;
 }
 
@@ -240,7 +270,7 @@ static void CatchUp(ClientContext &context, DuckTransaction &transaction, DataTa
 			for (idx_t i = 0; i < chunk.size(); i++) {
 				data[i] = UnsafeNumericCast<row_t>(row++);
 			}
-			auto error = index.BoundIndex::Append(chunk, row_ids);
+			auto error = index.AppendScanned(chunk, row_ids);
 			if (error.HasError()) {
 				error.Throw();
 			}

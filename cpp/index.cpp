@@ -167,6 +167,18 @@ void HNSWIndex::Maintain() const {
 }
 
 ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) {
+	return TakeRows(vss::RowOrigin::Host, chunk, row_ids);
+}
+
+ErrorData HNSWIndex::Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) {
+	return TakeKeys(vss::RowOrigin::Host, keys, row_ids);
+}
+
+ErrorData HNSWIndex::AppendScanned(DataChunk &chunk, Vector &row_ids) {
+	return TakeRows(vss::RowOrigin::Scan, chunk, row_ids);
+}
+
+ErrorData HNSWIndex::TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids) {
 	DataChunk keys;
 	try {
 		keys.Initialize(Allocator::Get(db), logical_types);
@@ -174,28 +186,29 @@ ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) 
 	} catch (std::exception &ex) {
 		return ErrorData(ex);
 	}
-	return Insert(lock, keys, row_ids);
+	return TakeKeys(origin, keys, row_ids);
 }
 
-ErrorData HNSWIndex::Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) {
+ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids) {
 	auto count = keys.size();
 	if (count == 0) {
 		return ErrorData();
 	}
 	try {
 		VectorBatch batch(keys.data[0], row_ids, count, Dimensions());
-		core->committing(batch.RowIds(), DuckTransactionManager::Get(db).GetLastCommit());
-		Translate([&] { core->append(batch.RowIds(), batch.Values()); });
-		core->without_vector(batch.NullRowIds(), false);
+		Translate([&] { core->append(origin, batch.RowIds(), batch.Values()); });
+		core->without_vector(origin, batch.NullRowIds());
 	} catch (std::exception &ex) {
 		return ErrorData(ex);
 	}
 	UnifiedVectorFormat format;
 	row_ids.ToUnifiedFormat(format);
 	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);
+	idx_t end = 0;
 	for (idx_t i = 0; i < count; i++) {
-		Raise(covered, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
+		end = MaxValue(end, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
 	}
+	Raise(covered, end);
 	links->Schedule();
 	return ErrorData();
 }
@@ -208,10 +221,17 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
 	row_ids.ToUnifiedFormat(format);
 	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);
 	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
-	for (idx_t i = 0; i < count; i++) {
-		auto idx = format.sel->get_index(i);
-		core->remove({rows + idx, 1}, last_commit);
-		if (deleted_sel) {
+	// DuckDB hands over at most a vector of rows, and nothing here may allocate
+	int64_t ids[STANDARD_VECTOR_SIZE];
+	for (idx_t begin = 0; begin < count; begin += STANDARD_VECTOR_SIZE) {
+		auto size = MinValue<idx_t>(count - begin, STANDARD_VECTOR_SIZE);
+		for (idx_t i = 0; i < size; i++) {
+			ids[i] = rows[format.sel->get_index(begin + i)];
+		}
+		core->remove({ids, size}, last_commit);
+	}
+	if (deleted_sel) {
+		for (idx_t i = 0; i < count; i++) {
 			deleted_sel->set_index(i, i);
 		}
 	}

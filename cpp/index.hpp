@@ -67,6 +67,8 @@ public:
 	//! Cheap when there is nothing to do. Takes no lock of DuckDB.
 	void Maintain() const;
 
+	//! Takes rows that a scan of the table yields, for an index that is not in the table's list yet. Errors: out of memory.
+	ErrorData AppendScanned(DataChunk &chunk, Vector &row_ids);
 	ErrorData Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) override;
 	ErrorData Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) override;
 	idx_t TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids, optional_ptr<SelectionVector> deleted_sel,
@@ -87,6 +89,10 @@ public:
 private:
 	struct Comparison;
 
+	//! The keys of a chunk of the table, then `TakeKeys`.
+	ErrorData TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids);
+	//! Hands rows to the core.
+	ErrorData TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids);
 	//! Whether there is something to compare with the table.
 	bool ComparisonDue() const;
 

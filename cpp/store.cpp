@@ -221,8 +221,7 @@ struct HNSWIndex::Comparison {
 
 //! Rows in `core` whose deletion from `table` is committed become tombstones.
 static void ForgetDeleted(const vss::Core &core, DataTable &table) {
-	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
-	Translate([&] { core.begin_comparison(table.GetNextRowId(), last_commit); });
+	Translate([&] { core.begin_comparison(table.GetNextRowId()); });
 	ScanRows(table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS, [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
 	core.end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
 }
@@ -234,8 +233,7 @@ void HNSWIndex::Comparison::Run(DataTable &table) {
 		ForgetDeleted(*core, table);
 		return;
 	}
-	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
-	Translate([&] { core->begin_comparison(table.GetNextRowId(), last_commit); });
+	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
 	// taken; which rows are left is what the last scan says.
 	if (!vectors) {
@@ -257,8 +255,8 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 		keys.Reset();
 		executor.Execute(chunk, keys);
 		VectorBatch batch(keys.data[0], chunk.data.back(), chunk.size(), dimensions);
-		Translate([&] { core->append_seen(batch.RowIds(), batch.Values()); });
-		core->without_vector(batch.NullRowIds(), true);
+		Translate([&] { core->append(vss::RowOrigin::Scan, batch.RowIds(), batch.Values()); });
+		core->without_vector(vss::RowOrigin::Scan, batch.NullRowIds());
 	});
 }
 

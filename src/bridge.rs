@@ -13,7 +13,7 @@ use crate::crossing::{Crossing, guard, guard_or};
 use crate::error::Result;
 use crate::graph::LevelStats;
 use crate::host::Visibility;
-use crate::index::{Index, UNSETTLED};
+use crate::index::{Index, Origin, UNSETTLED};
 use crate::memory::Memory;
 use crate::metric::Metric;
 use crate::options::{self, Given, Options};
@@ -36,6 +36,12 @@ mod ffi {
         integer: i64,
         text: String,
         type_name: String,
+    }
+
+    /// Who hands rows to the index, see [`crate::index::Origin`].
+    enum RowOrigin {
+        Host,
+        Scan,
     }
 
     /// Checked options of an index.
@@ -159,7 +165,8 @@ mod ffi {
         fn share(self: &Core) -> Box<Core>;
         fn reserve_rows(self: &Core, rows: usize);
         fn scatter(self: &Core);
-        fn append(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
+        fn append(self: &Core, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
+        fn without_vector(self: &Core, origin: RowOrigin, row_ids: &[i64]);
         fn remove(self: &Core, row_ids: &[i64], last_commit: u64);
         fn advance(self: &Core, last_commit: u64, lowest_visible: u64);
         fn pending(self: &Core) -> usize;
@@ -170,10 +177,7 @@ mod ffi {
         fn repair(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn store(self: &Core, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
         fn forget_pages(self: &Core) -> Vec<i64>;
-        fn committing(self: &Core, row_ids: &[i64], last_commit: u64);
-        fn begin_comparison(self: &Core, end: usize, last_commit: u64) -> Result<()>;
-        fn append_seen(self: &Core, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
-        fn without_vector(self: &Core, row_ids: &[i64], seen: bool);
+        fn begin_comparison(self: &Core, end: usize) -> Result<()>;
         fn saw(self: &Core, row_ids: &[i64]) -> bool;
         fn end_comparison(self: &Core, last_commit: u64) -> usize;
         fn search(
@@ -294,6 +298,13 @@ fn macro_sources() -> Vec<String> {
     .to_vec()
 }
 
+impl From<ffi::RowOrigin> for Origin {
+    fn from(origin: ffi::RowOrigin) -> Self {
+        // An origin that C++ made up wins over nothing.
+        if origin == ffi::RowOrigin::Host { Self::Host } else { Self::Scan }
+    }
+}
+
 /// A handle to an index; copies of it share the index.
 pub struct Core(Arc<Index>);
 
@@ -348,8 +359,17 @@ impl Core {
         guard_or((), || self.0.scatter());
     }
 
-    fn append(&self, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.append(row_ids, vectors))
+    fn append(
+        &self,
+        origin: ffi::RowOrigin,
+        row_ids: &[i64],
+        vectors: &[f32],
+    ) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.append(origin.into(), row_ids, vectors))
+    }
+
+    fn without_vector(&self, origin: ffi::RowOrigin, row_ids: &[i64]) {
+        guard_or((), || self.0.without_vector(origin.into(), row_ids));
     }
 
     fn remove(&self, row_ids: &[i64], last_commit: u64) {
@@ -403,20 +423,8 @@ impl Core {
         guard_or(Vec::new(), || self.0.forget_pages())
     }
 
-    fn committing(&self, row_ids: &[i64], last_commit: u64) {
-        guard_or((), || self.0.committing(row_ids, last_commit));
-    }
-
-    fn begin_comparison(&self, end: usize, last_commit: u64) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.begin_comparison(end, last_commit))
-    }
-
-    fn append_seen(&self, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.append_seen(row_ids, vectors))
-    }
-
-    fn without_vector(&self, row_ids: &[i64], seen: bool) {
-        guard_or((), || self.0.without_vector(row_ids, seen));
+    fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.begin_comparison(end))
     }
 
     fn saw(&self, row_ids: &[i64]) -> bool {

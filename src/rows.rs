@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::bits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{Charge, Memory};
 use crate::segments::Segments;
@@ -156,6 +157,8 @@ const PAGE: usize = 4096;
 struct Page {
     /// Rows with a place, plus reservations.
     used: u32,
+    /// A bit for each row that the host handed over itself.
+    hosted: [u64; PAGE / 64],
     words: [u32; PAGE],
 }
 
@@ -242,11 +245,27 @@ impl Places {
         }
     }
 
-    /// Every row that has a place.
-    pub fn rows(&self) -> impl Iterator<Item = i64> {
+    /// Notes that the host handed over a row that has a place, until the row is forgotten.
+    pub fn set_hosted(&mut self, row_id: i64) {
+        if let Some(page) = self.pages.get_mut(&(row_id / PAGE as i64)) {
+            bits::set(&mut page.hosted, row_id as usize % PAGE);
+        }
+    }
+
+    /// Whether the host handed over this row, which has a place. Any row id may be asked for.
+    pub fn hosted(&self, row_id: i64) -> bool {
+        let Ok(row) = usize::try_from(row_id) else { return false };
+        let page = self.pages.get(&((row / PAGE) as i64));
+        page.is_some_and(|page| bits::is_set(&page.hosted, row % PAGE))
+    }
+
+    /// Every row that has a place, the place, and whether the host handed the row over.
+    pub fn entries(&self) -> impl Iterator<Item = (i64, Place, bool)> {
         self.pages.iter().flat_map(|(number, page)| {
-            let used = (0..PAGE as i64).filter(|&i| page.words[i as usize] != 0);
-            used.map(move |i| number * PAGE as i64 + i)
+            (0..PAGE).filter_map(move |i| {
+                let place = Place::unpack(page.words[i])?;
+                Some((number * PAGE as i64 + i as i64, place, bits::is_set(&page.hosted, i)))
+            })
         })
     }
 
@@ -255,6 +274,7 @@ impl Places {
         let number = row_id / PAGE as i64;
         if let Some(page) = self.pages.get_mut(&number) {
             page.words[row_id as usize % PAGE] = 0;
+            bits::clear(&mut page.hosted, row_id as usize % PAGE);
             self.drop_use(number);
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Image;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{AllVisible, Pages, Uninterrupted, Unlimited};
-use crate::index::Index;
+use crate::index::{Index, Origin};
 use crate::metric::Metric;
 use crate::naive::Random;
 use crate::options::Options;
@@ -97,7 +97,7 @@ fn images_follow_the_index() {
                 if random.below(50) == 0 {
                     new[0] = f32::NAN;
                 }
-                index.append(&[next], &new).unwrap();
+                index.append(Origin::Host, &[next], &new).unwrap();
                 live.insert(next, new);
                 next += 1;
             }
@@ -142,7 +142,7 @@ fn small_changes_write_little() {
     let index = index(Metric::L2sq);
     let mut random = Random(5);
     let vectors: Vec<f32> = (0..20_000).flat_map(|_| vector(&mut random)).collect();
-    index.append(&(0..20_000).collect::<Vec<_>>(), &vectors).unwrap();
+    index.append(Origin::Host, &(0..20_000).collect::<Vec<_>>(), &vectors).unwrap();
     work(&index);
     let image = index.store(&disk, 20_000, 1).unwrap();
     assert_eq!(image.written, image.pages.len() * 4096);
@@ -150,7 +150,7 @@ fn small_changes_write_little() {
     for round in 0..30 {
         let row = 20_000 + 20 * round;
         let ids: Vec<i64> = (row..row + 20).collect();
-        index.append(&ids, &vectors[..20 * DIMENSIONS]).unwrap();
+        index.append(Origin::Host, &ids, &vectors[..20 * DIMENSIONS]).unwrap();
         index.remove(&[row / 3], 1);
         work(&index);
         let changed = index.store(&disk, 30_000, 1).unwrap();
@@ -171,10 +171,10 @@ fn a_failed_write_leaves_the_image_before() {
     let mut random = Random(7);
     let vectors: Vec<f32> = (0..2000).flat_map(|_| vector(&mut random)).collect();
     let ids: Vec<i64> = (0..2000).collect();
-    index.append(&ids[..1000], &vectors[..1000 * DIMENSIONS]).unwrap();
+    index.append(Origin::Host, &ids[..1000], &vectors[..1000 * DIMENSIONS]).unwrap();
     work(&index);
     let before = index.store(&disk, 1000, 1).unwrap();
-    index.append(&ids[1000..], &vectors[1000 * DIMENSIONS..]).unwrap();
+    index.append(Origin::Host, &ids[1000..], &vectors[1000 * DIMENSIONS..]).unwrap();
     work(&index);
     for left in [0, 1, 50] {
         disk.left.set(left);
@@ -192,12 +192,12 @@ fn small_image(disk: &Disk) -> Image {
     let index = index(Metric::L2sq);
     let mut random = Random(11);
     for row in 0..60 {
-        index.append(&[row], &vector(&mut random)).unwrap();
+        index.append(Origin::Host, &[row], &vector(&mut random)).unwrap();
         if row < 50 {
             work(&index);
         }
     }
-    index.append(&[100], &[f32::NAN; DIMENSIONS]).unwrap();
+    index.append(Origin::Host, &[100], &[f32::NAN; DIMENSIONS]).unwrap();
     index.remove(&[3, 4, 5], 1);
     index.advance(2);
     index.store(disk, 101, 5).unwrap()
@@ -248,7 +248,7 @@ fn pages_that_lie_do_no_harm() {
                 index.search(&[0.1; DIMENSIONS], 5, 10, &AllVisible).unwrap();
                 let mut new = Random(turn);
                 for row in 1000..1010 {
-                    index.append(&[row], &vector(&mut new)).unwrap();
+                    index.append(Origin::Host, &[row], &vector(&mut new)).unwrap();
                 }
                 work(&index);
                 index.compact(100, &Uninterrupted).unwrap();

@@ -8,6 +8,15 @@ use super::{Core, Index, Rows};
 use crate::error::Result;
 use crate::rows::{Place, State};
 
+/// Who hands rows to the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The host, as it commits them: every change of such a row reaches the index, too, so index and table agree on it.
+    Host,
+    /// A scan of the table. The host may have changed a row since the scan read it, so what the host says wins.
+    Scan,
+}
+
 /// Bytes of vectors copied in one hold of the row lock.
 const BATCH_BYTES: usize = 64 << 10;
 /// Rows deleted in one hold of the row lock.
@@ -19,29 +28,25 @@ pub const UNSETTLED: u64 = 1 << 63;
 
 impl Index {
     /// Adds rows, or gives them new vectors: `vectors` is `[row_ids.len() × dimensions]`, row by row. A row that is
-    /// there already with the same vector stays where it is, and is live again if it was deleted.
+    /// there already with the same vector stays where it is. One that was deleted is live again, if its origin is the host.
+    /// Of a scan, rows that are the host's are left out.
     ///
     /// Only copies (to the pending area): the caller may hold the host's commit locks. Takes the append lock, and the
     /// row lock for some microseconds at a time. Errors: `InvalidInput`; `OutOfMemory`, normally before anything is
     /// added, at worst after part of the rows.
-    pub fn append(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
-        self.append_rows(row_ids, vectors, false)
-    }
-
-    /// `append`; with `seen` the rows come from a scan of the table, and those that the host touched meanwhile are left out.
-    pub(super) fn append_rows(&self, row_ids: &[i64], vectors: &[f32], seen: bool) -> Result<()> {
+    pub fn append(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         self.check(row_ids, vectors)?;
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
         self.rows().reserve(row_ids)?;
         let reserved = self.rows().pending.reserve(row_ids.len());
-        let appended = reserved.and_then(|()| self.append_reserved(row_ids, vectors, seen));
+        let appended = reserved.and_then(|()| self.append_reserved(origin, row_ids, vectors));
         let mut rows = self.rows();
         rows.pending.release();
         rows.places.release(row_ids);
         appended
     }
 
-    fn append_reserved(&self, row_ids: &[i64], vectors: &[f32], seen: bool) -> Result<()> {
+    fn append_reserved(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         let dimensions = self.space.dimensions;
         let batch = (BATCH_BYTES / (dimensions * size_of::<f32>())).max(1);
         let mut stored = Vec::new();
@@ -60,9 +65,7 @@ impl Index {
             let core = self.core();
             let mut revived = Vec::new();
             for (&row_id, range) in row_ids.iter().zip(&ranges) {
-                if !seen {
-                    rows.touch(row_id);
-                } else if rows.touched(row_id) {
+                if !self.admit(&mut rows, &core, origin, row_id) {
                     continue;
                 }
                 let vector = range.clone().map(|range| &stored[range]);
@@ -74,11 +77,25 @@ impl Index {
                     rows.places.set(row_id, place);
                     rows.live += 1;
                 }
+                if origin == Origin::Host {
+                    rows.places.set_hosted(row_id);
+                }
             }
             rows.forget_tombstones(revived);
             self.publish(&rows);
         }
         Ok(())
+    }
+
+    /// Whether the index takes what it is told about a row. It takes all that the host says. Of a scan it takes nothing
+    /// about rows that are the host's, or that the host deleted: the delete may be going on, and come after the scan.
+    fn admit(&self, rows: &mut Rows, core: &Core, origin: Origin, row_id: i64) -> bool {
+        if origin == Origin::Host {
+            rows.touch(row_id);
+            return true;
+        }
+        let deleted = |place| self.entry(rows, core, place).load().state == State::Tombstone;
+        !rows.touched(row_id) && !rows.places.hosted(row_id) && !rows.places.get(row_id).is_some_and(deleted)
     }
 
     /// True if the row is there with the same vector (`None`: odd); it is live then. Otherwise the place it had, if
@@ -125,19 +142,16 @@ impl Index {
     }
 
     /// Rows of the table that have no vector. Should the index have one under such a number, it is that of a row whose
-    /// number is used again, and nobody sees it any more. With `seen` the rows come from a scan of the table, as for
-    /// [`append_seen`](Self::append_seen). Never fails, never allocates beyond `row_ids`. Takes the append lock, and the
+    /// number is used again, and nobody sees it any more. Never fails, never allocates beyond `row_ids`. Takes the append lock, and the
     /// row lock for some microseconds at a time.
-    pub fn without_vector(&self, row_ids: &[i64], seen: bool) {
+    pub fn without_vector(&self, origin: Origin, row_ids: &[i64]) {
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows();
             let core = self.core();
             let mut revived = Vec::new();
             for &row_id in row_ids {
-                if !seen {
-                    rows.touch(row_id);
-                } else if rows.touched(row_id) {
+                if !self.admit(&mut rows, &core, origin, row_id) {
                     continue;
                 }
                 let Some(place) = rows.places.get(row_id) else { continue };
@@ -163,15 +177,20 @@ impl Index {
             let core = self.core();
             for &row_id in row_ids {
                 rows.touch(row_id);
-                let Some(place) = rows.places.get(row_id) else { continue };
-                let entry = self.entry(&rows, &core, place);
-                if entry.load().state == State::Live {
-                    entry.set_state(State::Tombstone);
-                    rows.live -= 1;
-                    rows.tombstones.push_back((bound, row_id));
-                }
+                self.bury(&mut rows, &core, row_id, bound);
             }
             self.publish(&rows);
+        }
+    }
+
+    /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
+    pub(super) fn bury(&self, rows: &mut Rows, core: &Core, row_id: i64, bound: u64) {
+        let Some(place) = rows.places.get(row_id) else { return };
+        let entry = self.entry(rows, core, place);
+        if entry.load().state == State::Live {
+            entry.set_state(State::Tombstone);
+            rows.live -= 1;
+            rows.tombstones.push_back((bound, row_id));
         }
     }
 
@@ -203,6 +222,8 @@ impl Index {
                     break;
                 }
                 rows.tombstones.pop_front();
+                // A scan that still saw the row must not bring it back.
+                rows.touch(row_id);
                 if let Some(place) = rows.places.get(row_id) {
                     self.kill(&mut rows, &core, place);
                     rows.places.forget(row_id);

@@ -32,7 +32,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use self::compare::{Committing, Comparison};
+use self::compare::Comparison;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Stored;
 use crate::graph::LevelStats;
@@ -45,7 +45,7 @@ use crate::rooms::Group;
 use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX};
 use crate::vectors::Space;
 
-pub use self::append::UNSETTLED;
+pub use self::append::{Origin, UNSETTLED};
 pub(crate) use self::compact::Paused;
 pub(crate) use self::core::Core;
 
@@ -92,7 +92,6 @@ pub(crate) struct Rows {
     pub(crate) dead_slots: usize,
     /// While the index is compared with its table.
     comparison: Option<Comparison>,
-    committing: Committing,
 }
 
 /// What an index is made of.
@@ -128,7 +127,6 @@ impl Index {
             live: 0,
             dead_slots: 0,
             comparison: None,
-            committing: Committing::default(),
         };
         Ok(Self {
             core: RwLock::new(Core::new(&options, &space, &memory)?),

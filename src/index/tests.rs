@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use proptest::prelude::*;
 
-use super::{Index, UNSETTLED};
+use super::{Index, Origin, UNSETTLED};
 use crate::error::ErrorKind;
 use crate::host::{AllVisible, Interrupt, Uninterrupted, Unlimited};
 use crate::memory::tests::Limited;
@@ -137,7 +137,7 @@ proptest! {
                         batch.insert(random.below(200) as i64, grid_vector(&mut random));
                     }
                     let ids: Vec<i64> = batch.keys().copied().collect();
-                    index.append(&ids, &batch.values().flatten().copied().collect::<Vec<_>>()).unwrap();
+                    index.append(Origin::Host, &ids, &batch.values().flatten().copied().collect::<Vec<_>>()).unwrap();
                     model.tombstones.retain(|row, _| !batch.contains_key(row));
                     model.live.extend(batch);
                 }
@@ -180,7 +180,7 @@ proptest! {
 fn append_all(index: &Index, vectors: &[f32], dimensions: usize) {
     let rows: Vec<i64> = (0..(vectors.len() / dimensions) as i64).collect();
     for (rows, vectors) in rows.chunks(2048).zip(vectors.chunks(2048 * dimensions)) {
-        index.append(rows, vectors).unwrap();
+        index.append(Origin::Host, rows, vectors).unwrap();
     }
 }
 
@@ -226,7 +226,7 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
         for (&row, other) in replaced.iter().zip(others.chunks(WIDE)) {
             vectors[row as usize * WIDE..][..WIDE].copy_from_slice(other);
         }
-        index.append(&replaced, &others).unwrap();
+        index.append(Origin::Host, &replaced, &others).unwrap();
         link_all(&index, 2);
         let changed = recall(&index, metric, &vectors, WIDE, |_| true);
         assert!(changed >= 0.95, "{metric:?} after replacement: {changed}");
@@ -256,7 +256,7 @@ fn the_arena_may_grow_while_rows_are_linked() {
         let index = Index::new(options, SEGMENT_WIDE, Box::new(Unlimited)).unwrap();
         let mut random = Random(round);
         for row in 0..ROWS as i64 {
-            index.append(&[row], &vec![random.normal(); SEGMENT_WIDE]).unwrap();
+            index.append(Origin::Host, &[row], &vec![random.normal(); SEGMENT_WIDE]).unwrap();
         }
         index.link(BEFORE, &Uninterrupted).unwrap();
         link_all(&index, 4);
@@ -275,7 +275,7 @@ fn a_refused_reservation_leaves_the_index_usable() {
         if let Ok(index) = made {
             let mut held = 0;
             for (rows, vectors) in (0..3_000).collect::<Vec<i64>>().chunks(500).zip(vectors.chunks(500 * 8)) {
-                match index.append(rows, vectors) {
+                match index.append(Origin::Host, rows, vectors) {
                     Ok(()) => held += 500,
                     Err(error) => {
                         assert_eq!(error.kind, ErrorKind::OutOfMemory);
@@ -335,7 +335,7 @@ fn everything_at_once() {
                     let mut turn = 0;
                     while !stop.load(Ordering::Relaxed) && turn < 4_000 {
                         let row = turn * WRITERS + writer;
-                        index.append(&[row], &vector(row)).unwrap();
+                        index.append(Origin::Host, &[row], &vector(row)).unwrap();
                         if turn % 3 == 0 {
                             index.remove(&[row], turn as u64);
                         }

@@ -77,7 +77,7 @@ fn hidden_neighbours_do_not_hide_the_rest() {
 fn small_indexes_answer_exactly_and_with_ties() {
     let index = index(Metric::L2sq, 2);
     for (row, x) in [5.0, 1.0, 3.0, 1.0, 1.0, 4.0].into_iter().enumerate() {
-        index.append(&[row as i64], &[x, 0.0]).unwrap();
+        index.append(Origin::Host, &[row as i64], &[x, 0.0]).unwrap();
         index.link(row % 2, &Uninterrupted).unwrap();
     }
     let found = index.search(&[0.0, 0.0], 2, 64, &AllVisible).unwrap();
@@ -98,10 +98,10 @@ fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
             odd.extend([[0.0, 0.0], [1e-20, 0.0]]);
         }
         for row in 0..3_000 {
-            index.append(&[row], &[row as f32 + 1.0, 2.0]).unwrap();
+            index.append(Origin::Host, &[row], &[row as f32 + 1.0, 2.0]).unwrap();
         }
         for (row, vector) in (10_000..).zip(&odd) {
-            index.append(&[row], vector).unwrap();
+            index.append(Origin::Host, &[row], vector).unwrap();
             let found = index.search(vector, 3, 64, &AllVisible).unwrap();
             assert_eq!((found.outcome, found.rows.len()), (Outcome::Scan, 0), "{metric:?} {vector:?}");
         }
@@ -139,8 +139,8 @@ fn row_ids_are_used_again_with_other_vectors() {
             for before in ["live", "tombstone", "dead"] {
                 let index = index(Metric::L2sq, 2);
                 // neighbours in the same blocks, pages and segments
-                index.append(&[1, 2, 3], &[10.0, 0.0, 20.0, 0.0, 30.0, 0.0]).unwrap();
-                index.append(&[7], if from == "odd" { &ODD } else { &[5.0, 5.0] }).unwrap();
+                index.append(Origin::Host, &[1, 2, 3], &[10.0, 0.0, 20.0, 0.0, 30.0, 0.0]).unwrap();
+                index.append(Origin::Host, &[7], if from == "odd" { &ODD } else { &[5.0, 5.0] }).unwrap();
                 if from == "linked" {
                     link_all(&index, 1);
                 }
@@ -151,7 +151,7 @@ fn row_ids_are_used_again_with_other_vectors() {
                     index.advance(5);
                     assert_eq!(all(&index, |_| true), [1, 2, 3]);
                 }
-                index.append(&[7], if to == "odd" { &ODD } else { &[6.0, 6.0] }).unwrap();
+                index.append(Origin::Host, &[7], if to == "odd" { &ODD } else { &[6.0, 6.0] }).unwrap();
                 if to == "linked" {
                     link_all(&index, 1);
                 }
@@ -175,7 +175,7 @@ fn row_ids_are_used_again_with_other_vectors() {
 #[test]
 fn removal_of_strange_rows_is_ignored_and_bounds_are_kept() {
     let index = index(Metric::L2sq, 2);
-    index.append(&[1, 2, 3], &[1.0, 0.0, 2.0, 0.0, 3.0, 0.0]).unwrap();
+    index.append(Origin::Host, &[1, 2, 3], &[1.0, 0.0, 2.0, 0.0, 3.0, 0.0]).unwrap();
     index.link(1, &Uninterrupted).unwrap();
     index.remove(&[-1, 9, i64::MIN, i64::MAX, 4_096], 1);
     assert_eq!(index.stats().unwrap().deleted, 0);
@@ -205,7 +205,7 @@ fn removal_of_strange_rows_is_ignored_and_bounds_are_kept() {
 #[test]
 fn a_row_twice_in_one_batch_keeps_its_last_vector() {
     let index = index(Metric::L2sq, 1);
-    index.append(&[4, 4, 4, 5], &[1.0, f32::NAN, 3.0, 1.0]).unwrap();
+    index.append(Origin::Host, &[4, 4, 4, 5], &[1.0, f32::NAN, 3.0, 1.0]).unwrap();
     assert_eq!(all(&index, |_| true), [4, 5]);
     link_all(&index, 1);
     let found = index.search(&[0.0], 2, 64, &AllVisible).unwrap();
@@ -218,15 +218,15 @@ fn a_row_twice_in_one_batch_keeps_its_last_vector() {
 #[test]
 fn wrong_input_is_refused_and_changes_nothing() {
     let index = index(Metric::Cosine, 3);
-    index.append(&[ROW_ID_MAX], &[1.0, 2.0, 3.0]).unwrap();
+    index.append(Origin::Host, &[ROW_ID_MAX], &[1.0, 2.0, 3.0]).unwrap();
     let before = index.stats().unwrap();
     let refused: [(&[i64], &[f32]); 4] =
         [(&[1], &[1.0, 2.0]), (&[1, 2], &[1.0; 3]), (&[1, -1], &[1.0; 6]), (&[ROW_ID_MAX + 1], &[1.0; 3])];
     for (rows, vectors) in refused {
-        assert_eq!(index.append(rows, vectors).unwrap_err().kind, ErrorKind::InvalidInput);
+        assert_eq!(index.append(Origin::Host, rows, vectors).unwrap_err().kind, ErrorKind::InvalidInput);
     }
     assert_eq!(index.search(&[1.0], 1, 64, &AllVisible).unwrap_err().kind, ErrorKind::InvalidInput);
-    index.append(&[], &[]).unwrap();
+    index.append(Origin::Host, &[], &[]).unwrap();
     assert_eq!(index.stats().unwrap(), before);
     assert_eq!(all(&index, |_| true), [ROW_ID_MAX]);
 }
@@ -238,7 +238,7 @@ fn empty_graphs_are_searched_without_harm() {
     assert!(index.search(&[1.0, 1.0], 5, 1, &AllVisible).unwrap().exhausted);
     index.compact(0, &Uninterrupted).unwrap();
     for row in 0..1_000 {
-        index.append(&[row], &[row as f32, 1.0]).unwrap();
+        index.append(Origin::Host, &[row], &[row as f32, 1.0]).unwrap();
     }
     let found = index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap();
     assert_eq!((found.rows[0].row_id, found.report.strategy), (999, SearchStrategy::Graph));

@@ -29,7 +29,7 @@ fn recall_of(index: &Index, metric: Metric, rows: &BTreeMap<i64, Vec<f32>>) -> f
 
 fn put(index: &Index, rows: &BTreeMap<i64, Vec<f32>>, ids: &[i64]) {
     let vectors: Vec<f32> = ids.iter().flat_map(|row| rows[row].iter().copied()).collect();
-    index.append(ids, &vectors).unwrap();
+    index.append(Origin::Host, ids, &vectors).unwrap();
 }
 
 fn fresh(metric: Metric, rows: &BTreeMap<i64, Vec<f32>>) -> Index {

@@ -8,58 +8,94 @@ fn live(index: &Index) -> usize {
     index.stats().unwrap().count
 }
 
+/// An index that holds rows which a scan has read.
 fn of_rows(rows: &[i64]) -> Index {
     let index = index(Metric::L2sq, 1);
     let vectors: Vec<f32> = rows.iter().map(|&row| row as f32).collect();
-    index.append(rows, &vectors).unwrap();
+    index.append(Origin::Scan, rows, &vectors).unwrap();
     index
+}
+
+/// The rows that searches find.
+fn found(index: &Index) -> Vec<i64> {
+    let found = index.search(&[1.0], 100, 64, &|_: i64| true).unwrap();
+    let mut rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
+    rows.sort_unstable();
+    rows
 }
 
 #[test]
 fn rows_that_the_table_has_lost_are_dropped_wherever_they_were() {
     let index = of_rows(&[0, 1, 2, 63, 64, 5000, 1 << 40]);
-    index.begin_comparison(3, AGES).unwrap();
+    index.begin_comparison(3).unwrap();
     assert!(!index.saw(&[0, 2]));
     // the host appends beyond the end meanwhile, one of them where the index has a row
-    index.append(&[65, 5000], &[1.0, 2.0]).unwrap();
+    index.append(Origin::Host, &[65, 5000], &[1.0, 2.0]).unwrap();
     assert_eq!(index.end_comparison(AGES), 4);
     assert_eq!(live(&index), 4);
-    index.begin_comparison(5001, AGES).unwrap();
+    index.begin_comparison(5001).unwrap();
     assert!(!index.saw(&[0, 2, 65, 5000]));
     index.end_comparison(AGES);
     assert_eq!(live(&index), 4);
 }
 
+/// Rows flow into the index before they are in the table. Until they are, no scan sees them, and nothing else tells that they
+/// will be: other commits come and go meanwhile.
 #[test]
-fn rows_of_a_commit_that_the_scan_cannot_see_yet_stay() {
+fn rows_that_the_host_hands_over_stay_although_no_scan_sees_them() {
     let index = of_rows(&[0, 1]);
-    index.committing(&[2, 3], AGES);
-    index.append(&[2, 3], &[2.0, 3.0]).unwrap();
-    index.begin_comparison(2, AGES).unwrap();
-    assert!(!index.saw(&[0, 1]));
+    index.append(Origin::Host, &[2, 3], &[2.0, 3.0]).unwrap();
+    for commits in 0..3 {
+        index.begin_comparison(2).unwrap();
+        assert!(!index.saw(&[0, 1]));
+        assert_eq!(index.end_comparison(AGES + commits), 0);
+        index.settle(AGES + commits + 1);
+        index.advance(u64::MAX);
+        assert_eq!(found(&index), [0, 1, 2, 3]);
+    }
+    // the commit fails: the host removes its rows
+    index.remove(&[2, 3], AGES);
+    index.advance(u64::MAX);
+    assert_eq!(found(&index), [0, 1]);
+    // and a number used again is the host's, whoever had it before
+    index.append(Origin::Host, &[1], &[9.0]).unwrap();
+    index.begin_comparison(2).unwrap();
+    index.saw(&[0]);
     assert_eq!(index.end_comparison(AGES), 0);
-    assert_eq!(live(&index), 4);
-    // it has failed, and another commit has been made since
-    index.begin_comparison(2, AGES + 1).unwrap();
-    assert!(!index.saw(&[0, 1]));
-    assert_eq!(index.end_comparison(AGES + 1), 2);
+    assert_eq!(found(&index), [0, 1]);
+}
+
+/// A delete reaches the index before the scan's view has it. What the scan delivers must not bring the row back, neither while
+/// the row is a tombstone nor when it is dead.
+#[test]
+fn a_scan_does_not_bring_back_what_the_host_deletes() {
+    let index = of_rows(&[0, 1, 2]);
+    index.remove(&[1], AGES);
+    index.begin_comparison(3).unwrap();
+    index.append(Origin::Scan, &[0, 1, 2], &[0.0, 1.0, 2.0]).unwrap();
     assert_eq!(live(&index), 2);
+    index.advance(u64::MAX);
+    index.append(Origin::Scan, &[1], &[1.0]).unwrap();
+    assert_eq!(found(&index), [0, 2]);
+    index.saw(&[0, 2]);
+    assert_eq!(index.end_comparison(AGES), 0);
+    assert_eq!(found(&index), [0, 2]);
+    // its number again, in a row that the host commits
+    index.append(Origin::Host, &[1], &[5.0]).unwrap();
+    assert_eq!(found(&index), [0, 1, 2]);
 }
 
 #[test]
 fn a_number_used_again_by_a_row_without_a_vector_is_forgotten() {
     let index = of_rows(&[0, 1, 2, 3]);
     index.remove(&[1, 2], AGES);
-    index.without_vector(&[1, 3, 9], false);
+    index.without_vector(Origin::Host, &[1, 3, 9]);
     assert_eq!(live(&index), 1);
-    let found = index.search(&[1.0], 4, 64, &|_: i64| true).unwrap();
-    let mut rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
-    rows.sort_unstable();
-    assert_eq!(rows, [0, 2]);
+    assert_eq!(found(&index), [0, 2]);
     // what the host does during a comparison wins over what the scan has seen before
-    index.begin_comparison(4, AGES).unwrap();
-    index.append(&[1], &[1.0]).unwrap();
-    index.without_vector(&[1], true);
+    index.begin_comparison(4).unwrap();
+    index.append(Origin::Host, &[1], &[1.0]).unwrap();
+    index.without_vector(Origin::Scan, &[1]);
     assert!(!index.saw(&[0, 1]));
     index.end_comparison(AGES);
     assert_eq!(live(&index), 2);

@@ -39,7 +39,7 @@ impl Drop for Stop<'_> {
 fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them() {
     let index = index(Metric::L2sq, WIDE);
     for row in 0..STABLE {
-        index.append(&[row], &stable(row)).unwrap();
+        index.append(Origin::Host, &[row], &stable(row)).unwrap();
     }
     let stop = AtomicBool::new(false);
     let commit = AtomicI64::new(1);
@@ -62,7 +62,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                             .collect();
                         if random.below(5) < 3 {
                             let vectors: Vec<f32> = some.iter().flat_map(|&row| vector(row, version)).collect();
-                            index.append(&some, &vectors).unwrap();
+                            index.append(Origin::Host, &some, &vectors).unwrap();
                             model.extend(some.iter().map(|&row| (row, vector(row, version))));
                         } else {
                             let now = commit.fetch_add(1, Ordering::Relaxed) as u64;

@@ -140,7 +140,7 @@ fn ties_are_complete_when_asked_for() {
 fn too_few_vectors_mean_all_rows() {
     let index = index(Metric::Cosine, 2);
     for row in 0..100 {
-        index.append(&[row], &[row as f32, 1.0]).unwrap();
+        index.append(Origin::Host, &[row], &[row as f32, 1.0]).unwrap();
     }
     let some = row_set((0..100).chain(500..600));
     let found = find(&index, &[1.0, 1.0], 150, &some, None);

@@ -74,7 +74,7 @@ fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
                 vector
             })
             .collect();
-        match index.append(&rows, &vectors.concat()) {
+        match index.append(Origin::Host, &rows, &vectors.concat()) {
             Ok(()) => model.extend(rows.iter().copied().zip(vectors)),
             Err(error) => refused(error),
         }
@@ -138,8 +138,8 @@ fn memory_does_not_grow_with_turnover() {
     for round in 0..30i64 {
         // new row ids every time; an odd row among them
         let rows: Vec<i64> = (round * 1_000..(round + 1) * 1_000).collect();
-        index.append(&rows, &vectors).unwrap();
-        index.append(&[(round + 1) * 1_000_000], &[f32::NAN; 16]).unwrap();
+        index.append(Origin::Host, &rows, &vectors).unwrap();
+        index.append(Origin::Host, &[(round + 1) * 1_000_000], &[f32::NAN; 16]).unwrap();
         index.link(500, &Uninterrupted).unwrap();
         index.remove(&rows, round as u64);
         index.remove(&[(round + 1) * 1_000_000], round as u64);

@@ -33,7 +33,7 @@ fn check_lost(index: &Index, rows: i64) {
 fn neighbours_linked_at_the_same_time_are_found() {
     let index = plane();
     let rows = SIDE * SIDE;
-    (0..rows).for_each(|row| index.append(&[row], &point(row)).unwrap());
+    (0..rows).for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());
     link_all(&index, 4);
     check_lost(&index, rows);
 }
@@ -48,7 +48,7 @@ fn rows_from_several_places_at_once_are_found() {
     for begin in (0..PART).step_by(STEP as usize) {
         for part in 0..3 {
             let some = part * PART + begin..part * PART + PART.min(begin + STEP);
-            some.for_each(|row| index.append(&[row], &point(row)).unwrap());
+            some.for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());
         }
     }
     index.scatter();
@@ -101,7 +101,7 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
     assert_eq!(unreached(&index), 0);
 
     let more: Vec<i64> = (ROWS as i64..2 * ROWS as i64).collect();
-    index.append(&more, &of_unequal_norms(ROWS, &mut random)).unwrap();
+    index.append(Origin::Host, &more, &of_unequal_norms(ROWS, &mut random)).unwrap();
     link_all(&index, 1);
     assert!(unreached(&index) > 0, "the test needs other data");
     assert!(index.reach_due());
