@@ -87,8 +87,7 @@ impl Index {
                 // A slot that walks can reach must not be used again before it is repaired.
                 State::Empty if !is_linked && root.entry != u64::from(slot) => free.push(slot),
                 _ => {
-                    core.entries.at(slot).store(Entry { state: State::Dead, row_id: 0 });
-                    rows.dead_slots += 1;
+                    core.die(slot);
                 }
             }
         }

@@ -132,10 +132,7 @@ impl Index {
     /// Nobody needs what is at this place any more. The row map and the number of live rows are the caller's.
     fn kill(&self, rows: &mut Rows, core: &Core, place: Place) {
         match place {
-            Place::Slot(slot) => {
-                core.entries.at(slot).set_state(State::Dead);
-                rows.dead_slots += 1;
-            }
+            Place::Slot(slot) => core.die(slot),
             Place::Pending(ticket) => rows.pending.finish(ticket),
             Place::Odd(position) => self.odd.finish(position),
         }

@@ -48,13 +48,12 @@ impl Index {
         }
         self.reach_all(&new, interrupt)?;
         let mut rows = self.rows();
-        rows.dead_slots = 0;
         for (slot, &origin) in (0..).zip(&copy.kept) {
             // Now, not when it was copied: the row may have been deleted or replaced since.
             let entry = old.entries.at(origin).load();
             new.entries.at(slot).store(entry);
             if entry.state == State::Dead {
-                rows.dead_slots += 1;
+                new.die(slot);
             } else {
                 rows.places.set(entry.row_id, Place::Slot(slot));
             }

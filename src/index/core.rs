@@ -10,7 +10,7 @@ use crate::graph::{Cost, Graph, Source};
 use crate::memory::{Charge, Memory};
 use crate::options::Options;
 use crate::rooms::{Group, Rooms, Visit};
-use crate::rows::{Entries, Entry, SLOTS_MAX};
+use crate::rows::{Entries, Entry, SLOTS_MAX, State};
 use crate::vectors::{Arena, Space};
 use crate::walk::{Near, Walk};
 
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(super) reach: Mutex<Option<Reach>>,
     /// Nodes linked, or freed, since the last pass of `reach` began, or the graph was loaded: as many may be out of reach.
     pub(super) unreached: AtomicUsize,
+    /// Slots whose entry is dead. Changed with the index's row lock held.
+    dead: AtomicUsize,
     free: Mutex<Free>,
     /// Readers of vectors outside the room; slots become free when there are none.
     scans: RwLock<()>,
@@ -103,6 +105,7 @@ impl Core {
             repair: Mutex::new(None),
             reach: Mutex::new(None),
             unreached: AtomicUsize::new(0),
+            dead: AtomicUsize::new(0),
             free: Mutex::new(Free {
                 slots: Vec::new(),
                 relinked: None,
@@ -216,6 +219,32 @@ impl Core {
             free.slots.try_reserve_exact(slots).map_err(full)?;
         }
         Ok(())
+    }
+
+    /// Slots that are free.
+    pub(super) fn free_slots_count(&self) -> usize {
+        self.free().slots.len()
+    }
+
+    /// Slots whose rows are not dead, or are being linked.
+    pub(super) fn survivors(&self) -> usize {
+        self.graph.len().saturating_sub(self.dead() + self.free_slots_count())
+    }
+
+    /// Slots whose entry is dead.
+    pub(crate) fn dead(&self) -> usize {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// The entry of this slot is dead from now on. The caller holds the row lock, and says so once.
+    pub(crate) fn die(&self, slot: u32) {
+        self.entries.at(slot).set_state(State::Dead);
+        self.dead.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many dead slots are free now. The caller holds the row lock.
+    pub(super) fn dead_freed(&self, slots: usize) {
+        self.dead.fetch_sub(slots, Ordering::Relaxed);
     }
 
     /// Slots that were used again since the graph was stored; nothing if nobody knows.

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::pending::Claim;
 use crate::rooms::Group;
-use crate::rows::{Entry, Place, State};
+use crate::rows::{Place, State};
 
 impl Index {
     /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come, and that a
@@ -61,9 +61,8 @@ impl Index {
                 Err((error, slot)) => {
                     if let Some(slot) = slot {
                         // Others may link to it, so it has to be repaired before it is free again.
-                        let mut rows = self.rows();
-                        core.entries.at(slot).store(Entry { state: State::Dead, row_id: 0 });
-                        rows.dead_slots += 1;
+                        let rows = self.rows();
+                        core.die(slot);
                         self.publish(&rows);
                     }
                     return Err(error);
@@ -79,7 +78,7 @@ impl Index {
         let entry = claim.entry();
         core.entries.at(slot).store(entry);
         if entry.state == State::Dead {
-            rows.dead_slots += 1;
+            core.die(slot);
         } else {
             rows.places.set(entry.row_id, Place::Slot(slot));
             rows.pending.finish(claim.ticket());

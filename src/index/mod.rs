@@ -8,8 +8,8 @@
 //!
 //! | lock | guards | held |
 //! |---|---|---|
-//! | `append` | one append at a time | for an append |
-//! | `compacting` | one compaction at a time | for a compaction |
+//! | `compacting` | one compaction or renewal at a time | for a compaction or renewal |
+//! | `append` | one append at a time | for an append, or a renewal |
 //! | `stored` | the newest image | for a checkpoint |
 //! | `Core::growth` | growth of one generation | while its arrays are extended |
 //! | `Core::repair` | one repair of a generation at a time | for some nodes, or a compaction |
@@ -24,9 +24,11 @@ mod compare;
 mod core;
 mod link;
 mod reach;
+mod renew;
 mod repair;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -64,14 +66,14 @@ pub struct Index {
     pub(crate) stored: Mutex<Option<Stored>>,
     /// Who copies the graph: while it is not 0 nothing may be linked.
     pub(crate) paused: AtomicUsize,
+    /// Grows with each renewal: rows go back from the graph to the pending area.
+    renewals: AtomicUsize,
     /// Grows with each change of what an image holds.
     changes: AtomicU64,
     /// Rows pending; written with `rows` locked, after what it counts.
     pending: AtomicUsize,
     /// Rows that are not dead; as above.
     alive: AtomicUsize,
-    /// Slots whose entry is dead; as above.
-    dead: AtomicUsize,
     /// Bound of the oldest tombstone, `u64::MAX` without one; as above.
     oldest: AtomicU64,
     /// The commit before that of the newest unsettled tombstone, `u64::MAX` without one; as above.
@@ -88,8 +90,6 @@ pub(crate) struct Rows {
     tombstones: VecDeque<(u64, i64)>,
     tombstones_charge: Charge,
     live: usize,
-    /// Slots whose entry is dead.
-    pub(crate) dead_slots: usize,
     /// While the index is compared with its table.
     comparison: Option<Comparison>,
 }
@@ -125,7 +125,6 @@ impl Index {
             tombstones: VecDeque::new(),
             tombstones_charge: memory.charge(0)?,
             live: 0,
-            dead_slots: 0,
             comparison: None,
         };
         Ok(Self {
@@ -136,9 +135,9 @@ impl Index {
             compacting: Mutex::new(()),
             stored: Mutex::new(None),
             paused: AtomicUsize::new(0),
+            renewals: AtomicUsize::new(0),
             changes: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
-            dead: AtomicUsize::new(0),
             alive: AtomicUsize::new(0),
             oldest: AtomicU64::new(u64::MAX),
             unsettled: AtomicU64::new(u64::MAX),
@@ -187,11 +186,16 @@ impl Index {
             count: rows.live,
             pending: rows.pending.len(),
             odd: self.odd.len(),
-            deleted: rows.tombstones.len() + rows.dead_slots,
+            deleted: rows.tombstones.len() + core.dead(),
             capacity: core.capacity(),
             memory: self.memory.used(),
             levels,
         })
+    }
+
+    /// How often the graph was renewed; see `find`.
+    pub(crate) fn renewals(&self) -> usize {
+        self.renewals.load(Ordering::Acquire)
     }
 
     /// The current generation.
@@ -223,7 +227,6 @@ impl Index {
     pub(crate) fn publish(&self, rows: &Rows) {
         self.changes.fetch_add(1, Ordering::Release);
         self.pending.store(rows.pending.len(), Ordering::Release);
-        self.dead.store(rows.dead_slots, Ordering::Relaxed);
         self.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
         let oldest = rows.tombstones.front().map_or(u64::MAX, |&(bound, _)| bound);
         self.oldest.store(oldest, Ordering::Relaxed);

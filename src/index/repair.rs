@@ -1,7 +1,5 @@
 //! Slots of dead rows become free: the links around them are repaired, until no walk can reach them.
 
-use std::sync::atomic::Ordering;
-
 use super::link::check;
 use super::{Core, Index};
 use crate::bits;
@@ -37,8 +35,8 @@ pub(super) struct Repair {
 impl Index {
     /// Whether so many slots are dead that they should be repaired. Takes no lock.
     pub fn repair_due(&self) -> bool {
-        let dead = self.dead.load(Ordering::Relaxed);
-        dead >= DEAD_MIN && dead >= self.core().graph.len() / SLOTS_PER_DEAD
+        let core = self.core();
+        core.dead() >= DEAD_MIN && core.dead() >= core.graph.len() / SLOTS_PER_DEAD
     }
 
     /// Goes on with a repair, or begins one that is due: passes at most `max_nodes` nodes; returns how many it passed or
@@ -84,7 +82,7 @@ impl Index {
         let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while repairing an HNSW index");
         let nodes = core.graph.len();
         let words = nodes.div_ceil(64);
-        let dead = self.dead.load(Ordering::Relaxed).min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));
+        let dead = core.dead().min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));
         let charge = self.memory.charge(words * size_of::<u64>() + dead * size_of::<u32>())?;
         core.reserve_free(dead)?;
         let (mut doomed, mut slots) = (Vec::new(), Vec::new());
@@ -121,8 +119,9 @@ impl Index {
             unsafe { core.graph.repair(&core.arena, &repair.doomed, 0..end, &mut repair.orphans) }?;
             let freed = core.free_slots(&repair.slots);
             if freed {
-                let mut rows = self.rows();
-                rows.dead_slots -= repair.slots.len();
+                // The slots of this generation, whether or not it is the current one by now.
+                let rows = self.rows();
+                core.dead_freed(repair.slots.len());
                 self.publish(&rows);
             }
             freed

@@ -7,6 +7,7 @@ mod concurrent;
 mod filtered;
 mod memory;
 mod reach;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -128,8 +128,13 @@ impl Index {
         let mut stored = Vec::with_capacity(query.len());
         let ordinary = self.space.store(query, &mut stored);
         let search = !matches!(strategy, Strategy::All | Strategy::Scan);
-        if search && ordinary && want > 0 {
+        while search && ordinary && want > 0 {
+            let renewals = self.renewals();
             (found.rows, found.exhausted) = self.candidates(&stored, request, visibility, &mut report)?;
+            // Rows that went from the graph back to the pending area meanwhile may have been missed in both.
+            if renewals == self.renewals() {
+                break;
+            }
         }
         let too_few = filter.is_some() && found.rows.len() < want;
         if search && ordinary && !too_few {
