@@ -484,8 +484,14 @@ void Hnsw::load(size_t rows, size_t threads, uint32_t entry, const Links &links)
 	header.size = rows;
 	header.connectivity = state->shape.m;
 	header.connectivity_base = state->shape.m0;
-	header.max_level = links.level(entry);
 	header.entry_slot = entry;
+	// Nodes get memory by their levels, so each level is asked for once, and believed as far as it is possible.
+	auto top = links.level(entry);
+	header.max_level = top;
+	std::vector<Level> levels(rows);
+	for (size_t slot = 0; slot < rows; slot++) {
+		levels[slot] = Level(std::min(links.level(uint32_t(slot)), top));
+	}
 	// usearch asks for the header, for all levels, then for one node after the other
 	size_t asked = 0;
 	std::vector<uint32_t> list(std::max(state->shape.m, state->shape.m0));
@@ -494,22 +500,21 @@ void Hnsw::load(size_t rows, size_t threads, uint32_t entry, const Links &links)
 		if (asked == 0) {
 			std::memcpy(bytes, &header, length);
 		} else if (asked == 1) {
-			for (size_t slot = 0; slot < rows; slot++) {
-				auto level = Level(links.level(uint32_t(slot)));
-				std::memcpy(bytes + slot * sizeof(level), &level, sizeof(level));
-			}
+			std::memcpy(bytes, levels.data(), rows * sizeof(Level));
 		} else {
 			if (!out) {
 				return false; // the tape is out of memory
 			}
 			auto slot = uint32_t(asked - 2);
-			auto level = Level(links.level(slot));
+			auto level = levels[slot];
 			std::memset(bytes, 0, length);
 			std::memcpy(bytes + sizeof(Base::vector_key_t), &level, sizeof(level));
 			bytes += State::HEAD_BYTES;
 			for (size_t on = 0; on <= size_t(level); on++) {
 				auto count = links.read(slot, on, {list.data(), state->Room(on)});
-				LinkList(bytes).Assign(list.data(), uint32_t(count));
+				auto leads_nowhere = [&](uint32_t to) { return to >= rows || size_t(levels[to]) < on; };
+				auto end = std::remove_if(list.begin(), list.begin() + std::min(count, state->Room(on)), leads_nowhere);
+				LinkList(bytes).Assign(list.data(), uint32_t(end - list.begin()));
 				bytes += state->ListBytes(on);
 			}
 		}

@@ -101,9 +101,12 @@ unsafe impl Send for ffi::Hnsw {}
 // SAFETY: as above.
 unsafe impl Sync for ffi::Hnsw {}
 
-/// The links of a graph that is to be made, node by node.
+/// Most levels of a node above the bottom one.
+pub const LEVELS_MAX: usize = 64;
+
+/// The links of a graph that is to be made, node by node. What is impossible is left out of the graph.
 pub trait Source {
-    /// Topmost level of a node.
+    /// Topmost level of a node, at most `LEVELS_MAX` and that of the node where walks begin.
     fn level(&self, slot: u32) -> usize;
     /// Writes the neighbours of a node on one of its levels to `out`, which has room for as many as a node may have
     /// there; returns how many. They are nodes of the same graph that have this level, too.
@@ -115,7 +118,7 @@ struct Links<'a>(&'a dyn Source);
 
 impl Links<'_> {
     fn level(&self, slot: u32) -> usize {
-        self.0.level(slot)
+        self.0.level(slot).min(LEVELS_MAX)
     }
 
     fn read(&self, slot: u32, level: usize, out: &mut [u32]) -> usize {
@@ -184,7 +187,7 @@ impl Graph {
     }
 
     /// The graph of `rows` nodes that `source` describes, with room for no more; `arena` has, or will have, their
-    /// vectors. `entry`: a node with the highest level. Errors: `OutOfMemory`.
+    /// vectors. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
     pub fn load(
         options: &Options,
         arena: &Arena,
@@ -193,6 +196,7 @@ impl Graph {
         entry: u32,
         source: &dyn Source,
     ) -> Result<Self> {
+        assert!((entry as usize) < rows, "walks begin at node {entry} of {rows}");
         let threads = Threads::new();
         let shape = shape(options, arena, dimensions);
         let hnsw = ffi::load_hnsw(&shape, rows, threads.count, entry, &Links(source)).map_err(failed)?;

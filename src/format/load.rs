@@ -9,14 +9,13 @@ use super::root::{Root, corrupt};
 use super::{Stored, StoredPage};
 use crate::bits;
 use crate::error::{Error, Result};
-use crate::graph::Source;
+use crate::graph::{LEVELS_MAX, Source};
 use crate::host::{Ledger, Pages};
 use crate::index::{Core, Index};
+use crate::memory::{Charge, Memory};
 use crate::options::Options;
 use crate::rows::{Entry, Place, State};
 
-/// Most levels of a graph.
-const LEVELS_MAX: u8 = 64;
 /// Rows handed to the pending area at a time.
 const BATCH_ROWS: usize = 1024;
 
@@ -50,9 +49,10 @@ impl Index {
         let rows = || Reader::new(pages, &root, &rows_layout, rows_ids, &root.rows_sums);
 
         let index = Self::new(options, dimensions, ledger)?;
-        let links = StoredLinks::new(&root, graph(), graph())?;
+        let links = StoredLinks::new(&root, index.memory(), graph(), graph())?;
         let entry = root.entry as u32;
-        let core = Core::load(&index.options, &index.space, index.memory(), root.slots as usize, entry, &links);
+        let (slots, upper) = (root.slots as usize, root.upper as usize);
+        let core = Core::load(&index.options, &index.space, index.memory(), slots, upper, entry, &links);
         let linked = links.finish()?;
         let core = core?;
         read_vectors(&root, graph(), &core)?;
@@ -209,6 +209,7 @@ fn read_vectors(root: &Root, mut reader: Reader<'_>, core: &Core) -> Result<()> 
 struct StoredLinks<'a> {
     root: &'a Root,
     levels: Vec<u8>,
+    _charge: Charge,
     state: RefCell<LinksState<'a>>,
 }
 
@@ -223,17 +224,19 @@ struct LinksState<'a> {
 }
 
 impl<'a> StoredLinks<'a> {
-    fn new(root: &'a Root, mut base: Reader<'a>, upper: Reader<'a>) -> Result<Self> {
+    fn new(root: &'a Root, memory: &Arc<Memory>, mut base: Reader<'a>, upper: Reader<'a>) -> Result<Self> {
         let slots = root.slots as usize;
+        // the levels twice: the graph's library has its own
+        let charge = memory.charge(slots * (size_of::<u8>() + size_of::<u16>()) + slots / 8)?;
         let mut levels = vec![0; slots];
         base.bytes(Region::Levels, 0, &mut levels)?;
         let highest = levels.iter().copied().max().unwrap_or(0);
         let lists: u64 = levels.iter().map(|&level| u64::from(level)).sum();
-        if highest > LEVELS_MAX || lists != root.upper || slots > 0 && levels[root.entry as usize] != highest {
+        if usize::from(highest) > LEVELS_MAX || lists != root.upper || slots > 0 && levels[root.entry as usize] != highest {
             return Err(corrupt("the levels of its graph do not fit"));
         }
         let linked = vec![0; slots.div_ceil(64)];
-        Ok(Self { root, levels, state: RefCell::new(LinksState { base, upper, upper_read: 0, linked, error: None }) })
+        Ok(Self { root, levels, _charge: charge, state: RefCell::new(LinksState { base, upper, upper_read: 0, linked, error: None }) })
     }
 
     /// The nodes that are linked to. Errors: what went wrong on the way.

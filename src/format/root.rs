@@ -3,6 +3,7 @@
 use super::checksum::checksum;
 use super::layout::{GRAPH, Layout, ROWS, Region};
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph::LEVELS_MAX;
 use crate::metric::Metric;
 use crate::options::Options;
 use crate::rows::SLOTS_MAX;
@@ -183,7 +184,7 @@ impl Root {
             && small(self.m, 1 << 10)
             && small(self.m0, 1 << 10)
             && small(self.slots, SLOTS_MAX as u64)
-            && small(self.upper, 64 * self.slots)
+            && small(self.upper, LEVELS_MAX as u64 * self.slots)
             && small(self.pending, SLOTS_MAX as u64)
             && small(self.odd, SLOTS_MAX as u64)
             && self.entry < self.slots.max(1)

@@ -51,8 +51,12 @@ impl Index {
         }
         let mut writer = Writer { pages, written: Vec::new(), buffer: vec![0; pages.page_bytes()] };
         match self.write(&mut writer, &core, before.as_ref(), covered, verified) {
-            Ok(mut new) => {
+            Ok((mut new, whole_graph)) => {
                 new.changes = changes;
+                // Only now: an image that was not finished leaves the one before, and what has changed since then.
+                if whole_graph {
+                    core.links_stored();
+                }
                 let kept = |id| new.graph.iter().chain(&new.rows).any(|page: &StoredPage| page.id == id);
                 let old = before.iter().flat_map(|before| before.graph.iter().chain(&before.rows));
                 // The pages of a group keep their places, so this is no search for most of them.
@@ -79,6 +83,7 @@ impl Index {
         stored.iter().flat_map(|stored| stored.graph.iter().chain(&stored.rows)).map(|page| page.id).collect()
     }
 
+    /// The new image, and whether the graph's pages are new, too.
     fn write(
         &self,
         writer: &mut Writer<'_>,
@@ -86,7 +91,7 @@ impl Index {
         before: Option<&Stored>,
         covered: u64,
         verified: u64,
-    ) -> Result<Stored> {
+    ) -> Result<(Stored, bool)> {
         let same_core = before.filter(|before| before.core.upgrade().is_some_and(|stored| Arc::ptr_eq(&stored, core)));
         let nodes = core.graph.len();
         let relinked = core.relinked();
@@ -149,15 +154,14 @@ impl Index {
             let first_new = known.map_or(0, |stored| stored.root.slots as u32);
             let same_vectors =
                 |slots: Range<u32>| slots.end <= first_new && !again.iter().any(|slot| slots.contains(slot));
-            let graph = writer.group(&snapshot, &root, &root.graph_layout(), old, &same_vectors)?;
-            core.links_stored();
-            graph
+            writer.group(&snapshot, &root, &root.graph_layout(), old, &same_vectors)?
         };
         let old = before.map(|stored| (stored.root.rows_layout(), &stored.rows[..]));
         let rows = writer.group(&snapshot, &root, &root.rows_layout(), old, &|_| false)?;
         root.graph_sums = graph.iter().map(|page| page.checksum).collect();
         root.rows_sums = rows.iter().map(|page| page.checksum).collect();
-        Ok(Stored { root, core: Arc::downgrade(core), changes: 0, graph, rows })
+        let new = Stored { root, core: Arc::downgrade(core), changes: 0, graph, rows };
+        Ok((new, light.is_none()))
     }
 }
 

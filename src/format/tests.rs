@@ -187,6 +187,44 @@ fn a_failed_write_leaves_the_image_before() {
     assert_eq!(load(Metric::L2sq, &after, &disk).unwrap().stats().unwrap().count, 2000);
 }
 
+/// Wherever a write fails, the next image has all that has changed since the last one that was finished: vectors of slots that
+/// were used again, above all.
+#[test]
+fn an_image_after_a_failed_write_is_whole() {
+    const ROWS: i64 = 1000;
+    let mut failed = 0;
+    for left in 0.. {
+        let disk = Disk::new(512);
+        let index = index(Metric::L2sq);
+        let vector = |row: i64| -> Vec<f32> { (0..DIMENSIONS as i64).map(|d| (row * (d + 3) % 1009) as f32).collect() };
+        let vectors = |rows: &[i64]| rows.iter().flat_map(|&row| vector(row)).collect::<Vec<_>>();
+        let ids: Vec<i64> = (0..ROWS).collect();
+        index.append(Origin::Host, &ids, &vectors(&ids)).unwrap();
+        work(&index);
+        index.store(&disk, 1000, 1).unwrap();
+        // rows come to slots of others
+        index.remove(&ids[..100], 1);
+        index.advance(2);
+        work(&index);
+        let others: Vec<i64> = (ROWS..ROWS + 90).collect();
+        index.append(Origin::Host, &others, &vectors(&others)).unwrap();
+        work(&index);
+        disk.left.set(left);
+        if index.store(&disk, 1090, 2).is_ok() {
+            break;
+        }
+        failed += 1;
+        disk.left.set(usize::MAX);
+        let after = index.store(&disk, 1090, 3).unwrap();
+        let loaded = load(Metric::L2sq, &after, &disk).unwrap();
+        for row in (100..ROWS + 90).step_by(7) {
+            let found = loaded.search(&vector(row), 1, 64, &|other: i64| other == row).unwrap();
+            assert_eq!((found.rows[0].row_id, found.rows[0].distance), (row, 0.0), "after {left} writes");
+        }
+    }
+    assert!(failed > 50, "{failed} writes");
+}
+
 /// An image with linked, pending, dead and odd rows, and lists on several levels.
 fn small_image(disk: &Disk) -> Image {
     let index = index(Metric::L2sq);

@@ -37,7 +37,8 @@ impl Index {
         if copy.kept.len() == old.graph.len() {
             return Ok(());
         }
-        let new = Core::load(&self.options, &self.space, &self.memory, copy.kept.len(), copy.entry, &copy)?;
+        let rows = copy.kept.len();
+        let new = Core::load(&self.options, &self.space, &self.memory, rows, copy.upper, copy.entry, &copy)?;
         for (batch, slots) in copy.kept.chunks(COPY_ROWS).enumerate() {
             check(interrupt)?;
             for (i, &slot) in slots.iter().enumerate() {
@@ -87,6 +88,8 @@ struct Copy<'a> {
     kept: Vec<u32>,
     /// The new slot of each old one, or `GONE`.
     moved: Vec<u32>,
+    /// Lists above the bottom level.
+    upper: usize,
     /// The new slot where walks begin.
     entry: u32,
 }
@@ -102,6 +105,7 @@ impl<'a> Copy<'a> {
         // SAFETY: the visit admits readers only.
         let old_entry = (nodes > 0).then(|| unsafe { old.graph.entry() });
         let mut entry = (0, 0);
+        let mut upper = 0;
         for slot in 0..nodes as u32 {
             let state = old.entries.at(slot).load().state;
             // A dead entry is all that repairs leave; rows that have died since are still linked, so they stay.
@@ -111,13 +115,14 @@ impl<'a> Copy<'a> {
             }
             // SAFETY: as above.
             let level = unsafe { old.graph.level(slot) };
+            upper += level;
             if kept.is_empty() || level > entry.0 {
                 entry = (level, kept.len() as u32);
             }
             moved.push(kept.len() as u32);
             kept.push(slot);
         }
-        Ok(Self { old, kept, moved, entry: entry.1 })
+        Ok(Self { old, kept, moved, upper, entry: entry.1 })
     }
 }
 

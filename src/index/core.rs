@@ -20,6 +20,8 @@ const FIRST_CAPACITY: usize = 1024;
 const RELINKED_MAX: usize = 1 << 14;
 /// Bytes of a node in usearch's node table.
 const NODE_BYTES: usize = size_of::<usize>();
+/// Bytes of a node's key and level.
+const HEAD_BYTES: usize = 6;
 
 /// Linked rows. The entry of a slot is published once the slot's row is linked; until then it is empty, and again when
 /// the slot is free.
@@ -117,12 +119,13 @@ impl Core {
     }
 
     /// `rows` nodes linked as `source` says, with memory for their vectors and entries, which are the caller's to set.
-    /// `entry`: a node with the highest level. Errors: `OutOfMemory`.
+    /// `upper`: lists above the bottom level, of all nodes together. `entry`: a node with the highest level. Errors: `OutOfMemory`.
     pub(crate) fn load(
         options: &Options,
         space: &Space,
         memory: &Arc<Memory>,
         rows: usize,
+        upper: usize,
         entry: u32,
         source: &dyn Source,
     ) -> Result<Arc<Self>> {
@@ -132,8 +135,8 @@ impl Core {
         }
         let loaded = Arc::get_mut(&mut core).expect("nobody else has it yet");
         let growth = loaded.growth.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let expected = (rows as f64 * link_bytes(options)) as usize;
-        growth.charge.resize(rows * NODE_BYTES + expected)?;
+        let bottom = HEAD_BYTES + list_bytes(options.m0);
+        growth.charge.resize(rows * (NODE_BYTES + bottom) + upper * list_bytes(options.m))?;
         loaded.graph = Graph::load(options, &loaded.arena, space.dimensions, rows, entry, source)?;
         growth.charge.resize(loaded.graph.table_bytes() + loaded.graph.link_bytes())?;
         growth.capacity = rows;
@@ -324,9 +327,12 @@ impl Core {
     }
 }
 
-/// Expected bytes of a node's links. Its head is key and level; a list is a count and the neighbours; and a node has
+/// Expected bytes of a node's links: its head; a list is a count and the neighbours; and a node has
 /// `1 / (m - 1)` lists above the bottom on average, as each level keeps one node in `m`.
 fn link_bytes(options: &Options) -> f64 {
-    let list = |links: usize| (4 + 4 * links) as f64;
-    6.0 + list(options.m0) + list(options.m) / (options.m - 1) as f64
+    (HEAD_BYTES + list_bytes(options.m0)) as f64 + list_bytes(options.m) as f64 / (options.m - 1) as f64
+}
+
+fn list_bytes(links: usize) -> usize {
+    size_of::<u32>() * (1 + links)
 }
