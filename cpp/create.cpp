@@ -162,8 +162,10 @@ static idx_t CommittedEnd(ClientContext &context, DataTable &storage) {
 
 unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext &context) const {
 	auto &storage = table.GetStorage();
+	auto core = HNSWIndex::MakeCore(options, unbound_expressions[0]->GetReturnType(), storage.db);
 	auto index = make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids,
-	                                  TableIOManager::Get(storage), unbound_expressions, storage.db, options);
+	                                  TableIOManager::Get(storage), unbound_expressions, storage.db, options,
+	                                  std::move(core));
 	index->Core().reserve_rows(storage.GetTotalRows());
 	return make_uniq<CreateHNSWGlobalState>(std::move(index), CommittedEnd(context, storage), storage);
 }

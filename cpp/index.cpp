@@ -1,17 +1,9 @@
 #include "index.hpp"
 
-#include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
-#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
-#include "duckdb/catalog/duck_catalog.hpp"
 #include "duckdb/common/types/value.hpp"
-#include "duckdb/execution/index/index_type.hpp"
 #include "duckdb/main/attached_database.hpp"
-#include "duckdb/parser/parsed_data/create_index_info.hpp"
-#include "duckdb/parser/parser.hpp"
-#include "duckdb/parser/statement/create_statement.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
-#include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "errors.hpp"
@@ -47,22 +39,7 @@ vss::IndexOptions ParseIndexOptions(const case_insensitive_map_t<Value> &given) 
 	return Translate([&] { return vss::parse_options({options.data(), options.size()}); });
 }
 
-static rust::Box<vss::Core> MakeCore(const vss::IndexOptions &options, const LogicalType &type, AttachedDatabase &db) {
-	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
-	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(type), std::move(memory)); });
-}
-
-HNSWIndex::HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
-                     TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
-                     AttachedDatabase &db, const vss::IndexOptions &options_p)
-    : BoundIndex(name, TYPE_NAME, constraint_type, column_ids, table_io_manager, unbound_expressions, db),
-      options(options_p), core(MakeCore(options, logical_types[0], db)),
-      links(make_uniq<LinkQueue>(db.GetDatabase(), *core)), covered(0) {
-}
-
-//! Options that were stored, perhaps by another extension that allows others; the defaults if we do not. Must not throw:
-//! DuckDB would wait for ever for an index whose binding failed.
-static vss::IndexOptions StoredOptions(const case_insensitive_map_t<Value> &stored) {
+vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored) {
 	try {
 		return ParseIndexOptions(stored);
 	} catch (const BinderException &) {
@@ -70,69 +47,58 @@ static vss::IndexOptions StoredOptions(const case_insensitive_map_t<Value> &stor
 	}
 }
 
-//! The options in the text of the statement that made an index. DuckDB before 2.0 stores them nowhere else.
-static case_insensitive_map_t<Value> OptionsInStatement(const string &sql) {
-	try {
-		auto parser = Parser::GetBuiltinParser();
-		parser.ParseQuery(sql);
-		auto &statement = parser.statements.at(0)->Cast<CreateStatement>();
-		return statement.info->Cast<CreateIndexInfo>().options;
-	} catch (std::exception &) {
-		return case_insensitive_map_t<Value>();
+rust::Box<vss::Core> HNSWIndex::MakeCore(const vss::IndexOptions &options, const LogicalType &key,
+                                         AttachedDatabase &db) {
+	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
+	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), std::move(memory)); });
+}
+
+//! Elements of an indexed vector; 0 if the index has another number of keys than one, or one of another type.
+static idx_t KeyDimensions(const vector<LogicalType> &keys) {
+	auto is_vector = keys.size() == 1 && keys[0].id() == LogicalTypeId::ARRAY &&
+	                 ArrayType::GetChildType(keys[0]).id() == LogicalTypeId::FLOAT;
+	return is_vector ? ArrayType::GetSize(keys[0]) : 0;
+}
+
+HNSWIndex::HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
+                     TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
+                     AttachedDatabase &db, const vss::IndexOptions &options_p, rust::Box<vss::Core> core_p)
+    : BoundIndex(name, TYPE_NAME, constraint_type, column_ids, table_io_manager, unbound_expressions, db),
+      dimensions(KeyDimensions(logical_types)), options(options_p), core(std::move(core_p)),
+      links(make_uniq<LinkQueue>(db.GetDatabase(), *core)), covered(0) {
+}
+
+bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit) {
+	if (entry.GetBindState() != IndexBindState::BOUND) {
+		return false;
 	}
-}
-
-//! The options of the index that is being bound, as its entry in the catalog has them.
-static case_insensitive_map_t<Value> OptionsInCatalog(const CreateIndexInput &input) {
-	case_insensitive_map_t<Value> result;
-	auto take = [&](CatalogEntry &candidate) {
-		if (candidate.name != input.name) {
-			return;
+	unique_ptr<IndexReadHandle<HNSWIndex>> handle;
+	try {
+		if (entry.GetIndexType() != TYPE_NAME) {
+			return false;
 		}
-		auto &entry = candidate.Cast<DuckIndexEntry>();
-		// Indexes in other schemas may have the same name. The entry's lock, and so its name, is taken.
-		for (auto index : entry.GetDataTableInfo().GetIndexes().IndexEntries()) {
-			if (index->GetBindState() == IndexBindState::BINDING && entry.column_ids == input.column_ids) {
-				result = OptionsInStatement(entry.sql);
-			}
-		}
-	};
-	input.db.GetCatalog().Cast<DuckCatalog>().ScanSchemas(
-	    [&](SchemaCatalogEntry &schema) { schema.Scan(CatalogType::INDEX_ENTRY, take); });
-	return result;
-}
-
-unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
-	auto options = StoredOptions(input.options.empty() ? OptionsInCatalog(input) : input.options);
-	auto index = make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
-	                                  input.unbound_expressions, input.db, options);
-	index->Load(input.storage_info);
-	return std::move(index);
+		handle = make_uniq<IndexReadHandle<HNSWIndex>>(entry.GetReadHandle<HNSWIndex>());
+	} catch (const InternalException &) {
+		// dropped between two of these lines: an exception that DuckDB would invalidate the database over
+		return false;
+	}
+	visit(*handle->operator->());
+	return true;
 }
 
 unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table) {
-	if (entry.GetBindState() != IndexBindState::BOUND) {
-		return nullptr;
-	}
 	unique_ptr<SharedIndex> result;
-	try {
-		auto handle = entry.GetReadHandle<HNSWIndex>();
-		if (!handle->Covers(table)) {
-			return nullptr;
+	Visit(entry, [&](const HNSWIndex &index) {
+		if (index.Covers(table)) {
+			index.Maintain();
+			result = make_uniq<SharedIndex>(
+			    SharedIndex {index.core->share(), index.options.ef_search, index.LowestVisible()});
 		}
-		handle->Maintain();
-		result = make_uniq<SharedIndex>(
-		    SharedIndex {handle->core->share(), handle->options.ef_search, handle->LowestVisible()});
-	} catch (const InternalException &) {
-		// retired between the two lines above
-		return nullptr;
+	});
+	if (result) {
+		LinkQueue::LinkWithoutThreads(table.db.GetDatabase(), *result->core);
 	}
-	LinkQueue::LinkWithoutThreads(table.db.GetDatabase(), *result->core);
 	return result;
-}
-
-idx_t HNSWIndex::Dimensions() const {
-	return ArrayType::GetSize(logical_types[0]);
 }
 
 bool HNSWIndex::Covers(DataTable &table) const {
@@ -179,6 +145,10 @@ ErrorData HNSWIndex::AppendScanned(DataChunk &chunk, Vector &row_ids) {
 }
 
 ErrorData HNSWIndex::TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids) {
+	if (closed) {
+		closed->missed = true;
+		return ErrorData();
+	}
 	DataChunk keys;
 	try {
 		keys.Initialize(Allocator::Get(db), logical_types);
@@ -217,6 +187,9 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
                            optional_ptr<SelectionVector> deleted_sel, optional_ptr<SelectionVector> non_deleted_sel) {
 	// Unknown ids count as deleted: rows with NULL vectors, and rows of a failed append, never were in the core.
 	auto count = entries.size();
+	if (closed) {
+		closed->missed = true;
+	}
 	UnifiedVectorFormat format;
 	row_ids.ToUnifiedFormat(format);
 	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);

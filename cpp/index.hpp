@@ -28,22 +28,31 @@ public:
 
 	HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
 	          TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
-	          AttachedDatabase &db, const vss::IndexOptions &options);
+	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::Core> core);
 
-	//! DuckDB's way to bind a stored, replayed or copied index. Reads what was stored; what cannot be read is taken from
-	//! the table again by `CatchUp`. Never throws over what is stored.
+	//! The core of an index without rows over keys of this type. Throws an OutOfMemoryException.
+	static rust::Box<vss::Core> MakeCore(const vss::IndexOptions &options, const LogicalType &key, AttachedDatabase &db);
+	//! DuckDB's way to bind a stored, replayed or copied index. Reads what was stored. An index for which that is not
+	//! possible now stays closed. DuckDB holds the entry exclusively: takes no lock of the table's index list and none of
+	//! the catalog. Never throws over what is stored, or for want of memory.
 	static unique_ptr<BoundIndex> CreateInstance(CreateIndexInput &input);
-	//! Brings an index in step with its table, if it is not: one that was just bound may lack rows that came, or hold rows
-	//! that went, without it, and one that was just made may hold the latter. Reads the row ids of the table, and all vectors if they may have changed. Afterwards the
-	//! index covers the table, unless memory is short: then queries go on scanning the table. Takes the entry's lock
-	//! for moments only; must not be called with it held. Throws only an InterruptException.
+	//! Brings an index in step with its table, if it is not: one that was just bound may be closed, lack rows that came, or
+	//! hold rows that went, without it, and one that was just made may hold the latter. Reads the row ids of the table, and
+	//! all vectors if they may have changed. Afterwards the index covers the table, unless memory is short: then queries
+	//! go on scanning the table, and the next call tries again. Takes the entry's lock for moments only; must not be
+	//! called with it, the index list's or the catalog's held. Throws only an InterruptException.
 	static void CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table);
+	//! Runs `visit` with the index behind `entry`, which is locked (shared) meanwhile. False, without a call, if there is
+	//! none: it was dropped, is not bound or of another type.
+	static bool Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit);
 
 	const vss::IndexOptions &Options() const {
 		return options;
 	}
-	//! Elements of the indexed `FLOAT[n]`.
-	idx_t Dimensions() const;
+	//! Elements of the indexed `FLOAT[n]`; 0 if the key has another type, as a damaged catalog may say.
+	idx_t Dimensions() const {
+		return dimensions;
+	}
 	//! The index behind `entry` for a search of `table`; nothing if it was dropped or does not cover the table. Holds
 	//! the entry's shared lock only for the moment of the call, so a long search never stops a commit.
 	static unique_ptr<SharedIndex> TryShare(IndexEntry &entry, DataTable &table);
@@ -88,6 +97,19 @@ public:
 
 private:
 	struct Comparison;
+	struct Opened;
+
+	//! An index that is closed: it takes no rows and serves none.
+	struct Closed {
+		//! What is stored of it. Stays in the file as it is.
+		IndexStorageInfo info;
+		//! Whether its options are known: old files have them in the catalog only, in the statement that made the index.
+		bool options_known = false;
+		//! It cannot be opened at all.
+		bool for_good = false;
+		//! Rows came or went meanwhile.
+		bool missed = false;
+	};
 
 	//! The keys of a chunk of the table, then `TakeKeys`.
 	ErrorData TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids);
@@ -96,12 +118,22 @@ private:
 	//! Whether there is something to compare with the table.
 	bool ComparisonDue() const;
 
-	//! Reads the image that `info` describes; keeps the reason if that fails.
-	void Load(const IndexStorageInfo &info);
+	//! The core for what is stored; without rows if nothing is, or nothing that can be used. Throws an
+	//! OutOfMemoryException if there is not enough memory for it now.
+	static Opened Open(const vss::IndexOptions &options, const LogicalType &key, const IndexStorageInfo &info,
+	                   TableIOManager &table_io_manager, AttachedDatabase &db);
+	//! The index has this core from now on.
+	void Adopt(Opened opened);
+	//! Opens the index behind `entry` if it is closed. Takes the entry's lock for moments only.
+	static void OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table);
 	//! The checkpoint that the database file holds, or that is being made.
-	uint64_t Checkpoint(bool next) const;
+	static uint64_t Checkpoint(TableIOManager &table_io_manager, bool next);
+	//! Keeps the reason why the index is not in step, for `Status`.
+	void SetProblem(string reason) const;
 
+	const idx_t dimensions;
 	vss::IndexOptions options;
+	//! One without rows as long as the index is closed.
 	rust::Box<vss::Core> core;
 	unique_ptr<LinkQueue> links;
 	//! Exclusive end of the row ids the index has seen.
@@ -112,6 +144,8 @@ private:
 	mutable atomic<uint64_t> recheck_after {NumericLimits<uint64_t>::Maximum()};
 	//! Nothing but DuckDB's log has changed the table since the image was stored.
 	bool trusted = false;
+	//! Nothing if the index is open. Changed with the entry locked exclusively, read with it locked.
+	unique_ptr<Closed> closed;
 	//! One comparison at a time; shared with it, as the index may be dropped meanwhile.
 	shared_ptr<mutex> compare_lock = make_shared_ptr<mutex>();
 	//! Why the stored image could not be used, or the table could not be compared; empty if nothing is wrong.
@@ -125,5 +159,7 @@ private:
 
 //! Options of `WITH (…)`, checked by the core. Throws a BinderException that names the option.
 vss::IndexOptions ParseIndexOptions(const case_insensitive_map_t<Value> &given);
+//! Options that were stored, perhaps by another extension that allows others; the defaults if we do not. Never throws.
+vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored);
 
 } // namespace duckdb

@@ -1,15 +1,21 @@
 //! An index in the database file: written at checkpoints, read when it is bound, compared with its table before it is used.
+#include "duckdb/catalog/catalog.hpp"
+#include "duckdb/catalog/catalog_entry/index_catalog_entry.hpp"
 #include "duckdb/common/types/data_chunk.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/index/index_type.hpp"
 #include "duckdb/execution/index/index_lock.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/parser/parsed_data/create_index_info.hpp"
+#include "duckdb/parser/parser.hpp"
+#include "duckdb/parser/statement/create_statement.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/single_file_block_manager.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/storage/table/row_group_collection.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
@@ -25,12 +31,14 @@ namespace duckdb {
 
 //! Where the root of an image stands among the options that DuckDB stores for an index.
 static constexpr const char *ROOT_OPTION = "vss_root";
+//! The same for what was written behind WITH: what comes after it is the option's name.
+static const string WITH_OPTION = "vss_with_";
 
 //---------------------------------------------------------------------------------------------------------------------
 // Checkpoint
 //---------------------------------------------------------------------------------------------------------------------
 
-uint64_t HNSWIndex::Checkpoint(bool next) const {
+uint64_t HNSWIndex::Checkpoint(TableIOManager &table_io_manager, bool next) {
 	auto &blocks = table_io_manager.GetIndexBlockManager();
 	if (blocks.InMemory()) {
 		return 0;
@@ -38,6 +46,49 @@ uint64_t HNSWIndex::Checkpoint(bool next) const {
 	// files are the only storage DuckDB has besides memory
 	auto iteration = static_cast<SingleFileBlockManager &>(blocks).GetCheckpointIteration();
 	return iteration + (next ? 1 : 0);
+}
+
+//! What is stored of an index that does not change.
+static IndexStorageInfo CopyOf(const IndexStorageInfo &info) {
+	IndexStorageInfo result(info.name);
+	// nobody sets it without an image
+	result.root = info.IsValid() ? info.root : 0;
+	result.options = info.options;
+	result.allocator_infos = info.allocator_infos;
+	result.root_block_ptr = info.root_block_ptr;
+	return result;
+}
+
+static vector<block_id_t> BlocksOf(const IndexStorageInfo &info) {
+	vector<block_id_t> result;
+	for (auto &allocator : info.allocator_infos) {
+		for (auto &pointer : allocator.block_pointers) {
+			if (pointer.IsValid()) {
+				result.push_back(pointer.block_id);
+			}
+		}
+	}
+	return result;
+}
+
+//! Notes options, so that whoever binds the index next need not look for them in the catalog.
+static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_t<Value> &stored) {
+	stored[WITH_OPTION + "metric"] = Value(string(options.metric));
+	for (auto &number : std::initializer_list<std::pair<const char *, size_t>> {
+	         {"m", options.m}, {"m0", options.m0}, {"ef_construction", options.ef_construction}, {"ef_search", options.ef_search}}) {
+		stored[WITH_OPTION + number.first] = Value::BIGINT(NumericCast<int64_t>(number.second));
+	}
+}
+
+//! The options of `StoreOptions`; empty if there are none.
+static case_insensitive_map_t<Value> OptionsOf(const IndexStorageInfo &info) {
+	case_insensitive_map_t<Value> result;
+	for (auto &entry : info.options) {
+		if (StringUtil::StartsWith(entry.first, WITH_OPTION)) {
+			result[entry.first.substr(WITH_OPTION.size())] = entry.second;
+		}
+	}
+	return result;
 }
 
 IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_insensitive_map_t<Value> &given) {
@@ -48,10 +99,14 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 		pages.free(block);
 	}
 	useless_blocks.clear();
+	if (closed) {
+		return CopyOf(closed->info);
+	}
 	IndexStorageInfo info(name);
 	info.options = given;
 	info.root = 0;
-	auto verified = in_step ? Checkpoint(true) : 0;
+	StoreOptions(options, info.options);
+	auto verified = in_step ? Checkpoint(table_io_manager, true) : 0;
 	auto image = Translate([&] { return core->store(pages, covered, verified); });
 	info.options[ROOT_OPTION] = Value::BLOB(image.root.data(), image.root.size());
 	FixedSizeAllocatorInfo allocator;
@@ -87,6 +142,12 @@ void HNSWIndex::ResetStorage(IndexLock &lock) {
 		return;
 	}
 	vss::HostPages pages(blocks, QueryContext());
+	if (closed) {
+		for (auto &block : BlocksOf(closed->info)) {
+			pages.free(block);
+		}
+		closed.reset();
+	}
 	for (auto &page : core->forget_pages()) {
 		pages.free(page);
 	}
@@ -100,43 +161,157 @@ void HNSWIndex::ResetStorage(IndexLock &lock) {
 // Load
 //---------------------------------------------------------------------------------------------------------------------
 
-void HNSWIndex::Load(const IndexStorageInfo &info) {
+//! A core, and what is known of it.
+struct HNSWIndex::Opened {
+	Opened(rust::Box<vss::Core> core_p, vss::IndexOptions options_p)
+	    : core(std::move(core_p)), options(std::move(options_p)) {
+	}
+
+	rust::Box<vss::Core> core;
+	vss::IndexOptions options;
+	//! It was read from an image.
+	bool has_image = false;
+	idx_t covered = 0;
+	bool trusted = false;
+	idx_t bytes_on_disk = 0;
+	//! Why the image could not be used, if there was one, and its blocks.
+	string problem;
+	vector<block_id_t> useless_blocks;
+};
+
+HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const LogicalType &key, const IndexStorageInfo &info,
+                                  TableIOManager &table_io_manager, AttachedDatabase &db) {
 	if (!info.IsValid()) {
-		return; // created by the log alone, or copied: the table has its rows
+		// created by the log alone, or copied: the table has its rows
+		return Opened(MakeCore(options, key, db), options);
 	}
-	vector<int64_t> ids;
-	for (auto &allocator : info.allocator_infos) {
-		for (auto &pointer : allocator.block_pointers) {
-			if (pointer.IsValid()) {
-				ids.push_back(pointer.block_id);
-			}
-		}
-	}
+	auto ids = BlocksOf(info);
+	string problem;
 	try {
-		auto stored = info.options.find(ROOT_OPTION);
-		if (stored == info.options.end() || stored->second.type().id() != LogicalTypeId::BLOB) {
-			throw InvalidInputException("the stored index cannot be used: it was written by another extension");
-		}
-		auto &root = StringValue::Get(stored->second);
+		auto &root = StringValue::Get(info.options.at(ROOT_OPTION));
 		auto &blocks = table_io_manager.GetIndexBlockManager();
 		vss::HostPages pages(blocks, QueryContext());
+		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
 		auto loaded = Translate([&] {
-			return vss::load_core(options, Dimensions(),
-			                      std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db)),
+			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory),
 			                      {const_data_ptr_cast(root.data()), root.size()}, {ids.data(), ids.size()}, pages);
 		});
-		links.reset();
-		core = std::move(loaded.core);
-		links = make_uniq<LinkQueue>(db.GetDatabase(), *core);
-		covered = loaded.covered;
-		trusted = loaded.verified != 0 && loaded.verified == Checkpoint(false);
-		bytes_on_disk = ids.size() * blocks.GetBlockAllocSize();
+		Opened result(std::move(loaded.core), options);
+		result.has_image = true;
+		result.covered = loaded.covered;
+		result.trusted = loaded.verified != 0 && loaded.verified == Checkpoint(table_io_manager, false);
+		result.bytes_on_disk = ids.size() * blocks.GetBlockAllocSize();
+		return result;
 	} catch (std::exception &ex) {
 		problem = ErrorData(ex).RawMessage();
-		for (auto &id : ids) {
-			useless_blocks.push_back(id);
+	}
+	Opened result(MakeCore(options, key, db), options);
+	result.problem = std::move(problem);
+	result.useless_blocks = std::move(ids);
+	return result;
+}
+
+void HNSWIndex::Adopt(Opened opened) {
+	links.reset();
+	core = std::move(opened.core);
+	links = make_uniq<LinkQueue>(db.GetDatabase(), *core);
+	options = std::move(opened.options);
+	covered = opened.covered;
+	trusted = opened.trusted && !closed->missed;
+	bytes_on_disk = opened.bytes_on_disk;
+	useless_blocks.insert(useless_blocks.end(), opened.useless_blocks.begin(), opened.useless_blocks.end());
+	if (opened.has_image || !opened.problem.empty()) {
+		SetProblem(std::move(opened.problem));
+	}
+	closed.reset();
+}
+
+unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
+	auto given = input.options.empty() ? OptionsOf(input.storage_info) : input.options;
+	auto index = make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
+	                                  input.unbound_expressions, input.db, StoredIndexOptions(given), vss::idle_core());
+	index->closed = make_uniq<Closed>();
+	auto &closed = *index->closed;
+	auto root = input.storage_info.options.find(ROOT_OPTION);
+	if (root != input.storage_info.options.end() && root->second.type().id() == LogicalTypeId::BLOB) {
+		closed.info = CopyOf(input.storage_info);
+	} else if (input.storage_info.IsValid()) {
+		index->SetProblem("the stored index cannot be used: it was written by another extension");
+		index->useless_blocks = BlocksOf(input.storage_info);
+	}
+	closed.info.name = input.name;
+	closed.options_known = !given.empty();
+	if (index->Dimensions() == 0) {
+		closed.for_good = true;
+		index->SetProblem("its key has not the type FLOAT[n]");
+	} else if (closed.options_known) {
+		try {
+			index->Adopt(Open(index->options, index->logical_types[0], closed.info, input.table_io_manager, input.db));
+		} catch (std::exception &ex) {
+			index->SetProblem(ErrorData(ex).RawMessage());
 		}
 	}
+	return std::move(index);
+}
+
+//! The options in the text of the statement that made an index. DuckDB before 2.0 stores them nowhere else.
+static case_insensitive_map_t<Value> OptionsInStatement(const string &sql) {
+	try {
+		auto parser = Parser::GetBuiltinParser();
+		parser.ParseQuery(sql);
+		auto &statement = parser.statements.at(0)->Cast<CreateStatement>();
+		return statement.info->Cast<CreateIndexInfo>().options;
+	} catch (std::exception &) {
+		return case_insensitive_map_t<Value>();
+	}
+}
+
+//! The index's entry in the catalog, as the transaction sees it: nothing if it was dropped meanwhile.
+static optional_ptr<IndexCatalogEntry> CatalogEntryOf(ClientContext &context, DataTableInfo &info, const Identifier &name,
+                                                      idx_t index_oid) {
+	auto path = QualifiedName::FromCatalogSchema(info.GetDB().GetCatalog().GetName(), info.GetSchemaPath(), name);
+	auto entry = Catalog::GetEntry<IndexCatalogEntry>(context, path, OnEntryNotFound::RETURN_NULL);
+	return entry && entry->oid == index_oid ? entry : nullptr;
+}
+
+void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table) {
+	auto &info = *table.GetDataTableInfo();
+	unique_ptr<Closed> found;
+	Identifier name;
+	LogicalType key;
+	vss::IndexOptions options;
+	Visit(entry, [&](const HNSWIndex &index) {
+		if (index.closed) {
+			found = make_uniq<Closed>();
+			found->info = CopyOf(index.closed->info);
+			found->options_known = index.closed->options_known;
+			name = index.name;
+			key = index.logical_types[0];
+			options = index.options;
+		}
+	});
+	if (!found) {
+		return;
+	}
+	if (!found->options_known) {
+		auto catalog_entry = CatalogEntryOf(context, info, name, entry.GetIndexOid());
+		if (!catalog_entry) {
+			return;
+		}
+		options = StoredIndexOptions(OptionsInStatement(catalog_entry->sql));
+	}
+	auto opened = Open(options, key, found->info, info.GetIOManager(), info.GetDB());
+	try {
+		auto handle = entry.GetWriteHandle<HNSWIndex>();
+		handle->Adopt(std::move(opened));
+	} catch (const InternalException &) {
+		// dropped meanwhile
+	}
+}
+
+void HNSWIndex::SetProblem(string reason) const {
+	lock_guard<mutex> guard(problem_lock);
+	problem = std::move(reason);
 }
 
 idx_t HNSWIndex::BytesOnDisk() const {
@@ -260,33 +435,20 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 	});
 }
 
-//! Runs `call` with the index behind an entry, unless it was dropped.
-template <class CALL>
-static bool WithIndex(IndexEntry &entry, CALL &&call) {
-	if (entry.GetBindState() != IndexBindState::BOUND) {
-		return false;
-	}
-	try {
-		auto handle = entry.GetReadHandle<HNSWIndex>();
-		call(*handle.operator->());
-		return true;
-	} catch (const InternalException &) {
-		// retired between the two lines above
-		return false;
-	}
-}
-
 void HNSWIndex::RecheckAfter(uint64_t last_commit) const {
 	recheck_after = last_commit;
 }
 
 bool HNSWIndex::ComparisonDue() const {
+	if (closed) {
+		return !closed->for_good;
+	}
 	return !in_step || recheck_after < DuckTransactionManager::Get(db).GetLastCommit();
 }
 
 void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table) {
 	shared_ptr<mutex> compare_lock;
-	WithIndex(entry, [&](const HNSWIndex &index) {
+	Visit(entry, [&](const HNSWIndex &index) {
 		if (index.ComparisonDue()) {
 			compare_lock = index.compare_lock;
 		}
@@ -295,17 +457,18 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 		return;
 	}
 	lock_guard<mutex> guard(*compare_lock);
-	unique_ptr<Comparison> comparison;
-	WithIndex(entry, [&](const HNSWIndex &index) {
-		if (index.ComparisonDue()) {
-			comparison = make_uniq<Comparison>(context, index, table.db);
-		}
-	});
-	if (!comparison) {
-		return;
-	}
 	string failure;
 	try {
+		OpenLate(context, entry, table);
+		unique_ptr<Comparison> comparison;
+		Visit(entry, [&](const HNSWIndex &index) {
+			if (!index.closed && index.ComparisonDue()) {
+				comparison = make_uniq<Comparison>(context, index, table.db);
+			}
+		});
+		if (!comparison) {
+			return;
+		}
 		// no lock of the entry is held: commits go on
 		comparison->Run(table);
 	} catch (InterruptException &) {
@@ -313,14 +476,13 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	} catch (std::exception &ex) {
 		failure = ErrorData(ex).RawMessage();
 	}
-	WithIndex(entry, [&](const HNSWIndex &index) {
+	Visit(entry, [&](const HNSWIndex &index) {
 		if (failure.empty()) {
 			index.InStep(table.GetNextRowId());
 			index.recheck_after = NumericLimits<uint64_t>::Maximum();
 			index.links->Schedule();
 		} else {
-			lock_guard<mutex> problem_guard(index.problem_lock);
-			index.problem = failure;
+			index.SetProblem(failure);
 		}
 	});
 }

@@ -12,7 +12,7 @@ use self::host::HostLedger;
 use crate::crossing::{Crossing, guard, guard_or};
 use crate::error::Result;
 use crate::graph::LevelStats;
-use crate::host::Visibility;
+use crate::host::{Unlimited, Visibility};
 use crate::index::{Index, Origin, UNSETTLED};
 use crate::memory::Memory;
 use crate::metric::Metric;
@@ -154,6 +154,7 @@ mod ffi {
         fn macro_sources() -> Vec<String>;
 
         fn create_core(options: &IndexOptions, dimensions: usize, memory: UniquePtr<HostMemory>) -> Result<Box<Core>>;
+        fn idle_core() -> Result<Box<Core>>;
         fn load_core(
             options: &IndexOptions,
             dimensions: usize,
@@ -317,6 +318,11 @@ fn create_core(
         let index = Index::new(checked(options)?, dimensions, Box::new(HostLedger(memory)))?;
         Ok(Box::new(Core(Arc::new(index))))
     })
+}
+
+/// The core of an index that takes no rows: it reserves nothing, so that there is always memory for it.
+fn idle_core() -> std::result::Result<Box<Core>, Crossing> {
+    guard(|| Ok(Box::new(Core(Arc::new(Index::new(Options::default(), 1, Box::new(Unlimited))?)))))
 }
 
 fn load_core(

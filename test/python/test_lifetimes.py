@@ -1,0 +1,87 @@
+"""Indexes that come and go while others use them: each case in a process of its own, as it may hang or crash."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+#: Of the child: a connection with the extension, and threads whose errors and hanging are its end.
+PRELUDE = """
+import os, sys, threading, time
+import duckdb
+
+#: Seconds after which what has not come back never will.
+PATIENCE = 30
+CONFIG = {"allow_unsigned_extensions": "true"}
+
+
+def connect(**config):
+    con = duckdb.connect(config={**CONFIG, **config})
+    con.load_extension(sys.argv[1])
+    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+    return con
+
+
+def fail(message):
+    print(message, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def together(*actions):
+    barrier = threading.Barrier(len(actions))
+
+    def run(action):
+        try:
+            barrier.wait()
+            action()
+        except BaseException as error:
+            fail(f"{type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=run, args=(action,), daemon=True) for action in actions]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0, end - time.monotonic()))
+        if thread.is_alive():
+            fail("hangs")
+"""
+
+
+@pytest.fixture
+def child(extension, tmp_path):
+    """Runs a script after PRELUDE, with the extension and a directory as arguments. It must come to its end."""
+
+    def child(script, timeout=300):
+        program = PRELUDE + textwrap.dedent(script)
+        arguments = [sys.executable, "-X", "faulthandler", "-c", program, extension, str(tmp_path)]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, (done.returncode, done.stderr[:2000])
+        return done.stdout
+
+    return child
+
+
+def test_everybody_may_bind_an_index_at_once(child):
+    """An index without options that are stored, in a catalog with many of the same name."""
+    child("""
+    path = sys.argv[2] + "/bound.db"
+    con = connect()
+    con.execute(f"ATTACH '{path}' AS f")
+    con.execute("CREATE TABLE f.t AS SELECT i AS id, [i, i % 7, i % 11]::FLOAT[3] AS v FROM range(3000) r(i)")
+    con.execute("CREATE INDEX i ON f.t USING HNSW (v)")
+    for schema in range(60):
+        con.execute(f"CREATE SCHEMA f.a{schema}")
+        con.execute(f"CREATE TABLE f.a{schema}.t (v FLOAT[3])")
+        con.execute(f"CREATE INDEX i ON f.a{schema}.t USING HNSW (v)")
+    con.execute("DETACH f")
+    nearest = "SELECT id FROM f.t ORDER BY array_distance(v, [5, 5, 5]::FLOAT[3]) LIMIT 3"
+    queries = [nearest, nearest, "SELECT * FROM f.t WHERE id = 5", "SELECT * FROM duckdb_tables()",
+               "INSERT INTO f.t VALUES (9, [1, 2, 3])"]
+    own = [con.cursor() for _ in queries]
+    for turn in range(60):
+        con.execute(f"ATTACH '{path}' AS f")
+        together(*[lambda own=own, query=query: own.execute(query).fetchall() for own, query in zip(own, queries)])
+        con.execute("DETACH f")
+    """)
