@@ -8,6 +8,7 @@
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
+#include "duckdb/transaction/meta_transaction.hpp"
 #include "host.hpp"
 #include "index.hpp"
 
@@ -38,54 +39,51 @@ void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 }
 
 void Backlog::Add(DataTable &table) {
-	auto &info = table.GetDataTableInfo();
-	vector<weak_ptr<DataTableInfo>> known;
+	// those that are gone are forgotten
+	vector<Table> known;
 	for (auto &entry : tables) {
-		auto other = entry.lock();
-		if (other && other != info) {
+		if (!entry.info.expired() && (entry.db != &table.db || entry.info.lock() != table.GetDataTableInfo())) {
 			known.push_back(entry);
 		}
 	}
-	known.push_back(info);
+	known.push_back(Table {&table.db, table.GetDataTableInfo()});
 	tables = std::move(known);
 }
 
 //! Handles on the cores of a table's indexes. Holds their locks for moments only.
-static std::vector<rust::Box<vss::Core>> Cores(DataTableInfo &info) {
+static void AddCores(DataTableInfo &info, std::vector<rust::Box<vss::Core>> &cores) {
 	vector<shared_ptr<IndexEntry>> entries;
 	for (auto entry : info.GetIndexes().IndexEntries()) {
-		if (entry->GetBindState() == IndexBindState::BOUND) {
-			entries.push_back(std::move(entry));
-		}
+		entries.push_back(std::move(entry));
 	}
-	std::vector<rust::Box<vss::Core>> cores;
 	for (auto &entry : entries) {
-		try {
-			if (entry->GetIndexType() == HNSWIndex::TYPE_NAME) {
-				auto index = entry->GetReadHandle<HNSWIndex>();
-				cores.push_back(index->Core().share());
-			}
-		} catch (const InternalException &) {
-			// retired meanwhile
+		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) { cores.push_back(index.Core().share()); });
+	}
+}
+
+void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &context) {
+	auto written = transaction.ModifiedDatabase();
+	for (auto &table : tables) {
+		if (table.db != written.get()) {
+			continue;
+		}
+		auto info = table.info.lock();
+		if (info) {
+			AddCores(*info, indexes);
 		}
 	}
-	return cores;
 }
 
 void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
+	auto left = std::move(indexes);
+	indexes.clear();
 	vss::HostInterrupt interrupt(context);
-	for (auto &entry : tables) {
-		auto info = entry.lock();
-		if (!info) {
-			continue;
-		}
-		for (auto &core : Cores(*info)) {
-			try {
-				while (core->pending() > PENDING_MAX && core->link(LinkQueue::ROWS_PER_STEP, interrupt) > 0) {
-				}
-			} catch (const rust::Error &) {
-				return;
+	for (auto &core : left) {
+		try {
+			while (core->pending() > PENDING_MAX && core->link(LinkQueue::ROWS_PER_STEP, interrupt) > 0) {
 			}
+		} catch (const rust::Error &) {
+			return;
 		}
 	}
 }

@@ -3,14 +3,16 @@
 
 #include "duckdb/common/vector.hpp"
 #include "duckdb/main/client_context_state.hpp"
+#include "vss/src/bridge.rs.h"
 
 namespace duckdb {
 
+class AttachedDatabase;
 class DataTable;
 class LogicalOperator;
 struct DataTableInfo;
 
-//! Of a connection: the tables that it has written to.
+//! Of a connection: the tables that it writes to, and what its last transaction has left to do for their indexes.
 class Backlog : public ClientContextState {
 public:
 	//! Pending rows that stay to the background threads: an exact search of them takes a tenth of a short query's time.
@@ -19,14 +21,26 @@ public:
 	//! Notes the tables with indexes that `plan` writes to.
 	static void Note(ClientContext &context, LogicalOperator &plan);
 
-	//! Links rows of these tables until not many are pending; what a commit has appended is pending by now. Ends early
+	//! Takes handles on the indexes of the tables in the database that the transaction has written to. Later that
+	//! database may be gone, and nothing of its tables may be touched: now the transaction holds it.
+	void TransactionCommit(MetaTransaction &transaction, ClientContext &context) override;
+	//! Links rows of these indexes until not many are pending; what a commit has appended is pending by now. Ends early
 	//! when interrupted or out of memory: then the rows stay pending. No lock of DuckDB's storage is held meanwhile.
 	void QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) override;
 
 private:
+	struct Table {
+		//! To be compared only: it may be gone.
+		const AttachedDatabase *db;
+		//! To be locked only while somebody holds the database.
+		weak_ptr<DataTableInfo> info;
+	};
+
 	void Add(DataTable &table);
 
-	vector<weak_ptr<DataTableInfo>> tables;
+	vector<Table> tables;
+	//! Of the transaction that was committed.
+	std::vector<rust::Box<vss::Core>> indexes;
 };
 
 } // namespace duckdb

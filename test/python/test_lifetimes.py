@@ -85,3 +85,32 @@ def test_everybody_may_bind_an_index_at_once(child):
         together(*[lambda own=own, query=query: own.execute(query).fetchall() for own, query in zip(own, queries)])
         con.execute("DETACH f")
     """)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_database_may_be_detached_behind_a_bulk_insert(child, in_file):
+    """The statement links its rows when its transaction is over: by then the database may be gone."""
+    child(f"""
+    con = connect(threads="2")
+    con.execute("SET checkpoint_on_detach = 'disabled'")
+    where = sys.argv[2] + "/detached.db" if {in_file} else ":memory:"
+    for turn in range(3):
+        con.execute(f"ATTACH '{{where}}' AS f")
+        con.execute("CREATE OR REPLACE TABLE f.t (id BIGINT, v FLOAT[16])")
+        con.execute("CREATE INDEX i ON f.t USING HNSW (v) WITH (ef_construction = 500)")
+        writer, other = con.cursor(), con.cursor()
+        rows = "SELECT i, list_transform(range(16), lambda x: hash(i * 16 + x) / 1.8e19)::FLOAT[16] FROM range(15000) r(i)"
+        linked = threading.Event()
+
+        def write():
+            writer.execute("INSERT INTO f.t " + rows)
+            linked.set()
+
+        def detach():
+            while other.execute("SELECT count(*) FROM f.t").fetchone() == (0,):
+                time.sleep(0.001)
+            assert not linked.is_set(), "the rows are linked already: the test shows nothing"
+            other.execute("DETACH f")
+
+        together(write, detach)
+    """)
