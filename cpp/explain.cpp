@@ -74,16 +74,23 @@ static unique_ptr<GlobalTableFunctionState> ExplainInit(ClientContext &context, 
 		throw InvalidInputException("hnsw_explain: the text holds %llu statements; give it one query",
 		                            parser.statements.size());
 	}
-	Planner planner(context);
-	planner.CreatePlan(std::move(parser.statements[0]));
 	unordered_map<const DataTable *, const TableCatalogEntry *> tables;
-	CollectStorages(*planner.plan, tables);
-
 	PlanNotes notes;
-	auto plan = std::move(planner.plan);
-	if (plan->RequireOptimizer()) {
-		Optimizer optimizer(*planner.binder, context);
-		plan = optimizer.Optimize(std::move(plan));
+	Planner planner(context);
+	try {
+		planner.CreatePlan(std::move(parser.statements[0]));
+		if (!planner.plan) {
+			throw InvalidInputException("hnsw_explain: the type of a parameter of the query is open; write it with a cast, "
+			                            "as in ?::FLOAT[3], or a vector in its place");
+		}
+		CollectStorages(*planner.plan, tables);
+		if (planner.plan->RequireOptimizer()) {
+			Optimizer optimizer(*planner.binder, context);
+			planner.plan = optimizer.Optimize(std::move(planner.plan));
+		}
+	} catch (const InternalException &ex) {
+		// fails this query, as it would that one: here it would invalidate the database, since this query is executed
+		throw InvalidInputException("hnsw_explain: the query cannot be planned: %s", ErrorData(ex).RawMessage());
 	}
 	auto result = make_uniq<ExplainState>();
 	for (auto &found : FindIndexes(context)) {

@@ -33,10 +33,15 @@ static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
 	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, table_name).Cast<DuckTableEntry>();
 	auto &storage = table.GetStorage();
 	auto &info = *storage.GetDataTableInfo();
-	info.BindIndexes(context, string(HNSWIndex::TYPE_NAME));
+	info.BindIndexes(context, entry.index_type);
 	auto create_info = entry.GetInfo();
 	auto expressions = create_info->Cast<CreateIndexInfo>().ExpressionsToList();
-	auto index = info.GetIndexes().FindEntry(entry.name);
+	shared_ptr<IndexEntry> index;
+	for (auto bound : info.GetIndexes().IndexEntries()) {
+		if (bound->GetIndexOid() == entry.oid && bound->GetBindState() == IndexBindState::BOUND) {
+			index = std::move(bound);
+		}
+	}
 	if (index) {
 		HNSWIndex::CatchUp(context, *index, storage);
 	}

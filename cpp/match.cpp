@@ -422,33 +422,28 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 	};
 	unique_ptr<DistanceMatch> best;
 	idx_t best_cost = 0;
-	for (auto &entry : HNSWEntries(context, duck_table.GetStorage())) {
-		if (entry->GetIndexType() != HNSWIndex::TYPE_NAME) {
-			continue;
-		}
-		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());
-		auto index = entry->GetReadHandle<HNSWIndex>();
-		auto stored_key = index->CopyUnboundExpression(0);
-		auto as_key = AsIndexKey(key, get, duck_table, index->GetColumnIds(), IndexTable(*stored_key));
-		auto &name = index->name.GetIdentifierName();
-		if (!as_key || !SameKey(*as_key, *stored_key)) {
+	auto consider = [&](const shared_ptr<IndexEntry> &entry, const HNSWIndex &index) {
+		auto &name = index.name.GetIdentifierName();
+		auto stored_key = index.CopyUnboundExpression(0);
+		auto as_key = AsIndexKey(key, get, duck_table, index.GetColumnIds(), IndexTable(*stored_key));
+		if (index.Dimensions() == 0 || !as_key || !SameKey(*as_key, *stored_key)) {
 			note(name, "the index is on another column or expression than the vectors that are compared");
-			continue;
+			return;
 		}
-		auto &options = index->Options();
+		auto &options = index.Options();
 		auto index_metric = string(options.metric);
 		if (index_metric != metric) {
 			refusal = StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name, index_metric,
 			                             metric);
 			refusal_stage = PlanNotes::Stage::INDEX;
 			note(name, refusal);
-			continue;
+			return;
 		}
 		// distances computed on the bottom layer grow with both
 		auto cost = options.ef_search * options.m0;
 		if (best && best_cost <= cost) {
 			note(name, StringUtil::Format("index '%s' serves the query at lower cost", best->search.index_name));
-			continue;
+			return;
 		}
 		if (best) {
 			note(best->search.index_name, StringUtil::Format("index '%s' serves the query at lower cost", name));
@@ -456,12 +451,15 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		best_cost = cost;
 		auto session_ef = EfSearch(context);
 		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
-		auto covers = index->Covers(duck_table.GetStorage());
-		auto strategy = string(covers ? index->Core().strategy(wanted, ef) : vss::scan_strategy());
-		IndexSearch search {entry,  name,                                index_metric, index->Dimensions(),
-		                    wanted, ef,                              strategy};
+		auto covers = index.Covers(duck_table.GetStorage());
+		auto strategy = string(covers ? index.Core().strategy(wanted, ef) : vss::scan_strategy());
+		IndexSearch search {entry, name, index_metric, index.Dimensions(), wanted, ef, strategy};
 		search.covers = covers;
 		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), nullptr, false, false});
+	};
+	for (auto &entry : HNSWEntries(context, duck_table.GetStorage())) {
+		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());
+		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) { consider(entry, index); });
 	}
 	return best;
 }

@@ -88,33 +88,35 @@ static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChun
 	for (; state.next < state.indexes.size() && row < STANDARD_VECTOR_SIZE; state.next++) {
 		auto &found = state.indexes[state.next];
 		auto &entry = found.entry.get();
-		if (found.index->GetBindState() != IndexBindState::BOUND) {
+		vector<Value> values;
+		auto exists = HNSWIndex::Visit(*found.index, [&](const HNSWIndex &index) {
+			index.Maintain();
+			auto info = Translate([&] { return index.Core().info(); });
+			auto &options = index.Options();
+			values = {Value(entry.catalog.GetName().GetIdentifierName()),
+			          Value(entry.schema.name.GetIdentifierName()),
+			          Value(entry.name.GetIdentifierName()),
+			          Value(entry.GetTableName().GetIdentifierName()),
+			          Value(string(options.metric)),
+			          BigInt(index.Dimensions()),
+			          BigInt(info.count),
+			          BigInt(info.capacity),
+			          BigInt(info.memory),
+			          BigInt(info.levels.size()),
+			          LevelStats(info, columns[10].type),
+			          Value(found.expression),
+			          BigInt(options.m),
+			          BigInt(options.m0),
+			          BigInt(options.ef_construction),
+			          BigInt(options.ef_search),
+			          BigInt(info.deleted),
+			          BigInt(info.pending),
+			          BigInt(index.BytesOnDisk()),
+			          Value(index.Status(found.storage))};
+		});
+		if (!exists) {
 			continue; // dropped meanwhile
 		}
-		auto index = found.index->GetReadHandle<HNSWIndex>();
-		index->Maintain();
-		auto info = Translate([&] { return index->Core().info(); });
-		auto &options = index->Options();
-		vector<Value> values {Value(entry.catalog.GetName().GetIdentifierName()),
-		                      Value(entry.schema.name.GetIdentifierName()),
-		                      Value(entry.name.GetIdentifierName()),
-		                      Value(entry.GetTableName().GetIdentifierName()),
-		                      Value(string(options.metric)),
-		                      BigInt(index->Dimensions()),
-		                      BigInt(info.count),
-		                      BigInt(info.capacity),
-		                      BigInt(info.memory),
-		                      BigInt(info.levels.size()),
-		                      LevelStats(info, columns[10].type),
-		                      Value(found.expression),
-		                      BigInt(options.m),
-		                      BigInt(options.m0),
-		                      BigInt(options.ef_construction),
-		                      BigInt(options.ef_search),
-		                      BigInt(info.deleted),
-		                      BigInt(info.pending),
-		                      BigInt(index->BytesOnDisk()),
-		                      Value(index->Status(found.storage))};
 		for (idx_t col = 0; col < values.size(); col++) {
 			output.data[col].Append(values[col]);
 		}

@@ -31,8 +31,9 @@ void LogicalHNSWScan::SetFilter(ClientContext &context, RowFilter filter) {
 	row_id_column = filter.row_id_column;
 	auto qualifying = filter.plan->EstimateCardinality(context);
 	if (search.strategy != string(vss::scan_strategy())) {
-		auto index = search.entry->GetReadHandle<HNSWIndex>();
-		search.strategy = string(index->Core().filtered_strategy(search.wanted, search.ef, qualifying));
+		HNSWIndex::Visit(*search.entry, [&](const HNSWIndex &index) {
+			search.strategy = string(index.Core().filtered_strategy(search.wanted, search.ef, qualifying));
+		});
 	}
 	children.insert(children.begin(), std::move(filter.plan));
 }

@@ -114,3 +114,36 @@ def test_a_database_may_be_detached_behind_a_bulk_insert(child, in_file):
 
         together(write, detach)
     """)
+
+
+def test_an_index_may_be_dropped_beside_everything_that_reads_it(child):
+    """No reader hears of it: no error, least of all one that DuckDB invalidates the database over."""
+    child("""
+    con = connect(threads="2")
+    con.execute("CREATE TABLE t AS SELECT i AS id, [i, i % 7, i % 11]::FLOAT[3] AS v FROM range(50) r(i)")
+    con.execute("CREATE TABLE q AS SELECT v FROM t LIMIT 3")
+    order = "ORDER BY array_distance(v, [5, 5, 5]::FLOAT[3])"
+    readers = [
+        "PRAGMA hnsw_index_info",
+        f"SELECT id FROM t {order} LIMIT 3",
+        f"SELECT id FROM t WHERE id % 2 = 0 {order} LIMIT 3",
+        "SELECT * FROM q, LATERAL (SELECT id FROM t WHERE id < 40 ORDER BY array_distance(t.v, q.v) LIMIT 2)",
+        f"FROM hnsw_explain('SELECT id FROM t {order.replace(chr(39), chr(39) * 2)} LIMIT 3')",
+    ]
+    over = threading.Event()
+
+    def come_and_go():
+        own = con.cursor()
+        for turn in range(3000):
+            own.execute("CREATE INDEX i ON t USING HNSW (v)")
+            own.execute("DROP INDEX i")
+        over.set()
+
+    def read(sql):
+        own = con.cursor()
+        while not over.is_set():
+            own.execute(sql).fetchall()
+
+    PATIENCE = 250
+    together(come_and_go, *[lambda sql=sql: read(sql) for sql in readers])
+    """)
