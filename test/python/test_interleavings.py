@@ -1,0 +1,263 @@
+"""What may happen to an index while something else happens to its table, each as short as it can be told.
+
+The campaign in test/chaos looks for such things at random; what it finds belongs here.
+"""
+
+import contextlib
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+#: A graph that is made quickly.
+QUICK = "WITH (m = 4, ef_construction = 8)"
+
+
+def vector(number, dimensions):
+    """SQL of the vector of a row with this number (SQL)."""
+    return f"list_transform(range({dimensions}), lambda x: sin({number} * (x + 1)))::FLOAT[{dimensions}]"
+
+
+@contextlib.contextmanager
+def beside(*actions):
+    """Runs actions on threads of their own meanwhile; an error of one of them is raised at the end."""
+    errors = []
+
+    def attempt(action):
+        try:
+            action()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=attempt, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+
+
+# ---- commits beside comparisons
+
+# The index has all rows of the commit long before it ends: it writes 16 MB to the log.
+ROWS, DIMENSIONS = 4_000, 1_000
+ZERO = f"{[0.0] * DIMENSIONS}::FLOAT[{DIMENSIONS}]"
+
+
+def make_tables(con):
+    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+    # a commit that ends with a checkpoint keeps everybody out from its beginning
+    con.execute("SET checkpoint_threshold = '1GB'")
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', DIMENSIONS)} AS v FROM range(200) r(i)")
+    con.execute(f"CREATE TABLE source AS SELECT 200 + i AS id, {vector('i', DIMENSIONS)} AS v FROM range({ROWS}) r(i)")
+
+
+def commit_beside_a_search(con, delay, before_commit=()):
+    """Commits ROWS rows. Others run read-only transactions meanwhile, and search for the first time after `delay` seconds.
+    Whether that search ended before the commit."""
+    ended, stop = {}, threading.Event()
+    writer, reader, searcher = con.cursor(), con.cursor(), con.cursor()
+    writer.execute("BEGIN")
+    writer.execute("INSERT INTO t FROM source")
+    for statement in before_commit:
+        con.execute(statement)
+
+    def read():
+        while not stop.wait(0.002):
+            reader.execute("SELECT id FROM source LIMIT 1").fetchall()
+
+    def search():
+        time.sleep(delay)
+        searcher.execute(f"SELECT id FROM t ORDER BY array_distance(v, {ZERO}) LIMIT 5").fetchall()
+        ended["search"] = time.monotonic()
+
+    with beside(read):
+        with beside(search):
+            writer.execute("COMMIT")
+            ended["commit"] = time.monotonic()
+        stop.set()
+    return ended["search"] < ended["commit"]
+
+
+def assert_nothing_is_missing(con):
+    (vectors,) = con.execute("SELECT count(v) FROM t").fetchone()
+    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchone() == (vectors, "ready")
+    con.execute("SET hnsw_strategy = 'exact'")
+    # the condition holds for all rows, which DuckDB cannot know: the strategy counts for filtered searches
+    nearest = f"SELECT array_distance(v, {ZERO}) AS d FROM t WHERE id % 2 < 2 ORDER BY d LIMIT 1000"
+    found = con.execute(nearest).fetchall()
+    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
+    assert len(found) == 1000 and found == con.execute(nearest).fetchall()
+
+
+def test_rows_committed_while_the_index_is_compared_stay(connect, tmp_path):
+    within = 0
+    for turn in range(4):
+        path = str(tmp_path / f"{turn}.db")
+        con = connect(path)
+        make_tables(con)
+        con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
+        con.close()
+        con = connect(path, checkpoint_threshold="1GB")
+        within += commit_beside_a_search(con, 0.01 + 0.02 * turn)
+        assert_nothing_is_missing(con)
+        con.close()
+    assert within, "no search was beside its commit"
+
+
+def test_rows_committed_while_a_new_index_is_compared_stay(connect, tmp_path):
+    within = 0
+    for turn in range(4):
+        con = connect(str(tmp_path / f"{turn}.db"))
+        make_tables(con)
+        create = f"CREATE INDEX i ON t USING HNSW (v) {QUICK}"
+        within += commit_beside_a_search(con, 0.01 + 0.02 * turn, before_commit=[create])
+        assert_nothing_is_missing(con)
+        con.close()
+    assert within, "no search was beside its commit"
+
+
+# ---- churn
+
+
+@pytest.mark.parametrize("in_file", [False, True], ids=["memory", "file"])
+def test_an_index_whose_rows_are_all_updated_again_and_again_does_not_grow(connect, tmp_path, in_file):
+    rows, dimensions = 10_000, 16
+    con = connect(str(tmp_path / "churn.db") if in_file else ":memory:", threads=2)
+    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', dimensions)} AS v FROM range({rows}) r(i)")
+    con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
+    info = "SELECT count, levels_stats[1].nodes, approx_memory_usage, status FROM pragma_hnsw_index_info()"
+    _, _, made, _ = con.execute(info).fetchone()
+    for turn in range(1, 9):
+        con.execute(f"UPDATE t SET v = {vector(f'(id + {turn * rows})', dimensions)}")
+        count, slots, memory, status = con.execute(info).fetchone()
+        assert (count, status) == (rows, "ready")
+        # nobody but this connection: the old rows may be tombstones until the next statement, and not longer
+        assert slots <= 1.3 * (2 * rows) + 4096, f"{slots} slots after {turn} updates"
+        assert memory <= 3.5 * made, f"{memory} bytes after {turn} updates, {made} when it was made"
+    if in_file:
+        con.execute("CHECKPOINT")
+        (stored,) = con.execute("SELECT bytes_on_disk FROM pragma_hnsw_index_info()").fetchone()
+        assert stored <= 3.5 * made, f"{stored} bytes stored, {made} bytes of memory when it was made"
+
+
+def test_memory_that_is_enough_for_an_index_many_times_is_enough_for_its_updates(connect):
+    rows, dimensions = 10_000, 16
+    con = connect(threads=2)
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', dimensions)} AS v FROM range({rows}) r(i)")
+    con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
+    (made,) = con.execute("SELECT approx_memory_usage FROM pragma_hnsw_index_info()").fetchone()
+    tagged = "SELECT memory_usage_bytes FROM duckdb_memory() WHERE tag = 'EXTENSION'"
+    con.execute(f"SET memory_limit = '{20 * made}B'")
+    for turn in range(1, 41):
+        con.execute(f"UPDATE t SET v = {vector(f'(id + {turn * rows})', dimensions)}")
+    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchone() == (rows, "ready")
+    (used,) = con.execute(tagged).fetchone()
+    assert used <= 3.5 * made
+
+
+# ---- memory short at bind
+
+# In a process of its own, with an end: DuckDB 2.0.0 waits for ever for an index whose binding has failed.
+SHORT_OF_MEMORY = """
+import sys
+import duckdb
+
+extension, path, rows = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def open():
+    con = duckdb.connect(path, config={"allow_unsigned_extensions": "true", "checkpoint_threshold": "1GB"})
+    con.load_extension(extension)
+    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+    con.execute("PRAGMA disable_checkpoint_on_shutdown")
+    return con
+
+vector = "list_transform(range(128), lambda x: sin(i * (x + 1)))::FLOAT[128]"
+con = open()
+con.execute("CREATE TABLE t (id INTEGER, v FLOAT[128])")
+con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 4, ef_construction = 8)")
+con.execute("CHECKPOINT")
+con.execute(f"INSERT INTO t SELECT i, {vector} FROM range({rows}) r(i)")
+con.close()
+
+con = open()
+(used,) = con.execute("SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()").fetchone()
+# the table can be read, but what the log has for the index, 10 MB, does not fit
+con.execute(f"SET memory_limit = '{used + 3_000_000}B'")
+con.execute("SET max_temp_directory_size = '0B'")
+search = f"SELECT id FROM t ORDER BY array_distance(v, {[0.0] * 128}::FLOAT[128]), id LIMIT 3"
+info = "SELECT count, status FROM pragma_hnsw_index_info()"
+print(con.execute(search).fetchall())
+print(con.execute("SELECT status FROM pragma_hnsw_index_info()").fetchone()[0].partition(":")[0])
+print(con.execute("SELECT count(*) FROM t WHERE id = 5").fetchall())
+con.execute("RESET memory_limit")
+print(con.execute(search).fetchall())
+print(con.execute(info).fetchall())
+con.execute("INSERT INTO t FROM t")
+print(con.execute(info).fetchall())
+con.close()
+con = open()
+print(con.execute(info).fetchall())
+"""
+
+
+def test_an_index_whose_logged_rows_do_not_fit_heals_when_there_is_memory(extension, tmp_path):
+    rows = 20_000
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, extension, str(tmp_path / "short.db"), str(rows)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr
+    nearest = "[(0,), (355,), (710,)]"
+    said = [nearest, "incomplete", "[(1,)]", nearest, f"[({rows}, 'ready')]"]
+    said += 2 * [f"[({2 * rows}, 'ready')]"]
+    assert process.stdout.splitlines() == said
+
+
+# ---- repairs beside compactions
+
+
+def test_a_repair_that_a_compaction_overtakes_does_not_count_in_the_new_graph(connect):
+    rows, dimensions = 120, 10_000
+    con = connect(threads=4)
+    hashed = f"list_transform(range({dimensions}), lambda x: hash(i * {dimensions} + x) / 1.8e19)::FLOAT[{dimensions}]"
+    con.execute(f"CREATE TABLE source AS SELECT i AS id, {hashed} AS v FROM range({rows}) r(i)")
+    con.execute("CREATE TABLE t (id INTEGER, v FLOAT[10000])")
+    info = "SELECT capacity, deleted, count, status FROM pragma_hnsw_index_info()"
+    older, compactors = con.cursor(), [con.cursor(), con.cursor()]
+    longest, rng = 0.01, random.Random(0)
+    for _ in range(60):
+        # a graph so small that a task repairs it in one step
+        con.execute("DELETE FROM t")
+        con.execute("INSERT INTO t FROM source")
+        con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
+        con.execute("DELETE FROM t WHERE id % 10 = 0")
+        con.execute(info).fetchall()
+        # rows that die when `older` ends, in the middle of a compaction; another one waits for it
+        older.execute("BEGIN")
+        older.execute("SELECT count(*) FROM t").fetchall()
+        con.execute("DELETE FROM t WHERE id % 5 = 1")
+        running = len(compactors)
+
+        def compact(own):
+            nonlocal running, longest
+            start = time.monotonic()
+            own.execute("PRAGMA hnsw_compact_index('i')")
+            longest = time.monotonic() - start
+            running -= 1
+
+        with beside(*[lambda own=own: compact(own) for own in compactors]):
+            time.sleep(rng.uniform(0, longest))
+            older.execute("COMMIT")
+            while running:
+                con.execute(info).fetchall()
+        slots, deleted, count, status = con.execute(info).fetchone()
+        assert (count, status) == (rows * 7 // 10, "ready")
+        assert deleted <= slots
+        con.execute("DROP INDEX i")
