@@ -1,32 +1,17 @@
-//! Runs the SQL tests in the `duckdb` crate's DuckDB, and shows that the runner can fail.
+//! Runs the SQL tests in the `duckdb` crate's DuckDB.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vss_test::sqllogic::{Outcome, Suite};
-
-/// The checkout in which the tests run; where they were compiled may be another one.
-fn root() -> PathBuf {
-    let manifest = env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it runs a test");
-    Path::new(&manifest).parent().expect("test/ is in the repository").to_owned()
-}
-
-fn suite(extension: Option<PathBuf>, name: &str) -> Suite {
-    Suite {
-        host: vec![env!("CARGO_BIN_EXE_sqllogictest").to_owned(), "--serve".to_owned()],
-        extension,
-        test_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name),
-        root: root(),
-        slow: false,
-        patience: Duration::from_secs(300),
-    }
-}
+use vss_test::sqllogic::Suite;
 
 /// All of `test/sql`. The extension is the one that `make release` leaves, or `VSS_EXTENSION`.
 #[test]
 fn sql() {
-    let root = root();
+    // The checkout in which the tests run; where they were compiled may be another one.
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it runs a test");
+    let root = Path::new(&manifest).parent().expect("test/ is in the repository").to_owned();
     let extension = env::var_os("VSS_EXTENSION")
         .map_or_else(|| root.join("build/release/vss.duckdb_extension"), |path| root.join(path));
     assert!(
@@ -34,56 +19,17 @@ fn sql() {
         "there is no extension at {}: run `make release`, or set VSS_EXTENSION",
         extension.display()
     );
+    let suite = Suite {
+        host: vec![env!("CARGO_BIN_EXE_sqllogictest").to_owned(), "--serve".to_owned()],
+        extension: Some(extension),
+        test_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("sql"),
+        root,
+        slow: false,
+        patience: Duration::from_secs(300),
+    };
     let mut out = Vec::new();
-    let summary = suite(Some(extension), "sql").run(&[PathBuf::from("test/sql")], &mut out).unwrap();
+    let summary = suite.run(&[PathBuf::from("test/sql")], &mut out).unwrap();
     let out = String::from_utf8_lossy(&out);
     println!("{out}");
     assert_eq!(summary.failed, 0, "{out}");
-}
-
-/// Each file of `test/runner_cases` passes, is skipped or fails as its line `# must:` says.
-#[test]
-fn the_runner_fails_where_it_must() {
-    let suite = suite(None, "runner_cases");
-    let mut files = 0;
-    let mut wrong = Vec::new();
-    for entry in suite.root.join("test/runner_cases").read_dir().unwrap() {
-        let file = format!("test/runner_cases/{}", entry.unwrap().file_name().display());
-        let text = std::fs::read_to_string(suite.root.join(&file)).unwrap();
-        let must = text.lines().find_map(|line| line.strip_prefix("# must: ")).unwrap_or_default();
-        let outcome = suite.run_file(&file).unwrap();
-        let right = match &outcome {
-            Outcome::Passed => must == "pass",
-            Outcome::Skipped(reason) => must.strip_prefix("skip ") == Some(reason),
-            Outcome::Failed(failure) => must.split_once(' ').is_some_and(|(line, message)| {
-                let shown = failure.to_string();
-                shown.starts_with(&format!("{file}:{line}: ")) && shown.contains(message)
-            }),
-        };
-        if !right {
-            wrong.push(format!("{file} must {must}\n{outcome:?}"));
-        }
-        files += 1;
-    }
-    assert!(files > 0 && wrong.is_empty(), "{}", wrong.join("\n\n"));
-}
-
-/// A host that dies or hangs is a failure that names the statement.
-#[test]
-fn a_host_that_dies_or_hangs_is_reported() {
-    let mut suite = suite(None, "hosts");
-    let file = "test/runner_cases/pass_plain.test";
-    for (script, message) in [
-        ("read line; exit 3", "the host process died: exit status: 3"),
-        ("read line; kill -SEGV $$", "the host process died: signal: 11 (SIGSEGV)"),
-        ("while read line; do sleep 60; done", "the host gave no answer within 1 s; its process was killed"),
-        ("read line; echo '@answer nonsense'; cat >/dev/null", "not an answer: nonsense"),
-        ("exit 0", "the host process died: exit status: 0"),
-    ] {
-        suite.host = ["sh", "-c", script].map(str::to_owned).to_vec();
-        suite.patience = Duration::from_secs(1);
-        let Outcome::Failed(failure) = suite.run_file(file).unwrap() else { panic!("{script}") };
-        assert!(failure.message.contains(message), "{script}: {failure}");
-        assert!(failure.sql.is_some_and(|sql| sql == "opening the database"), "{script}");
-    }
 }
