@@ -164,10 +164,50 @@ static void CompactPragma(ClientContext &context, const FunctionParameters &para
 	NoteInLog(db.GetStorageManager());
 }
 
+//---------------------------------------------------------------------------------------------------------------------
+// Background work
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Does what is left to background threads, and waits for what they are doing.
+static void Finish(ClientContext &context, FoundIndex &found) {
+	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!shared) {
+		if (found.index->GetBindState() != IndexBindState::BOUND) {
+			return; // dropped meanwhile
+		}
+		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it",
+		                            found.entry.get().name.GetIdentifierName());
+	}
+	vss::HostInterrupt interrupt(context);
+	Translate([&] { shared->core->finish(interrupt); });
+	auto &db = found.storage.get().db;
+	if (!db.IsReadOnly()) {
+		NoteInLog(db.GetStorageManager());
+	}
+}
+
+static void FinishPragma(ClientContext &context, const FunctionParameters &parameters) {
+	if (parameters.values.empty()) {
+		for (auto &found : FindIndexes(context)) {
+			Finish(context, found);
+		}
+		return;
+	}
+	if (parameters.values[0].IsNull()) {
+		throw BinderException("hnsw_finish: the name of the index is NULL; use '[catalog.][schema.]index', or nothing for all");
+	}
+	auto found = FindIndex(context, StringValue::Get(parameters.values[0]));
+	Finish(context, found);
+}
+
 void RegisterPragmas(ExtensionLoader &loader) {
 	loader.RegisterFunction(TableFunction("pragma_hnsw_index_info", {}, InfoScan, InfoBind, InfoInit));
 	loader.RegisterFunction(PragmaFunction::PragmaStatement("hnsw_index_info", InfoPragma));
 	loader.RegisterFunction(PragmaFunction::PragmaCall("hnsw_compact_index", CompactPragma, {LogicalType::VARCHAR}));
+	PragmaFunctionSet finish("hnsw_finish");
+	finish.AddFunction(PragmaFunction::PragmaStatement("hnsw_finish", FinishPragma));
+	finish.AddFunction(PragmaFunction::PragmaCall("hnsw_finish", FinishPragma, {LogicalType::VARCHAR}));
+	loader.RegisterFunction(finish);
 }
 
 } // namespace duckdb

@@ -1,4 +1,4 @@
-//! `pragma_hnsw_index_info()`, `PRAGMA hnsw_index_info`, `PRAGMA hnsw_compact_index`.
+//! `pragma_hnsw_index_info()`, `PRAGMA hnsw_index_info`, `PRAGMA hnsw_compact_index`, `PRAGMA hnsw_finish`.
 #pragma once
 
 namespace duckdb {

@@ -176,6 +176,7 @@ mod ffi {
         fn reach(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn repair_due(self: &Core) -> bool;
         fn repair(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn finish(self: &Core, interrupt: &HostInterrupt) -> Result<()>;
         fn store(self: &Core, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
         fn forget_pages(self: &Core) -> Vec<i64>;
         fn begin_comparison(self: &Core, end: usize) -> Result<()>;
@@ -411,6 +412,10 @@ impl Core {
 
     fn repair(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
         guard(|| self.0.repair(max_nodes, interrupt))
+    }
+
+    fn finish(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.finish(interrupt))
     }
 
     fn store(

@@ -22,6 +22,7 @@ mod append;
 mod compact;
 mod compare;
 mod core;
+mod finish;
 mod link;
 mod reach;
 mod renew;

@@ -5,6 +5,7 @@ mod churn;
 mod compared;
 mod concurrent;
 mod filtered;
+mod finish;
 mod memory;
 mod reach;
 mod upkeep;

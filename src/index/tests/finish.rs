@@ -1,0 +1,108 @@
+//! One caller does all that is left to background threads.
+
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+
+const WIDE: usize = 8;
+const ROWS: usize = 6_000;
+
+/// Says how often it was asked, and stops at the n-th time.
+struct Nth {
+    asked: AtomicUsize,
+    stop: usize,
+}
+
+impl Interrupt for Nth {
+    fn interrupted(&self) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed) + 1 >= self.stop
+    }
+}
+
+/// An index with rows to link and, when they are, links to repair and nodes to reach. 5,000 rows are left.
+fn with_work(random: &mut Random) -> Index {
+    let index = index(Metric::L2sq, WIDE);
+    append_all(&index, &random.clustered(ROWS / 2, WIDE, 20), WIDE);
+    link_all(&index, 1);
+    let more: Vec<i64> = (ROWS as i64 / 2..ROWS as i64).collect();
+    index.append(&more, &random.clustered(ROWS / 2, WIDE, 20)).unwrap();
+    index.remove(&(0..1_000).collect::<Vec<_>>(), 1);
+    index.advance(2);
+    index
+}
+
+fn check_finished(index: &Index) {
+    assert!(!index.repair_due() && !index.reach_due());
+    let core = index.core();
+    assert!(core.repair.lock().unwrap().is_none() && core.reach.lock().unwrap().is_none());
+    let stats = index.stats().unwrap();
+    assert_eq!((stats.count, stats.pending), (5_000, 0));
+    // fewer than make a repair due
+    assert!(stats.deleted < 5_000 / 16, "{} are left", stats.deleted);
+}
+
+#[test]
+fn nothing_is_left() {
+    let index = with_work(&mut Random(1));
+    assert_eq!(index.stats().unwrap().pending, ROWS / 2);
+    index.finish(&Uninterrupted).unwrap();
+    check_finished(&index);
+    let before = index.stats().unwrap();
+    index.finish(&Uninterrupted).unwrap();
+    assert_eq!(index.stats().unwrap().levels[0].edges, before.levels[0].edges, "there was nothing to do");
+}
+
+/// Threads that are in a step of their own are waited for.
+#[test]
+fn nothing_is_left_to_others_either() {
+    for seed in 0..6 {
+        let index = with_work(&mut Random(seed));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        index.repair(64, &Uninterrupted).unwrap();
+                        index.link(16, &Uninterrupted).unwrap();
+                        index.reach(64, &Uninterrupted).unwrap();
+                    }
+                });
+            }
+            index.finish(&Uninterrupted).unwrap();
+            check_finished(&index);
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+#[test]
+fn an_interrupt_stops_it_anywhere_and_it_can_go_on() {
+    let asked = Nth { asked: AtomicUsize::new(0), stop: usize::MAX };
+    with_work(&mut Random(2)).finish(&asked).unwrap();
+    let all = asked.asked.into_inner();
+    assert!(all > ROWS / 2, "asked for every row");
+    for part in 1..=8 {
+        let index = with_work(&mut Random(2));
+        let stop = Nth { asked: AtomicUsize::new(0), stop: all * part / 8 };
+        assert_eq!(index.finish(&stop).unwrap_err().kind, ErrorKind::Interrupted);
+        index.finish(&Uninterrupted).unwrap();
+        check_finished(&index);
+    }
+}
+
+/// A copy of the graph holds linkers up.
+#[test]
+fn it_waits_while_the_graph_is_copied() {
+    let index = with_work(&mut Random(3));
+    let paused = crate::index::compact::Paused::new(&index.paused);
+    std::thread::scope(|scope| {
+        let finished = scope.spawn(|| index.finish(&Uninterrupted).unwrap());
+        // it has done what it may
+        while index.repair_due() {
+            std::thread::yield_now();
+        }
+        assert!(!finished.is_finished());
+        drop(paused);
+    });
+    check_finished(&index);
+}
