@@ -2,6 +2,8 @@
 
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/main/client_context.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/planner/operator/logical_delete.hpp"
 #include "duckdb/planner/operator/logical_insert.hpp"
 #include "duckdb/planner/operator/logical_merge_into.hpp"
 #include "duckdb/planner/operator/logical_update.hpp"
@@ -14,11 +16,13 @@
 
 namespace duckdb {
 
-//! The table that `op` appends rows to, if it does. An UPDATE of an indexed column appends, too.
+//! The table that `op` appends rows to, or deletes rows from, if it does. An UPDATE of an indexed column does both.
 static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
 	switch (op.type) {
 	case LogicalOperatorType::LOGICAL_INSERT:
 		return op.Cast<LogicalInsert>().table;
+	case LogicalOperatorType::LOGICAL_DELETE:
+		return op.Cast<LogicalDelete>().table;
 	case LogicalOperatorType::LOGICAL_UPDATE:
 		return op.Cast<LogicalUpdate>().table;
 	case LogicalOperatorType::LOGICAL_MERGE_INTO:
@@ -68,9 +72,24 @@ void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &con
 			continue;
 		}
 		auto info = table.info.lock();
-		if (info) {
-			AddCores(*info, indexes);
+		if (!info) {
+			continue;
 		}
+		std::vector<rust::Box<vss::Core>> cores;
+		AddCores(*info, cores);
+		for (auto &core : cores) {
+			indexes.push_back(Written {std::move(core), info->GetDB().shared_from_this()});
+		}
+	}
+}
+
+//! Lets go of the deleted rows that nobody sees any more.
+static void Expire(ClientContext &context, const weak_ptr<AttachedDatabase> &written, const vss::Core &core) {
+	auto db = AttachedDatabase::TryGetReference(written);
+	if (db) {
+		HNSWIndex::Expire(*db, core);
+		// it may have been detached meanwhile, and wait for us
+		AttachedDatabase::InvokeCloseIfLastReference(db, context);
 	}
 }
 
@@ -78,10 +97,10 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 	auto left = std::move(indexes);
 	indexes.clear();
 	vss::HostInterrupt interrupt(context);
-	for (auto &core : left) {
+	for (auto &index : left) {
+		Expire(context, index.db, *index.core);
 		try {
-			while (core->pending() > PENDING_MAX && core->link(LinkQueue::ROWS_PER_STEP, interrupt) > 0) {
-			}
+			index.core->tend(PENDING_MAX, interrupt);
 		} catch (const rust::Error &) {
 			return;
 		}

@@ -24,8 +24,9 @@ public:
 	//! Takes handles on the indexes of the tables in the database that the transaction has written to. Later that
 	//! database may be gone, and nothing of its tables may be touched: now the transaction holds it.
 	void TransactionCommit(MetaTransaction &transaction, ClientContext &context) override;
-	//! Links rows of these indexes until not many are pending; what a commit has appended is pending by now. Ends early
-	//! when interrupted or out of memory: then the rows stay pending. No lock of DuckDB's storage is held meanwhile.
+	//! Links rows of these indexes until not many are pending, and takes slots of deleted rows out of graphs that have too
+	//! many; what a commit has appended or deleted is known by now. Ends early when interrupted or out of memory: then
+	//! the work is left to the background. No lock of DuckDB's storage is held meanwhile.
 	void QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) override;
 
 private:
@@ -39,8 +40,13 @@ private:
 	void Add(DataTable &table);
 
 	vector<Table> tables;
-	//! Of the transaction that was committed.
-	std::vector<rust::Box<vss::Core>> indexes;
+	//! Of the transaction that was committed: the index, and the database that tells which deletes nobody sees any more, if
+	//! it is still there.
+	struct Written {
+		rust::Box<vss::Core> core;
+		weak_ptr<AttachedDatabase> db;
+	};
+	std::vector<Written> indexes;
 };
 
 } // namespace duckdb

@@ -118,7 +118,7 @@ void HNSWIndex::InStep(idx_t next_row_id) const {
 	in_step = true;
 }
 
-uint64_t HNSWIndex::LowestVisible() const {
+static uint64_t LowestVisibleIn(AttachedDatabase &db) {
 	auto bound = DuckTransactionManager::Get(db).LowestVisibilityBound();
 	// the bound hides its number, but the core needs it as one
 	static_assert(sizeof(bound) == sizeof(uint64_t), "VisibilityBound is a transaction_t");
@@ -127,8 +127,16 @@ uint64_t HNSWIndex::LowestVisible() const {
 	return result;
 }
 
+uint64_t HNSWIndex::LowestVisible() const {
+	return LowestVisibleIn(db);
+}
+
+void HNSWIndex::Expire(AttachedDatabase &db, const vss::Core &core) {
+	core.advance(DuckTransactionManager::Get(db).GetLastCommit(), LowestVisibleIn(db));
+}
+
 void HNSWIndex::Maintain() const {
-	core->advance(DuckTransactionManager::Get(db).GetLastCommit(), LowestVisible());
+	Expire(db, *core);
 	links->Schedule();
 }
 

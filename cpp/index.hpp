@@ -72,6 +72,8 @@ public:
 	idx_t BytesOnDisk() const;
 	//! Rows deleted by commits below this are seen by nobody.
 	uint64_t LowestVisible() const;
+	//! Tombstones of an index in `db` that no snapshot can see any more are dead. Takes no lock of DuckDB.
+	static void Expire(AttachedDatabase &db, const vss::Core &core);
 	//! Turns tombstones that no snapshot can see any more into free slots, and schedules linking of pending rows.
 	//! Cheap when there is nothing to do. Takes no lock of DuckDB.
 	void Maintain() const;

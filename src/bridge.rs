@@ -175,6 +175,7 @@ mod ffi {
         fn reach_due(self: &Core) -> bool;
         fn reach(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn repair_due(self: &Core) -> bool;
+        fn tend(self: &Core, pending_max: usize, interrupt: &HostInterrupt) -> Result<()>;
         fn repair(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn finish(self: &Core, interrupt: &HostInterrupt) -> Result<()>;
         fn store(self: &Core, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
@@ -404,6 +405,10 @@ impl Core {
 
     fn reach(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
         guard(|| self.0.reach(max_nodes, interrupt))
+    }
+
+    fn tend(&self, pending_max: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.tend(pending_max, interrupt))
     }
 
     fn repair_due(&self) -> bool {
