@@ -15,11 +15,13 @@
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/single_file_block_manager.hpp"
+#include "duckdb/storage/table/append_state.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/storage/table/row_group_collection.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/storage/table_io_manager.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "errors.hpp"
 #include "host.hpp"
@@ -330,7 +332,24 @@ string HNSWIndex::Status(DataTable &table) const {
 // Comparison with the table
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Scans columns of the committed rows of a table, and their row ids behind them.
+//! Waits until rows that a commit has handed to the indexes are in the table, where a scan sees them: an index that was closed
+//! then has not got them. False if the table was altered or dropped meanwhile: rows go to its newest version now. Takes the
+//! table's append lock for a moment.
+static bool WaitForAppends(ClientContext &context, DataTable &table) {
+	if (!table.IsMainTable()) {
+		return false;
+	}
+	try {
+		TableAppendState append_state;
+		table.AppendLock(DuckTransaction::Get(context, table.db), append_state);
+		return true;
+	} catch (TransactionException &) {
+		return false;
+	}
+}
+
+//! Scans columns of the rows of a table, also of those that are not committed yet, and their row ids behind them. Appends go
+//! on meanwhile.
 static void ScanRows(DataTable &table, const vector<column_t> &columns, TableScanType type,
                      const std::function<void(DataChunk &chunk)> &consume) {
 	auto &rows = *table.GetRowGroupCollection();
@@ -345,13 +364,12 @@ static void ScanRows(DataTable &table, const vector<column_t> &columns, TableSca
 	types.push_back(LogicalType::ROW_TYPE);
 	DataChunk chunk;
 	chunk.Initialize(Allocator::Get(table.db), types);
-	CreateIndexScanState state;
+	TableScanState state;
 	state.Initialize(column_ids, nullptr);
 	rows.InitializeScan(QueryContext(), state.table_state, column_ids, nullptr);
-	rows.InitializeCreateIndexScan(state);
 	while (true) {
 		chunk.Reset();
-		state.table_state.Scan(chunk, type, state.segment_lock);
+		state.table_state.Scan(chunk, type);
 		if (chunk.size() == 0) {
 			return;
 		}
@@ -458,15 +476,21 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	}
 	lock_guard<mutex> guard(*compare_lock);
 	string failure;
+	// a delete that was handed over after the last commit is not done yet: the comparison may not see it
+	auto deleting_after = NumericLimits<uint64_t>::Maximum();
 	try {
 		OpenLate(context, entry, table);
 		unique_ptr<Comparison> comparison;
 		Visit(entry, [&](const HNSWIndex &index) {
 			if (!index.closed && index.ComparisonDue()) {
 				comparison = make_uniq<Comparison>(context, index, table.db);
+				auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
+				if (index.deleted_after == last_commit) {
+					deleting_after = last_commit;
+				}
 			}
 		});
-		if (!comparison) {
+		if (!comparison || !WaitForAppends(context, table)) {
 			return;
 		}
 		// no lock of the entry is held: commits go on
@@ -479,7 +503,7 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	Visit(entry, [&](const HNSWIndex &index) {
 		if (failure.empty()) {
 			index.InStep(table.GetNextRowId());
-			index.recheck_after = NumericLimits<uint64_t>::Maximum();
+			index.recheck_after = deleting_after;
 			index.links->Schedule();
 		} else {
 			index.SetProblem(failure);

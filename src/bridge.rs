@@ -367,12 +367,7 @@ impl Core {
         guard_or((), || self.0.scatter());
     }
 
-    fn append(
-        &self,
-        origin: ffi::RowOrigin,
-        row_ids: &[i64],
-        vectors: &[f32],
-    ) -> std::result::Result<(), Crossing> {
+    fn append(&self, origin: ffi::RowOrigin, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
         guard(|| self.0.append(origin.into(), row_ids, vectors))
     }
 

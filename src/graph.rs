@@ -3,8 +3,8 @@
 //! Graph slot and arena slot are the same number: slots are given out densely, from 0, in the order of additions.
 //! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1). Searches are in [`crate::walk`].
 
+use crate::sync::{Condvar, Mutex, PoisonError};
 use std::num::NonZero;
-use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::distance::Kernels;
 use crate::error::{Error, ErrorKind, Result};

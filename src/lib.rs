@@ -31,6 +31,7 @@ pub mod rooms;
 pub mod rows;
 pub mod search;
 pub mod segments;
+mod sync;
 pub mod vectors;
 mod walk;
 

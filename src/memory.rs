@@ -1,7 +1,8 @@
 //! Accounting of one index's memory against the host's ledger.
 
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::host::Ledger;

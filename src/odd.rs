@@ -1,7 +1,8 @@
 //! Rows whose vectors cannot be ranked (see [`crate::vectors::Space::store`]): kept by id, returned to every search.
 
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{Charge, Memory};

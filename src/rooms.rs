@@ -4,7 +4,7 @@
 //! group may starve: once the other group waits, newcomers of the present one queue behind it. So a searcher waits at
 //! most for the link steps that are running, and a linker at most for the graph walks that are running.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Who may be in the room together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! A growable array of rows that never moves: segments of equal size behind a table, indexed without locks.
 
+use crate::sync::{Mutex, PoisonError};
 use std::alloc::Layout;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::Mapping;

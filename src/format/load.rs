@@ -1,7 +1,8 @@
 //! Reading: an index from its pages, with every number checked before it is used.
 
+use crate::sync::PoisonError;
 use std::cell::RefCell;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::checksum::checksum;
 use super::layout::{Layout, Region};
@@ -232,11 +233,19 @@ impl<'a> StoredLinks<'a> {
         base.bytes(Region::Levels, 0, &mut levels)?;
         let highest = levels.iter().copied().max().unwrap_or(0);
         let lists: u64 = levels.iter().map(|&level| u64::from(level)).sum();
-        if usize::from(highest) > LEVELS_MAX || lists != root.upper || slots > 0 && levels[root.entry as usize] != highest {
+        if usize::from(highest) > LEVELS_MAX
+            || lists != root.upper
+            || slots > 0 && levels[root.entry as usize] != highest
+        {
             return Err(corrupt("the levels of its graph do not fit"));
         }
         let linked = vec![0; slots.div_ceil(64)];
-        Ok(Self { root, levels, _charge: charge, state: RefCell::new(LinksState { base, upper, upper_read: 0, linked, error: None }) })
+        Ok(Self {
+            root,
+            levels,
+            _charge: charge,
+            state: RefCell::new(LinksState { base, upper, upper_read: 0, linked, error: None }),
+        })
     }
 
     /// The nodes that are linked to. Errors: what went wrong on the way.

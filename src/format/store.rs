@@ -1,7 +1,8 @@
 //! Writing: a checkpoint turns the index into pages, those that have changed.
 
+use crate::sync::PoisonError;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::checksum::checksum;
 use super::layout::{Extent, Layout, Region};

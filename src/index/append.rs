@@ -1,8 +1,8 @@
 //! Rows come and go: append, remove, advance.
 
+use crate::sync::PoisonError;
+use crate::sync::atomic::Ordering;
 use std::ops::Range;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
 use super::{Core, Index, Rows};
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! Compaction: a new generation without the slots that are dead or free.
 
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::PoisonError;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 use super::link::check;
 use super::{Core, Index};

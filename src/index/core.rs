@@ -1,7 +1,8 @@
 //! One generation of the linked rows: graph, vectors and entries by slot. Compaction replaces it as a whole.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use super::reach::Reach;
 use super::repair::Repair;
@@ -15,7 +16,7 @@ use crate::vectors::{Arena, Space};
 use crate::walk::{Near, Walk};
 
 /// Nodes a graph has room for at first.
-const FIRST_CAPACITY: usize = 1024;
+const FIRST_CAPACITY: usize = if cfg!(feature = "model") { 4 } else { 1024 };
 /// Slots used again that are remembered until the graph is stored.
 const RELINKED_MAX: usize = 1 << 14;
 /// Bytes of a node in usearch's node table.
@@ -288,7 +289,7 @@ impl Core {
         true
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Free> {
+    fn free(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,6 +1,6 @@
 //! Work that the host leaves to background threads, done by one caller to its end.
 
-use std::sync::PoisonError;
+use crate::sync::PoisonError;
 use std::time::Duration;
 
 use super::Index;

@@ -1,6 +1,6 @@
 //! Rows enter the graph from the pending area.
 
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use super::{Core, Index};
 use crate::error::{Error, ErrorKind, Result};

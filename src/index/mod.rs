@@ -31,9 +31,10 @@ mod repair;
 mod tests;
 mod upkeep;
 
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 
 use self::compare::Comparison;
 use crate::error::{Error, ErrorKind, Result};

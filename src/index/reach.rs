@@ -4,7 +4,7 @@
 //! while others come. Nothing in the graph's algorithms brings it back: of real embeddings with unequal norms that is
 //! one of a hundred under the inner product.
 
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use super::link::check;
 use super::{Core, Index};
@@ -16,7 +16,7 @@ use crate::rooms::Group;
 use crate::walk::Near;
 
 /// Fewest nodes that must have come or gone since the last pass for another one.
-const CHANGED_MIN: usize = 64;
+const CHANGED_MIN: usize = if cfg!(feature = "model") { 2 } else { 64 };
 /// Nodes per such node when a pass is due: it visits every node, which costs a hundredth of linking one.
 const NODES_PER_CHANGED: usize = 2;
 /// Nodes visited at a time: a fraction of a millisecond, for which searches wait.

@@ -1,7 +1,7 @@
 //! Renewal: a graph of which little is alive is given up, and what is alive is linked anew.
 
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use crate::sync::PoisonError;
+use crate::sync::atomic::Ordering;
 
 use super::compact::Paused;
 use super::{Core, Index};

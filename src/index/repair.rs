@@ -8,12 +8,13 @@ use crate::host::Interrupt;
 use crate::memory::Charge;
 use crate::rooms::Group;
 use crate::rows::State;
+use crate::sync::PoisonError;
 
 /// Slots per dead slot when a repair is due. The more are repaired together the cheaper each of them is; dead slots cost
 /// searches and memory as long.
 const SLOTS_PER_DEAD: usize = 16;
 /// Fewest dead slots for which a repair is due.
-const DEAD_MIN: usize = 16;
+const DEAD_MIN: usize = if cfg!(feature = "model") { 2 } else { 16 };
 /// At least so many slots stay for each that is freed at a time: the fewer go at once the better the links are that are
 /// found instead.
 const SLOTS_PER_DOOMED: usize = 8;
@@ -62,7 +63,7 @@ impl Index {
 
     /// Frees all slots that are dead now, except the one where walks begin. Errors: as for `repair`.
     pub(super) fn repair_all(&self, core: &Core, interrupt: &dyn Interrupt) -> Result<()> {
-        let mut repair = core.repair.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut repair = core.repair.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if repair.is_none() {
                 *repair = Some(self.begin_repair(core)?).filter(|begun| !begun.slots.is_empty());
@@ -73,7 +74,7 @@ impl Index {
             if self.finish_repair(core, running)? {
                 *repair = None;
             } else {
-                std::thread::yield_now();
+                crate::sync::thread::yield_now();
             }
         }
     }

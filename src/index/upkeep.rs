@@ -7,7 +7,7 @@ use crate::host::Interrupt;
 /// A graph may have a slot in excess for so many rows, and `SPARE_MIN` more.
 const ROWS_PER_SPARE: usize = 4;
 /// See `ROWS_PER_SPARE`.
-const SPARE_MIN: usize = 2048;
+const SPARE_MIN: usize = if cfg!(feature = "model") { 4 } else { 2048 };
 /// Rows linked between two looks at the size of the graph.
 const LINK_ROWS: usize = 64;
 

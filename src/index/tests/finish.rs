@@ -25,7 +25,7 @@ fn with_work(random: &mut Random) -> Index {
     append_all(&index, &random.clustered(ROWS / 2, WIDE, 20), WIDE);
     link_all(&index, 1);
     let more: Vec<i64> = (ROWS as i64 / 2..ROWS as i64).collect();
-    index.append(&more, &random.clustered(ROWS / 2, WIDE, 20)).unwrap();
+    index.append(Origin::Host, &more, &random.clustered(ROWS / 2, WIDE, 20)).unwrap();
     index.remove(&(0..1_000).collect::<Vec<_>>(), 1);
     index.advance(2);
     index
