@@ -132,7 +132,9 @@ uint64_t HNSWIndex::LowestVisible() const {
 }
 
 void HNSWIndex::Expire(AttachedDatabase &db, const vss::Core &core) {
-	core.advance(DuckTransactionManager::Get(db).GetLastCommit(), LowestVisibleIn(db));
+	// in this order: a snapshot that begins in between sees what is committed by now
+	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
+	core.expire(last_commit, LowestVisibleIn(db));
 }
 
 void HNSWIndex::Maintain() const {
@@ -202,7 +204,6 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
 	row_ids.ToUnifiedFormat(format);
 	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);
 	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
-	deleted_after = last_commit;
 	// DuckDB hands over at most a vector of rows, and nothing here may allocate
 	int64_t ids[STANDARD_VECTOR_SIZE];
 	for (idx_t begin = 0; begin < count; begin += STANDARD_VECTOR_SIZE) {
@@ -229,7 +230,7 @@ void HNSWIndex::Vacuum(IndexLock &lock) {
 	Maintain();
 	Translate([&] {
 		if (core->info().deleted > 0) {
-			core->compact(LowestVisible(), vss::HostInterrupt(nullptr));
+			core->compact(vss::HostInterrupt(nullptr));
 		}
 	});
 }

@@ -144,8 +144,6 @@ private:
 	mutable atomic<bool> in_step {false};
 	//! See `RecheckAfter`.
 	mutable atomic<uint64_t> recheck_after {NumericLimits<uint64_t>::Maximum()};
-	//! The last commit before the one with the newest delete.
-	atomic<uint64_t> deleted_after {NumericLimits<uint64_t>::Maximum()};
 	//! Nothing but DuckDB's log has changed the table since the image was stored.
 	bool trusted = false;
 	//! Nothing if the index is open. Changed with the entry locked exclusively, read with it locked.

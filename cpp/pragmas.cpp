@@ -160,7 +160,7 @@ static void CompactPragma(ClientContext &context, const FunctionParameters &para
 		                            found.entry.get().name.GetIdentifierName());
 	}
 	vss::HostInterrupt interrupt(context);
-	Translate([&] { shared->core->compact(shared->lowest_visible, interrupt); });
+	Translate([&] { shared->core->compact(interrupt); });
 	NoteInLog(db.GetStorageManager());
 }
 

@@ -397,7 +397,8 @@ struct HNSWIndex::Comparison {
 		    });
 	}
 
-	void Run(DataTable &table);
+	//! Compares. Returns the commit after which rows have to be looked for again that are gone; the maximum if there is none.
+	uint64_t Run(DataTable &table);
 	void AppendVectors(DataTable &table);
 
 	ClientContext &context;
@@ -412,19 +413,22 @@ struct HNSWIndex::Comparison {
 	unique_ptr<Expression> key;
 };
 
-//! Rows in `core` whose deletion from `table` is committed become tombstones.
-static void ForgetDeleted(const vss::Core &core, DataTable &table) {
+//! Rows in `core` whose deletion from `table` is committed become tombstones. Returns the commit after which more of them may be
+//! found: a delete that was handed over after it is not done yet, and the rows are still there. The maximum if there is none.
+static uint64_t ForgetDeleted(const vss::Core &core, DataTable &table) {
+	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
+	auto deleting = core.deleted_after() == last_commit;
 	Translate([&] { core.begin_comparison(table.GetNextRowId()); });
 	ScanRows(table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS, [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
 	core.end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
+	return deleting ? last_commit : NumericLimits<uint64_t>::Maximum();
 }
 
-void HNSWIndex::Comparison::Run(DataTable &table) {
+uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	// row ids stand for the same rows while this is held
 	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
 	if (complete) {
-		ForgetDeleted(*core, table);
-		return;
+		return ForgetDeleted(*core, table);
 	}
 	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
@@ -436,7 +440,7 @@ void HNSWIndex::Comparison::Run(DataTable &table) {
 	if (vectors) {
 		AppendVectors(table);
 	}
-	ForgetDeleted(*core, table);
+	return ForgetDeleted(*core, table);
 }
 
 void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
@@ -476,25 +480,20 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	}
 	lock_guard<mutex> guard(*compare_lock);
 	string failure;
-	// a delete that was handed over after the last commit is not done yet: the comparison may not see it
-	auto deleting_after = NumericLimits<uint64_t>::Maximum();
+	auto recheck_after = NumericLimits<uint64_t>::Maximum();
 	try {
 		OpenLate(context, entry, table);
 		unique_ptr<Comparison> comparison;
 		Visit(entry, [&](const HNSWIndex &index) {
 			if (!index.closed && index.ComparisonDue()) {
 				comparison = make_uniq<Comparison>(context, index, table.db);
-				auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
-				if (index.deleted_after == last_commit) {
-					deleting_after = last_commit;
-				}
 			}
 		});
 		if (!comparison || !WaitForAppends(context, table)) {
 			return;
 		}
 		// no lock of the entry is held: commits go on
-		comparison->Run(table);
+		recheck_after = comparison->Run(table);
 	} catch (InterruptException &) {
 		throw;
 	} catch (std::exception &ex) {
@@ -503,7 +502,7 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	Visit(entry, [&](const HNSWIndex &index) {
 		if (failure.empty()) {
 			index.InStep(table.GetNextRowId());
-			index.recheck_after = deleting_after;
+			index.recheck_after = recheck_after;
 			index.links->Schedule();
 		} else {
 			index.SetProblem(failure);

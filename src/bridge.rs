@@ -169,7 +169,7 @@ mod ffi {
         fn append(self: &Core, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
         fn without_vector(self: &Core, origin: RowOrigin, row_ids: &[i64]);
         fn remove(self: &Core, row_ids: &[i64], last_commit: u64);
-        fn advance(self: &Core, last_commit: u64, lowest_visible: u64);
+        fn expire(self: &Core, last_commit: u64, lowest_visible: u64);
         fn pending(self: &Core) -> usize;
         fn link(self: &Core, max_rows: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn reach_due(self: &Core) -> bool;
@@ -180,6 +180,7 @@ mod ffi {
         fn finish(self: &Core, interrupt: &HostInterrupt) -> Result<()>;
         fn store(self: &Core, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
         fn forget_pages(self: &Core) -> Vec<i64>;
+        fn deleted_after(self: &Core) -> u64;
         fn begin_comparison(self: &Core, end: usize) -> Result<()>;
         fn saw(self: &Core, row_ids: &[i64]) -> bool;
         fn end_comparison(self: &Core, last_commit: u64) -> usize;
@@ -199,7 +200,7 @@ mod ffi {
         ) -> Result<SearchAnswer>;
         fn strategy(self: &Core, want: usize, ef: usize) -> String;
         fn filtered_strategy(self: &Core, want: usize, ef: usize, qualifying: usize) -> String;
-        fn compact(self: &Core, lowest_visible: u64, interrupt: &HostInterrupt) -> Result<()>;
+        fn compact(self: &Core, interrupt: &HostInterrupt) -> Result<()>;
         fn measure_recall(
             self: &Core,
             k: usize,
@@ -379,11 +380,8 @@ impl Core {
         guard_or((), || self.0.remove(row_ids, UNSETTLED | last_commit));
     }
 
-    fn advance(&self, last_commit: u64, lowest_visible: u64) {
-        guard_or((), || {
-            self.0.settle(last_commit);
-            self.0.advance(lowest_visible);
-        });
+    fn expire(&self, last_commit: u64, lowest_visible: u64) {
+        guard_or((), || self.0.expire(last_commit, lowest_visible));
     }
 
     fn pending(&self) -> usize {
@@ -432,6 +430,10 @@ impl Core {
 
     fn forget_pages(&self) -> Vec<i64> {
         guard_or(Vec::new(), || self.0.forget_pages())
+    }
+
+    fn deleted_after(&self) -> u64 {
+        self.0.deleted_after()
     }
 
     fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {
@@ -495,8 +497,8 @@ impl Core {
         guard_or(String::new(), || self.0.filtered_strategy(want, ef, qualifying).to_string())
     }
 
-    fn compact(&self, lowest_visible: u64, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.compact(lowest_visible, interrupt))
+    fn compact(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.compact(interrupt))
     }
 
     fn measure_recall(

@@ -105,7 +105,10 @@ fn images_follow_the_index() {
             gone.iter().for_each(|row| drop(live.remove(row)));
             index.remove(&gone, round);
             match random.below(5) {
-                0 => index.compact(round + 1, &Uninterrupted).unwrap(),
+                0 => {
+                    index.advance(round + 1);
+                    index.compact(&Uninterrupted).unwrap();
+                }
                 1 => {}
                 _ => {
                     index.advance(round + 1);
@@ -289,7 +292,8 @@ fn pages_that_lie_do_no_harm() {
                     index.append(Origin::Host, &[row], &vector(&mut new)).unwrap();
                 }
                 work(&index);
-                index.compact(100, &Uninterrupted).unwrap();
+                index.advance(100);
+                index.compact(&Uninterrupted).unwrap();
                 index.search(&[0.1; DIMENSIONS], 100, 10, &AllVisible).unwrap();
             }
             Err(error) => assert_eq!(error.kind, ErrorKind::Corrupt),

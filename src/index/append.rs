@@ -4,7 +4,7 @@ use crate::sync::PoisonError;
 use crate::sync::atomic::Ordering;
 use std::ops::Range;
 
-use super::{Core, Index, Rows};
+use super::{Core, Index, Rows, UNSETTLED};
 use crate::error::Result;
 use crate::rows::{Place, State};
 
@@ -21,10 +21,6 @@ pub enum Origin {
 const BATCH_BYTES: usize = 64 << 10;
 /// Rows deleted in one hold of the row lock.
 const REMOVE_ROWS: usize = 1024;
-
-/// Marks the bound of a row whose deletion is being committed, when only the last commit before is known: the host does
-/// not say which commit it is. Commits are serial, so it is the next one, and [`Index::settle`] can tell when it is done.
-pub const UNSETTLED: u64 = 1 << 63;
 
 impl Index {
     /// Adds rows, or gives them new vectors: `vectors` is `[row_ids.len() × dimensions]`, row by row. A row that is
@@ -65,68 +61,59 @@ impl Index {
             let core = self.core();
             let mut revived = Vec::new();
             for (&row_id, range) in row_ids.iter().zip(&ranges) {
-                if !self.admit(&mut rows, &core, origin, row_id) {
+                if !rows.admit(origin, row_id) {
                     continue;
                 }
                 let vector = range.clone().map(|range| &stored[range]);
-                if !self.keep(&mut rows, &core, row_id, vector, &mut revived) {
-                    let place = match vector {
-                        Some(vector) => Place::Pending(rows.pending.push(row_id, vector)),
-                        None => Place::Odd(self.odd.push(row_id)),
-                    };
-                    rows.places.set(row_id, place);
-                    rows.live += 1;
-                }
+                self.put(&mut rows, &core, row_id, vector);
+                // What a scan reads may be a row that the host has deleted: it stays a tombstone.
                 if origin == Origin::Host {
+                    self.revive(&mut rows, &core, row_id, &mut revived);
                     rows.places.set_hosted(row_id);
                 }
             }
-            rows.forget_tombstones(revived);
+            rows.tombstones.forget(revived);
             self.publish(&rows);
         }
         Ok(())
     }
 
-    /// Whether the index takes what it is told about a row. It takes all that the host says. Of a scan it takes nothing
-    /// about rows that are the host's, or that the host deleted: the delete may be going on, and come after the scan.
-    fn admit(&self, rows: &mut Rows, core: &Core, origin: Origin, row_id: i64) -> bool {
-        if origin == Origin::Host {
-            rows.touch(row_id);
-            return true;
-        }
-        let deleted = |place| self.entry(rows, core, place).load().state == State::Tombstone;
-        !rows.touched(row_id) && !rows.places.hosted(row_id) && !rows.places.get(row_id).is_some_and(deleted)
-    }
-
-    /// True if the row is there with the same vector (`None`: odd); it is live then. Otherwise the place it had, if
-    /// any, is dead. Rows that were tombstones go to `revived`.
-    pub(super) fn keep(
-        &self,
-        rows: &mut Rows,
-        core: &Core,
-        row_id: i64,
-        vector: Option<&[f32]>,
-        revived: &mut Vec<i64>,
-    ) -> bool {
-        let Some(place) = rows.places.get(row_id) else { return false };
-        let same = match (place, vector) {
+    /// Gives a row that is there this vector (`None`: odd) if it has another: then the place it had is dead.
+    fn put(&self, rows: &mut Rows, core: &Core, row_id: i64, vector: Option<&[f32]>) {
+        let before = rows.places.get(row_id);
+        let same = match (before, vector) {
             // SAFETY: the row map holds published slots only.
-            (Place::Slot(slot), Some(vector)) => (unsafe { core.arena.get(slot) }) == vector,
-            (Place::Pending(ticket), Some(vector)) => rows.pending.vector(ticket) == vector,
-            (Place::Odd(_), None) => true,
+            (Some(Place::Slot(slot)), Some(vector)) => (unsafe { core.arena.get(slot) }) == vector,
+            (Some(Place::Pending(ticket)), Some(vector)) => rows.pending.vector(ticket) == vector,
+            (Some(Place::Odd(_)), None) => true,
             _ => false,
         };
-        let entry = self.entry(rows, core, place);
-        if entry.load().state == State::Tombstone {
-            revived.push(row_id);
-            entry.set_state(State::Live);
+        if same {
+            return;
+        }
+        let place = match vector {
+            Some(vector) => Place::Pending(rows.pending.push(row_id, vector)),
+            None => Place::Odd(self.odd.push(row_id)),
+        };
+        if let Some(before) = before {
+            let state = self.entry(rows, core, before).load().state;
+            self.entry(rows, core, place).set_state(state);
+            self.kill(rows, core, before);
+        } else {
             rows.live += 1;
         }
-        if !same {
-            self.kill(rows, core, place);
-            rows.live -= 1;
+        rows.places.set(row_id, place);
+    }
+
+    /// A row that is there is live, also if it was a tombstone: then it goes to `revived`.
+    fn revive(&self, rows: &mut Rows, core: &Core, row_id: i64, revived: &mut Vec<i64>) {
+        let Some(place) = rows.places.get(row_id) else { return };
+        let entry = self.entry(rows, core, place);
+        if entry.load().state == State::Tombstone {
+            entry.set_state(State::Live);
+            rows.live += 1;
+            revived.push(row_id);
         }
-        same
     }
 
     /// Nobody needs what is at this place any more. The row map and the number of live rows are the caller's.
@@ -148,7 +135,7 @@ impl Index {
             let core = self.core();
             let mut revived = Vec::new();
             for &row_id in row_ids {
-                if !self.admit(&mut rows, &core, origin, row_id) {
+                if !rows.admit(origin, row_id) {
                     continue;
                 }
                 let Some(place) = rows.places.get(row_id) else { continue };
@@ -160,7 +147,7 @@ impl Index {
                 self.kill(&mut rows, &core, place);
                 rows.places.forget(row_id);
             }
-            rows.forget_tombstones(revived);
+            rows.tombstones.forget(revived);
             self.publish(&rows);
         }
     }
@@ -169,15 +156,21 @@ impl Index {
     /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
     /// Takes the row lock for some microseconds at a time.
     pub fn remove(&self, row_ids: &[i64], bound: u64) {
+        self.deleted_after.store(bound & !UNSETTLED, Ordering::Release);
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows();
             let core = self.core();
             for &row_id in row_ids {
-                rows.touch(row_id);
                 self.bury(&mut rows, &core, row_id, bound);
             }
             self.publish(&rows);
         }
+    }
+
+    /// The last commit before the one that has deleted rows last. As long as it is the last commit, that one is not done, and a
+    /// scan of committed rows does not see what it deletes. Takes no lock.
+    pub fn deleted_after(&self) -> u64 {
+        self.deleted_after.load(Ordering::Acquire)
     }
 
     /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
@@ -187,8 +180,21 @@ impl Index {
         if entry.load().state == State::Live {
             entry.set_state(State::Tombstone);
             rows.live -= 1;
-            rows.tombstones.push_back((bound, row_id));
+            rows.tombstones.push(bound, row_id);
         }
+    }
+
+    /// Lets go of tombstones that nobody sees any more: those of commits up to `last_commit`, which are all done, below
+    /// `lowest_visible`.
+    ///
+    /// - `last_commit`: the last commit that is done, read *before* `lowest_visible`. A commit that ends in between may delete
+    ///   what a snapshot sees that begins in between, so its tombstones are left to the next call.
+    /// - `lowest_visible`: every snapshot there is, and every one to come, sees the commits below it.
+    ///
+    /// One comparison when there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
+    pub fn expire(&self, last_commit: u64, lowest_visible: u64) {
+        self.settle(last_commit);
+        self.advance(lowest_visible.min(last_commit.saturating_add(1)));
     }
 
     /// Gives rows removed with `UNSETTLED | before` their bound: `last_commit`, once it is past `before`. One comparison
@@ -198,12 +204,7 @@ impl Index {
             return;
         }
         let mut rows = self.rows();
-        // The unsettled are the newest, and none of them is newer than the one just compared.
-        for (bound, _) in rows.tombstones.iter_mut().rev().take_while(|(bound, _)| bound & UNSETTLED != 0) {
-            if *bound & !UNSETTLED < last_commit {
-                *bound = last_commit;
-            }
-        }
+        rows.tombstones.settle(last_commit);
         self.publish(&rows);
     }
 
@@ -214,11 +215,7 @@ impl Index {
             let mut rows = self.rows();
             let core = self.core();
             for _ in 0..REMOVE_ROWS {
-                let Some(&(bound, row_id)) = rows.tombstones.front() else { break };
-                if bound >= lowest_visible {
-                    break;
-                }
-                rows.tombstones.pop_front();
+                let Some(row_id) = rows.tombstones.pop_below(lowest_visible) else { break };
                 // A scan that still saw the row must not bring it back.
                 rows.touch(row_id);
                 if let Some(place) = rows.places.get(row_id) {
@@ -232,18 +229,20 @@ impl Index {
 }
 
 impl Rows {
+    /// Whether the index takes what it is told about a row. It takes all that the host says. Of a scan it takes nothing
+    /// about rows that are the host's, nor about rows it had when the scan read them, but has no more.
+    fn admit(&mut self, origin: Origin, row_id: i64) -> bool {
+        if origin == Origin::Host {
+            self.touch(row_id);
+            return true;
+        }
+        if self.places.get(row_id).is_some() { !self.places.hosted(row_id) } else { !self.touched(row_id) }
+    }
+
     /// Makes sure that setting the places of these rows, and removing them later, cannot fail. Ends with
     /// `places.release`. Errors: `OutOfMemory`; then nothing is reserved.
     pub(super) fn reserve(&mut self, row_ids: &[i64]) -> Result<()> {
-        self.reserve_tombstones(row_ids.len())?;
+        self.tombstones.reserve(self.tombstones.len() + self.live + row_ids.len())?;
         self.places.reserve(row_ids)
-    }
-
-    /// These rows are no tombstones any more.
-    pub(super) fn forget_tombstones(&mut self, mut revived: Vec<i64>) {
-        if !revived.is_empty() {
-            revived.sort_unstable();
-            self.tombstones.retain(|(_, row_id)| revived.binary_search(row_id).is_err());
-        }
     }
 }

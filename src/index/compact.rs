@@ -17,15 +17,14 @@ const GONE: u32 = u32::MAX;
 const COPY_ROWS: usize = 1024;
 
 impl Index {
-    /// Frees the slots of dead rows, after [`advance`](Self::advance), repairs the links around them, and gives their
+    /// Frees the slots of dead rows (see [`expire`](Self::expire)), repairs the links around them, and gives their
     /// memory back. The graph stays otherwise as it is, so this costs far less than linking all rows again. Searches,
     /// appends and removals go on meanwhile; linking pauses while the graph is copied, and the row lock is held for
     /// all rows at the end.
     ///
     /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; the index stays usable.
-    pub fn compact(&self, lowest_visible: u64, interrupt: &dyn Interrupt) -> Result<()> {
+    pub fn compact(&self, interrupt: &dyn Interrupt) -> Result<()> {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.advance(lowest_visible);
         let old = self.core();
         self.repair_all(&old, interrupt)?;
 

@@ -9,7 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Charge;
 use crate::rows::{Place, State};
 
-/// Which rows a scan has seen, and which the host has touched since it began: a bit for each row that the table had then.
+/// Which rows a scan has seen, and which the host has appended, or nobody has needed any more, since it began: a bit for each
+/// row that the table had then.
 /// Rows beyond are the host's, or gone.
 pub(super) struct Comparison {
     seen: Vec<u64>,

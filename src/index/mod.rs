@@ -29,19 +29,20 @@ mod renew;
 mod repair;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod upkeep;
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::compare::Comparison;
+use self::tombstones::Tombstones;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Stored;
 use crate::graph::LevelStats;
 use crate::host::Ledger;
-use crate::memory::{Charge, Memory};
+use crate::memory::Memory;
 use crate::odd::Odd;
 use crate::options::Options;
 use crate::pending::Pending;
@@ -49,9 +50,10 @@ use crate::rooms::Group;
 use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX};
 use crate::vectors::Space;
 
-pub use self::append::{Origin, UNSETTLED};
+pub use self::append::Origin;
 pub(crate) use self::compact::Paused;
 pub(crate) use self::core::Core;
+pub use self::tombstones::UNSETTLED;
 
 /// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
 /// its parts; those that say so themselves (blocks, the graph) argue it where they do.
@@ -70,6 +72,8 @@ pub struct Index {
     pub(crate) paused: AtomicUsize,
     /// Grows with each renewal: rows go back from the graph to the pending area.
     renewals: AtomicUsize,
+    /// See `deleted_after()`.
+    deleted_after: AtomicU64,
     /// Grows with each change of what an image holds.
     changes: AtomicU64,
     /// Rows pending; written with `rows` locked, after what it counts.
@@ -78,7 +82,7 @@ pub struct Index {
     alive: AtomicUsize,
     /// Bound of the oldest tombstone, `u64::MAX` without one; as above.
     oldest: AtomicU64,
-    /// The commit before that of the newest unsettled tombstone, `u64::MAX` without one; as above.
+    /// A commit not after that before the oldest unsettled tombstone, `u64::MAX` without one; as above.
     unsettled: AtomicU64,
 }
 
@@ -87,10 +91,8 @@ pub(crate) struct Rows {
     /// Every row that is live or a tombstone.
     pub(crate) places: Places,
     pub(crate) pending: Pending,
-    /// Bound and row of each tombstone, oldest first. Has room for every row in `places`, so that `remove` never
-    /// allocates.
-    tombstones: VecDeque<(u64, i64)>,
-    tombstones_charge: Charge,
+    /// Have room for every row in `places`, so that `remove` never allocates.
+    tombstones: Tombstones,
     live: usize,
     /// While the index is compared with its table.
     comparison: Option<Comparison>,
@@ -124,8 +126,7 @@ impl Index {
         let rows = Rows {
             places: Places::new(&memory)?,
             pending: Pending::new(&memory, dimensions),
-            tombstones: VecDeque::new(),
-            tombstones_charge: memory.charge(0)?,
+            tombstones: Tombstones::new(&memory)?,
             live: 0,
             comparison: None,
         };
@@ -138,6 +139,7 @@ impl Index {
             stored: Mutex::new(None),
             paused: AtomicUsize::new(0),
             renewals: AtomicUsize::new(0),
+            deleted_after: AtomicU64::new(u64::MAX),
             changes: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
             alive: AtomicUsize::new(0),
@@ -230,10 +232,8 @@ impl Index {
         self.changes.fetch_add(1, Ordering::Release);
         self.pending.store(rows.pending.len(), Ordering::Release);
         self.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
-        let oldest = rows.tombstones.front().map_or(u64::MAX, |&(bound, _)| bound);
-        self.oldest.store(oldest, Ordering::Relaxed);
-        let newest = rows.tombstones.back().map(|&(bound, _)| bound).filter(|bound| bound & UNSETTLED != 0);
-        self.unsettled.store(newest.map_or(u64::MAX, |bound| bound & !UNSETTLED), Ordering::Relaxed);
+        self.oldest.store(rows.tombstones.oldest(), Ordering::Relaxed);
+        self.unsettled.store(rows.tombstones.unsettled_after(), Ordering::Relaxed);
     }
 
     /// The entry of a row that is not dead.
@@ -257,23 +257,5 @@ impl Index {
             Some(row_id) => Err(Error::new(ErrorKind::InvalidInput, format!("row id {row_id} is not of a stored row"))),
             None => Ok(()),
         }
-    }
-}
-
-impl Rows {
-    /// Makes room for `rows` more tombstones than there are rows. Errors: `OutOfMemory`.
-    fn reserve_tombstones(&mut self, rows: usize) -> Result<()> {
-        let old = self.tombstones.capacity();
-        let needed = self.tombstones.len() + self.live + rows;
-        if needed <= old {
-            return Ok(());
-        }
-        let new = needed.max(2 * old);
-        let bytes = size_of::<(u64, i64)>();
-        self.tombstones_charge.resize((old + new) * bytes)?;
-        let additional = new - self.tombstones.len();
-        let grown = self.tombstones.try_reserve_exact(additional);
-        self.tombstones_charge.resize(self.tombstones.capacity() * bytes)?;
-        grown.map_err(|_| Error::new(ErrorKind::OutOfMemory, "out of memory for the rows of an HNSW index"))
     }
 }

@@ -51,13 +51,14 @@ impl Index {
                 rows.pending.entry(ticket).set_state(entry.state);
                 rows.places.set(entry.row_id, Place::Pending(ticket));
             }
-            // A search that has read the pending rows before, and comes to the new graph, has to begin again.
-            self.renewals.fetch_add(1, Ordering::Release);
-            self.set_core(new);
         }
         rows.pending.release();
+        reserved?;
         rows.pending.scatter();
+        // In this order: a search that sees the new graph has seen the pending rows, or sees that it has to begin again.
         self.publish(&rows);
-        reserved
+        self.renewals.fetch_add(1, Ordering::Release);
+        self.set_core(new);
+        Ok(())
     }
 }

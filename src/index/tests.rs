@@ -7,6 +7,8 @@ mod concurrent;
 mod filtered;
 mod finish;
 mod memory;
+#[cfg(feature = "model")]
+mod model;
 mod reach;
 mod upkeep;
 
@@ -166,7 +168,10 @@ proptest! {
                 Step::Repair(nodes) => {
                     index.repair(nodes, &Uninterrupted).unwrap();
                 }
-                Step::Compact => index.compact(last_commit, &Uninterrupted).unwrap(),
+                Step::Compact => {
+                    index.advance(last_commit);
+                    index.compact(&Uninterrupted).unwrap();
+                }
                 Step::Search { seed, want, tombstones, hidden } => {
                     let query = grid_vector(&mut Random(seed));
                     model.check(&index, &query, want, 1 + want / 2, tombstones, hidden);
@@ -237,7 +242,8 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
         index.advance(2);
         let left = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
         assert!(left >= 0.95, "{metric:?} after deletes: {left}");
-        index.compact(2, &Uninterrupted).unwrap();
+        index.advance(2);
+        index.compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted), (16_000, 0));
         let compacted = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
@@ -316,7 +322,8 @@ fn an_interrupt_stops_linking_and_compaction_without_harm() {
     assert_eq!(index.pending(), 1_300);
     link_all(&index, 1);
     index.remove(&[1, 2, 3], 1);
-    assert_eq!(index.compact(9, &After(AtomicI64::new(50))).unwrap_err().kind, ErrorKind::Interrupted);
+    index.advance(9);
+    assert_eq!(index.compact(&After(AtomicI64::new(50))).unwrap_err().kind, ErrorKind::Interrupted);
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (1_997, 0));
     assert_eq!(index.search(&vectors[..8], 1, 64, &AllVisible).unwrap().rows[0].row_id, 0);
@@ -367,7 +374,8 @@ fn everything_at_once() {
             let mut bound = 0;
             while !stop.load(Ordering::Relaxed) {
                 bound += 1;
-                index.compact(bound, &Uninterrupted).unwrap();
+                index.advance(bound);
+                index.compact(&Uninterrupted).unwrap();
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
         });

@@ -45,7 +45,7 @@ impl Index {
         if self.slots_with(core.free_slots_count() + core.dead()) <= self.slots_allowed() {
             return self.repair_all(&core, interrupt);
         }
-        self.compact(0, interrupt)
+        self.compact(interrupt)
     }
 
     /// Slots of the graph when all rows are linked, if so many are free.

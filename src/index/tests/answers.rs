@@ -118,7 +118,7 @@ fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
         check(0);
         link_all(&index, 1);
         check(3_000);
-        index.compact(0, &Uninterrupted).unwrap();
+        index.compact(&Uninterrupted).unwrap();
         check(3_000);
         index.remove(&[10_000], 5);
         assert_eq!(index.stats().unwrap().odd, odd.len(), "a tombstone may still be seen");
@@ -164,7 +164,8 @@ fn row_ids_are_used_again_with_other_vectors() {
                     let found = index.search(&[0.0, 0.0], 9, 64, &|row: i64| row == 7).unwrap();
                     let distance = found.rows[0].distance;
                     assert!(if to == "odd" { distance.is_nan() } else { distance == 72.0 }, "{case}: {distance}");
-                    index.compact(100, &Uninterrupted).unwrap();
+                    index.advance(100);
+                    index.compact(&Uninterrupted).unwrap();
                     assert_eq!(index.stats().unwrap().deleted, 0, "{case}");
                 }
             }
@@ -236,7 +237,7 @@ fn wrong_input_is_refused_and_changes_nothing() {
 fn empty_graphs_are_searched_without_harm() {
     let index = index(Metric::Ip, 2);
     assert!(index.search(&[1.0, 1.0], 5, 1, &AllVisible).unwrap().exhausted);
-    index.compact(0, &Uninterrupted).unwrap();
+    index.compact(&Uninterrupted).unwrap();
     for row in 0..1_000 {
         index.append(Origin::Host, &[row], &[row as f32, 1.0]).unwrap();
     }
@@ -246,7 +247,8 @@ fn empty_graphs_are_searched_without_harm() {
     index.remove(&(0..1_000).collect::<Vec<_>>(), 1);
     index.advance(2);
     assert!(index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().exhausted);
-    index.compact(2, &Uninterrupted).unwrap();
+    index.advance(2);
+    index.compact(&Uninterrupted).unwrap();
     assert!(index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().rows.is_empty());
     assert_eq!(index.stats().unwrap().deleted, 0);
 }

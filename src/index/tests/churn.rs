@@ -65,7 +65,8 @@ fn replacing_all_rows_in_tenths_keeps_recall_and_space() {
         }
         let (churned, rebuilt) = (recall_of(&index, metric, &rows), recall_of(&fresh(metric, &rows), metric, &rows));
         assert!(churned >= rebuilt - 0.02, "{metric:?}: {churned} after churn, {rebuilt} when built anew");
-        index.compact(100, &Uninterrupted).unwrap();
+        index.advance(100);
+        index.compact(&Uninterrupted).unwrap();
         let compacted = recall_of(&index, metric, &rows);
         assert!(compacted >= rebuilt - 0.02, "{metric:?}: {compacted} after compaction, {rebuilt} when built anew");
         let stats = index.stats().unwrap();
@@ -84,7 +85,8 @@ fn compaction_of_a_half_dead_index_keeps_recall() {
         let gone: Vec<i64> = rows.keys().copied().filter(|row| row * 7919 % 1000 < 500).collect();
         gone.iter().for_each(|row| drop(rows.remove(row)));
         index.remove(&gone, 1);
-        index.compact(2, &Uninterrupted).unwrap();
+        index.advance(2);
+        index.compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted, stats.levels[0].nodes), (rows.len(), 0, rows.len()));
         let (compacted, rebuilt) = (recall_of(&index, metric, &rows), recall_of(&fresh(metric, &rows), metric, &rows));
@@ -137,7 +139,8 @@ fn an_index_can_be_emptied_and_filled_again() {
             index.remove(&ids, round);
             index.advance(round + 1);
             if compact {
-                index.compact(round + 1, &Uninterrupted).unwrap();
+                index.advance(round + 1);
+                index.compact(&Uninterrupted).unwrap();
                 assert!(index.stats().unwrap().levels.is_empty());
             } else {
                 work(&index);

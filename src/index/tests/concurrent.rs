@@ -105,7 +105,8 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
             let _stop = Stop(&stop);
             while running() {
                 let lowest = commit.load(Ordering::Relaxed) as u64;
-                index.compact(lowest.saturating_sub(20), &Uninterrupted).unwrap();
+                index.advance(lowest.saturating_sub(20));
+                index.compact(&Uninterrupted).unwrap();
                 let stats = index.stats().unwrap();
                 assert!(stats.count >= STABLE as usize);
                 std::thread::sleep(Duration::from_millis(20));
@@ -121,7 +122,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
     for work in ["at the end", "linked", "compacted"] {
         match work {
             "linked" => link_all(&index, 2),
-            "compacted" => index.compact(0, &Uninterrupted).unwrap(),
+            "compacted" => index.compact(&Uninterrupted).unwrap(),
             _ => {}
         }
         assert_eq!(index.stats().unwrap().count, model.len(), "{work}");

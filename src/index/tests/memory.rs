@@ -87,7 +87,7 @@ fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
         model.retain(|row, _| !gone.contains(row));
         index.advance(turn as u64 + 1);
         if turn % 4 == 3
-            && let Err(error) = index.compact(turn as u64 + 1, &Uninterrupted)
+            && let Err(error) = index.compact(&Uninterrupted)
         {
             refused(error);
         }
@@ -112,7 +112,8 @@ fn a_refusal_at_any_limit_changes_nothing_and_all_memory_comes_back() {
                 let limit = ledger.limit.swap(usize::MAX, Ordering::Relaxed);
                 assert_eq!(work(&index, &mut model), 0);
                 link_all(&index, 2);
-                index.compact(u64::MAX >> 1, &Uninterrupted).unwrap();
+                index.advance(u64::MAX >> 1);
+                index.compact(&Uninterrupted).unwrap();
                 assert_same(&index, &model, "in the end");
                 assert_eq!(index.stats().unwrap().deleted, 0);
                 ledger.limit.store(limit, Ordering::Relaxed);
@@ -143,7 +144,8 @@ fn memory_does_not_grow_with_turnover() {
         index.link(500, &Uninterrupted).unwrap();
         index.remove(&rows, round as u64);
         index.remove(&[(round + 1) * 1_000_000], round as u64);
-        index.compact(round as u64 + 1, &Uninterrupted).unwrap();
+        index.advance(round as u64 + 1);
+        index.compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted, stats.pending, stats.odd), (0, 0, 0, 0));
         if round == 0 {

@@ -111,7 +111,8 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
     let gone: Vec<i64> = (0..2 * ROWS as i64).filter(|row| row % 3 == 0).collect();
     index.remove(&gone, 1);
     index.advance(2);
-    index.compact(2, &Uninterrupted).unwrap();
+    index.advance(2);
+    index.compact(&Uninterrupted).unwrap();
     assert_eq!(index.stats().unwrap().count, 8_000);
     assert_eq!(unreached(&index), 0);
 }

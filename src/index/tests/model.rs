@@ -1,0 +1,489 @@
+//! The protocols between index and host under every schedule: `shuttle` runs threads one at a time and decides at each lock which
+//! one goes on. Beside them a host as simple as DuckDB allows: one table, commits one after the other, snapshots, scans that are
+//! no snapshots. At the end, and in every search, the index has exactly the rows of the table.
+//!
+//! `make model`; `VSS_SCHEDULES` and `VSS_SEED` say how many schedules, and which. A failure prints the schedule's seed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::sync::{Mutex, MutexGuard, RwLock};
+use shuttle::{Config, Runner, thread};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::{AllVisible, Pages, Uninterrupted, Unlimited};
+use crate::index::{Index, Origin, UNSETTLED};
+use crate::metric::Metric;
+use crate::options::Options;
+
+/// Rows that a scan reads at a time, and that a commit hands over at a time.
+const CHUNK: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stamp {
+    /// The transaction is going on.
+    Running,
+    Committed(u64),
+}
+
+impl Stamp {
+    /// Commits below `bound` are seen.
+    fn below(self, bound: u64) -> bool {
+        matches!(self, Self::Committed(commit) if commit < bound)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    /// What its vector holds; no two rows have the same.
+    tag: u32,
+    inserted: Stamp,
+    deleted: Option<Stamp>,
+}
+
+impl Row {
+    fn vector(self) -> [f32; 2] {
+        [self.tag as f32, 1.0]
+    }
+}
+
+/// What the transaction lock guards.
+struct Transactions {
+    last_commit: u64,
+    /// Bounds of the snapshots there are.
+    snapshots: Vec<u64>,
+}
+
+/// How index and table stand to each other, as `HNSWIndex` knows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Agreement {
+    /// Rows may be missing: queries scan the table.
+    Unknown,
+    /// None is missing, but some may be gone.
+    Recheck {
+        after: u64,
+    },
+    InStep,
+}
+
+struct Host {
+    index: Arc<Index>,
+    /// Where its image is.
+    disk: Disk,
+    /// What has happened, for whoever reads a failure.
+    events: std::sync::Mutex<Vec<String>>,
+    rows: Mutex<Vec<Row>>,
+    append: Mutex<()>,
+    log: Mutex<()>,
+    transactions: Mutex<Transactions>,
+    /// Shared: row ids stand for the same rows.
+    vacuum: RwLock<()>,
+    agreement: Mutex<Agreement>,
+    comparing: Mutex<()>,
+    tags: Mutex<u32>,
+}
+
+impl Host {
+    fn new(index: Index, disk: Disk, rows: Vec<Row>, agreement: Agreement) -> Arc<Self> {
+        Arc::new(Self {
+            disk,
+            events: std::sync::Mutex::default(),
+            index: Arc::new(index),
+            rows: Mutex::new(rows),
+            append: Mutex::new(()),
+            log: Mutex::new(()),
+            transactions: Mutex::new(Transactions { last_commit: 10, snapshots: Vec::new() }),
+            vacuum: RwLock::new(()),
+            agreement: Mutex::new(agreement),
+            comparing: Mutex::new(()),
+            tags: Mutex::new(1000),
+        })
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Vec<Row>> {
+        self.rows.lock().unwrap()
+    }
+
+    fn transactions(&self) -> MutexGuard<'_, Transactions> {
+        self.transactions.lock().unwrap()
+    }
+
+    fn note(&self, event: impl Into<String>) {
+        self.events.lock().unwrap().push(event.into());
+    }
+
+    /// Fails with all that has happened.
+    fn fail(&self, what: &str) -> ! {
+        panic!("{}\n{what}", self.events.lock().unwrap().join("\n"));
+    }
+
+    fn tag(&self) -> u32 {
+        let mut tag = self.tags.lock().unwrap();
+        *tag += 1;
+        *tag
+    }
+
+    /// A transaction that inserts and deletes, and may fail when its rows are in the table.
+    fn write(&self, inserts: usize, deletes: usize, fails: bool) {
+        let _log = self.log.lock().unwrap();
+        let start = {
+            let _append = self.append.lock().unwrap();
+            let start = self.rows().len();
+            let new: Vec<Row> =
+                (0..inserts).map(|_| Row { tag: self.tag(), inserted: Stamp::Running, deleted: None }).collect();
+            for (chunk, rows) in new.chunks(CHUNK).enumerate() {
+                let ids: Vec<i64> = (0..rows.len()).map(|i| (start + chunk * CHUNK + i) as i64).collect();
+                let vectors: Vec<f32> = rows.iter().flat_map(|row| row.vector()).collect();
+                self.index.append(Origin::Host, &ids, &vectors).unwrap();
+                self.note(format!("append {ids:?}"));
+            }
+            self.rows().extend(new);
+            self.note(format!("{inserts} rows are in the table from {start} on"));
+            start
+        };
+        let mut transactions = self.transactions();
+        if fails {
+            let _append = self.append.lock().unwrap();
+            let ids: Vec<i64> = (start as i64..(start + inserts) as i64).collect();
+            self.index.remove(&ids, UNSETTLED | transactions.last_commit);
+            self.rows().truncate(start);
+            self.note(format!("the commit fails: {ids:?} go"));
+            return;
+        }
+        let commit = transactions.last_commit + 1;
+        let mut gone = Vec::new();
+        {
+            let mut rows = self.rows();
+            rows[start..].iter_mut().for_each(|row| row.inserted = Stamp::Committed(commit));
+            let alive: Vec<usize> = (0..start).filter(|&at| rows[at].deleted.is_none()).collect();
+            for _ in 0..deletes.min(alive.len()) {
+                let at = alive[thread_rng().gen_range(0..alive.len())];
+                rows[at].deleted = Some(Stamp::Running);
+                gone.push(at);
+            }
+        }
+        if !gone.is_empty() {
+            let ids: Vec<i64> = gone.iter().map(|&at| at as i64).collect();
+            self.index.remove(&ids, UNSETTLED | transactions.last_commit);
+            self.note(format!("remove {ids:?}"));
+        }
+        let mut rows = self.rows();
+        gone.iter().for_each(|&at| rows[at].deleted = Some(Stamp::Committed(commit)));
+        transactions.last_commit = commit;
+        self.note(format!("commit {commit}: rows from {start} on, without {gone:?}"));
+    }
+
+    /// A transaction that has only read.
+    fn read_only(&self) {
+        self.transactions().last_commit += 1;
+    }
+
+    /// Trailing rows that nobody sees go, and their ids are used again.
+    fn vacuum(&self) {
+        let Ok(_vacuum) = self.vacuum.try_write() else { return };
+        let _log = self.log.lock().unwrap();
+        let _append = self.append.lock().unwrap();
+        let transactions = self.transactions();
+        if !transactions.snapshots.is_empty() {
+            return;
+        }
+        let mut rows = self.rows();
+        while rows.last().is_some_and(|row| row.deleted.is_some_and(|deleted| deleted.below(u64::MAX))) {
+            rows.pop();
+        }
+        self.note(format!("vacuum leaves {} rows", rows.len()));
+    }
+
+    fn expire(&self) {
+        let last_commit = self.transactions().last_commit;
+        let lowest = self.transactions().snapshots.iter().copied().min().unwrap_or(u64::MAX >> 1);
+        self.note(format!("expire {last_commit}, {lowest}"));
+        self.index.expire(last_commit, lowest);
+    }
+
+    /// Row ids and rows of a chunk, of the rows below `end` that are not deleted by commits below a bound.
+    fn scan(&self, end: usize, deleted_below: impl Fn() -> u64, consume: &mut dyn FnMut(&[i64], &[f32])) {
+        for begin in (0..end).step_by(CHUNK) {
+            let bound = deleted_below();
+            let (ids, vectors): (Vec<i64>, Vec<f32>) = {
+                let rows = self.rows();
+                let some = (begin..end.min(begin + CHUNK).min(rows.len()))
+                    .filter(|&at| !rows[at].deleted.is_some_and(|deleted| deleted.below(bound)));
+                let some: Vec<_> = some.map(|at| (at as i64, rows[at].vector())).collect();
+                (some.iter().map(|row| row.0).collect(), some.iter().flat_map(|row| row.1).collect())
+            };
+            consume(&ids, &vectors);
+        }
+    }
+
+    /// `HNSWIndex::CatchUp`.
+    fn catch_up(&self) {
+        let due = |agreement| match agreement {
+            Agreement::Unknown => true,
+            Agreement::Recheck { after } => after < self.transactions().last_commit,
+            Agreement::InStep => false,
+        };
+        let _comparing = self.comparing.lock().unwrap();
+        let agreement = *self.agreement.lock().unwrap();
+        if !due(agreement) {
+            return;
+        }
+        drop(self.append.lock().unwrap());
+        let _vacuum = self.vacuum.read().unwrap();
+        if agreement == Agreement::Unknown {
+            let end = self.rows().len();
+            self.index.begin_comparison(end).unwrap();
+            let lowest = || self.transactions().snapshots.iter().copied().min().unwrap_or(u64::MAX >> 1);
+            self.note(format!("comparison of {end} rows, with vectors"));
+            self.scan(end, lowest, &mut |ids, vectors| {
+                self.index.append(Origin::Scan, ids, vectors).unwrap();
+                self.note(format!("scanned {ids:?}"));
+            });
+        }
+        let last_commit = self.transactions().last_commit;
+        let deleting = self.index.deleted_after() == last_commit;
+        let end = self.rows().len();
+        self.index.begin_comparison(end).unwrap();
+        self.note(format!("comparison of {end} rows"));
+        let committed = || self.transactions().last_commit + 1;
+        self.scan(end, committed, &mut |ids, _| {
+            self.index.saw(ids);
+            self.note(format!("saw {ids:?}"));
+        });
+        let bound = self.transactions().last_commit;
+        let gone = self.index.end_comparison(UNSETTLED | bound);
+        self.note(format!("comparison ends, {gone} rows are gone"));
+        *self.agreement.lock().unwrap() =
+            if deleting { Agreement::Recheck { after: last_commit } } else { Agreement::InStep };
+    }
+
+    /// Takes a snapshot and searches in it, if the index serves.
+    fn search(&self) {
+        let bound = {
+            let mut transactions = self.transactions();
+            let bound = transactions.last_commit + 1;
+            transactions.snapshots.push(bound);
+            self.note(format!("snapshot of commits below {bound}"));
+            bound
+        };
+        self.catch_up();
+        if *self.agreement.lock().unwrap() != Agreement::Unknown {
+            self.expire();
+            let _vacuum = self.vacuum.read().unwrap();
+            let expected: BTreeMap<i64, u32> = {
+                let rows = self.rows();
+                let sees = |row: &Row| row.inserted.below(bound) && !row.deleted.is_some_and(|by| by.below(bound));
+                rows.iter().enumerate().filter(|(_, row)| sees(row)).map(|(at, row)| (at as i64, row.tag)).collect()
+            };
+            self.assert_finds(&expected, "in a search");
+        }
+        let mut transactions = self.transactions();
+        let at = transactions.snapshots.iter().position(|&other| other == bound).unwrap();
+        transactions.snapshots.swap_remove(at);
+        self.note(format!("snapshot of commits below {bound} ends"));
+    }
+
+    /// The index finds these rows, with these vectors.
+    fn assert_finds(&self, expected: &BTreeMap<i64, u32>, when: &str) {
+        let found = self.index.search(&[0.0, 1.0], usize::MAX, 8, &|row: i64| expected.contains_key(&row)).unwrap();
+        let found: BTreeMap<i64, u32> =
+            found.rows.iter().map(|row| (row.row_id, row.distance.sqrt().round() as u32)).collect();
+        if &found != expected {
+            self.fail(&format!("{when}: found {found:?}, expected {expected:?}"));
+        }
+    }
+
+    /// When everybody is done.
+    fn check(&self) {
+        for when in ["at the end", "tended", "linked", "compacted"] {
+            match when {
+                "tended" => self.index.tend(0, &Uninterrupted).unwrap(),
+                "linked" => {
+                    while self.index.repair(usize::MAX, &Uninterrupted).unwrap()
+                        + self.index.link(usize::MAX, &Uninterrupted).unwrap()
+                        > 0
+                    {}
+                    self.index.reach(usize::MAX, &Uninterrupted).unwrap();
+                }
+                "compacted" => self.index.compact(&Uninterrupted).unwrap(),
+                _ => {
+                    self.read_only();
+                    self.catch_up();
+                    self.read_only();
+                    self.catch_up();
+                    self.expire();
+                }
+            }
+            let expected: BTreeMap<i64, u32> = {
+                let rows = self.rows();
+                rows.iter()
+                    .enumerate()
+                    .filter(|(_, row)| row.deleted.is_none())
+                    .map(|(at, row)| (at as i64, row.tag))
+                    .collect()
+            };
+            let found = self.index.search(&[0.0, 1.0], usize::MAX, 8, &AllVisible).unwrap();
+            let ids: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
+            if !ids.iter().all(|id| expected.contains_key(id)) {
+                self.fail(&format!("{when}: found {ids:?}, expected {expected:?}"));
+            }
+            self.assert_finds(&expected, when);
+            let stats = self.index.stats().unwrap();
+            assert_eq!(stats.count, expected.len(), "{when}: the count");
+            let core = self.index.core();
+            assert!(core.dead() + core.free_slots_count() <= core.graph.len(), "{when}: dead and free slots");
+            assert_eq!(stats.deleted, core.dead(), "{when}: tombstones are left");
+        }
+        assert_eq!(self.index.core().dead(), 0, "compacted");
+    }
+}
+
+/// Pages in memory.
+#[derive(Default)]
+struct Disk(std::sync::Mutex<(i64, BTreeMap<i64, Vec<u8>>)>);
+
+impl Pages for Disk {
+    fn page_bytes(&self) -> usize {
+        4096
+    }
+    fn write(&self, bytes: &[u8]) -> Result<i64> {
+        let mut disk = self.0.lock().unwrap();
+        disk.0 += 1;
+        let id = disk.0;
+        disk.1.insert(id, bytes.to_vec());
+        Ok(id)
+    }
+    fn read(&self, id: i64, out: &mut [u8]) -> Result<()> {
+        let disk = self.0.lock().unwrap();
+        let page = disk.1.get(&id).ok_or_else(|| Error::new(ErrorKind::Storage, "no such page"))?;
+        out.copy_from_slice(page);
+        Ok(())
+    }
+    fn free(&self, id: i64) {
+        self.0.lock().unwrap().1.remove(&id);
+    }
+}
+
+fn options() -> Options {
+    Options { metric: Metric::L2sq, m: 2, m0: 4, ef_construction: 4, ..Options::default() }
+}
+
+fn committed(tag: u32) -> Row {
+    Row { tag, inserted: Stamp::Committed(1), deleted: None }
+}
+
+/// An index that agrees with its table of `rows` rows.
+fn in_step(rows: u32) -> Arc<Host> {
+    let index = Index::new(options(), 2, Box::new(Unlimited)).unwrap();
+    let table: Vec<Row> = (0..rows).map(committed).collect();
+    let vectors: Vec<f32> = table.iter().flat_map(|row| row.vector()).collect();
+    index.append(Origin::Host, &(0..i64::from(rows)).collect::<Vec<_>>(), &vectors).unwrap();
+    index.link(usize::MAX, &Uninterrupted).unwrap();
+    Host::new(index, Disk::default(), table, Agreement::InStep)
+}
+
+/// An index read from an image. Its table has changed since: rows went, rows came, an id was used again.
+fn loaded() -> Arc<Host> {
+    let before = in_step(7);
+    let disk = Disk::default();
+    let image = before.index.store(&disk, 7, 0).unwrap();
+    let (index, _) = Index::load(options(), 2, Box::new(Unlimited), &image.root, &image.pages, &disk).unwrap();
+    let mut table: Vec<Row> = (0..6).map(committed).collect();
+    table[1].deleted = Some(Stamp::Committed(2));
+    table[5].tag = 50;
+    table.extend([committed(60), committed(61)]);
+    Host::new(index, disk, table, Agreement::Unknown)
+}
+
+/// An index made by CREATE INDEX, not compared with its table yet: a row went while the table was scanned.
+fn created() -> Arc<Host> {
+    let index = Index::new(options(), 2, Box::new(Unlimited)).unwrap();
+    let mut table: Vec<Row> = (0..6).map(committed).collect();
+    let vectors: Vec<f32> = table.iter().flat_map(|row| row.vector()).collect();
+    index.append(Origin::Scan, &(0..6).collect::<Vec<_>>(), &vectors).unwrap();
+    index.link(4, &Uninterrupted).unwrap();
+    table[2].deleted = Some(Stamp::Committed(3));
+    Host::new(index, Disk::default(), table, Agreement::Recheck { after: 10 })
+}
+
+/// Runs `work` some times on a thread of its own.
+fn spawn(host: &Arc<Host>, times: usize, work: impl Fn(&Host) + Send + 'static) -> thread::JoinHandle<()> {
+    let host = Arc::clone(host);
+    thread::spawn(move || (0..times).for_each(|_| work(&host)))
+}
+
+/// One schedule: two writers, somebody who reads, searches, background work, and whoever copies the graph.
+fn schedule(start: fn() -> Arc<Host>) {
+    let host = start();
+    let writer = |host: &Host| {
+        let mut random = thread_rng();
+        let (inserts, deletes) = (random.gen_range(0..6), random.gen_range(0..4));
+        host.write(inserts, deletes, random.gen_range(0..6) == 0);
+    };
+    let background = |host: &Host| match thread_rng().gen_range(0..5) {
+        0 => drop(host.index.reach(300, &Uninterrupted).unwrap()),
+        1 | 2 => drop(host.index.repair(3, &Uninterrupted).unwrap()),
+        _ => drop(host.index.link(3, &Uninterrupted).unwrap()),
+    };
+    let copier = |host: &Host| match thread_rng().gen_range(0..4) {
+        0 => host.index.compact(&Uninterrupted).unwrap(),
+        1 => {
+            // one at a time, as checkpoints are
+            let _log = host.log.lock().unwrap();
+            let image = host.index.store(&host.disk, 0, 0).unwrap();
+            Index::load(options(), 2, Box::new(Unlimited), &image.root, &image.pages, &host.disk).unwrap();
+        }
+        2 => host.vacuum(),
+        _ => {
+            host.expire();
+            host.index.tend(1, &Uninterrupted).unwrap();
+        }
+    };
+    let threads = [
+        spawn(&host, 2, writer),
+        spawn(&host, 2, writer),
+        spawn(&host, 2, Host::read_only),
+        spawn(&host, 2, Host::search),
+        spawn(&host, 4, background),
+        spawn(&host, 3, copier),
+    ];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    host.check();
+}
+
+/// Schedules of the quick run, of each beginning.
+const SCHEDULES: usize = 1_000;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+}
+
+/// Half of the schedules are random, half have few changes of threads at chosen places (probabilistic concurrency testing,
+/// Burckhardt et al. 2010), which finds what needs a thread to stand still for long.
+fn explore(start: fn() -> Arc<Host>) {
+    let seed = number("VSS_SEED", 1);
+    let half = number("VSS_SCHEDULES", SCHEDULES as u64) as usize / 2;
+    let mut config = Config::new();
+    config.stack_size = 256 << 10;
+    config.failure_persistence = shuttle::FailurePersistence::None;
+    Runner::new(RandomScheduler::new_from_seed(seed, half), config.clone()).run(move || schedule(start));
+    Runner::new(PctScheduler::new_from_seed(seed, 3, half), config).run(move || schedule(start));
+}
+
+#[test]
+fn an_index_in_step_stays_in_step() {
+    explore(|| in_step(8));
+}
+
+#[test]
+fn a_loaded_index_comes_in_step() {
+    explore(loaded);
+}
+
+#[test]
+fn a_new_index_comes_in_step() {
+    explore(created);
+}
