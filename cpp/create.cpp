@@ -24,6 +24,7 @@
 #include "settings.hpp"
 #include "vectors.hpp"
 
+#include <chrono>
 #include <thread>
 
 namespace duckdb {
@@ -120,11 +121,14 @@ InsertionOrderPreservingMap<string> PhysicalCreateHNSW::ParamsToString() const {
 
 class CreateHNSWGlobalState : public GlobalSinkState {
 public:
-	CreateHNSWGlobalState(unique_ptr<HNSWIndex> index_p, idx_t scanned_until_p, DataTable &storage)
-	    : index(std::move(index_p)), scanned_until(scanned_until_p), total_rows(storage.GetTotalRows()), rows_linked(0) {
+	CreateHNSWGlobalState(ClientContext &context, unique_ptr<HNSWIndex> index_p, idx_t scanned_until_p,
+	                      DataTable &storage)
+	    : index(std::move(index_p)), interrupt(context, Executor::Get(context)), scanned_until(scanned_until_p),
+	      total_rows(storage.GetTotalRows()), rows_linked(0) {
 	}
 
 	unique_ptr<HNSWIndex> index;
+	const vss::HostInterrupt interrupt;
 	//! Row ids below this are delivered by the scan, which starts later; rows seen twice are upserts.
 	const idx_t scanned_until;
 	const idx_t total_rows;
@@ -167,11 +171,12 @@ unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext
 	                                  TableIOManager::Get(storage), unbound_expressions, storage.db, options,
 	                                  std::move(core));
 	index->Core().reserve_rows(storage.GetTotalRows());
-	return make_uniq<CreateHNSWGlobalState>(std::move(index), CommittedEnd(context, storage), storage);
+	return make_uniq<CreateHNSWGlobalState>(context, std::move(index), CommittedEnd(context, storage), storage);
 }
 
 SinkResultType PhysicalCreateHNSW::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
 	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+	state.interrupt.Check();
 	VectorBatch batch(chunk.data[0], chunk.data[1], chunk.size(), state.index->Dimensions());
 	Translate([&] { state.index->Core().append(vss::RowOrigin::Scan, batch.RowIds(), batch.Values()); });
 	return SinkResultType::NEED_MORE_INPUT;
@@ -192,59 +197,99 @@ ProgressData PhysicalCreateHNSW::GetSinkProgress(ClientContext &context, GlobalS
 // Linking
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Links collected rows until none is left; several run at once. The scan hands a thread whole row groups of 122,880
-//! rows, so linking in the sink would leave most threads without work.
-class LinkRowsTask : public ExecutorTask {
+//! Some of the work that is left once the rows are collected. The thread is given back soon, and what is left is a new
+//! task: the client looks for Ctrl-C between tasks only, and a query that it cancels then waits for those that run.
+class BuildTask : public ExecutorTask {
 public:
-	LinkRowsTask(ClientContext &context_p, shared_ptr<Event> event, const PhysicalCreateHNSW &op,
-	             CreateHNSWGlobalState &state_p)
-	    : ExecutorTask(context_p, std::move(event), op), client(context_p), state(state_p) {
+	//! Does a little; returns whether there may be more to do. Throws what the core throws.
+	using step_t = bool (*)(CreateHNSWGlobalState &state);
+
+	BuildTask(ClientContext &context_p, shared_ptr<Event> event, const PhysicalCreateHNSW &op_p,
+	          CreateHNSWGlobalState &state_p, step_t step_p)
+	    : ExecutorTask(context_p, std::move(event), op_p), client(context_p), create(op_p), state(state_p), step(step_p) {
 	}
 
 	TaskExecutionResult ExecuteTask(TaskExecutionMode mode) override {
-		vss::HostInterrupt interrupt(client);
-		do {
-			auto linked = Translate([&] { return state.index->Core().link(LinkQueue::ROWS_PER_STEP, interrupt); });
-			state.rows_linked += linked;
-			if (linked == 0) {
+		auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+		while (std::chrono::steady_clock::now() < end) {
+			if (!step(state)) {
 				event->FinishTask();
 				return TaskExecutionResult::TASK_FINISHED;
 			}
-		} while (mode == TaskExecutionMode::PROCESS_ALL);
-		return TaskExecutionResult::TASK_NOT_FINISHED;
+		}
+		auto rest = make_shared_ptr<BuildTask>(client, event, create, state, step);
+		TaskScheduler::GetScheduler(client).ScheduleTask(executor.GetToken(), std::move(rest));
+		return TaskExecutionResult::TASK_FINISHED;
 	}
 	string TaskType() const override {
-		return "HNSWLinkRowsTask";
+		return "HNSWBuildTask";
 	}
 
 private:
 	ClientContext &client;
+	const PhysicalCreateHNSW &create;
 	CreateHNSWGlobalState &state;
+	const step_t step;
 };
 
-class LinkRowsEvent : public BasePipelineEvent {
+class BuildEvent : public BasePipelineEvent {
 public:
-	LinkRowsEvent(Pipeline &pipeline, const PhysicalCreateHNSW &op_p, CreateHNSWGlobalState &state_p)
+	BuildEvent(Pipeline &pipeline, const PhysicalCreateHNSW &op_p, CreateHNSWGlobalState &state_p)
 	    : BasePipelineEvent(pipeline), op(op_p), state(state_p) {
 	}
 
-	void Schedule() override {
+protected:
+	void ScheduleTasks(idx_t count, BuildTask::step_t step) {
 		auto &context = pipeline->GetClientContext();
-		auto threads = NumericCast<idx_t>(TaskScheduler::GetScheduler(context).NumberOfThreads());
 		vector<shared_ptr<Task>> tasks;
-		for (idx_t i = 0; i < threads; i++) {
-			tasks.push_back(make_uniq<LinkRowsTask>(context, shared_from_this(), op, state));
+		for (idx_t i = 0; i < count; i++) {
+			tasks.push_back(make_shared_ptr<BuildTask>(context, shared_from_this(), op, state, step));
 		}
 		SetTasks(std::move(tasks));
+	}
+
+	const PhysicalCreateHNSW &op;
+	CreateHNSWGlobalState &state;
+};
+
+//! Links to the rows that no walk would come to, then publishes.
+class ReachRowsEvent : public BuildEvent {
+public:
+	using BuildEvent::BuildEvent;
+
+	void Schedule() override {
+		ScheduleTasks(1, [](CreateHNSWGlobalState &state) {
+			return Translate([&] { return state.index->Core().reach(LinkQueue::NODES_PER_STEP, state.interrupt); }) > 0;
+		});
 	}
 
 	void FinishEvent() override {
 		op.Publish(pipeline->GetClientContext(), state);
 	}
+};
+
+//! Links collected rows until none is left, on all threads. The scan hands a thread whole row groups of 122,880 rows, so
+//! linking in the sink would leave most threads without work.
+class LinkRowsEvent : public BuildEvent {
+public:
+	using BuildEvent::BuildEvent;
+
+	void Schedule() override {
+		auto &scheduler = TaskScheduler::GetScheduler(pipeline->GetClientContext());
+		ScheduleTasks(NumericCast<idx_t>(scheduler.NumberOfThreads()), [](CreateHNSWGlobalState &state) {
+			auto linked = Translate([&] { return state.index->Core().link(ROWS_PER_STEP, state.interrupt); });
+			state.rows_linked += linked;
+			return linked > 0;
+		});
+	}
+
+	void FinishEvent() override {
+		InsertEvent(make_shared_ptr<ReachRowsEvent>(*pipeline, op, state));
+	}
 
 private:
-	const PhysicalCreateHNSW &op;
-	CreateHNSWGlobalState &state;
+	//! Some ten milliseconds of work at most, for the widest vectors.
+	static constexpr idx_t ROWS_PER_STEP = 4;
 };
 
 SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
@@ -260,14 +305,14 @@ SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, 
 //---------------------------------------------------------------------------------------------------------------------
 
 //! Appends the rows that reached the table while the graph was built. The append lock must be held.
-static void CatchUp(ClientContext &context, DuckTransaction &transaction, DataTable &storage, HNSWIndex &index,
-                    idx_t scanned_until) {
+static void CatchUp(const vss::HostInterrupt &interrupt, DuckTransaction &transaction, DataTable &storage,
+                    HNSWIndex &index, idx_t scanned_until) {
 	auto next_row_id = storage.GetNextRowId();
 	auto row = scanned_until;
 	if (next_row_id > scanned_until) {
 		Vector row_ids(LogicalType::ROW_TYPE);
 		storage.ScanTableSegment(transaction, scanned_until, next_row_id - scanned_until, [&](DataChunk &chunk) {
-			context.InterruptCheck();
+			interrupt.Check();
 			auto data = FlatVector::GetDataMutable<row_t>(row_ids);
 			for (idx_t i = 0; i < chunk.size(); i++) {
 				data[i] = UnsafeNumericCast<row_t>(row++);
@@ -282,9 +327,6 @@ static void CatchUp(ClientContext &context, DuckTransaction &transaction, DataTa
 }
 
 void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &state) const {
-	vss::HostInterrupt interrupt(context);
-	Translate([&] { state.index->Core().reach(NumericLimits<idx_t>::Maximum(), interrupt); });
-
 	auto &storage = table.GetStorage();
 	if (!storage.IsMainTable()) {
 		throw TransactionException(
@@ -306,7 +348,7 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	auto &transaction = DuckTransaction::Get(context, storage.db);
 	TableAppendState append_state;
 	storage.AppendLock(transaction, append_state);
-	CatchUp(context, transaction, storage, *state.index, state.scanned_until);
+	CatchUp(state.interrupt, transaction, storage, *state.index, state.scanned_until);
 	entry.initial_index_size = state.index->Core().memory_used();
 	// Deletes reach the index from now on. Those committed since the rows were read are looked for when this transaction
 	// has been committed, and with it the one whose rows are in the table already, but not visible yet.

@@ -1,5 +1,6 @@
 #include "host.hpp"
 
+#include "duckdb/execution/executor.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -26,16 +27,54 @@ void HostMemory::release(size_t bytes) const noexcept {
 HostInterrupt::HostInterrupt(duckdb::optional_ptr<duckdb::ClientContext> context_p) : context(context_p) {
 }
 
-bool HostInterrupt::interrupted() const noexcept {
-	if (!context) {
-		return false;
+ReservedMemory::ReservedMemory(duckdb::BufferManager &buffers_p) : buffers(buffers_p) {
+}
+
+ReservedMemory::~ReservedMemory() {
+	buffers.FreeReservedMemory(reserved);
+}
+
+void ReservedMemory::Resize(size_t bytes) {
+	if (bytes > reserved) {
+		buffers.ReserveMemory(bytes - reserved);
+	} else {
+		buffers.FreeReservedMemory(reserved - bytes);
 	}
+	reserved = bytes;
+}
+
+//! The executor drops the buffer of its result as the first thing when it is cancelled. It has none if the client
+//! collects the result by itself.
+static bool HasResultBuffer(duckdb::Executor &executor) {
+	return executor.GetResultBuffer() != nullptr;
+}
+
+HostInterrupt::HostInterrupt(duckdb::ClientContext &context_p, duckdb::Executor &executor_p) : context(context_p) {
+	if (HasResultBuffer(executor_p)) {
+		executor = &executor_p;
+	}
+}
+
+HostInterrupt::HostInterrupt(duckdb::ClientContext &context_p, const std::atomic<bool> &stop_p)
+    : context(context_p), stop(&stop_p) {
+}
+
+bool HostInterrupt::interrupted() const noexcept {
 	try {
-		// also notices a statement timeout
-		context->InterruptCheck();
+		Check();
 		return false;
 	} catch (...) {
 		return true;
+	}
+}
+
+void HostInterrupt::Check() const {
+	if (context) {
+		// also notices a statement timeout
+		context->InterruptCheck();
+	}
+	if ((stop && *stop) || (executor && !HasResultBuffer(*executor))) {
+		throw duckdb::InterruptException();
 	}
 }
 

@@ -7,11 +7,14 @@
 #include "duckdb/common/error_data.hpp"
 #include "rust/cxx.h"
 
+#include <atomic>
+
 namespace duckdb {
 class BufferManager;
 class ClientContext;
 class DataTable;
 class DuckTransaction;
+class Executor;
 } // namespace duckdb
 
 namespace vss {
@@ -31,16 +34,41 @@ private:
 	duckdb::BufferManager &buffers;
 };
 
-//! Whether the running statement was interrupted or its time is up.
+//! Memory that an operator takes by itself, beside an index: reserved from DuckDB's buffer manager, too.
+class ReservedMemory {
+public:
+	explicit ReservedMemory(duckdb::BufferManager &buffers);
+	~ReservedMemory();
+	ReservedMemory(const ReservedMemory &) = delete;
+
+	//! Throws an OutOfMemoryException; then as much is reserved as before.
+	void Resize(size_t bytes);
+
+private:
+	duckdb::BufferManager &buffers;
+	size_t reserved = 0;
+};
+
+//! Whether the running statement was interrupted, its time is up, or nobody waits for it any more.
 class HostInterrupt {
 public:
 	//! Without a context (background work) the answer is always no.
 	explicit HostInterrupt(duckdb::optional_ptr<duckdb::ClientContext> context);
+	//! For work that an executor does; must be made while it runs. A client may cancel it without an interrupt: Python's
+	//! does so after Ctrl-C. DuckDB then waits for the tasks that run, and does not tell them.
+	HostInterrupt(duckdb::ClientContext &context, duckdb::Executor &executor);
+	//! For work on another thread, until `stop` is true.
+	HostInterrupt(duckdb::ClientContext &context, const std::atomic<bool> &stop);
 
 	bool interrupted() const noexcept;
+	//! Throws an InterruptException if it was interrupted.
+	void Check() const;
 
 private:
 	duckdb::optional_ptr<duckdb::ClientContext> context;
+	//! Nothing if the executor does not tell whether it was cancelled.
+	duckdb::Executor *executor = nullptr;
+	const std::atomic<bool> *stop = nullptr;
 };
 
 //! Which committed rows of a table one transaction sees.

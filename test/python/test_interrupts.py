@@ -1,0 +1,89 @@
+"""Whoever stops a statement, and however, it stops soon: the interrupt of another thread, and Ctrl-C.
+
+The Python client looks for Ctrl-C between tasks. It then cancels the query without an interrupt, and waits for the tasks
+that are running."""
+
+import os
+import signal
+import threading
+import time
+
+import duckdb
+import pytest
+
+#: Beside the share of the work that is done when a statement comes back.
+PATIENCE = 60
+
+
+def table(con, rows, dimensions=64, name="t"):
+    con.execute(
+        f"CREATE TABLE {name} AS SELECT i AS id, list_transform(range({dimensions}), lambda x: hash(i * {dimensions} + x)"
+        f" / 1.8e19)::FLOAT[{dimensions}] AS v FROM range({rows}) r(i)"
+    )
+
+
+def control_c(con):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def interrupt(con):
+    con.interrupt()
+
+
+def seconds(con, sql):
+    begin = time.monotonic()
+    con.execute(sql)
+    return time.monotonic() - begin
+
+
+def stopped(con, sql, stop, after):
+    """Stops a statement `after` seconds; returns how long it went on."""
+    at = []
+
+    def send():
+        at.append(time.monotonic())
+        stop(con)
+
+    timer = threading.Timer(after, send)
+    timer.start()
+    try:
+        with pytest.raises((KeyboardInterrupt, RuntimeError, duckdb.InterruptException)):
+            con.execute(sql).fetchall()
+            raise AssertionError(f"came to its end: {sql}")
+        return time.monotonic() - at[0]
+    finally:
+        timer.join()
+
+
+@pytest.mark.parametrize("stop", [control_c, interrupt])
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_a_build(connect, stop, threads):
+    con = connect(threads=threads)
+    con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    table(con, 20_000)
+    shares = []
+    over = threading.Event()
+
+    def watch():
+        sent = False
+        while not over.is_set():
+            shares.append(con.query_progress())
+            if not sent and shares[-1] > 5:
+                stop(con)
+                sent = True
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with pytest.raises((KeyboardInterrupt, RuntimeError, duckdb.InterruptException)):
+            con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (ef_construction = 1000)")
+    finally:
+        over.set()
+        watcher.join()
+    # the rest takes many times as long as anybody should wait
+    assert 5 < max(shares) < 50
+    assert con.execute("SELECT count(*) FROM duckdb_indexes()").fetchall() == [(0,)]
+    con.execute("DELETE FROM t WHERE id > 1000")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(1001, "ready")]
