@@ -86,6 +86,16 @@ bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWInde
 	return true;
 }
 
+void HNSWIndex::Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change) {
+	unique_ptr<IndexWriteHandle<HNSWIndex>> handle;
+	try {
+		handle = make_uniq<IndexWriteHandle<HNSWIndex>>(entry.GetWriteHandle<HNSWIndex>());
+	} catch (const InternalException &) {
+		return; // dropped
+	}
+	change(*handle->operator->());
+}
+
 unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table) {
 	unique_ptr<SharedIndex> result;
 	Visit(entry, [&](const HNSWIndex &index) {
@@ -167,6 +177,17 @@ ErrorData HNSWIndex::TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &r
 		return ErrorData(ex);
 	}
 	return TakeKeys(origin, keys, row_ids);
+}
+
+ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, IndexAppendInfo &info) {
+	auto error = Append(lock, chunk, row_ids);
+	// Rows of the log come while the index is bound, and may be taken as duplicates. A binding that fails is tried again
+	// for ever by everybody, or invalidates the database; the table has the rows.
+	if (error.HasError() && info.append_mode == IndexAppendMode::INSERT_DUPLICATES) {
+		Close(error.RawMessage());
+		return ErrorData();
+	}
+	return error;
 }
 
 ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids) {

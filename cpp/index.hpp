@@ -81,6 +81,7 @@ public:
 	//! Takes rows that a scan of the table yields, for an index that is not in the table's list yet. Errors: out of memory.
 	ErrorData AppendScanned(DataChunk &chunk, Vector &row_ids);
 	ErrorData Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) override;
+	ErrorData Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, IndexAppendInfo &info) override;
 	ErrorData Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) override;
 	idx_t TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids, optional_ptr<SelectionVector> deleted_sel,
 	                optional_ptr<SelectionVector> non_deleted_sel) override;
@@ -101,10 +102,8 @@ private:
 	struct Comparison;
 	struct Opened;
 
-	//! An index that is closed: it takes no rows and serves none.
+	//! An index that is closed: it takes no rows and serves none, and what is stored of it stays as it is.
 	struct Closed {
-		//! What is stored of it. Stays in the file as it is.
-		IndexStorageInfo info;
 		//! Whether its options are known: old files have them in the catalog only, in the statement that made the index.
 		bool options_known = false;
 		//! It cannot be opened at all.
@@ -126,6 +125,10 @@ private:
 	                   TableIOManager &table_io_manager, AttachedDatabase &db);
 	//! The index has this core from now on.
 	void Adopt(Opened opened);
+	//! There is not enough memory for the index's rows: gives back what it has, so that queries can scan the table.
+	void Close(string reason);
+	//! Runs `change` with the index behind `entry`, which is locked exclusively meanwhile, unless it was dropped.
+	static void Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change);
 	//! Opens the index behind `entry` if it is closed. Takes the entry's lock for moments only.
 	static void OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table);
 	//! The checkpoint that the database file holds, or that is being made.
@@ -146,6 +149,8 @@ private:
 	mutable atomic<uint64_t> recheck_after {NumericLimits<uint64_t>::Maximum()};
 	//! Nothing but DuckDB's log has changed the table since the image was stored.
 	bool trusted = false;
+	//! The newest image in the file; a name alone if there is none.
+	IndexStorageInfo stored;
 	//! Nothing if the index is open. Changed with the entry locked exclusively, read with it locked.
 	unique_ptr<Closed> closed;
 	//! One comparison at a time; shared with it, as the index may be dropped meanwhile.

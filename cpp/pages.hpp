@@ -25,6 +25,10 @@ public:
 	rust::String write(rust::Slice<const uint8_t> bytes, int64_t &id) const noexcept;
 	//! Reads a page.
 	rust::String read(int64_t id, rust::Slice<uint8_t> out) const noexcept;
+	//! Whether the last page could not be read for a reason that may pass: the system's, not what the file holds.
+	bool MayBeReadLater() const {
+		return may_be_read_later;
+	}
 	//! The block may be used again after the checkpoint.
 	void free(int64_t id) const noexcept;
 
@@ -36,6 +40,7 @@ private:
 	duckdb::QueryContext context;
 	//! The memory that pages are written from and read into.
 	mutable duckdb::unique_ptr<duckdb::Block> scratch;
+	mutable bool may_be_read_later = false;
 };
 
 } // namespace vss

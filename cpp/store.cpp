@@ -102,7 +102,7 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 	}
 	useless_blocks.clear();
 	if (closed) {
-		return CopyOf(closed->info);
+		return CopyOf(stored);
 	}
 	IndexStorageInfo info(name);
 	info.options = given;
@@ -122,6 +122,7 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 	}
 	info.allocator_infos.push_back(std::move(allocator));
 	bytes_on_disk = image.pages.size() * blocks.GetBlockAllocSize();
+	stored = CopyOf(info);
 	return info;
 }
 
@@ -145,10 +146,9 @@ void HNSWIndex::ResetStorage(IndexLock &lock) {
 	}
 	vss::HostPages pages(blocks, QueryContext());
 	if (closed) {
-		for (auto &block : BlocksOf(closed->info)) {
+		for (auto &block : BlocksOf(stored)) {
 			pages.free(block);
 		}
-		closed.reset();
 	}
 	for (auto &page : core->forget_pages()) {
 		pages.free(page);
@@ -188,11 +188,11 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 		return Opened(MakeCore(options, key, db), options);
 	}
 	auto ids = BlocksOf(info);
+	auto &blocks = table_io_manager.GetIndexBlockManager();
+	vss::HostPages pages(blocks, QueryContext());
 	string problem;
 	try {
 		auto &root = StringValue::Get(info.options.at(ROOT_OPTION));
-		auto &blocks = table_io_manager.GetIndexBlockManager();
-		vss::HostPages pages(blocks, QueryContext());
 		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
 		auto loaded = Translate([&] {
 			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory),
@@ -205,7 +205,11 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 		result.bytes_on_disk = ids.size() * blocks.GetBlockAllocSize();
 		return result;
 	} catch (std::exception &ex) {
-		problem = ErrorData(ex).RawMessage();
+		ErrorData error(ex);
+		if (error.Type() == ExceptionType::OUT_OF_MEMORY || pages.MayBeReadLater()) {
+			throw;
+		}
+		problem = error.RawMessage();
 	}
 	Opened result(MakeCore(options, key, db), options);
 	result.problem = std::move(problem);
@@ -221,11 +225,27 @@ void HNSWIndex::Adopt(Opened opened) {
 	covered = opened.covered;
 	trusted = opened.trusted && !closed->missed;
 	bytes_on_disk = opened.bytes_on_disk;
-	useless_blocks.insert(useless_blocks.end(), opened.useless_blocks.begin(), opened.useless_blocks.end());
+	if (!opened.useless_blocks.empty()) {
+		useless_blocks.insert(useless_blocks.end(), opened.useless_blocks.begin(), opened.useless_blocks.end());
+		stored = IndexStorageInfo(name);
+	}
 	if (opened.has_image || !opened.problem.empty()) {
 		SetProblem(std::move(opened.problem));
 	}
 	closed.reset();
+}
+
+void HNSWIndex::Close(string reason) {
+	closed = make_uniq<Closed>();
+	closed->options_known = true;
+	closed->missed = true;
+	links.reset();
+	core = vss::idle_core();
+	links = make_uniq<LinkQueue>(db.GetDatabase(), *core);
+	in_step = false;
+	covered = 0;
+	bytes_on_disk = 0;
+	SetProblem(std::move(reason));
 }
 
 unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
@@ -236,19 +256,19 @@ unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
 	auto &closed = *index->closed;
 	auto root = input.storage_info.options.find(ROOT_OPTION);
 	if (root != input.storage_info.options.end() && root->second.type().id() == LogicalTypeId::BLOB) {
-		closed.info = CopyOf(input.storage_info);
+		index->stored = CopyOf(input.storage_info);
 	} else if (input.storage_info.IsValid()) {
 		index->SetProblem("the stored index cannot be used: it was written by another extension");
 		index->useless_blocks = BlocksOf(input.storage_info);
 	}
-	closed.info.name = input.name;
+	index->stored.name = input.name;
 	closed.options_known = !given.empty();
 	if (index->Dimensions() == 0) {
 		closed.for_good = true;
 		index->SetProblem("its key has not the type FLOAT[n]");
 	} else if (closed.options_known) {
 		try {
-			index->Adopt(Open(index->options, index->logical_types[0], closed.info, input.table_io_manager, input.db));
+			index->Adopt(Open(index->options, index->logical_types[0], index->stored, input.table_io_manager, input.db));
 		} catch (std::exception &ex) {
 			index->SetProblem(ErrorData(ex).RawMessage());
 		}
@@ -278,37 +298,32 @@ static optional_ptr<IndexCatalogEntry> CatalogEntryOf(ClientContext &context, Da
 
 void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table) {
 	auto &info = *table.GetDataTableInfo();
-	unique_ptr<Closed> found;
-	Identifier name;
+	bool is_closed = false;
+	bool options_known = false;
 	LogicalType key;
 	vss::IndexOptions options;
+	IndexStorageInfo stored;
 	Visit(entry, [&](const HNSWIndex &index) {
 		if (index.closed) {
-			found = make_uniq<Closed>();
-			found->info = CopyOf(index.closed->info);
-			found->options_known = index.closed->options_known;
-			name = index.name;
+			is_closed = true;
+			options_known = index.closed->options_known;
 			key = index.logical_types[0];
 			options = index.options;
+			stored = CopyOf(index.stored);
 		}
 	});
-	if (!found) {
+	if (!is_closed) {
 		return;
 	}
-	if (!found->options_known) {
-		auto catalog_entry = CatalogEntryOf(context, info, name, entry.GetIndexOid());
+	if (!options_known) {
+		auto catalog_entry = CatalogEntryOf(context, info, stored.name, entry.GetIndexOid());
 		if (!catalog_entry) {
 			return;
 		}
 		options = StoredIndexOptions(OptionsInStatement(catalog_entry->sql));
 	}
-	auto opened = Open(options, key, found->info, info.GetIOManager(), info.GetDB());
-	try {
-		auto handle = entry.GetWriteHandle<HNSWIndex>();
-		handle->Adopt(std::move(opened));
-	} catch (const InternalException &) {
-		// dropped meanwhile
-	}
+	auto opened = Open(options, key, stored, info.GetIOManager(), info.GetDB());
+	Change(entry, [&](HNSWIndex &index) { index.Adopt(std::move(opened)); });
 }
 
 void HNSWIndex::SetProblem(string reason) const {
@@ -350,7 +365,7 @@ static bool WaitForAppends(ClientContext &context, DataTable &table) {
 
 //! Scans columns of the rows of a table, also of those that are not committed yet, and their row ids behind them. Appends go
 //! on meanwhile.
-static void ScanRows(DataTable &table, const vector<column_t> &columns, TableScanType type,
+static void ScanRows(ClientContext &context, DataTable &table, const vector<column_t> &columns, TableScanType type,
                      const std::function<void(DataChunk &chunk)> &consume) {
 	auto &rows = *table.GetRowGroupCollection();
 	auto table_types = rows.GetTypes();
@@ -368,6 +383,7 @@ static void ScanRows(DataTable &table, const vector<column_t> &columns, TableSca
 	state.Initialize(column_ids, nullptr);
 	rows.InitializeScan(QueryContext(), state.table_state, column_ids, nullptr);
 	while (true) {
+		context.InterruptCheck();
 		chunk.Reset();
 		state.table_state.Scan(chunk, type);
 		if (chunk.size() == 0) {
@@ -415,11 +431,12 @@ struct HNSWIndex::Comparison {
 
 //! Rows in `core` whose deletion from `table` is committed become tombstones. Returns the commit after which more of them may be
 //! found: a delete that was handed over after it is not done yet, and the rows are still there. The maximum if there is none.
-static uint64_t ForgetDeleted(const vss::Core &core, DataTable &table) {
+static uint64_t ForgetDeleted(ClientContext &context, const vss::Core &core, DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
 	auto deleting = core.deleted_after() == last_commit;
 	Translate([&] { core.begin_comparison(table.GetNextRowId()); });
-	ScanRows(table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS, [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
+	ScanRows(context, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
+	         [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
 	core.end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
 	return deleting ? last_commit : NumericLimits<uint64_t>::Maximum();
 }
@@ -428,27 +445,26 @@ uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	// row ids stand for the same rows while this is held
 	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
 	if (complete) {
-		return ForgetDeleted(*core, table);
+		return ForgetDeleted(context, *core, table);
 	}
 	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
 	// taken; which rows are left is what the last scan says.
 	if (!vectors) {
-		ScanRows(table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED,
+		ScanRows(context, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED,
 		         [&](DataChunk &chunk) { vectors = core->saw(RowIds(chunk)) || vectors; });
 	}
 	if (vectors) {
 		AppendVectors(table);
 	}
-	return ForgetDeleted(*core, table);
+	return ForgetDeleted(context, *core, table);
 }
 
 void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 	ExpressionExecutor executor(context, *key);
 	DataChunk keys;
 	keys.Initialize(Allocator::Get(db), types);
-	ScanRows(table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
-		context.InterruptCheck();
+	ScanRows(context, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
 		keys.Reset();
 		executor.Execute(chunk, keys);
 		VectorBatch batch(keys.data[0], chunk.data.back(), chunk.size(), dimensions);
@@ -479,7 +495,7 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 		return;
 	}
 	lock_guard<mutex> guard(*compare_lock);
-	string failure;
+	ErrorData failure;
 	auto recheck_after = NumericLimits<uint64_t>::Maximum();
 	try {
 		OpenLate(context, entry, table);
@@ -497,15 +513,17 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	} catch (InterruptException &) {
 		throw;
 	} catch (std::exception &ex) {
-		failure = ErrorData(ex).RawMessage();
+		failure = ErrorData(ex);
 	}
-	Visit(entry, [&](const HNSWIndex &index) {
-		if (failure.empty()) {
+	Change(entry, [&](HNSWIndex &index) {
+		if (!failure.HasError()) {
 			index.InStep(table.GetNextRowId());
 			index.recheck_after = recheck_after;
 			index.links->Schedule();
+		} else if (failure.Type() == ExceptionType::OUT_OF_MEMORY && !index.closed && !index.in_step) {
+			index.Close(failure.RawMessage());
 		} else {
-			index.SetProblem(failure);
+			index.SetProblem(failure.RawMessage());
 		}
 	});
 }

@@ -1,66 +1,6 @@
 """Indexes that come and go while others use them: each case in a process of its own, as it may hang or crash."""
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
-
-#: Of the child: a connection with the extension, and threads whose errors and hanging are its end.
-PRELUDE = """
-import os, sys, threading, time
-import duckdb
-
-#: Seconds after which what has not come back never will.
-PATIENCE = 30
-CONFIG = {"allow_unsigned_extensions": "true"}
-
-
-def connect(**config):
-    con = duckdb.connect(config={**CONFIG, **config})
-    con.load_extension(sys.argv[1])
-    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
-    return con
-
-
-def fail(message):
-    print(message, file=sys.stderr, flush=True)
-    os._exit(1)
-
-
-def together(*actions):
-    barrier = threading.Barrier(len(actions))
-
-    def run(action):
-        try:
-            barrier.wait()
-            action()
-        except BaseException as error:
-            fail(f"{type(error).__name__}: {error}")
-
-    threads = [threading.Thread(target=run, args=(action,), daemon=True) for action in actions]
-    for thread in threads:
-        thread.start()
-    end = time.monotonic() + PATIENCE
-    for thread in threads:
-        thread.join(max(0, end - time.monotonic()))
-        if thread.is_alive():
-            fail("hangs")
-"""
-
-
-@pytest.fixture
-def child(extension, tmp_path):
-    """Runs a script after PRELUDE, with the extension and a directory as arguments. It must come to its end."""
-
-    def child(script, timeout=300):
-        program = PRELUDE + textwrap.dedent(script)
-        arguments = [sys.executable, "-X", "faulthandler", "-c", program, extension, str(tmp_path)]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout)
-        assert done.returncode == 0, (done.returncode, done.stderr[:2000])
-        return done.stdout
-
-    return child
 
 
 def test_everybody_may_bind_an_index_at_once(child):
