@@ -8,6 +8,7 @@
 #include "duckdb/main/extension/extension_loader.hpp"
 #include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/storage/write_ahead_log.hpp"
+#include "aside.hpp"
 #include "errors.hpp"
 #include "find.hpp"
 #include "host.hpp"
@@ -144,24 +145,64 @@ static void NoteInLog(StorageManager &storage) {
 	}
 }
 
-static void CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
-	if (parameters.values[0].IsNull()) {
+namespace {
+
+struct CompactBindData : public TableFunctionData {
+	string index;
+};
+
+struct CompactState : public GlobalTableFunctionState {
+	unique_ptr<SharedIndex> index;
+	optional_ptr<AttachedDatabase> db;
+	//! Last: it works on the index.
+	unique_ptr<Aside> work;
+};
+
+} // namespace
+
+static unique_ptr<FunctionData> CompactBind(ClientContext &context, TableFunctionBindInput &input,
+                                            vector<LogicalType> &return_types, vector<Identifier> &names) {
+	auto result = make_uniq<CompactBindData>();
+	if (input.inputs[0].IsNull()) {
 		throw BinderException("hnsw_compact_index: the name of the index is NULL; use '[catalog.][schema.]index'");
 	}
-	auto found = FindIndex(context, StringValue::Get(parameters.values[0]));
-	auto &db = found.storage.get().db;
-	if (db.IsReadOnly()) {
-		throw InvalidInputException("index '%s' cannot be compacted: database '%s' is attached read-only",
-		                            found.entry.get().name.GetIdentifierName(), db.GetName().GetIdentifierName());
+	result->index = StringValue::Get(input.inputs[0]);
+	// returns no rows, like a statement
+	names = {"Success"};
+	return_types = {LogicalType::BOOLEAN};
+	return std::move(result);
+}
+
+static unique_ptr<GlobalTableFunctionState> CompactInit(ClientContext &context, TableFunctionInitInput &input) {
+	auto result = make_uniq<CompactState>();
+	auto found = FindIndex(context, input.bind_data->Cast<CompactBindData>().index);
+	auto &name = found.entry.get().name.GetIdentifierName();
+	result->db = found.storage.get().db;
+	if (result->db->IsReadOnly()) {
+		throw InvalidInputException("index '%s' cannot be compacted: database '%s' is attached read-only", name,
+		                            result->db->GetName().GetIdentifierName());
 	}
-	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
-	if (!shared) {
-		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it",
-		                            found.entry.get().name.GetIdentifierName());
+	result->index = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!result->index) {
+		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it", name);
 	}
-	vss::HostInterrupt interrupt(context);
-	Translate([&] { shared->core->compact(interrupt); });
-	NoteInLog(db.GetStorageManager());
+	return std::move(result);
+}
+
+static void CompactScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<CompactState>();
+	if (!state.work) {
+		state.work = make_uniq<Aside>(context, [&index = *state.index](const vss::HostInterrupt &interrupt) {
+			Translate([&] { index.core->compact(interrupt); });
+		});
+	}
+	if (state.work->Done(input)) {
+		NoteInLog(state.db->GetStorageManager());
+	}
+}
+
+static string CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
+	return StringUtil::Format("FROM pragma_hnsw_compact_index(%s)", parameters.values[0].ToSQLString());
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -203,6 +244,8 @@ static void FinishPragma(ClientContext &context, const FunctionParameters &param
 void RegisterPragmas(ExtensionLoader &loader) {
 	loader.RegisterFunction(TableFunction("pragma_hnsw_index_info", {}, InfoScan, InfoBind, InfoInit));
 	loader.RegisterFunction(PragmaFunction::PragmaStatement("hnsw_index_info", InfoPragma));
+	loader.RegisterFunction(
+	    TableFunction("pragma_hnsw_compact_index", {LogicalType::VARCHAR}, CompactScan, CompactBind, CompactInit));
 	loader.RegisterFunction(PragmaFunction::PragmaCall("hnsw_compact_index", CompactPragma, {LogicalType::VARCHAR}));
 	PragmaFunctionSet finish("hnsw_finish");
 	finish.AddFunction(PragmaFunction::PragmaStatement("hnsw_finish", FinishPragma));

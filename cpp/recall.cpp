@@ -4,6 +4,7 @@
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
+#include "aside.hpp"
 #include "errors.hpp"
 #include "find.hpp"
 #include "host.hpp"
@@ -27,6 +28,12 @@ struct RecallBindData : public TableFunctionData {
 
 struct RecallState : public GlobalTableFunctionState {
 	bool done = false;
+	string index_name;
+	idx_t ef = 0;
+	unique_ptr<SharedIndex> index;
+	vss::RecallReport measured;
+	//! Last: it works on all of the above.
+	unique_ptr<Aside> work;
 };
 
 idx_t Parameter(const TableFunctionBindInput &input, const char *name, idx_t otherwise, int64_t max) {
@@ -61,7 +68,17 @@ static unique_ptr<FunctionData> RecallBind(ClientContext &context, TableFunction
 }
 
 static unique_ptr<GlobalTableFunctionState> RecallInit(ClientContext &context, TableFunctionInitInput &input) {
-	return make_uniq<RecallState>();
+	auto result = make_uniq<RecallState>();
+	auto &name = input.bind_data->Cast<RecallBindData>().index;
+	auto found = FindIndex(context, name);
+	result->index = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!result->index) {
+		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it", name);
+	}
+	result->index_name = found.entry.get().name.GetIdentifierName();
+	auto session_ef = EfSearch(context);
+	result->ef = session_ef.IsValid() ? session_ef.GetIndex() : result->index->ef_search;
+	return std::move(result);
 }
 
 static void RecallScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
@@ -69,25 +86,26 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 	if (state.done) {
 		return;
 	}
-	state.done = true;
 	auto &bind_data = input.bind_data->Cast<RecallBindData>();
-	auto found = FindIndex(context, bind_data.index);
-	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
-	if (!shared) {
-		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it", bind_data.index);
+	if (!state.work) {
+		state.work = make_uniq<Aside>(context, [&state, &bind_data](const vss::HostInterrupt &interrupt) {
+			auto &core = *state.index->core;
+			state.measured = Translate([&] {
+				// the graph as it will be, not as far as it has got: an index built again from its table has none yet
+				core.link(core.pending(), interrupt);
+				return core.measure_recall(bind_data.k, bind_data.queries, state.ef, interrupt);
+			});
+		});
 	}
-	auto session_ef = EfSearch(context);
-	auto ef = session_ef.IsValid() ? session_ef.GetIndex() : shared->ef_search;
-	vss::HostInterrupt interrupt(context);
-	auto measured = Translate([&] {
-		// the graph as it will be, not as far as it has got: an index built again from its table has none yet
-		shared->core->link(shared->core->pending(), interrupt);
-		return shared->core->measure_recall(bind_data.k, bind_data.queries, ef, interrupt);
-	});
-	vector<Value> row {Value(found.entry.get().name.GetIdentifierName()),
+	if (!state.work->Done(input)) {
+		return;
+	}
+	state.done = true;
+	auto &measured = state.measured;
+	vector<Value> row {Value(state.index_name),
 	                   Value::BIGINT(NumericCast<int64_t>(bind_data.k)),
 	                   Value::BIGINT(NumericCast<int64_t>(measured.queries)),
-	                   Value::BIGINT(NumericCast<int64_t>(ef)),
+	                   Value::BIGINT(NumericCast<int64_t>(state.ef)),
 	                   Value::DOUBLE(measured.recall),
 	                   Value::DOUBLE(measured.low),
 	                   Value::DOUBLE(measured.high),
