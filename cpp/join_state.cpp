@@ -1,10 +1,12 @@
 #include "join_state.hpp"
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/execution/executor.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/parallel/task_scheduler.hpp"
 #include "duckdb/parallel/thread_context.hpp"
 #include "duckdb/planner/expression/bound_conjunction_expression.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
@@ -15,12 +17,17 @@
 #include "settings.hpp"
 #include "vectors.hpp"
 
+#include <chrono>
 #include <numeric>
 
 namespace duckdb {
 
 //! Query vectors a thread takes at a time, at most: enough to fetch their rows together, few enough to share the work.
 static constexpr idx_t MAX_BATCH = 64;
+//! Pairs a thread keeps at a time, unless there are more for a single query vector.
+static constexpr idx_t MAX_BATCH_PAIRS = 1 << 18;
+//! A batch that takes longer is followed by smaller ones.
+static constexpr std::chrono::milliseconds MAX_BATCH_TIME(10);
 //! Rows to look at beside those wanted, at most, until enough of them pass the conditions.
 static constexpr idx_t MAX_WIDENED = 4096;
 //! Batches for each thread, at least, so that threads end at about the same time.
@@ -30,7 +37,7 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
                                          ColumnDataCollection &probes_p)
     : transaction(DuckTransaction::Get(context, op.table.GetStorage().db)), storage(op.table.GetStorage()),
       vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()),
-      index(HNSWIndex::TryShare(*op.search.entry, storage)),
+      index(HNSWIndex::TryShare(*op.search.entry, storage)), interrupt(context, Executor::Get(context)),
       probes(probes_p) {
 	if (op.filter) {
 		filter = op.filter->Rows();
@@ -50,7 +57,7 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
 	probes.InitializeScanChunk(scan_state, current);
 }
 
-void HNSWJoinGlobalState::NextBatch(DataChunk &batch) {
+void HNSWJoinGlobalState::NextBatch(DataChunk &batch, idx_t limit) {
 	batch.Reset();
 	lock_guard<mutex> guard(lock);
 	if (offset == current.size()) {
@@ -60,7 +67,7 @@ void HNSWJoinGlobalState::NextBatch(DataChunk &batch) {
 			return;
 		}
 	}
-	auto count = MinValue(batch_size, current.size() - offset);
+	auto count = MinValue(MinValue(batch_size, limit), current.size() - offset);
 	for (idx_t col = 0; col < current.ColumnCount(); col++) {
 		VectorOperations::Copy(current.data[col], batch.data[col], offset + count, offset, 0);
 	}
@@ -72,7 +79,9 @@ void HNSWJoinGlobalState::NextBatch(DataChunk &batch) {
 HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const PhysicalHNSWJoin &op_p,
                                        HNSWJoinGlobalState &gstate_p)
     : context(context_p), op(op_p), gstate(gstate_p), query_executor(context.client, *op.query),
-      condition_executor(context.client), fetched_ids(op.column_ids) {
+      condition_executor(context.client),
+      batch_limit(PairsLimit()),
+      pairs_memory(BufferManager::GetBufferManager(context.client)), fetched_ids(op.column_ids) {
 	auto &allocator = Allocator::Get(context.client);
 	if (!op.conditions.empty()) {
 		condition_executor.AddExpression(*gstate.condition);
@@ -96,8 +105,12 @@ HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const Physic
 	}
 }
 
+idx_t HNSWJoinLocalState::PairsLimit() const {
+	return MaxValue<idx_t>(1, MAX_BATCH_PAIRS / MaxValue<idx_t>(op.search.wanted, 1));
+}
+
 bool HNSWJoinLocalState::NextBatch() {
-	gstate.NextBatch(batch);
+	gstate.NextBatch(batch, batch_limit);
 	if (batch.size() == 0) {
 		return false;
 	}
@@ -114,7 +127,14 @@ bool HNSWJoinLocalState::NextBatch() {
 		}
 		dictionaries.push_back(std::move(dictionary));
 	}
+	auto begin = std::chrono::steady_clock::now();
 	SearchAll();
+	auto time = std::chrono::steady_clock::now() - begin;
+	if (time > MAX_BATCH_TIME) {
+		batch_limit = MaxValue<idx_t>(1, batch.size() / 2);
+	} else if (time < MAX_BATCH_TIME / 4) {
+		batch_limit = MinValue(2 * batch_limit, PairsLimit());
+	}
 	blocks = Blocks::OWN_ROWS;
 	block.Reset();
 	block_rows = nullptr;
@@ -211,7 +231,7 @@ vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> 
 }
 
 void HNSWJoinLocalState::Search(Probe &probe, idx_t want, vector<Pair> &found, JoinReport &report) {
-	context.client.InterruptCheck();
+	gstate.interrupt.Check();
 	vss::HostVisibility visibility(gstate.transaction, gstate.storage);
 	rust::Slice<const float> vector {probe.query, op.search.dimensions};
 	auto request = gstate.request;
@@ -228,6 +248,8 @@ void HNSWJoinLocalState::Search(Probe &probe, idx_t want, vector<Pair> &found, J
 	probe.strategy = string(answer.report.strategy);
 	probe.found = answer.scan ? 0 : answer.row_ids.size();
 	probe.passing = probe.found;
+	// those to come once here and once among the pairs, with room to grow in both
+	pairs_memory.Resize((pairs.capacity() + 4 * (found.size() + probe.found)) * sizeof(Pair));
 	for (idx_t i = 0; i < probe.found; i++) {
 		found.push_back(Pair {answer.row_ids[i], probe.number});
 	}
@@ -377,7 +399,7 @@ SourceResultType HNSWJoinLocalState::EmitBlock(DataChunk &chunk, InterruptState 
 		block_rows = Project(block);
 		next_probe = 0;
 	}
-	context.client.InterruptCheck();
+	gstate.interrupt.Check();
 	auto probe = (blocks == Blocks::OWN_ROWS ? answered : unanswered)[next_probe++];
 	auto probe_offset = ReferenceRows(chunk, *block_rows);
 	for (idx_t col = 0; col < batch.ColumnCount(); col++) {

@@ -5,6 +5,7 @@
 #include "duckdb/common/vector/dictionary_vector.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
+#include "host.hpp"
 #include "index.hpp"
 #include "physical_filter.hpp"
 #include "physical_join.hpp"
@@ -22,8 +23,8 @@ public:
 	idx_t MaxThreads() override {
 		return (probes.Count() + batch_size - 1) / batch_size;
 	}
-	//! Copies the next rows with query vectors into `batch`, which is empty at the end.
-	void NextBatch(DataChunk &batch);
+	//! Copies the next rows with query vectors into `batch`, at most `limit`; it is empty at the end.
+	void NextBatch(DataChunk &batch, idx_t limit);
 
 	DuckTransaction &transaction;
 	DataTable &storage;
@@ -33,6 +34,7 @@ public:
 	unique_ptr<SharedIndex> index;
 	//! The rows that qualify; nothing if all do.
 	optional_ptr<const RowFilterState> filter;
+	const vss::HostInterrupt interrupt;
 	vss::SearchRequest request;
 	//! Of all conditions.
 	unique_ptr<Expression> condition;
@@ -85,6 +87,8 @@ private:
 		string strategy;
 	};
 
+	//! Query vectors for which a batch is not larger than it should be.
+	idx_t PairsLimit() const;
 	//! Searches for the query vectors of the batch; those that cannot be searched for are left to the table.
 	void SearchAll();
 	//! Searches for `want` rows for each query vector of `open`, and returns those that need more.
@@ -118,6 +122,11 @@ private:
 	vector<unique_ptr<DataChunk>> projected;
 
 	DataChunk batch;
+	//! Query vectors to take next: fewer if searches take long, as the client looks for Ctrl-C between batches only, or
+	//! find much.
+	idx_t batch_limit;
+	//! Of the pairs.
+	vss::ReservedMemory pairs_memory;
 	//! The columns of `batch`, for pairs to refer to: DuckDB then groups and hashes by query vector, not by pair. Nothing
 	//! for structs, which cannot be dictionaries.
 	vector<buffer_ptr<DictionaryEntry>> dictionaries;

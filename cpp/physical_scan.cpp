@@ -8,6 +8,8 @@
 #include "duckdb/parallel/pipeline.hpp"
 #include "duckdb/planner/expression/bound_parameter_data.hpp"
 #include "duckdb/planner/expression/bound_parameter_expression.hpp"
+#include "duckdb/execution/executor.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
@@ -19,6 +21,8 @@
 #include "index.hpp"
 #include "settings.hpp"
 #include "vectors.hpp"
+
+#include <chrono>
 
 namespace duckdb {
 
@@ -110,8 +114,9 @@ public:
 
 	//! Moves to the next query vector; false if there is none.
 	bool NextProbe(ClientContext &context);
-	//! Searches for all query vectors.
-	void AnswerTogether(ClientContext &context);
+	//! Searches for some of all query vectors that are answered together; false if there are more. Takes some ten
+	//! milliseconds: the client looks for Ctrl-C between calls only.
+	bool AnswerTogether(ClientContext &context);
 	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end. `scanned` is for
 	//! rows with their ids.
 	void Fetch(DataChunk &chunk, DataChunk &scanned);
@@ -129,16 +134,26 @@ public:
 	vector<Value> probe_row;
 	//! The state of the replaced scan, if the present probe has to be answered by it.
 	unique_ptr<GlobalSourceState> table_scan;
+	//! All query vectors that are answered together have been searched for.
+	bool together = false;
 
 private:
+	//! Sorts the candidates, each once.
+	void Unite();
+
 	//! Searches the index for `query`; false if the table has to be scanned.
 	bool Search(ClientContext &context, const Value &query);
 	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query);
 
 	optional_ptr<const RowFilterState> filter;
 	unique_ptr<ColumnDataRowCollection> probes;
+	const vss::HostInterrupt interrupt;
 	vector<int64_t> row_ids;
 	idx_t fetched = 0;
+	//! Of the query vectors so far that are answered together; up to `united` sorted, each once.
+	vector<int64_t> candidates;
+	idx_t united = 0;
+	vss::ReservedMemory candidates_memory;
 	ColumnFetchState fetch_state;
 	TableScanState local_scan;
 	//! What it reads: the columns to emit and, with a filter, the row id.
@@ -158,7 +173,9 @@ public:
 
 HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op_p)
     : op(op_p), transaction(DuckTransaction::Get(context, op.table.GetStorage().db)), storage(op.table.GetStorage()),
-      vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()), local_columns(op.column_ids) {
+      vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()),
+      interrupt(context, Executor::Get(context)), candidates_memory(BufferManager::GetBufferManager(context)),
+      local_columns(op.column_ids) {
 	if (op.filter) {
 		filter = op.filter->Rows();
 		local_columns.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
@@ -167,32 +184,53 @@ HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalH
 		auto &collection = op.sink_state->Cast<HNSWScanSinkState>().probes;
 		probe_count = collection.Count();
 		probes = make_uniq<ColumnDataRowCollection>(collection.GetRows());
-		if (!op.search.emit_probes) {
-			AnswerTogether(context);
+		if (!op.search.emit_probes && op.search.one_probe && probe_count > 1) {
+			table_scan = op.table_scan.GetGlobalSourceState(context);
+			together = true;
 		}
 		return;
 	}
 	NextProbe(context);
 }
 
-void HNSWScanGlobalState::AnswerTogether(ClientContext &context) {
-	if (op.search.one_probe && probe_count > 1) {
-		table_scan = op.table_scan.GetGlobalSourceState(context);
-		return;
-	}
-	vector<int64_t> candidates;
+bool HNSWScanGlobalState::AnswerTogether(ClientContext &context) {
+	//! Candidates that are kept more than once, at least, until they are united.
+	constexpr idx_t UNITED_MIN = 1 << 16;
+	auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
 	while (!table_scan && NextProbe(context)) {
+		auto needed = candidates.size() + row_ids.size();
+		if (needed > candidates.capacity()) {
+			auto room = 2 * needed;
+			// both the old and the new ones, while they are moved
+			candidates_memory.Resize((candidates.capacity() + room) * sizeof(int64_t));
+			candidates.reserve(room);
+			candidates_memory.Resize(room * sizeof(int64_t));
+		}
 		candidates.insert(candidates.end(), row_ids.begin(), row_ids.end());
+		if (candidates.size() > MaxValue(2 * united, UNITED_MIN)) {
+			Unite();
+		}
+		if (std::chrono::steady_clock::now() >= end) {
+			return false;
+		}
 	}
+	Unite();
+	row_ids = std::move(candidates);
+	together = true;
+	return true;
+}
+
+void HNSWScanGlobalState::Unite() {
 	std::sort(candidates.begin(), candidates.end());
 	candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
-	row_ids = std::move(candidates);
+	united = candidates.size();
 }
 
 bool HNSWScanGlobalState::NextProbe(ClientContext &context) {
 	if (next_probe >= probe_count) {
 		return false;
 	}
+	interrupt.Check();
 	Value query;
 	if (probes) {
 		auto &types = op.probes->GetTypes();
@@ -329,6 +367,9 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 	auto &output = emit_probes ? lstate.table_chunk : chunk;
 	if (probes && !emit_probes && gstate.probe_count == 0) {
 		return SourceResultType::FINISHED;
+	}
+	if (probes && !emit_probes && !gstate.together && !gstate.AnswerTogether(context.client)) {
+		return SourceResultType::HAVE_MORE_OUTPUT;
 	}
 	if (emit_probes && gstate.next_probe == 0 && !gstate.NextProbe(context.client)) {
 		return SourceResultType::FINISHED;
