@@ -7,6 +7,7 @@
 #include "duckdb/planner/operator/logical_insert.hpp"
 #include "duckdb/planner/operator/logical_merge_into.hpp"
 #include "duckdb/planner/operator/logical_update.hpp"
+#include "duckdb/planner/operator/logical_vacuum.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
@@ -27,6 +28,8 @@ static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
 		return op.Cast<LogicalUpdate>().table;
 	case LogicalOperatorType::LOGICAL_MERGE_INTO:
 		return op.Cast<LogicalMergeInto>().table;
+	case LogicalOperatorType::LOGICAL_VACUUM:
+		return op.Cast<LogicalVacuum>().table;
 	default:
 		return nullptr;
 	}
@@ -35,51 +38,60 @@ static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
 void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 	auto table = Target(plan);
 	if (table && table->IsDuckTable() && !table->GetStorage().GetDataTableInfo()->GetIndexes().Empty()) {
-		context.registered_state->GetOrCreate<Backlog>("vss_backlog")->Add(table->GetStorage());
+		auto vacuumed = plan.type == LogicalOperatorType::LOGICAL_VACUUM;
+		context.registered_state->GetOrCreate<Backlog>("vss_backlog")->Add(table->GetStorage(), vacuumed);
 	}
 	for (auto &child : plan.children) {
 		Note(context, *child);
 	}
 }
 
-void Backlog::Add(DataTable &table) {
+void Backlog::Add(DataTable &table, bool vacuumed) {
 	// those that are gone are forgotten
 	vector<Table> known;
 	for (auto &entry : tables) {
-		if (!entry.info.expired() && (entry.db != &table.db || entry.info.lock() != table.GetDataTableInfo())) {
+		if (entry.info.expired()) {
+			continue;
+		}
+		if (entry.db == &table.db && entry.info.lock() == table.GetDataTableInfo()) {
+			vacuumed |= entry.vacuumed;
+		} else {
 			known.push_back(entry);
 		}
 	}
-	known.push_back(Table {&table.db, table.GetDataTableInfo()});
+	known.push_back(Table {&table.db, table.GetDataTableInfo(), vacuumed});
 	tables = std::move(known);
 }
 
-//! Handles on the cores of a table's indexes. Holds their locks for moments only.
-static void AddCores(DataTableInfo &info, std::vector<rust::Box<vss::Core>> &cores) {
+void Backlog::AddIndexes(DataTableInfo &info, bool compact) {
 	vector<shared_ptr<IndexEntry>> entries;
 	for (auto entry : info.GetIndexes().IndexEntries()) {
 		entries.push_back(std::move(entry));
 	}
 	for (auto &entry : entries) {
-		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) { cores.push_back(index.Core().share()); });
+		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
+			indexes.push_back(Index {index.Core().share(), info.GetDB().shared_from_this(), compact});
+		});
 	}
 }
 
 void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &context) {
-	auto written = transaction.ModifiedDatabase();
+	for (auto &used : transaction.OpenedTransactions()) {
+		auto &db = used.get();
+		auto written = transaction.ModifiedDatabase().get() == &db;
+		for (auto &table : tables) {
+			auto info = table.db == &db && (written || table.vacuumed) ? table.info.lock() : nullptr;
+			if (info) {
+				AddIndexes(*info, table.vacuumed);
+			}
+			table.vacuumed = table.vacuumed && table.db != &db;
+		}
+	}
+}
+
+void Backlog::TransactionRollback(MetaTransaction &transaction, ClientContext &context) {
 	for (auto &table : tables) {
-		if (table.db != written.get()) {
-			continue;
-		}
-		auto info = table.info.lock();
-		if (!info) {
-			continue;
-		}
-		std::vector<rust::Box<vss::Core>> cores;
-		AddCores(*info, cores);
-		for (auto &core : cores) {
-			indexes.push_back(Written {std::move(core), info->GetDB().shared_from_this()});
-		}
+		table.vacuumed = false;
 	}
 }
 
@@ -101,6 +113,9 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 		Expire(context, index.db, *index.core);
 		try {
 			index.core->tend(PENDING_MAX, interrupt);
+			if (index.compact && index.core->info().deleted > 0) {
+				index.core->compact(interrupt);
+			}
 		} catch (const rust::Error &) {
 			return;
 		}

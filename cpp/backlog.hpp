@@ -1,4 +1,5 @@
-//! Who appends more rows than the background threads can link helps them: searches read pending rows one by one.
+//! What a statement leaves to do for indexes when its transaction is over. Who appends more rows than the background
+//! threads can link helps them, as searches read pending rows one by one; and VACUUM compacts.
 #pragma once
 
 #include "duckdb/common/vector.hpp"
@@ -18,15 +19,16 @@ public:
 	//! Pending rows that stay to the background threads: an exact search of them takes a tenth of a short query's time.
 	static constexpr idx_t PENDING_MAX = 4096;
 
-	//! Notes the tables with indexes that `plan` writes to.
+	//! Notes the tables with indexes that `plan` writes to or vacuums.
 	static void Note(ClientContext &context, LogicalOperator &plan);
 
 	//! Takes handles on the indexes of the tables in the database that the transaction has written to. Later that
 	//! database may be gone, and nothing of its tables may be touched: now the transaction holds it.
 	void TransactionCommit(MetaTransaction &transaction, ClientContext &context) override;
+	void TransactionRollback(MetaTransaction &transaction, ClientContext &context) override;
 	//! Links rows of these indexes until not many are pending, and takes slots of deleted rows out of graphs that have too
-	//! many; what a commit has appended or deleted is known by now. Ends early when interrupted or out of memory: then
-	//! the work is left to the background. No lock of DuckDB's storage is held meanwhile.
+	//! many; what a commit has appended or deleted is known by now. Compacts those that were to be vacuumed. Ends early when
+	//! interrupted or out of memory: then the work is left to the background. No lock of DuckDB's storage is held meanwhile.
 	void QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) override;
 
 private:
@@ -35,18 +37,23 @@ private:
 		const AttachedDatabase *db;
 		//! To be locked only while somebody holds the database.
 		weak_ptr<DataTableInfo> info;
+		//! By the transaction that is going on.
+		bool vacuumed;
+	};
+	struct Index {
+		rust::Box<vss::Core> core;
+		//! Tells which deletes nobody sees any more, if it is still there.
+		weak_ptr<AttachedDatabase> db;
+		bool compact;
 	};
 
-	void Add(DataTable &table);
+	void Add(DataTable &table, bool vacuumed);
+	//! Takes handles on the indexes of a table. Holds their locks for moments only.
+	void AddIndexes(DataTableInfo &info, bool compact);
 
 	vector<Table> tables;
-	//! Of the transaction that was committed: the index, and the database that tells which deletes nobody sees any more, if
-	//! it is still there.
-	struct Written {
-		rust::Box<vss::Core> core;
-		weak_ptr<AttachedDatabase> db;
-	};
-	std::vector<Written> indexes;
+	//! Of the transaction that was committed.
+	std::vector<Index> indexes;
 };
 
 } // namespace duckdb

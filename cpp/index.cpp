@@ -101,8 +101,7 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 	Visit(entry, [&](const HNSWIndex &index) {
 		if (index.Covers(table)) {
 			index.Maintain();
-			result = make_uniq<SharedIndex>(
-			    SharedIndex {index.core->share(), index.options.ef_search, index.LowestVisible()});
+			result = make_uniq<SharedIndex>(SharedIndex {index.core->share(), index.options.ef_search});
 		}
 	});
 	if (result) {
@@ -128,7 +127,8 @@ void HNSWIndex::InStep(idx_t next_row_id) const {
 	in_step = true;
 }
 
-static uint64_t LowestVisibleIn(AttachedDatabase &db) {
+//! Rows deleted by commits below this are seen by nobody.
+static uint64_t LowestVisible(AttachedDatabase &db) {
 	auto bound = DuckTransactionManager::Get(db).LowestVisibilityBound();
 	// the bound hides its number, but the core needs it as one
 	static_assert(sizeof(bound) == sizeof(uint64_t), "VisibilityBound is a transaction_t");
@@ -137,14 +137,10 @@ static uint64_t LowestVisibleIn(AttachedDatabase &db) {
 	return result;
 }
 
-uint64_t HNSWIndex::LowestVisible() const {
-	return LowestVisibleIn(db);
-}
-
 void HNSWIndex::Expire(AttachedDatabase &db, const vss::Core &core) {
 	// in this order: a snapshot that begins in between sees what is committed by now
 	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
-	core.expire(last_commit, LowestVisibleIn(db));
+	core.expire(last_commit, LowestVisible(db));
 }
 
 void HNSWIndex::Maintain() const {
@@ -248,12 +244,8 @@ bool HNSWIndex::MergeIndexes(IndexLock &lock, BoundIndex &other) {
 }
 
 void HNSWIndex::Vacuum(IndexLock &lock) {
+	// The list and the entry are locked, and nobody could interrupt it: `Backlog` compacts after the statement.
 	Maintain();
-	Translate([&] {
-		if (core->info().deleted > 0) {
-			core->compact(vss::HostInterrupt(nullptr));
-		}
-	});
 }
 
 idx_t HNSWIndex::GetInMemorySize(IndexLock &lock) const {

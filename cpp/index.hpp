@@ -16,8 +16,6 @@ struct IndexType;
 struct SharedIndex {
 	rust::Box<vss::Core> core;
 	idx_t ef_search;
-	//! See `HNSWIndex::LowestVisible`, at the moment of sharing.
-	uint64_t lowest_visible;
 };
 
 //! The index of one table column (or expression). Lock order: table index list → index entry → IndexLock → core.
@@ -70,8 +68,6 @@ public:
 	string Status(DataTable &table) const;
 	//! Bytes of the database file that hold the newest image.
 	idx_t BytesOnDisk() const;
-	//! Rows deleted by commits below this are seen by nobody.
-	uint64_t LowestVisible() const;
 	//! Tombstones of an index in `db` that no snapshot can see any more are dead. Takes no lock of DuckDB.
 	static void Expire(AttachedDatabase &db, const vss::Core &core);
 	//! Turns tombstones that no snapshot can see any more into free slots, and schedules linking of pending rows.
