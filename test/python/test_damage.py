@@ -187,3 +187,36 @@ def test_a_file_that_ends_early(intact, check):
         for part in [0, 1, 8, SIZE // 2, SIZE - 1]:
             damaged = [*intact.contents[: last - left], intact.contents[last - left][:part]]
             assert check(damaged, again=part == 8).startswith(BUILT_AGAIN), (left, part)
+
+
+def test_an_index_whose_key_is_no_vector(extension, tmp_path):
+    """As a damaged catalog may say: the table can be read and changed, and the index dropped."""
+    path = tmp_path / "crafted.db"
+
+    def opened():
+        con = duckdb.connect(str(path), config={"allow_unsigned_extensions": "true", "default_block_size": str(SIZE)})
+        con.load_extension(extension)
+        return con
+
+    with opened() as con:
+        con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+        con.execute("CREATE TABLE t AS SELECT [i, i, i]::FLOAT[3] AS vector, i AS number FROM range(100) r(i)")
+        con.execute("CREATE INDEX i ON t USING HNSW (vector) WITH (m = 8)")
+    contents = blocks.read(path, SIZE)
+    ((block, places),) = [(i, [m.start() for m in re.finditer(b"vector", c)]) for i, c in enumerate(contents) if b"vector" in c]
+    # in the table, in the text of the statement, in the key
+    assert len(places) == 3
+    crafted = contents[block][: places[2]] + b"number" + contents[block][places[2] + 6 :]
+    blocks.write(path, [*contents[:block], blocks.sealed(crafted), *contents[block + 1 :]])
+    for _ in range(2):
+        with opened() as con:
+            nearest = "SELECT number FROM t ORDER BY array_distance(vector, [5, 5, 5]::FLOAT[3]) LIMIT 1"
+            assert con.execute(nearest).fetchall() == [(5,)]
+            con.execute("INSERT INTO t VALUES ([1, 2, 3], 7)")
+            con.execute("DELETE FROM t WHERE number = 50")
+            state = con.execute("SELECT count, dimensions, status FROM pragma_hnsw_index_info()").fetchall()
+            assert state == [(0, 0, "incomplete: queries scan the table; its key has not the type FLOAT[n]")]
+            con.execute("CHECKPOINT")
+    with opened() as con:
+        con.execute("DROP INDEX i")
+        assert con.execute("SELECT count(*) FROM t").fetchall() == [(101,)]

@@ -11,8 +11,6 @@ import time
 import duckdb
 import pytest
 
-#: Beside the share of the work that is done when a statement comes back.
-PATIENCE = 60
 
 
 def table(con, rows, dimensions=64, name="t"):
@@ -87,3 +85,55 @@ def test_a_build(connect, stop, threads):
     con.execute("DELETE FROM t WHERE id > 1000")
     con.execute("CREATE INDEX i ON t USING HNSW (v)")
     assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(1001, "ready")]
+
+
+def many_dead(con):
+    """An index half of whose rows are dead: to compact it takes seconds."""
+    table(con, 40_000)
+    con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 32, m0 = 64, ef_construction = 32)")
+    # so that nobody repairs it in the background
+    con.execute("SET threads = 1")
+    con.execute("DELETE FROM t WHERE id % 2 = 0")
+
+
+def dead(con):
+    return con.execute("SELECT deleted FROM pragma_hnsw_index_info()").fetchone()[0]
+
+
+@pytest.mark.parametrize("stop", [control_c, interrupt])
+def test_a_compaction(con, stop):
+    many_dead(con)
+    stopped(con, "PRAGMA hnsw_compact_index('i')", stop, after=0.1)
+    assert dead(con) > 0
+    con.execute("PRAGMA hnsw_compact_index('i')")
+    assert dead(con) == 0
+
+
+@pytest.mark.parametrize("stop", [control_c, interrupt])
+def test_a_measurement_of_recall(con, stop):
+    table(con, 10_000)
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    part = seconds(con, "FROM hnsw_recall('i', queries := 100)")
+    went_on = stopped(con, "FROM hnsw_recall('i', queries := 10000)", stop, after=part)
+    assert went_on < 20 * part + 1
+
+
+def test_nobody_waits_for_a_vacuum(con):
+    many_dead(con)
+    other = con.cursor()
+    # from now on this connection looks after the table
+    other.execute("INSERT INTO t SELECT -1, v FROM t LIMIT 1")
+    over = threading.Event()
+
+    def vacuum():
+        con.cursor().execute("VACUUM t")
+        over.set()
+
+    thread = threading.Thread(target=vacuum)
+    thread.start()
+    time.sleep(0.3)
+    assert other.execute("SELECT 42").fetchall() == [(42,)]
+    other.execute("INSERT INTO t SELECT -2, v FROM t LIMIT 1")
+    assert not over.is_set()
+    thread.join()
+    assert dead(con) == 0
