@@ -140,6 +140,12 @@ fuzz: in-host
 crash: in-host
 	PYTHONPATH=test $(PYTHON) -m crash --extension $(EXTENSION) --kills 1000
 
+# Everything at once, for an hour: rounds of threads in random roles, then comparisons of indexes with their tables. Logs and files
+# of findings go to build/chaos.
+MINUTES ?= 60
+chaos: in-host
+	PYTHONPATH=test $(PYTHON) -m chaos --extension $(EXTENSION) --minutes $(MINUTES)
+
 # Data races in the index: its concurrency tests under ThreadSanitizer. Needs a nightly toolchain with rust-src, because the
 # standard library must be instrumented, too: without, each of its locks looks like a race.
 TSAN_TARGET := x86_64-unknown-linux-gnu

@@ -1,0 +1,31 @@
+"""What DuckDB may say while everything happens at once, and what it must not."""
+
+import re
+
+#: What transactions on the same rows or catalog entries say to each other, and what memory limits, interrupts and forced failures cause.
+ALLOWED = re.compile(
+    r"[Cc]onflict|Current transaction is aborted|Cannot CHECKPOINT|has been altered|outstanding updates|another transaction"
+    r"|Forced commit failure|[Ii]nterrupted|INTERRUPT|Out of Memory|out of memory|could not allocate|failed to offload|failed to pin"
+    r"|does not exist|[Dd]atabase .* not found|already exists|already attached|is attached|there is no index|does not cover its table|was dropped"
+    r"|depend|no transaction is active|Cannot detach|different catalog|not enough|memory limit|has been dropped"
+)
+#: These are findings wherever they come from.
+FATAL = re.compile(r"^(INTERNAL|FATAL|Fatal|Internal)|database has been invalidated|panicked|InternalException|FatalException")
+
+#: Errors of DuckDB itself, which appear without the extension, too; each with the reason why it is known.
+KNOWN = [
+    (
+        re.compile("Corrupted fixed-size segment"),
+        "a scan beside the rollback of a failed append reads what RowGroup::RevertAppend takes away",
+    ),
+]
+
+
+def verdict(text):
+    """What an error means: None if it may happen, else the kind of the finding; of a known one `known: reason`."""
+    for pattern, reason in KNOWN:
+        if pattern.search(text):
+            return f"known: {reason}"
+    if FATAL.search(text):
+        return "internal"
+    return None if ALLOWED.search(text) else "error"
