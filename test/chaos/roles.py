@@ -307,11 +307,18 @@ def alter_table(actor):
 @role(appends=True)
 def attach_and_detach(actor):
     rng, layout = actor.rng, actor.round.layout
+    actor.round.newest = None
     if rng.random() < 0.7:
         name, source = actor.round.attached()
-        actor.run(f"DETACH DATABASE IF EXISTS {name}")
-        actor.run(f"ATTACH IF NOT EXISTS '{source}' AS {name}")
         table = f"{name}.t"
+        if rng.random() < 0.5:
+            # then the log alone knows the index
+            actor.run(f"DROP INDEX IF EXISTS {index_path(actor, table)}")
+            actor.run(layout.create_index(table))
+        actor.run(f"DETACH DATABASE IF EXISTS {name}")
+        # others ask for it already: the first queries come together
+        actor.round.newest = table
+        actor.run(f"ATTACH IF NOT EXISTS '{source}' AS {name}")
     else:
         table = "m.t"
         actor.run("ATTACH IF NOT EXISTS ':memory:' AS m")

@@ -67,7 +67,7 @@ class Actor(Speaker):
 
     def table(self):
         """A table that may be there; most often the same one, so that the roles meet."""
-        if self.round.newest and self.rng.random() < 0.5:
+        if self.round.newest and self.rng.random() < 0.8:
             return self.round.newest
         return self.rng.choices(["t", "u", *self.round.others], [4, 2, *[1] * len(self.round.others)])[0]
 
@@ -107,7 +107,7 @@ class Round:
         #: ids by table that are committed and never deleted
         self.lasting = collections.defaultdict(set)
         self.hits = self.neighbours = 0
-        #: a table that has just been attached: its first queries meet
+        #: a table that is being attached
         self.newest = None
         self.end = 0
         self.speakers = []
@@ -118,16 +118,16 @@ class Round:
         rng = self.rng
         self.in_file = rng.random() < 0.65
         dimensions = rng.choice([4, 8, 32, 256, 1000])
-        options = rng.choice(["m = 8, ef_construction = 32", "m = 12, ef_construction = 64", ""])
+        options = rng.choice(["m = 8, ef_construction = 32", "m = 12, ef_construction = 64", "", ""])
         metric = rng.choice(["l2sq", "l2sq", "cosine", "ip"]) if options else "l2sq"
         self.layout = Layout(dimensions, metric, options)
-        self.checkpoint_on_detach = rng.choice(["enabled", "disabled"])
+        self.checkpoint_on_detach = rng.choice(["enabled", "disabled", "disabled"])
         self.rows = min(rng.choice([50, 500, 2000, 4000]), 200_000 // dimensions)
         self.config = {
             "allow_unsigned_extensions": "true",
             "threads": str(rng.choice([1, 2, 4])),
             "default_block_size": str(rng.choice([16384, 262144])),
-            "checkpoint_threshold": rng.choice(["16MB", "1GB", "1GB", "100KB", "1KB"]),
+            "checkpoint_threshold": rng.choice(["16MB", "1GB", "1GB", "10KB"]),
         }
         self.catalog = "chaos" if self.in_file else "memory"
         self.others = ["a.t", "b.t", "m.t"] if rng.random() < 0.5 or "attach_and_detach" in self.task["roles"] else []
