@@ -58,9 +58,10 @@ test: core runner sql python
 runner: $(PYTHON)
 	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p vss-test --no-default-features
 
-# The index without DuckDB: seconds.
+# The index without DuckDB: seconds. Then with overflow checks and debug assertions.
 core:
 	$(CORE) test --release --no-default-features -p vss
+	$(CORE) test --profile checked --no-default-features -p vss
 
 # Tests of plans: they also run with DuckDB's verification of plans.
 PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan)

@@ -202,7 +202,7 @@ fn link_all(index: &Index, threads: usize) {
 fn recall(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, live: impl Fn(i64) -> bool) -> f64 {
     let rows: Vec<_> = vectors.chunks(dimensions).enumerate().map(|(row, vector)| (row as i64, vector)).collect();
     let mut random = Random(99);
-    // Enough that the mean is known to some thousandths: for `Ip` it lies that close to what is demanded.
+    // Enough that the mean is known to some thousandths; what is demanded is a hundredth below.
     let queries = 500;
     let mut sum = 0.0;
     for _ in 0..queries {
@@ -225,29 +225,28 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
         let mut vectors = Random(5).clustered(ROWS as usize, WIDE, 40);
         index.reserve_rows(ROWS as usize);
         append_all(&index, &vectors, WIDE);
-        link_all(&index, 1); // one thread makes the same graph each time
+        index.finish(&Uninterrupted).unwrap(); // one thread makes the same graph each time
         let built = recall(&index, metric, &vectors, WIDE, |_| true);
-        assert!(built >= 0.95, "{metric:?} after the build: {built}");
+        assert!(built > 0.97, "{metric:?} after the build: {built}");
         let replaced: Vec<i64> = (0..ROWS).filter(|row| row % 10 < 3).collect();
         let others = Random(6).clustered(replaced.len(), WIDE, 40);
         for (&row, other) in replaced.iter().zip(others.chunks(WIDE)) {
             vectors[row as usize * WIDE..][..WIDE].copy_from_slice(other);
         }
         index.append(Origin::Host, &replaced, &others).unwrap();
-        link_all(&index, 2);
+        index.finish(&Uninterrupted).unwrap();
         let changed = recall(&index, metric, &vectors, WIDE, |_| true);
-        assert!(changed >= 0.95, "{metric:?} after replacement: {changed}");
+        assert!(changed > 0.97, "{metric:?} after replacement: {changed}");
         let gone: Vec<i64> = (0..ROWS).filter(|row| row % 5 == 0).collect();
         index.remove(&gone, 1);
         index.advance(2);
         let left = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
-        assert!(left >= 0.95, "{metric:?} after deletes: {left}");
-        index.advance(2);
+        assert!(left > 0.97, "{metric:?} after deletes: {left}");
         index.compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted), (16_000, 0));
         let compacted = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
-        assert!(compacted >= 0.95, "{metric:?} after compaction: {compacted}");
+        assert!(compacted > 0.97, "{metric:?} after compaction: {compacted}");
     }
 }
 
@@ -333,37 +332,38 @@ fn an_interrupt_stops_linking_and_compaction_without_harm() {
 #[test]
 fn everything_at_once() {
     const WRITERS: i64 = 2;
+    const TURNS: i64 = 4_000;
+    /// Turns of the writers between two compactions.
+    const COMPACT_EVERY: i64 = 1_000;
     let index = index(Metric::L2sq, 8);
-    let stop = AtomicBool::new(false);
+    let turns = AtomicI64::new(0);
+    let writing = || turns.load(Ordering::Relaxed) < WRITERS * TURNS;
     let vector = |row: i64| -> Vec<f32> { (0..8).map(|d| ((row * 31 + d * 17) % 101) as f32).collect() };
-    let written: Vec<i64> = std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                let (index, stop) = (&index, &stop);
-                scope.spawn(move || {
-                    let mut turn = 0;
-                    while !stop.load(Ordering::Relaxed) && turn < 4_000 {
-                        let row = turn * WRITERS + writer;
-                        index.append(Origin::Host, &[row], &vector(row)).unwrap();
-                        if turn % 3 == 0 {
-                            index.remove(&[row], turn as u64);
-                        }
-                        turn += 1;
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (index, turns) = (&index, &turns);
+            scope.spawn(move || {
+                let _stop = Stop(turns, WRITERS * TURNS);
+                for turn in 0..TURNS {
+                    let row = turn * WRITERS + writer;
+                    index.append(Origin::Host, &[row], &vector(row)).unwrap();
+                    if turn % 3 == 0 {
+                        index.remove(&[row], turn as u64);
                     }
-                    turn
-                })
-            })
-            .collect();
+                    turns.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
         for _ in 0..2 {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
+                while writing() {
                     index.repair(64, &Uninterrupted).unwrap();
                     index.link(16, &Uninterrupted).unwrap();
                 }
             });
             scope.spawn(|| {
                 let mut random = Random(1);
-                while !stop.load(Ordering::Relaxed) {
+                while writing() {
                     let alive = |row: i64| (row / WRITERS) % 3 != 0;
                     let found = index.search(&vector(random.below(500) as i64), 10, 64, &alive).unwrap();
                     assert!(found.rows.iter().all(|candidate| alive(candidate.row_id)));
@@ -371,23 +371,31 @@ fn everything_at_once() {
             });
         }
         scope.spawn(|| {
-            let mut bound = 0;
-            while !stop.load(Ordering::Relaxed) {
-                bound += 1;
-                index.advance(bound);
+            for bound in 1..=WRITERS * TURNS / COMPACT_EVERY {
+                while turns.load(Ordering::Relaxed) < bound * COMPACT_EVERY {
+                    std::thread::yield_now();
+                }
+                index.advance(bound as u64);
                 index.compact(&Uninterrupted).unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(50));
             }
         });
-        std::thread::sleep(std::time::Duration::from_millis(1500));
-        stop.store(true, Ordering::Relaxed);
-        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
     link_all(&index, 1);
-    let live = written.iter().map(|&turns| turns - (turns + 2) / 3).sum::<i64>() as usize;
+    let live = (WRITERS * (TURNS - (TURNS + 2) / 3)) as usize;
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (live, 0));
     let all = index.search(&vector(1), live + 10, 64, &|row: i64| (row / WRITERS) % 3 != 0).unwrap();
     assert!(all.exhausted);
     assert_eq!(all.rows.len(), live);
+}
+
+/// Ends what others wait for when a thread fails, so that the test ends, too: raises a counter beyond its last value.
+struct Stop<'a>(&'a AtomicI64, i64);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fetch_add(self.1, Ordering::Relaxed);
+        }
+    }
 }

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def pytest_addoption(parser):
     parser.addoption("--extension", default=str(ROOT / "build/in-host/2.0.1/vss.duckdb_extension"))
     parser.addoption("--seeds", type=int, default=20, help="seeds of the short run of the fuzzer")
-    parser.addoption("--minutes", type=float, default=0, help="length of the concurrency tests; a few seconds without")
+    parser.addoption("--minutes", type=float, default=0, help="length of the concurrency tests; a number of steps without")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,11 @@
-"""Recall and metrics on the shared sentence embeddings: 60,000 rows of 384 dimensions, at default options."""
+"""Recall and metrics at default options."""
 
-import pathlib
-
+import embeddings
+import numpy
 import pytest
 
-DATA = pathlib.Path(__file__).resolve().parents[3] / "shared/data"
 QUERIES = 500
-
-pytestmark = pytest.mark.skipif(not (DATA / "wordnet.parquet").exists(), reason="needs ../shared/data/wordnet.parquet")
+VECTOR = f"FLOAT[{embeddings.DIMENSIONS}]"
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +14,7 @@ def words(request):
 
     con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
     con.load_extension(request.getfixturevalue("extension"))
-    con.execute(
-        f"CREATE TABLE words AS SELECT id, embedding::FLOAT[384] AS v FROM read_parquet('{DATA}/wordnet.parquet')"
-    )
-    con.execute(
-        f"CREATE TABLE queries AS SELECT embedding::FLOAT[384] AS q FROM read_parquet('{DATA}/wordnet_queries.parquet')"
-        f" LIMIT {QUERIES}"
-    )
+    embeddings.load(con, QUERIES)
     yield con
     con.close()
 
@@ -37,7 +29,7 @@ def words(request):
 )
 def test_recall_at_10_is_at_least_95_percent_at_defaults(words, metric, function, direction):
     words.execute(f"CREATE INDEX by_{metric} ON words USING HNSW (v) WITH (metric = '{metric}')")
-    sql = f"SELECT id, {function}(v, $q::FLOAT[384]) AS d FROM words ORDER BY d {direction} LIMIT 10"
+    sql = f"SELECT id, {function}(v, $q::{VECTOR}) AS d FROM words ORDER BY d {direction} LIMIT 10"
     queries = [q for (q,) in words.execute("SELECT q FROM queries").fetchall()]
     assert "Hnsw Index Scan" in words.execute("EXPLAIN " + sql, {"q": queries[0]}).fetchone()[1]
     hits = 0
@@ -58,9 +50,8 @@ def test_recall_at_10_is_at_least_95_percent_at_defaults(words, metric, function
 
 
 def test_a_blob_is_the_fast_way_in(words):
-    numpy = pytest.importorskip("numpy")
     words.execute("CREATE INDEX i ON words USING HNSW (v) WITH (metric = 'cosine')")
-    sql = "SELECT id FROM words ORDER BY array_cosine_distance(v, $q::FLOAT[384]) LIMIT 10"
+    sql = f"SELECT id FROM words ORDER BY array_cosine_distance(v, $q::{VECTOR}) LIMIT 10"
     (q,) = words.execute("SELECT q FROM queries").fetchone()
     blob = numpy.asarray(q, dtype="<f4").tobytes()
     assert "Hnsw Index Scan" in words.execute("EXPLAIN " + sql, {"q": blob}).fetchone()[1]

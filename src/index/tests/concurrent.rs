@@ -1,7 +1,5 @@
 //! Everything at once, with rows that are replaced, deleted and come back, while some are never touched.
 
-use std::time::{Duration, Instant};
-
 use super::*;
 
 const WIDE: usize = 8;
@@ -10,7 +8,10 @@ const WRITERS: i64 = 2;
 const STABLE: i64 = 600;
 /// Row ids of each writer, all in use again and again.
 const ROWS: usize = 1_500;
-const TIME: Duration = Duration::from_millis(1500);
+/// Changes that each writer makes.
+const TURNS: i64 = 8_000;
+/// Changes between two compactions.
+const COMPACT_EVERY: i64 = 400;
 
 /// The n-th vector of a row; some are odd.
 fn vector(row: i64, version: u64) -> Vec<f32> {
@@ -26,36 +27,24 @@ fn stable(row: i64) -> Vec<f32> {
     (0..WIDE as i64).map(|d| ((row * 31 + d * 17) % 101) as f32 / 20.0).collect()
 }
 
-/// Stops the others also when a thread fails, so that the test ends.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them() {
     let index = index(Metric::L2sq, WIDE);
     for row in 0..STABLE {
         index.append(Origin::Host, &[row], &stable(row)).unwrap();
     }
-    let stop = AtomicBool::new(false);
+    let turns = AtomicI64::new(0);
     let commit = AtomicI64::new(1);
-    let running = || !stop.load(Ordering::Relaxed);
+    let running = || turns.load(Ordering::Relaxed) < WRITERS * TURNS;
     let models: Vec<BTreeMap<i64, Vec<f32>>> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let (index, stop, commit) = (&index, &stop, &commit);
+                let (index, turns, commit) = (&index, &turns, &commit);
                 scope.spawn(move || {
-                    let _stop = Stop(stop);
+                    let _stop = Stop(turns, WRITERS * TURNS);
                     let mut random = Random(writer as u64);
                     let mut model = BTreeMap::new();
-                    let mut version = 0;
-                    let start = Instant::now();
-                    while start.elapsed() < TIME && !stop.load(Ordering::Relaxed) {
-                        version += 1;
+                    for version in 1..=TURNS as u64 {
                         // rows of both writers share blocks and pages
                         let some: Vec<i64> = (0..1 + random.below(40))
                             .map(|_| STABLE + random.below(ROWS) as i64 * WRITERS + writer)
@@ -69,6 +58,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                             index.remove(&some, now);
                             model.retain(|row, _| !some.contains(row));
                         }
+                        turns.fetch_add(1, Ordering::Relaxed);
                     }
                     model
                 })
@@ -76,7 +66,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
             .collect();
         for _ in 0..2 {
             scope.spawn(|| {
-                let _stop = Stop(&stop);
+                let _stop = Stop(&turns, WRITERS * TURNS);
                 while running() {
                     index.link(16, &Uninterrupted).unwrap();
                     index.reach(300, &Uninterrupted).unwrap();
@@ -84,9 +74,9 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
             });
         }
         for seed in 0..2 {
-            let (index, running, stop) = (&index, &running, &stop);
+            let (index, running, turns) = (&index, &running, &turns);
             scope.spawn(move || {
-                let _stop = Stop(stop);
+                let _stop = Stop(turns, WRITERS * TURNS);
                 let mut random = Random(seed);
                 while running() {
                     let row = random.below(STABLE as usize) as i64;
@@ -102,14 +92,16 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
             });
         }
         scope.spawn(|| {
-            let _stop = Stop(&stop);
-            while running() {
+            let _stop = Stop(&turns, WRITERS * TURNS);
+            for compaction in 1..=WRITERS * TURNS / COMPACT_EVERY {
+                while turns.load(Ordering::Relaxed) < compaction * COMPACT_EVERY {
+                    std::thread::yield_now();
+                }
                 let lowest = commit.load(Ordering::Relaxed) as u64;
                 index.advance(lowest.saturating_sub(20));
                 index.compact(&Uninterrupted).unwrap();
                 let stats = index.stats().unwrap();
                 assert!(stats.count >= STABLE as usize);
-                std::thread::sleep(Duration::from_millis(20));
                 index.advance(lowest);
             }
         });
