@@ -169,7 +169,7 @@ unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext
 	auto core = HNSWIndex::MakeCore(options, unbound_expressions[0]->GetReturnType(), storage.db);
 	auto index = make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids,
 	                                  TableIOManager::Get(storage), unbound_expressions, storage.db, options,
-	                                  std::move(core));
+	                                  std::move(core), Agreement::State::UNKNOWN);
 	index->Core().reserve_rows(storage.GetTotalRows());
 	return make_uniq<CreateHNSWGlobalState>(context, std::move(index), CommittedEnd(context, storage), storage);
 }
@@ -304,8 +304,8 @@ SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, 
 // Publishing
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Appends the rows that reached the table while the graph was built. The append lock must be held.
-static void CatchUp(const vss::HostInterrupt &interrupt, DuckTransaction &transaction, DataTable &storage,
+//! Appends the rows that reached the table while the graph was built; returns the next row id. The append lock must be held.
+static idx_t CatchUp(const vss::HostInterrupt &interrupt, DuckTransaction &transaction, DataTable &storage,
                     HNSWIndex &index, idx_t scanned_until) {
 	auto next_row_id = storage.GetNextRowId();
 	auto row = scanned_until;
@@ -323,7 +323,7 @@ static void CatchUp(const vss::HostInterrupt &interrupt, DuckTransaction &transa
 			}
 		});
 	}
-	index.InStep(next_row_id);
+	return next_row_id;
 }
 
 void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &state) const {
@@ -348,11 +348,11 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	auto &transaction = DuckTransaction::Get(context, storage.db);
 	TableAppendState append_state;
 	storage.AppendLock(transaction, append_state);
-	CatchUp(state.interrupt, transaction, storage, *state.index, state.scanned_until);
+	auto next_row_id = CatchUp(state.interrupt, transaction, storage, *state.index, state.scanned_until);
 	entry.initial_index_size = state.index->Core().memory_used();
 	// Deletes reach the index from now on. Those committed since the rows were read are looked for when this transaction
 	// has been committed, and with it the one whose rows are in the table already, but not visible yet.
-	state.index->RecheckAfter(DuckTransactionManager::Get(storage.db).GetLastCommit());
+	state.index->Published(next_row_id, DuckTransactionManager::Get(storage.db).GetLastCommit());
 	storage.AddIndex(std::move(state.index), entry.oid);
 }
 

@@ -59,6 +59,9 @@ HostInterrupt::HostInterrupt(duckdb::ClientContext &context_p, const std::atomic
     : context(context_p), stop(&stop_p) {
 }
 
+HostInterrupt::HostInterrupt(const std::atomic<bool> &stop_p) : stop(&stop_p) {
+}
+
 bool HostInterrupt::interrupted() const noexcept {
 	try {
 		Check();

@@ -59,6 +59,8 @@ public:
 	HostInterrupt(duckdb::ClientContext &context, duckdb::Executor &executor);
 	//! For work on another thread, until `stop` is true.
 	HostInterrupt(duckdb::ClientContext &context, const std::atomic<bool> &stop);
+	//! For background work, until `stop` is true.
+	explicit HostInterrupt(const std::atomic<bool> &stop);
 
 	bool interrupted() const noexcept;
 	//! Throws an InterruptException if it was interrupted.

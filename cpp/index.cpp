@@ -62,10 +62,11 @@ static idx_t KeyDimensions(const vector<LogicalType> &keys) {
 
 HNSWIndex::HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
                      TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
-                     AttachedDatabase &db, const vss::IndexOptions &options_p, rust::Box<vss::Core> core_p)
+                     AttachedDatabase &db, const vss::IndexOptions &options_p, rust::Box<vss::Core> core_p,
+                     Agreement::State state)
     : BoundIndex(name, TYPE_NAME, constraint_type, column_ids, table_io_manager, unbound_expressions, db),
       dimensions(KeyDimensions(logical_types)), options(options_p), core(std::move(core_p)),
-      links(make_uniq<LinkQueue>(db.GetDatabase(), *core)), covered(0) {
+      links(make_uniq<LinkQueue>(db.GetDatabase(), *core)), agreement(state) {
 }
 
 bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit) {
@@ -111,20 +112,11 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 }
 
 bool HNSWIndex::Covers(DataTable &table) const {
-	// rows reach the index before they reach the table, so a complete index is never behind
-	return in_step && table.GetNextRowId() <= covered;
+	return agreement.Serves(table.GetNextRowId());
 }
 
-//! Raises `value` to at least `least`.
-static void Raise(atomic<idx_t> &value, idx_t least) {
-	auto before = value.load();
-	while (before < least && !value.compare_exchange_weak(before, least)) {
-	}
-}
-
-void HNSWIndex::InStep(idx_t next_row_id) const {
-	Raise(covered, next_row_id);
-	in_step = true;
+void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit) {
+	agreement.Published(next_row_id, last_commit);
 }
 
 //! Rows deleted by commits below this are seen by nobody.
@@ -161,8 +153,7 @@ ErrorData HNSWIndex::AppendScanned(DataChunk &chunk, Vector &row_ids) {
 }
 
 ErrorData HNSWIndex::TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids) {
-	if (closed) {
-		closed->missed = true;
+	if (agreement.Missed()) {
 		return ErrorData();
 	}
 	DataChunk keys;
@@ -205,7 +196,7 @@ ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &ro
 	for (idx_t i = 0; i < count; i++) {
 		end = MaxValue(end, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
 	}
-	Raise(covered, end);
+	agreement.Took(end);
 	links->Schedule();
 	return ErrorData();
 }
@@ -214,9 +205,7 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
                            optional_ptr<SelectionVector> deleted_sel, optional_ptr<SelectionVector> non_deleted_sel) {
 	// Unknown ids count as deleted: rows with NULL vectors, and rows of a failed append, never were in the core.
 	auto count = entries.size();
-	if (closed) {
-		closed->missed = true;
-	}
+	agreement.Missed();
 	UnifiedVectorFormat format;
 	row_ids.ToUnifiedFormat(format);
 	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);

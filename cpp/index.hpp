@@ -3,6 +3,7 @@
 
 #include "duckdb/execution/index/bound_index.hpp"
 #include "duckdb/storage/index_storage_info.hpp"
+#include "agreement.hpp"
 #include "link.hpp"
 #include "vss/src/bridge.rs.h"
 
@@ -26,7 +27,7 @@ public:
 
 	HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
 	          TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
-	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::Core> core);
+	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::Core> core, Agreement::State state);
 
 	//! The core of an index without rows over keys of this type. Throws an OutOfMemoryException.
 	static rust::Box<vss::Core> MakeCore(const vss::IndexOptions &options, const LogicalType &key, AttachedDatabase &db);
@@ -58,12 +59,10 @@ public:
 	const vss::Core &Core() const {
 		return *core;
 	}
-	//! Whether the index has seen every committed row of `table`; if not it must not answer alone.
+	//! Whether the index may answer queries of `table`; if not they scan it.
 	bool Covers(DataTable &table) const;
-	//! Rows [0, next_row_id) have been handed to the index, and it is in step with its table.
-	void InStep(idx_t next_row_id) const;
-	//! The index may hold rows whose deletion is committed: `CatchUp` finds them after a commit that follows this one.
-	void RecheckAfter(uint64_t last_commit) const;
+	//! CREATE INDEX is done, see `Agreement::Published`.
+	void Published(idx_t next_row_id, uint64_t last_commit);
 	//! For users: whether the index serves queries, and what was wrong with its stored image if something was.
 	string Status(DataTable &table) const;
 	//! Bytes of the database file that hold the newest image.
@@ -98,22 +97,12 @@ private:
 	struct Comparison;
 	struct Opened;
 
-	//! An index that is closed: it takes no rows and serves none, and what is stored of it stays as it is.
-	struct Closed {
-		//! Whether its options are known: old files have them in the catalog only, in the statement that made the index.
-		bool options_known = false;
-		//! It cannot be opened at all.
-		bool for_good = false;
-		//! Rows came or went meanwhile.
-		bool missed = false;
-	};
-
 	//! The keys of a chunk of the table, then `TakeKeys`.
 	ErrorData TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids);
 	//! Hands rows to the core.
 	ErrorData TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids);
-	//! Whether there is something to compare with the table.
-	bool ComparisonDue() const;
+	//! See `Agreement::IsDue`.
+	bool CatchUpDue() const;
 
 	//! The core for what is stored; without rows if nothing is, or nothing that can be used. Throws an
 	//! OutOfMemoryException if there is not enough memory for it now.
@@ -129,31 +118,18 @@ private:
 	static void OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table);
 	//! The checkpoint that the database file holds, or that is being made.
 	static uint64_t Checkpoint(TableIOManager &table_io_manager, bool next);
-	//! Keeps the reason why the index is not in step, for `Status`.
-	void SetProblem(string reason) const;
 
 	const idx_t dimensions;
 	vss::IndexOptions options;
 	//! One without rows as long as the index is closed.
 	rust::Box<vss::Core> core;
 	unique_ptr<LinkQueue> links;
-	//! Exclusive end of the row ids the index has seen.
-	mutable atomic<idx_t> covered;
-	//! There is no gap in them: index and table agree.
-	mutable atomic<bool> in_step {false};
-	//! See `RecheckAfter`.
-	mutable atomic<uint64_t> recheck_after {NumericLimits<uint64_t>::Maximum()};
-	//! Nothing but DuckDB's log has changed the table since the image was stored.
-	bool trusted = false;
+	//! With its table.
+	Agreement agreement;
 	//! The newest image in the file; a name alone if there is none.
 	IndexStorageInfo stored;
-	//! Nothing if the index is open. Changed with the entry locked exclusively, read with it locked.
-	unique_ptr<Closed> closed;
 	//! One comparison at a time; shared with it, as the index may be dropped meanwhile.
 	shared_ptr<mutex> compare_lock = make_shared_ptr<mutex>();
-	//! Why the stored image could not be used, or the table could not be compared; empty if nothing is wrong.
-	mutable mutex problem_lock;
-	mutable string problem;
 	//! Blocks of an image that could not be used, until the next checkpoint.
 	vector<block_id_t> useless_blocks;
 	//! What the last checkpoint stored.

@@ -19,6 +19,16 @@ static bool LinkStep(const vss::Core &core) {
 	}
 }
 
+//! Makes a graph small again that has many more slots than rows; true if it did. That may take long, but ends soon after `stop`.
+//! Errors (out of memory) leave it as large as it is.
+static bool Shrink(const vss::Core &core, const atomic<bool> &stop) {
+	try {
+		return core.shrink_if_oversize(vss::HostInterrupt(stop));
+	} catch (const rust::Error &) {
+		return false;
+	}
+}
+
 class LinkQueue::LinkTask : public BaseExecutorTask {
 public:
 	explicit LinkTask(LinkQueue &queue_p)
@@ -31,7 +41,8 @@ public:
 	}
 
 	TaskExecutionResult ExecuteTaskStep() override {
-		return !queue.stopping && LinkStep(queue.core) ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
+		auto more = !queue.stopping && (Shrink(queue.core, queue.stopping) || LinkStep(queue.core));
+		return more ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
 	}
 
 	string TaskType() const override {
@@ -43,7 +54,8 @@ private:
 	shared_ptr<atomic<idx_t>> running;
 };
 
-LinkQueue::LinkQueue(DatabaseInstance &db_p, const vss::Core &core_p) : db(db_p), core(core_p), running(make_shared_ptr<atomic<idx_t>>(0)) {
+LinkQueue::LinkQueue(DatabaseInstance &db_p, const vss::Core &core_p)
+    : db(db_p), core(core_p), running(make_shared_ptr<atomic<idx_t>>(0)) {
 }
 
 LinkQueue::~LinkQueue() {
@@ -57,7 +69,7 @@ static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 
 //! How many threads there is work for.
 static idx_t WorkFor(const vss::Core &core) {
-	return core.pending() / LinkQueue::LINK_FROM + (core.repair_due() || core.reach_due() ? 1 : 0);
+	return core.pending() / LinkQueue::LINK_FROM + (core.repair_due() || core.reach_due() || core.oversize() ? 1 : 0);
 }
 
 void LinkQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::Core &core) {

@@ -29,6 +29,9 @@
 #include "pages.hpp"
 #include "vectors.hpp"
 
+#include <chrono>
+#include <thread>
+
 namespace duckdb {
 
 //! Where the root of an image stands among the options that DuckDB stores for an index.
@@ -101,15 +104,15 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 		pages.free(block);
 	}
 	useless_blocks.clear();
-	if (closed) {
+	if (agreement.IsClosed()) {
 		return CopyOf(stored);
 	}
 	IndexStorageInfo info(name);
 	info.options = given;
 	info.root = 0;
 	StoreOptions(options, info.options);
-	auto verified = in_step ? Checkpoint(table_io_manager, true) : 0;
-	auto image = Translate([&] { return core->store(pages, covered, verified); });
+	auto verified = agreement.IsComplete() ? Checkpoint(table_io_manager, true) : 0;
+	auto image = Translate([&] { return core->store(pages, agreement.Covered(), verified); });
 	info.options[ROOT_OPTION] = Value::BLOB(image.root.data(), image.root.size());
 	FixedSizeAllocatorInfo allocator;
 	// the fields that DuckDB reads for every index; to it a page is a buffer
@@ -136,16 +139,16 @@ IndexStorageInfo HNSWIndex::SerializeToWAL(const case_insensitive_map_t<Value> &
 }
 
 void HNSWIndex::ResetStorage(IndexLock &lock) {
-	// Searches may be running on the core, so it is not emptied but abandoned: without covered rows nobody asks it any
-	// more, and its memory goes with the last handle.
-	covered = 0;
-	in_step = false;
+	// Searches may be running on the core, so it is not emptied but abandoned: nobody asks it any more, and its memory goes
+	// with the last handle.
+	auto was_closed = agreement.IsClosed();
+	agreement.Dropped();
 	auto &blocks = table_io_manager.GetIndexBlockManager();
 	if (blocks.InMemory()) {
 		return;
 	}
 	vss::HostPages pages(blocks, QueryContext());
-	if (closed) {
+	if (was_closed) {
 		for (auto &block : BlocksOf(stored)) {
 			pages.free(block);
 		}
@@ -222,55 +225,52 @@ void HNSWIndex::Adopt(Opened opened) {
 	core = std::move(opened.core);
 	links = make_uniq<LinkQueue>(db.GetDatabase(), *core);
 	options = std::move(opened.options);
-	covered = opened.covered;
-	trusted = opened.trusted && !closed->missed;
+	agreement.Opened(opened.covered, opened.trusted);
 	bytes_on_disk = opened.bytes_on_disk;
 	if (!opened.useless_blocks.empty()) {
 		useless_blocks.insert(useless_blocks.end(), opened.useless_blocks.begin(), opened.useless_blocks.end());
 		stored = IndexStorageInfo(name);
 	}
 	if (opened.has_image || !opened.problem.empty()) {
-		SetProblem(std::move(opened.problem));
+		agreement.SetProblem(std::move(opened.problem));
 	}
-	closed.reset();
 }
 
 void HNSWIndex::Close(string reason) {
-	closed = make_uniq<Closed>();
-	closed->options_known = true;
-	closed->missed = true;
+	agreement.Closed(Agreement::Reason::FOR_NOW);
 	links.reset();
 	core = vss::idle_core();
 	links = make_uniq<LinkQueue>(db.GetDatabase(), *core);
-	in_step = false;
-	covered = 0;
 	bytes_on_disk = 0;
-	SetProblem(std::move(reason));
+	agreement.SetProblem(std::move(reason));
 }
 
 unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
 	auto given = input.options.empty() ? OptionsOf(input.storage_info) : input.options;
 	auto index = make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
-	                                  input.unbound_expressions, input.db, StoredIndexOptions(given), vss::idle_core());
-	index->closed = make_uniq<Closed>();
-	auto &closed = *index->closed;
+	                                  input.unbound_expressions, input.db, StoredIndexOptions(given), vss::idle_core(),
+	                                  Agreement::State::CLOSED);
+	auto &agreement = index->agreement;
 	auto root = input.storage_info.options.find(ROOT_OPTION);
 	if (root != input.storage_info.options.end() && root->second.type().id() == LogicalTypeId::BLOB) {
 		index->stored = CopyOf(input.storage_info);
 	} else if (input.storage_info.IsValid()) {
-		index->SetProblem("the stored index cannot be used: it was written by another extension");
+		agreement.SetProblem("the stored index cannot be used: it was written by another extension");
 		index->useless_blocks = BlocksOf(input.storage_info);
 	}
 	index->stored.name = input.name;
-	closed.options_known = !given.empty();
+	auto options_known = !given.empty();
 	if (index->Dimensions() == 0) {
-		closed.for_good = true;
-		index->SetProblem("its key has not the type FLOAT[n]");
-	} else if (closed.options_known) {
+		agreement.Closed(Agreement::Reason::FOR_GOOD);
+		agreement.SetProblem("its key has not the type FLOAT[n]");
+	} else if (!options_known) {
+		// the catalog cannot be asked now
+		agreement.Closed(Agreement::Reason::OPTIONS_UNKNOWN);
+	} else {
 		try {
 			index->Adopt(Open(index->options, index->logical_types[0], index->stored, input.table_io_manager, input.db));
 		} catch (std::exception &ex) {
-			index->SetProblem(ErrorData(ex).RawMessage());
+			agreement.SetProblem(ErrorData(ex).RawMessage());
 		}
 	}
 	return std::move(index);
@@ -304,9 +304,9 @@ void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &t
 	vss::IndexOptions options;
 	IndexStorageInfo stored;
 	Visit(entry, [&](const HNSWIndex &index) {
-		if (index.closed) {
+		if (index.agreement.IsClosed()) {
 			is_closed = true;
-			options_known = index.closed->options_known;
+			options_known = index.agreement.OptionsKnown();
 			key = index.logical_types[0];
 			options = index.options;
 			stored = CopyOf(index.stored);
@@ -326,21 +326,12 @@ void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &t
 	Change(entry, [&](HNSWIndex &index) { index.Adopt(std::move(opened)); });
 }
 
-void HNSWIndex::SetProblem(string reason) const {
-	lock_guard<mutex> guard(problem_lock);
-	problem = std::move(reason);
-}
-
 idx_t HNSWIndex::BytesOnDisk() const {
 	return bytes_on_disk;
 }
 
 string HNSWIndex::Status(DataTable &table) const {
-	lock_guard<mutex> guard(problem_lock);
-	if (Covers(table)) {
-		return problem.empty() ? "ready" : "ready: built again from the table, as " + problem;
-	}
-	return "incomplete: queries scan the table" + (problem.empty() ? string() : "; " + problem);
+	return agreement.Describe(table.GetNextRowId());
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -403,8 +394,8 @@ static rust::Slice<const int64_t> RowIds(DataChunk &chunk) {
 //! What a comparison needs of an index, which may be dropped meanwhile.
 struct HNSWIndex::Comparison {
 	Comparison(ClientContext &context_p, const HNSWIndex &index, AttachedDatabase &db_p)
-	    : context(context_p), db(db_p), core(index.core->share()), vectors(!index.trusted), dimensions(index.Dimensions()),
-	      complete(index.in_step), types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
+	    : context(context_p), db(db_p), core(index.core->share()), vectors(!index.agreement.IsTrusted()), dimensions(index.Dimensions()),
+	      complete(index.agreement.IsComplete()), types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
 		// over the scanned columns
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
 		    key, [](BoundColumnRefExpression &column, unique_ptr<Expression> &expr) {
@@ -413,7 +404,7 @@ struct HNSWIndex::Comparison {
 		    });
 	}
 
-	//! Compares. Returns the commit after which rows have to be looked for again that are gone; the maximum if there is none.
+	//! Compares. Returns the commit after which rows have to be looked for again that are gone; `NEVER` if there is none.
 	uint64_t Run(DataTable &table);
 	void AppendVectors(DataTable &table);
 
@@ -430,7 +421,7 @@ struct HNSWIndex::Comparison {
 };
 
 //! Rows in `core` whose deletion from `table` is committed become tombstones. Returns the commit after which more of them may be
-//! found: a delete that was handed over after it is not done yet, and the rows are still there. The maximum if there is none.
+//! found: a delete that was handed over after it is not done yet, and the rows are still there. `NEVER` if there is none.
 static uint64_t ForgetDeleted(ClientContext &context, const vss::Core &core, DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
 	auto deleting = core.deleted_after() == last_commit;
@@ -438,7 +429,7 @@ static uint64_t ForgetDeleted(ClientContext &context, const vss::Core &core, Dat
 	ScanRows(context, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
 	         [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
 	core.end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
-	return deleting ? last_commit : NumericLimits<uint64_t>::Maximum();
+	return deleting ? last_commit : Agreement::NEVER;
 }
 
 uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
@@ -473,35 +464,38 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 	});
 }
 
-void HNSWIndex::RecheckAfter(uint64_t last_commit) const {
-	recheck_after = last_commit;
+bool HNSWIndex::CatchUpDue() const {
+	return agreement.IsDue(DuckTransactionManager::Get(db).GetLastCommit());
 }
 
-bool HNSWIndex::ComparisonDue() const {
-	if (closed) {
-		return !closed->for_good;
+//! Waits for a lock that may be held for long.
+static unique_lock<mutex> LockUnlessInterrupted(ClientContext &context, mutex &lock) {
+	unique_lock<mutex> result(lock, std::defer_lock);
+	while (!result.try_lock()) {
+		context.InterruptCheck();
+		std::this_thread::sleep_for(std::chrono::milliseconds(1));
 	}
-	return !in_step || recheck_after < DuckTransactionManager::Get(db).GetLastCommit();
+	return result;
 }
 
 void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table) {
 	shared_ptr<mutex> compare_lock;
 	Visit(entry, [&](const HNSWIndex &index) {
-		if (index.ComparisonDue()) {
+		if (index.CatchUpDue()) {
 			compare_lock = index.compare_lock;
 		}
 	});
 	if (!compare_lock) {
 		return;
 	}
-	lock_guard<mutex> guard(*compare_lock);
+	auto guard = LockUnlessInterrupted(context, *compare_lock);
 	ErrorData failure;
-	auto recheck_after = NumericLimits<uint64_t>::Maximum();
+	auto recheck_after = Agreement::NEVER;
 	try {
 		OpenLate(context, entry, table);
 		unique_ptr<Comparison> comparison;
 		Visit(entry, [&](const HNSWIndex &index) {
-			if (!index.closed && index.ComparisonDue()) {
+			if (!index.agreement.IsClosed() && index.CatchUpDue()) {
 				comparison = make_uniq<Comparison>(context, index, table.db);
 			}
 		});
@@ -517,13 +511,13 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	}
 	Change(entry, [&](HNSWIndex &index) {
 		if (!failure.HasError()) {
-			index.InStep(table.GetNextRowId());
-			index.recheck_after = recheck_after;
+			index.agreement.Reconciled(table.GetNextRowId(), recheck_after);
 			index.links->Schedule();
-		} else if (failure.Type() == ExceptionType::OUT_OF_MEMORY && !index.closed && !index.in_step) {
+		} else if (failure.Type() == ExceptionType::OUT_OF_MEMORY && !index.agreement.IsClosed() &&
+		           !index.agreement.IsComplete()) {
 			index.Close(failure.RawMessage());
 		} else {
-			index.SetProblem(failure.RawMessage());
+			index.agreement.SetProblem(failure.RawMessage());
 		}
 	});
 }

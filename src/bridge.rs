@@ -175,6 +175,8 @@ mod ffi {
         fn reach_due(self: &Core) -> bool;
         fn reach(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn repair_due(self: &Core) -> bool;
+        fn oversize(self: &Core) -> bool;
+        fn shrink_if_oversize(self: &Core, interrupt: &HostInterrupt) -> Result<bool>;
         fn tend(self: &Core, pending_max: usize, interrupt: &HostInterrupt) -> Result<()>;
         fn repair(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn finish(self: &Core, interrupt: &HostInterrupt) -> Result<()>;
@@ -398,6 +400,14 @@ impl Core {
 
     fn reach(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
         guard(|| self.0.reach(max_nodes, interrupt))
+    }
+
+    fn oversize(&self) -> bool {
+        guard_or(false, || self.0.oversize())
+    }
+
+    fn shrink_if_oversize(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
+        guard(|| self.0.shrink_if_oversize(interrupt))
     }
 
     fn tend(&self, pending_max: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {

@@ -36,6 +36,15 @@ impl Index {
         }
     }
 
+    /// Does a part of `tend` in the background: true if the graph was oversize, and nobody else works on that. Errors: as for `tend`.
+    pub fn shrink_if_oversize(&self, interrupt: &dyn Interrupt) -> Result<bool> {
+        if !self.oversize() || self.compacting.try_lock().is_err() {
+            return Ok(false);
+        }
+        self.shrink(interrupt)?;
+        Ok(true)
+    }
+
     /// Frees slots for the pending rows, or gives the memory of those that are too many back. Errors: as for `tend`.
     fn shrink(&self, interrupt: &dyn Interrupt) -> Result<()> {
         let core = self.core();
