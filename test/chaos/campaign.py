@@ -26,10 +26,10 @@ LIMIT = 180
 
 
 class Campaign:
-    """`failures` holds what must not happen, `counts` all figures, `met` how often each pair of roles met."""
+    """Without an extension it finds what DuckDB does by itself. `failures` holds what must not happen, `counts` all figures, `met` how often each pair of roles met."""
 
     def __init__(self, extension, directory, seed, failures=None, without=()):
-        self.extension = str(pathlib.Path(extension).resolve())
+        self.extension = extension and str(pathlib.Path(extension).resolve())
         self.directory = pathlib.Path(directory)
         self.kept = failures and pathlib.Path(failures)
         self.seed = seed
@@ -149,12 +149,13 @@ def main():
     parser.add_argument("--roles", help="the roles of each round, separated by commas, instead of random ones")
     parser.add_argument("--failures", type=pathlib.Path, default=pathlib.Path("build/chaos"), help="where logs and files go")
     parser.add_argument("--without", default="", help="roles that nobody plays")
+    parser.add_argument("--control", action="store_true", help="without the extension: what is found is DuckDB's own")
     parser.add_argument("--go-on", action="store_true", help="go on after a finding")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as temporary:
-        campaign = Campaign(options.extension, temporary, options.seed, options.failures, options.without.split(","))
+        campaign = Campaign(None if options.control else options.extension, temporary, options.seed, options.failures, options.without.split(","))
         while campaign.counts["rounds"] < options.rounds if options.rounds else time.monotonic() < end:
             found = campaign.round(roles=options.roles and options.roles.split(","))
             if campaign.counts["rounds"] % 20 == 0:

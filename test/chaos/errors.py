@@ -7,25 +7,35 @@ ALLOWED = re.compile(
     r"[Cc]onflict|Current transaction is aborted|Cannot CHECKPOINT|has been altered|outstanding updates|another transaction"
     r"|Forced commit failure|[Ii]nterrupted|INTERRUPT|Out of Memory|out of memory|could not allocate|failed to offload|failed to pin"
     r"|does not exist|[Dd]atabase .* not found|already exists|already attached|is attached|there is no index|does not cover its table|was dropped"
-    r"|depend|no transaction is active|Cannot detach|different catalog|not enough|memory limit|has been dropped"
+    r"|depend|no transaction is active|Cannot detach|different catalog|not enough|memory limit|has been dropped|reverted by a concurrent transaction"
 )
 #: These are findings wherever they come from.
 FATAL = re.compile(r"^(INTERNAL|FATAL|Fatal|Internal)|database has been invalidated|panicked|InternalException|FatalException")
 
-#: Errors of DuckDB itself, which appear without the extension, too; each with the reason why it is known.
+#: Errors of DuckDB itself, each with the reason why it is known: a campaign without the extension (`--control`) finds it, too.
+#: An index that is short of memory says so by its name, and is not excused.
 KNOWN = [
     (
         re.compile("Corrupted fixed-size segment"),
         "a scan beside the rollback of a failed append reads what RowGroup::RevertAppend takes away",
+    ),
+    (
+        re.compile(
+            r"^(?!.*HNSW)(?=.*(Failed to|Checkpoint failed|invalidated))"
+            r".*(failed to (pin|offload)|could not allocate|Out of Memory)",
+            re.DOTALL,
+        ),
+        "a checkpoint, commit or rollback that runs out of memory ends the database",
     ),
 ]
 
 
 def verdict(text):
     """What an error means: None if it may happen, else the kind of the finding; of a known one `known: reason`."""
+    fatal = FATAL.search(text)
+    if ALLOWED.search(text) and not fatal:
+        return None
     for pattern, reason in KNOWN:
         if pattern.search(text):
             return f"known: {reason}"
-    if FATAL.search(text):
-        return "internal"
-    return None if ALLOWED.search(text) else "error"
+    return "internal" if fatal else "error"

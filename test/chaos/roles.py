@@ -366,7 +366,7 @@ def change_threads(actor):
 def limit_memory(actor):
     """Little more memory than is in use, for a moment."""
     ((used,),) = actor.run("SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()")
-    actor.run(f"SET memory_limit = '{used + actor.rng.choice([100_000, 1_000_000, 5_000_000])}B'")
+    actor.run(f"SET memory_limit = '{used + actor.rng.choice([1_000_000, 4_000_000, 12_000_000])}B'")
     try:
         pause(actor, 0.1)
     finally:
