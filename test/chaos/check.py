@@ -48,13 +48,21 @@ def judge(facts):
             yield "wrong", f"{name}: {found[:20]} instead of {exact[:20]}: {query}"
 
 
-def own_vectors(con, table, metric, ids):
-    """For each of these rows the row that is nearest to its vector, by one search each; itself if another is as near."""
+def beside_themselves(table, metric, ids):
+    """SQL that searches for the vector of each of these rows: its id, the id and the distance of what is found, its own distance."""
     rows = f"(SELECT id, v FROM {table} WHERE id IN ({', '.join(map(str, ids))})) AS probe"
     key, function = f"{table_name(table)}.v", FUNCTIONS[metric]
     near = f"SELECT id, {function}({key}, probe.v) AS d FROM {table} WHERE {EACH} ORDER BY d LIMIT 1"
-    found = con.run(f"SELECT probe.id, near.id, near.d, {function}(probe.v, probe.v) FROM {rows}, LATERAL ({near}) AS near")
-    return dict.fromkeys(ids) | {row: nearest if apart(d, own) else row for row, nearest, d, own in found}
+    return f"SELECT probe.id, near.id, near.d, {function}(probe.v, probe.v) FROM {rows}, LATERAL ({near}) AS near"
+
+
+def own_vectors(con, sql, ids):
+    """For each row the row that is nearest to its vector; itself if another is as near."""
+    return dict.fromkeys(ids) | {row: nearest if apart(d, own) else row for row, nearest, d, own in con.run(sql)}
+
+
+def uses_index(con, sql):
+    return "hnsw" in con.run(f"EXPLAIN {sql}")[0][1].lower()
 
 
 def table_name(path):
@@ -80,12 +88,14 @@ def gather(con, layout, rng):
         facts = Facts(f"{catalog}.{index}", count, vectors, status)
         ((facts.foreign,),) = con.run(f"SELECT count(*) FROM {path} WHERE v IS DISTINCT FROM {layout.vector()}")
         query = layout.query(rng)
-        plan = con.run(f"EXPLAIN SELECT id FROM {path} ORDER BY {layout.distance(query, metric=metric)} LIMIT 3")[0][1]
-        facts.served = "hnsw" in plan.lower()
         ids = sample(con, path, rng)
+        searches = beside_themselves(path, metric, ids or [0])
+        near = f"SELECT id FROM {path} ORDER BY {layout.distance(query, metric=metric)} LIMIT 3"
+        # else nothing would be said about the index
+        facts.served = uses_index(con, near) and uses_index(con, searches)
         con.run("SET hnsw_strategy = 'exact'")
         if ids:
-            facts.alone = own_vectors(con, path, metric, ids)
+            facts.alone = own_vectors(con, searches, ids)
         # so many that no search is spared, and so few that the table is not scanned instead
         for limit in {min(100, vectors // 2), min(1000, vectors - 1)} - {0, -1}:
             searched = dataclasses.replace(layout, metric=metric)
@@ -96,7 +106,7 @@ def gather(con, layout, rng):
         con.run("SET hnsw_strategy = 'recheck'")
         con.run("SET hnsw_ef_search = 200")
         if ids:
-            facts.walked = own_vectors(con, path, metric, ids)
+            facts.walked = own_vectors(con, searches, ids)
         con.run("RESET hnsw_ef_search")
         con.run("RESET hnsw_strategy")
         yield facts

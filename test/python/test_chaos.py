@@ -63,7 +63,8 @@ def test_the_campaign_tells_lost_from_found(told, kinds):
         ("INTERRUPT Error: Interrupted!", None),
         ("INTERNAL Error: Attempted to access index 0", "internal"),
         # an allowed text does not excuse the end of the database
-        ("FATAL Error: Failed: database has been invalidated because of a previous fatal error: Out of Memory", "internal"),
+        ("FATAL Error: Failed: database has been invalidated because of a previous fatal error: Interrupted", "internal"),
+        ("FATAL Error: Failed to create checkpoint because of error: an HNSW index needs more: Out of Memory", "internal"),
         ("Binder Error: what nobody expects", "error"),
     ],
 )

@@ -5,6 +5,7 @@ The campaign in test/chaos looks for such things at random; what it finds belong
 
 import contextlib
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -120,6 +121,46 @@ def test_rows_committed_while_a_new_index_is_compared_stay(connect, tmp_path):
         create = f"CREATE INDEX i ON t USING HNSW (v) {QUICK}"
         within += commit_beside_a_search(con, 0.01 + 0.02 * turn, before_commit=[create])
         assert_nothing_is_missing(con)
+        con.close()
+    assert within, "no search was beside its commit"
+
+
+def test_rows_deleted_while_the_index_is_compared_do_not_come_back(connect, tmp_path):
+    rows, dimensions = 20_000, 8
+    kept, path = tmp_path / "kept", tmp_path / "used"
+    con = connect(str(kept))
+    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', dimensions)} AS v FROM range({rows}) r(i)")
+    con.execute("CHECKPOINT")
+    # the log alone knows the index: the comparison takes all vectors from the table
+    con.execute("PRAGMA disable_checkpoint_on_shutdown")
+    con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
+    con.close()
+    nearest = f"SELECT id FROM t ORDER BY array_distance(v, {[0.0] * dimensions}::FLOAT[{dimensions}]) LIMIT 3"
+    within = 0
+    for turn in range(10):
+        for suffix in ["", ".wal"]:
+            shutil.copy(f"{kept}{suffix}", f"{path}{suffix}")
+        con = connect(str(path), checkpoint_threshold="1GB")
+        writer, searcher, ended = con.cursor(), con.cursor(), {}
+        # a transaction that begins beside such a commit waits for its end
+        searcher.execute("BEGIN")
+        searcher.execute("SELECT id FROM t LIMIT 1").fetchall()
+        writer.execute("BEGIN")
+        writer.execute("DELETE FROM t WHERE id % 5 <> 0")
+
+        def search():
+            time.sleep(0.002 * turn)
+            searcher.execute(nearest).fetchall()
+            ended["search"] = time.monotonic()
+
+        with beside(search):
+            writer.execute("COMMIT")
+            ended["commit"] = time.monotonic()
+        searcher.execute("COMMIT")
+        within += ended["search"] < ended["commit"]
+        info = con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchone()
+        assert info == (rows // 5, "ready")
         con.close()
     assert within, "no search was beside its commit"
 
