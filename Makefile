@@ -29,7 +29,7 @@ DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 
-.PHONY: in-host release core test runner sql python static-test rust wheel examples lint bench bench-core bench-peers tuning fuzz crash chaos tsan example clean
+.PHONY: in-host release core core-checked test runner sql python static-test rust wheel examples lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: $(HOST)/headers $(PYTHON)
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -59,8 +59,10 @@ runner: $(PYTHON)
 	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p vss-test --no-default-features
 
 # The index without DuckDB: seconds. Then with overflow checks and debug assertions.
-core:
+core: core-checked
 	$(CORE) test --release --no-default-features -p vss
+
+core-checked:
 	$(CORE) test --profile checked --no-default-features -p vss
 
 # Tests of plans: they also run with DuckDB's verification of plans.
@@ -147,12 +149,47 @@ MINUTES ?= 60
 chaos: in-host
 	PYTHONPATH=test $(PYTHON) -m chaos --extension $(EXTENSION) --minutes $(MINUTES)
 
-# Data races in the index: its concurrency tests under ThreadSanitizer. Needs a nightly toolchain with rust-src, because the
-# standard library must be instrumented, too: without, each of its locks looks like a race.
-TSAN_TARGET := x86_64-unknown-linux-gnu
+# The protocols between index and host, scheduled by a model checker: a million schedules, in about an hour on two cores.
+# `make model SCHEDULES=3000 SEED=7` for fewer, or others.
+SCHEDULES ?= 1000000
+SEED ?= 1
+model:
+	VSS_SCHEDULES=$(SCHEDULES) VSS_SEED=$(SEED) CARGO_TARGET_DIR=$(CACHE)/model \
+	cargo test --release --no-default-features --features model -p vss --lib -- model::
+
+# The sanitizers, the quick ones: CI runs them.
+sanitizers: tsan asan
+
+# Data races in the index: its tests with several threads under ThreadSanitizer, Rust and C++.
+TSAN_TESTS := concurrent everything_at_once rooms:: finish:: arena_may_grow
 tsan:
-	CARGO_TARGET_DIR=$(CACHE)/tsan RUSTFLAGS=-Zsanitizer=thread CXXFLAGS_$(subst -,_,$(TSAN_TARGET))=-fsanitize=thread \
-	cargo +nightly test -Zbuild-std --release --no-default-features -p vss --lib --target $(TSAN_TARGET) concurrent
+	sh test/tsan/run.sh $(CACHE)/tsan -- --test-threads 1 $(TSAN_TESTS)
+
+# Errors of memory, and undefined behaviour, in the C++ of the extension: a part of the tests in a host, with AddressSanitizer. The host
+# is not compiled for it, so leaks, and memory that it allocates and we free, are not its business.
+ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize=vptr
+ASAN_OUT := build/asan/$(DUCKDB)
+ASAN_SQL := $(addprefix test/sql/,aggregate compaction create dml explain failure join mvcc persistence pragmas recovery)
+ASAN_PYTHON := test_damage.py test_failures.py test_versions.py
+ASAN_RUN := env LD_PRELOAD="$$($(or $(CXX),g++) -print-file-name=libasan.so) $$($(or $(CXX),g++) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0:detect_odr_violation=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+asan: in-host $(SQLLOGICTEST)
+	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/asan/$(DUCKDB) \
+	DUCKDB_HOST_LIBRARY=$$($(PYTHON) -c 'import _duckdb; print(_duckdb.__file__)') \
+	CXXFLAGS="$(ASAN_FLAGS) -fno-omit-frame-pointer -g1" \
+	cargo rustc --release --no-default-features --features host-duckdb -p vss --lib -- -Clink-arg=-fsanitize=address,undefined
+	$(CACHE)/in-host/$(DUCKDB)/release/package $(CACHE)/asan/$(DUCKDB)/release/$(LIBRARY_NAME) $(ASAN_OUT) v$(DUCKDB)
+	printf '#!/bin/sh\nexec %s %s "$$@"\n' '$(ASAN_RUN)' $(PYTHON) > $(ASAN_OUT)/python
+	chmod +x $(ASAN_OUT)/python
+	$(SQLLOGICTEST) --host python --python $(ASAN_OUT)/python --extension $(ASAN_OUT)/vss.duckdb_extension $(ASAN_SQL)
+	$(ASAN_OUT)/python -m pytest -q $(addprefix test/python/,$(ASAN_PYTHON)) --extension $(ASAN_OUT)/vss.duckdb_extension
+
+# Undefined behaviour in Rust: the core's tests that do not come to the graph, which is C++, under Miri.
+MIRI_TESTS := pending:: rows:: segments:: rooms:: memory:: row_set:: checksum:: options:: metric::
+miri:
+	@cargo +nightly miri --version >/dev/null 2>&1 || \
+	{ echo "miri: Miri is missing: rustup toolchain install nightly --component miri --component rust-src" >&2; exit 1; }
+	CARGO_TARGET_DIR=$(CACHE)/miri cargo +nightly miri test --no-default-features -p vss --lib -- $(MIRI_TESTS)
 
 clean:
 	rm -rf build

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use super::*;
 
 const WIDE: usize = 8;
-const ROWS: usize = 6_000;
+const ROWS: usize = 2_400;
 
 /// Says how often it was asked, and stops at the n-th time.
 struct Nth {
@@ -19,14 +19,14 @@ impl Interrupt for Nth {
     }
 }
 
-/// An index with rows to link and, when they are, links to repair and nodes to reach. 5,000 rows are left.
+/// An index with rows to link and, when they are, links to repair and nodes to reach. 2,000 rows are left.
 fn with_work(random: &mut Random) -> Index {
     let index = index(Metric::L2sq, WIDE);
     append_all(&index, &random.clustered(ROWS / 2, WIDE, 20), WIDE);
     link_all(&index, 1);
     let more: Vec<i64> = (ROWS as i64 / 2..ROWS as i64).collect();
     index.append(Origin::Host, &more, &random.clustered(ROWS / 2, WIDE, 20)).unwrap();
-    index.remove(&(0..1_000).collect::<Vec<_>>(), 1);
+    index.remove(&(0..400).collect::<Vec<_>>(), 1);
     index.advance(2);
     index
 }
@@ -36,9 +36,9 @@ fn check_finished(index: &Index) {
     let core = index.core();
     assert!(core.repair.lock().unwrap().is_none() && core.reach.lock().unwrap().is_none());
     let stats = index.stats().unwrap();
-    assert_eq!((stats.count, stats.pending), (5_000, 0));
+    assert_eq!((stats.count, stats.pending), (2_000, 0));
     // fewer than make a repair due
-    assert!(stats.deleted < 5_000 / 16, "{} are left", stats.deleted);
+    assert!(stats.deleted < 2_000 / 16, "{} are left", stats.deleted);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn nothing_is_left() {
 /// Threads that are in a step of their own are waited for.
 #[test]
 fn nothing_is_left_to_others_either() {
-    for seed in 0..6 {
+    for seed in 0..4 {
         let index = with_work(&mut Random(seed));
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -81,9 +81,9 @@ fn an_interrupt_stops_it_anywhere_and_it_can_go_on() {
     with_work(&mut Random(2)).finish(&asked).unwrap();
     let all = asked.asked.into_inner();
     assert!(all > ROWS / 2, "asked for every row");
-    for part in 1..=8 {
+    for part in 1..=4 {
         let index = with_work(&mut Random(2));
-        let stop = Nth { asked: AtomicUsize::new(0), stop: all * part / 8 };
+        let stop = Nth { asked: AtomicUsize::new(0), stop: all * part / 4 };
         assert_eq!(index.finish(&stop).unwrap_err().kind, ErrorKind::Interrupted);
         index.finish(&Uninterrupted).unwrap();
         check_finished(&index);
