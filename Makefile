@@ -177,7 +177,7 @@ asan: in-host $(SQLLOGICTEST)
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/asan/$(DUCKDB) \
 	DUCKDB_HOST_LIBRARY=$$($(PYTHON) -c 'import _duckdb; print(_duckdb.__file__)') \
 	CXXFLAGS="$(ASAN_FLAGS) -fno-omit-frame-pointer -g1" \
-	cargo rustc --release --no-default-features --features host-duckdb -p vss --lib -- -Clink-arg=-fsanitize=address,undefined
+	cargo rustc --release --no-default-features --features host-duckdb -p vss --lib -- -Clink-arg=-lasan -Clink-arg=-lubsan
 	$(CACHE)/in-host/$(DUCKDB)/release/package $(CACHE)/asan/$(DUCKDB)/release/$(LIBRARY_NAME) $(ASAN_OUT) v$(DUCKDB)
 	printf '#!/bin/sh\nexec %s %s "$$@"\n' '$(ASAN_RUN)' $(PYTHON) > $(ASAN_OUT)/python
 	chmod +x $(ASAN_OUT)/python

@@ -186,7 +186,9 @@ public:
 	}
 	void Assign(const uint32_t *slots, uint32_t count) noexcept {
 		std::memcpy(at, &count, sizeof(count));
-		std::memcpy(at + sizeof(count), slots, count * sizeof(*slots));
+		if (count > 0) { // an empty list may have no address
+			std::memcpy(at + sizeof(count), slots, count * sizeof(*slots));
+		}
 	}
 
 private:
