@@ -453,6 +453,28 @@ fn schedule(start: fn() -> Arc<Host>) {
     host.check();
 }
 
+/// Who copies the graph and who repairs it meet again and again, while rows die.
+fn copies_beside_repairs() {
+    let host = in_step(12);
+    let deletes = |host: &Host| {
+        host.write(0, 3, false);
+        host.expire();
+    };
+    let repairs = |host: &Host| drop(host.index.repair(4, &Uninterrupted).unwrap());
+    let copies = |host: &Host| host.index.compact(&Uninterrupted).unwrap();
+    let counts = |host: &Host| {
+        let core = host.index.core();
+        if core.dead() > core.graph.len() {
+            host.fail(&format!("{} dead slots of {}", core.dead(), core.graph.len()));
+        }
+    };
+    let threads =
+        [spawn(&host, 3, deletes), spawn(&host, 8, repairs), spawn(&host, 3, copies), spawn(&host, 4, counts)];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    counts(&host);
+    host.check();
+}
+
 /// Schedules of the quick run, of each beginning.
 const SCHEDULES: usize = 1_000;
 
@@ -463,27 +485,32 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Half of the schedules are random, half have few changes of threads at chosen places (probabilistic concurrency testing,
 /// Burckhardt et al. 2010), which finds what needs a thread to stand still for long.
-fn explore(start: fn() -> Arc<Host>) {
+fn explore(schedule: impl Fn() + Copy + Send + Sync + 'static) {
     let seed = number("VSS_SEED", 1);
     let half = number("VSS_SCHEDULES", SCHEDULES as u64) as usize / 2;
     let mut config = Config::new();
     config.stack_size = 256 << 10;
     config.failure_persistence = shuttle::FailurePersistence::None;
-    Runner::new(RandomScheduler::new_from_seed(seed, half), config.clone()).run(move || schedule(start));
-    Runner::new(PctScheduler::new_from_seed(seed, 3, half), config).run(move || schedule(start));
+    Runner::new(RandomScheduler::new_from_seed(seed, half), config.clone()).run(schedule);
+    Runner::new(PctScheduler::new_from_seed(seed, 3, half), config).run(schedule);
 }
 
 #[test]
 fn an_index_in_step_stays_in_step() {
-    explore(|| in_step(8));
+    explore(|| schedule(|| in_step(8)));
 }
 
 #[test]
 fn a_loaded_index_comes_in_step() {
-    explore(loaded);
+    explore(|| schedule(loaded));
 }
 
 #[test]
 fn a_new_index_comes_in_step() {
-    explore(created);
+    explore(|| schedule(created));
+}
+
+#[test]
+fn a_repair_that_a_copy_overtakes_stays_with_its_graph() {
+    explore(copies_beside_repairs);
 }
