@@ -33,6 +33,9 @@ impl Index {
     pub fn append(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         self.check(row_ids, vectors)?;
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        if origin == Origin::Host && self.revive_same(row_ids, vectors) {
+            return Ok(());
+        }
         self.rows().reserve(row_ids)?;
         let reserved = self.rows().pending.reserve(row_ids.len());
         let appended = reserved.and_then(|()| self.append_reserved(origin, row_ids, vectors));
@@ -78,19 +81,57 @@ impl Index {
         Ok(())
     }
 
-    /// Gives a row that is there this vector (`None`: odd) if it has another: then the place it had is dead.
-    fn put(&self, rows: &mut Rows, core: &Core, row_id: i64, vector: Option<&[f32]>) {
-        let before = rows.places.get(row_id);
-        let same = match (before, vector) {
+    /// Rows that are all there with these vectors are live again, without memory for it: a commit that fails gives back the rows
+    /// that it has deleted, and the host invalidates its database if that fails, too. False if not all of them are there.
+    fn revive_same(&self, row_ids: &[i64], vectors: &[f32]) -> bool {
+        // most rows that come are new
+        if row_ids.first().is_none_or(|&row_id| self.rows().places.get(row_id).is_none()) {
+            return false;
+        }
+        let dimensions = self.space.dimensions;
+        let mut stored = Vec::with_capacity(dimensions);
+        for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
+            let mut rows = self.rows();
+            let core = self.core();
+            let mut revived = Vec::new();
+            let mut all = true;
+            for (&row_id, vector) in row_ids.iter().zip(vectors.chunks_exact(dimensions)) {
+                stored.clear();
+                let vector = self.space.store(vector, &mut stored).then_some(&stored[..]);
+                all = Self::is_same(&rows, &core, row_id, vector);
+                if !all {
+                    break;
+                }
+                rows.touch(row_id);
+                self.revive(&mut rows, &core, row_id, &mut revived);
+                rows.places.set_hosted(row_id);
+            }
+            rows.tombstones.forget(revived);
+            self.publish(&rows);
+            if !all {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether a row is there with this vector (`None`: odd).
+    fn is_same(rows: &Rows, core: &Core, row_id: i64, vector: Option<&[f32]>) -> bool {
+        match (rows.places.get(row_id), vector) {
             // SAFETY: the row map holds published slots only.
             (Some(Place::Slot(slot)), Some(vector)) => (unsafe { core.arena.get(slot) }) == vector,
             (Some(Place::Pending(ticket)), Some(vector)) => rows.pending.vector(ticket) == vector,
             (Some(Place::Odd(_)), None) => true,
             _ => false,
-        };
-        if same {
+        }
+    }
+
+    /// Gives a row this vector (`None`: odd) if it has none or another: then the place it had is dead.
+    fn put(&self, rows: &mut Rows, core: &Core, row_id: i64, vector: Option<&[f32]>) {
+        if Self::is_same(rows, core, row_id, vector) {
             return;
         }
+        let before = rows.places.get(row_id);
         let place = match vector {
             Some(vector) => Place::Pending(rows.pending.push(row_id, vector)),
             None => Place::Odd(self.odd.push(row_id)),

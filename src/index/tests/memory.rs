@@ -156,3 +156,21 @@ fn memory_does_not_grow_with_turnover() {
     drop(index);
     assert_eq!(ledger.reserved.load(Ordering::Relaxed), 0);
 }
+
+/// A commit that fails gives back the rows it has deleted. There must be no error, however short memory is.
+#[test]
+fn rows_come_back_without_memory() {
+    let limited = Arc::new(Limited::default());
+    let index = Index::new(Options::default(), 4, Box::new(Arc::clone(&limited))).unwrap();
+    let ids: Vec<i64> = (0..3_000).collect();
+    let mut vectors = Random(4).clustered(3_000, 4, 9);
+    vectors[0] = f32::NAN;
+    index.append(Origin::Host, &ids, &vectors).unwrap();
+    index.link(2_000, &Uninterrupted).unwrap();
+    index.remove(&ids, UNSETTLED | 5);
+    limited.refuse_from.store(1, Ordering::Relaxed);
+    index.append(Origin::Host, &ids, &vectors).unwrap();
+    assert_eq!(index.stats().unwrap().count, 3_000);
+    index.expire(9, u64::MAX);
+    assert_eq!(index.search(&[1.0; 4], usize::MAX, 64, &AllVisible).unwrap().rows.len(), 3_000);
+}
