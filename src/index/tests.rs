@@ -10,6 +10,7 @@ mod memory;
 #[cfg(feature = "model")]
 mod model;
 mod reach;
+mod sources;
 mod upkeep;
 
 use std::collections::BTreeMap;

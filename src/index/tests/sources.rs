@@ -1,0 +1,98 @@
+//! Graphs made of what a source says, which may be anything.
+
+use std::cell::Cell;
+
+use super::*;
+use crate::graph::{LEVELS_MAX, Source};
+use crate::index::Core;
+use crate::memory::Memory;
+use crate::vectors::Space;
+
+const NODES: usize = 200;
+
+fn options() -> Options {
+    Options { metric: Metric::L2sq, m: 4, m0: 8, ..Options::default() }
+}
+
+/// Says something else each time it is asked: levels beyond any, more links than there is room for, to nodes that do not exist or
+/// are not on that level.
+struct Liar(Cell<u64>);
+
+impl Source for Liar {
+    fn level(&self, _slot: u32) -> usize {
+        self.0.set(self.0.get() + 1);
+        Random(self.0.get()).below(9) * 1_000_003
+    }
+
+    fn links(&self, slot: u32, _level: usize, out: &mut [u32]) -> usize {
+        let mut random = Random(u64::from(slot));
+        out.iter_mut().for_each(|to| *to = random.below(3 * NODES) as u32);
+        out.len() + random.below(1_000_000)
+    }
+}
+
+#[test]
+fn what_is_impossible_is_left_out_of_a_graph() {
+    let memory = Memory::new(Box::new(Unlimited));
+    let space = Space::new(Metric::L2sq, 4);
+    let core = Core::load(&options(), &space, &memory, NODES, 0, 7, &Liar(Cell::new(0))).unwrap();
+    let _visit = core.rooms.enter(Group::Search);
+    let mut links = vec![0; core.graph.links_max()];
+    let mut linked = 0;
+    for slot in 0..NODES as u32 {
+        // SAFETY: the visit admits readers only.
+        let level = unsafe { core.graph.level(slot) };
+        assert!(level <= LEVELS_MAX);
+        for on in 0..=level {
+            // SAFETY: as above.
+            for &to in unsafe { core.graph.neighbors(slot, on, &mut links) } {
+                // SAFETY: as above.
+                assert!((to as usize) < NODES && unsafe { core.graph.level(to) } >= on, "{slot} to {to} on {on}");
+                linked += 1;
+            }
+        }
+    }
+    assert!(linked > NODES);
+}
+
+/// A ledger with so many bytes.
+struct Capped(AtomicI64);
+
+impl crate::host::Ledger for Capped {
+    fn reserve(&self, bytes: usize) -> crate::error::Result<()> {
+        if self.0.fetch_sub(bytes as i64, Ordering::Relaxed) < bytes as i64 {
+            self.release(bytes);
+            return Err(crate::error::Error::new(ErrorKind::OutOfMemory, "the test ledger is empty"));
+        }
+        Ok(())
+    }
+    fn release(&self, bytes: usize) {
+        self.0.fetch_add(bytes as i64, Ordering::Relaxed);
+    }
+}
+
+/// Every node is on all levels, which takes thirty times the memory of an ordinary graph.
+struct Tower(Cell<usize>);
+
+impl Source for Tower {
+    fn level(&self, _slot: u32) -> usize {
+        LEVELS_MAX
+    }
+    fn links(&self, _slot: u32, _level: usize, _out: &mut [u32]) -> usize {
+        self.0.set(self.0.get() + 1);
+        0
+    }
+}
+
+#[test]
+fn lists_are_charged_before_they_are_made() {
+    const ROWS: usize = 100_000;
+    let space = Space::new(Metric::L2sq, 4);
+    // enough for as many nodes of ordinary levels
+    let memory = Memory::new(Box::new(Capped(AtomicI64::new(16 << 20))));
+    let source = Tower(Cell::new(0));
+    let refused = Core::load(&options(), &space, &memory, ROWS, LEVELS_MAX * ROWS, 0, &source).err();
+    assert_eq!(refused.map(|error| error.kind), Some(ErrorKind::OutOfMemory));
+    assert_eq!(source.0.get(), 0, "lists were made");
+    assert_eq!(memory.used(), 0);
+}
