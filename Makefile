@@ -111,6 +111,7 @@ $(BENCHES_VENV)/installed: benches/requirements.txt
 lint:
 	cargo fmt --all --check
 	$(CORE) clippy --release --no-default-features -p vss --all-targets -- -D warnings
+	CARGO_TARGET_DIR=$(CACHE)/model cargo clippy --release --no-default-features --features model -p vss --lib --tests -- -D warnings
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	sh test/layering.sh
 

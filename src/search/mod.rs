@@ -128,13 +128,15 @@ impl Index {
         let mut stored = Vec::with_capacity(query.len());
         let ordinary = self.space.store(query, &mut stored);
         let search = !matches!(strategy, Strategy::All | Strategy::Scan);
-        while search && ordinary && want > 0 {
-            let renewals = self.renewals();
-            (found.rows, found.exhausted) = self.candidates(&stored, request, visibility, &mut report)?;
-            // Rows that went from the graph back to the pending area meanwhile may have been missed in both.
-            if renewals == self.renewals() {
-                break;
-            }
+        if search && ordinary && want > 0 {
+            (found.rows, found.exhausted) = loop {
+                let renewals = self.renewals();
+                let answer = self.candidates(&stored, request, visibility, &mut report)?;
+                // Rows that went from the graph back to the pending area meanwhile may have been missed in both.
+                if renewals == self.renewals() {
+                    break answer;
+                }
+            };
         }
         let too_few = filter.is_some() && found.rows.len() < want;
         if search && ordinary && !too_few {

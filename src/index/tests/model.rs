@@ -422,10 +422,14 @@ fn schedule(start: fn() -> Arc<Host>) {
         let (inserts, deletes) = (random.gen_range(0..6), random.gen_range(0..4));
         host.write(inserts, deletes, random.gen_range(0..6) == 0);
     };
-    let background = |host: &Host| match thread_rng().gen_range(0..5) {
-        0 => drop(host.index.reach(300, &Uninterrupted).unwrap()),
-        1 | 2 => drop(host.index.repair(3, &Uninterrupted).unwrap()),
-        _ => drop(host.index.link(3, &Uninterrupted).unwrap()),
+    let background = |host: &Host| {
+        let index = &host.index;
+        match thread_rng().gen_range(0..5) {
+            0 => index.reach(300, &Uninterrupted),
+            1 | 2 => index.repair(3, &Uninterrupted),
+            _ => index.link(3, &Uninterrupted),
+        }
+        .unwrap();
     };
     let copier = |host: &Host| match thread_rng().gen_range(0..4) {
         0 => host.index.compact(&Uninterrupted).unwrap(),
@@ -460,7 +464,9 @@ fn copies_beside_repairs() {
         host.write(0, 3, false);
         host.expire();
     };
-    let repairs = |host: &Host| drop(host.index.repair(4, &Uninterrupted).unwrap());
+    let repairs = |host: &Host| {
+        host.index.repair(4, &Uninterrupted).unwrap();
+    };
     let copies = |host: &Host| host.index.compact(&Uninterrupted).unwrap();
     let counts = |host: &Host| {
         let core = host.index.core();
