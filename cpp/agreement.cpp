@@ -42,6 +42,13 @@ void Agreement::Published(idx_t next_row_id, uint64_t last_commit) {
 	state = State::RECHECK;
 }
 
+void Agreement::PublishedUnsure(idx_t next_row_id, uint64_t last_commit) {
+	Raise(covered, next_row_id);
+	trusted = false;
+	wait_for = last_commit + 1;
+	state = State::UNKNOWN;
+}
+
 void Agreement::Reconciled(idx_t next_row_id, uint64_t recheck_after_p) {
 	if (IsClosed() || state == State::DROPPED) {
 		return;
@@ -56,12 +63,12 @@ void Agreement::Dropped() {
 	state = State::DROPPED;
 }
 
-bool Agreement::IsDue(uint64_t last_commit) const {
+bool Agreement::IsDue(uint64_t last_commit, uint64_t lowest_visible) const {
 	switch (state.load()) {
 	case State::CLOSED:
 		return reason != Reason::FOR_GOOD;
 	case State::UNKNOWN:
-		return true;
+		return lowest_visible > wait_for;
 	case State::RECHECK:
 		return recheck_after < last_commit;
 	default:

@@ -78,7 +78,8 @@ void Backlog::AddIndexes(DataTableInfo &info, bool compact) {
 void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &context) {
 	for (auto &used : transaction.OpenedTransactions()) {
 		auto &db = used.get();
-		auto written = transaction.ModifiedDatabase().get() == &db;
+		// what a transaction does to temporary tables it does not note
+		auto written = transaction.ModifiedDatabase().get() == &db || db.IsTemporary();
 		for (auto &table : tables) {
 			auto info = table.db == &db && (written || table.vacuumed) ? table.info.lock() : nullptr;
 			if (info) {
@@ -117,7 +118,7 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 				index.core->compact(interrupt);
 			}
 		} catch (const rust::Error &) {
-			return;
+			// interrupted, or out of memory: the others are looked at all the same
 		}
 	}
 }

@@ -326,6 +326,13 @@ static idx_t CatchUp(const vss::HostInterrupt &interrupt, DuckTransaction &trans
 	return next_row_id;
 }
 
+//! Whether DuckDB would update one of the columns in place, if it did not know of an index. Arrays and lists it never does.
+static bool UpdatedInPlace(DataTable &storage, const vector<column_t> &columns) {
+	auto types = storage.GetTypes();
+	return std::any_of(columns.begin(), columns.end(),
+	                   [&](column_t column) { return types[column].SupportsRegularUpdate(); });
+}
+
 void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &state) const {
 	auto &storage = table.GetStorage();
 	if (!storage.IsMainTable()) {
@@ -352,8 +359,15 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	entry.initial_index_size = state.index->Core().memory_used();
 	// Deletes reach the index from now on. Those committed since the rows were read are looked for when this transaction
 	// has been committed, and with it the one whose rows are in the table already, but not visible yet.
-	state.index->Published(next_row_id, DuckTransactionManager::Get(storage.db).GetLastCommit());
+	auto &index = *state.index;
+	auto &manager = DuckTransactionManager::Get(storage.db);
+	auto unsure = UpdatedInPlace(storage, storage_ids);
+	index.Published(next_row_id, unsure ? MAX_COMMIT_ID : manager.GetLastCommit(), unsure);
 	storage.AddIndex(std::move(state.index), entry.oid);
+	if (unsure) {
+		// whoever has planned an update without the index in the list has begun by now
+		index.Published(next_row_id, manager.GetLastCommit(), true);
+	}
 }
 
 } // namespace duckdb

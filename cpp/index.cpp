@@ -115,10 +115,6 @@ bool HNSWIndex::Covers(DataTable &table) const {
 	return agreement.Serves(table.GetNextRowId());
 }
 
-void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit) {
-	agreement.Published(next_row_id, last_commit);
-}
-
 //! Rows deleted by commits below this are seen by nobody.
 static uint64_t LowestVisible(AttachedDatabase &db) {
 	auto bound = DuckTransactionManager::Get(db).LowestVisibilityBound();
@@ -127,6 +123,18 @@ static uint64_t LowestVisible(AttachedDatabase &db) {
 	uint64_t result;
 	memcpy(&result, &bound, sizeof(result));
 	return result;
+}
+
+void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) {
+	if (unsure) {
+		agreement.PublishedUnsure(next_row_id, last_commit);
+	} else {
+		agreement.Published(next_row_id, last_commit);
+	}
+}
+
+bool HNSWIndex::CatchUpDue() const {
+	return agreement.IsDue(DuckTransactionManager::Get(db).GetLastCommit(), LowestVisible(db));
 }
 
 void HNSWIndex::Expire(AttachedDatabase &db, const vss::Core &core) {

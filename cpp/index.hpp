@@ -61,8 +61,8 @@ public:
 	}
 	//! Whether the index may answer queries of `table`; if not they scan it.
 	bool Covers(DataTable &table) const;
-	//! CREATE INDEX is done, see `Agreement::Published`.
-	void Published(idx_t next_row_id, uint64_t last_commit);
+	//! CREATE INDEX is done, see `Agreement::Published`; `unsure`: and `PublishedUnsure`.
+	void Published(idx_t next_row_id, uint64_t last_commit, bool unsure);
 	//! For users: whether the index serves queries, and what was wrong with its stored image if something was.
 	string Status(DataTable &table) const;
 	//! Bytes of the database file that hold the newest image.

@@ -464,10 +464,6 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 	});
 }
 
-bool HNSWIndex::CatchUpDue() const {
-	return agreement.IsDue(DuckTransactionManager::Get(db).GetLastCommit());
-}
-
 //! Waits for a lock that may be held for long.
 static unique_lock<mutex> LockUnlessInterrupted(ClientContext &context, mutex &lock) {
 	unique_lock<mutex> result(lock, std::defer_lock);

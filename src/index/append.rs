@@ -38,14 +38,16 @@ impl Index {
         }
         self.rows().reserve(row_ids)?;
         let reserved = self.rows().pending.reserve(row_ids.len());
-        let appended = reserved.and_then(|()| self.append_reserved(origin, row_ids, vectors));
+        let mut revived = Vec::new();
+        let appended = reserved.and_then(|()| self.append_reserved(origin, row_ids, vectors, &mut revived));
+        self.forget_tombstones(revived);
         let mut rows = self.rows();
         rows.pending.release();
         rows.places.release(row_ids);
         appended
     }
 
-    fn append_reserved(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
+    fn append_reserved(&self, origin: Origin, row_ids: &[i64], vectors: &[f32], revived: &mut Vec<i64>) -> Result<()> {
         let dimensions = self.space.dimensions;
         let batch = (BATCH_BYTES / (dimensions * size_of::<f32>())).max(1);
         let mut stored = Vec::new();
@@ -62,7 +64,6 @@ impl Index {
             let mut rows = self.rows();
             self.odd.reserve(odd)?;
             let core = self.core();
-            let mut revived = Vec::new();
             for (&row_id, range) in row_ids.iter().zip(&ranges) {
                 if !rows.admit(origin, row_id) {
                     continue;
@@ -71,14 +72,26 @@ impl Index {
                 self.put(&mut rows, &core, row_id, vector);
                 // What a scan reads may be a row that the host has deleted: it stays a tombstone.
                 if origin == Origin::Host {
-                    self.revive(&mut rows, &core, row_id, &mut revived);
+                    self.revive(&mut rows, &core, row_id, revived);
                     rows.places.set_hosted(row_id);
                 }
             }
-            rows.tombstones.forget(revived);
             self.publish(&rows);
         }
         Ok(())
+    }
+
+    /// These rows were tombstones, and are none any more. Looks through all tombstones, so once an append.
+    fn forget_tombstones(&self, mut revived: Vec<i64>) {
+        if revived.is_empty() {
+            return;
+        }
+        let mut rows = self.rows();
+        let core = self.core();
+        let deleted = |place| self.entry(&rows, &core, place).load().state == State::Tombstone;
+        revived.retain(|&row_id| !rows.places.get(row_id).is_some_and(deleted));
+        rows.tombstones.forget(revived);
+        self.publish(&rows);
     }
 
     /// Rows that are all there with these vectors are live again, without memory for it: a commit that fails gives back the rows
@@ -90,11 +103,11 @@ impl Index {
         }
         let dimensions = self.space.dimensions;
         let mut stored = Vec::with_capacity(dimensions);
+        let mut revived = Vec::new();
+        let mut all = true;
         for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
             let mut rows = self.rows();
             let core = self.core();
-            let mut revived = Vec::new();
-            let mut all = true;
             for (&row_id, vector) in row_ids.iter().zip(vectors.chunks_exact(dimensions)) {
                 stored.clear();
                 let vector = self.space.store(vector, &mut stored).then_some(&stored[..]);
@@ -106,13 +119,13 @@ impl Index {
                 self.revive(&mut rows, &core, row_id, &mut revived);
                 rows.places.set_hosted(row_id);
             }
-            rows.tombstones.forget(revived);
             self.publish(&rows);
             if !all {
-                return false;
+                break;
             }
         }
-        true
+        self.forget_tombstones(revived);
+        all
     }
 
     /// Whether a row is there with this vector (`None`: odd).
@@ -171,10 +184,10 @@ impl Index {
     /// row lock for some microseconds at a time.
     pub fn without_vector(&self, origin: Origin, row_ids: &[i64]) {
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut revived = Vec::new();
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows();
             let core = self.core();
-            let mut revived = Vec::new();
             for &row_id in row_ids {
                 if !rows.admit(origin, row_id) {
                     continue;
@@ -188,9 +201,9 @@ impl Index {
                 self.kill(&mut rows, &core, place);
                 rows.places.forget(row_id);
             }
-            rows.tombstones.forget(revived);
             self.publish(&rows);
         }
+        self.forget_tombstones(revived);
     }
 
     /// Deletes rows: they become tombstones, returned only to searches that may see them, until
@@ -259,7 +272,9 @@ impl Index {
                 let Some(row_id) = rows.tombstones.pop_below(lowest_visible) else { break };
                 // A scan that still saw the row must not bring it back.
                 rows.touch(row_id);
-                if let Some(place) = rows.places.get(row_id) {
+                let Some(place) = rows.places.get(row_id) else { continue };
+                // it may be live again, and about to be forgotten here
+                if self.entry(&rows, &core, place).load().state == State::Tombstone {
                     self.kill(&mut rows, &core, place);
                     rows.places.forget(row_id);
                 }

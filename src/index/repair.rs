@@ -9,6 +9,7 @@ use crate::memory::Charge;
 use crate::rooms::Group;
 use crate::rows::State;
 use crate::sync::PoisonError;
+use crate::sync::atomic::Ordering;
 
 /// Slots per dead slot when a repair is due. The more are repaired together the cheaper each of them is; dead slots cost
 /// searches and memory as long.
@@ -44,6 +45,9 @@ impl Index {
     /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Enters the room as `Exclusive` for some nodes at a time.
     /// Errors: `OutOfMemory`, `Interrupted`; the repair can go on later.
     pub fn repair(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
+        if self.paused.load(Ordering::Relaxed) > 0 {
+            return Ok(0); // whoever copies the graph would be waited for, and searches would wait behind us
+        }
         let core = self.core();
         let Ok(mut repair) = core.repair.try_lock() else { return Ok(0) };
         if repair.is_none() && self.repair_due() {

@@ -96,9 +96,11 @@ impl Tombstones {
             return;
         }
         rows.sort_unstable();
+        // Most tombstones are of other rows, far away.
+        let range = rows[0]..=rows[rows.len() - 1];
         let unsettled = &mut self.unsettled;
         self.list.retain(|(bound, row_id)| {
-            let stays = rows.binary_search(row_id).is_err();
+            let stays = !range.contains(row_id) || rows.binary_search(row_id).is_err();
             *unsettled -= usize::from(!stays && bound & UNSETTLED != 0);
             stays
         });

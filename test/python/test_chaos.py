@@ -14,11 +14,14 @@ from chaos.errors import verdict
 
 #: About two minutes.
 ROUNDS = 12
+#: Of the first round, unless the run is a long one: the same roles each time, in whatever order the threads come.
+SEED = 1
 
 
 def test_nothing_is_lost_while_everything_happens_at_once(extension, tmp_path, request):
     seconds = request.config.getoption("--minutes") * 60
-    campaign = Campaign(extension, tmp_path, seed=int(time.time()))
+    # A database that runs out of memory while it commits is gone, with or without an index: such rounds find nothing else, see `make chaos`.
+    campaign = Campaign(extension, tmp_path, seed=int(time.time()) if seconds else SEED, without=["limit_memory"])
     end = time.monotonic() + seconds
     while campaign.counts["rounds"] < ROUNDS or time.monotonic() < end:
         found = campaign.round()
