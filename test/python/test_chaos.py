@@ -12,16 +12,18 @@ from chaos.campaign import Campaign
 from chaos.check import Facts, judge
 from chaos.errors import verdict
 
-#: About two minutes.
-ROUNDS = 12
+#: About a minute.
+ROUNDS = 8
+#: Roles that the short run leaves to `make chaos`. DuckDB's own scans crash, or end the database, beside them: out of memory in a commit,
+#: failed appends, and table scans beside ALTER TABLE and VACUUM.
+APART = ["limit_memory", "fail_commits", "alter_table", "vacuum"]
 #: Of the first round, unless the run is a long one: the same roles each time, in whatever order the threads come.
 SEED = 1
 
 
 def test_nothing_is_lost_while_everything_happens_at_once(extension, tmp_path, request):
     seconds = request.config.getoption("--minutes") * 60
-    # A database that runs out of memory while it commits is gone, with or without an index: such rounds find nothing else, see `make chaos`.
-    campaign = Campaign(extension, tmp_path, seed=int(time.time()) if seconds else SEED, without=["limit_memory"])
+    campaign = Campaign(extension, tmp_path, seed=int(time.time()) if seconds else SEED, without=[] if seconds else APART)
     end = time.monotonic() + seconds
     while campaign.counts["rounds"] < ROUNDS or time.monotonic() < end:
         found = campaign.round()
