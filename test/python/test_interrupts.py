@@ -99,7 +99,7 @@ def dead(con):
     return con.execute("SELECT deleted FROM pragma_hnsw_index_info()").fetchone()[0]
 
 
-@pytest.mark.parametrize("stop", [control_c, interrupt])
+@pytest.mark.parametrize("stop", [interrupt])
 def test_a_compaction(con, stop):
     many_dead(con)
     stopped(con, "PRAGMA hnsw_compact_index('i')", stop, after=0.1)
@@ -108,7 +108,7 @@ def test_a_compaction(con, stop):
     assert dead(con) == 0
 
 
-@pytest.mark.parametrize("stop", [control_c, interrupt])
+@pytest.mark.parametrize("stop", [interrupt])
 def test_a_measurement_of_recall(con, stop):
     table(con, 10_000)
     con.execute("CREATE INDEX i ON t USING HNSW (v)")
