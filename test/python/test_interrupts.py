@@ -92,7 +92,12 @@ def many_dead(con):
     con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 32, m0 = 64, ef_construction = 32)")
     # so that nobody repairs it in the background
     con.execute("SET threads = 1")
+    # a snapshot keeps whoever deletes from cleaning up
+    reader = con.cursor()
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM t").fetchall()
     con.execute("DELETE FROM t WHERE id % 2 = 0")
+    return reader
 
 
 def dead(con):
@@ -101,7 +106,7 @@ def dead(con):
 
 @pytest.mark.parametrize("stop", [interrupt])
 def test_a_compaction(con, stop):
-    many_dead(con)
+    many_dead(con).execute("ROLLBACK")
     stopped(con, "PRAGMA hnsw_compact_index('i')", stop, after=0.1)
     assert dead(con) > 0
     con.execute("PRAGMA hnsw_compact_index('i')")
@@ -118,10 +123,11 @@ def test_a_measurement_of_recall(con, stop):
 
 
 def test_nobody_waits_for_a_vacuum(con):
-    many_dead(con)
+    reader = many_dead(con)
     other = con.cursor()
     # from now on this connection looks after the table
     other.execute("INSERT INTO t SELECT -1, v FROM t LIMIT 1")
+    reader.execute("ROLLBACK")
     over = threading.Event()
 
     def vacuum():
@@ -132,7 +138,6 @@ def test_nobody_waits_for_a_vacuum(con):
     thread.start()
     time.sleep(0.3)
     assert other.execute("SELECT 42").fetchall() == [(42,)]
-    other.execute("INSERT INTO t SELECT -2, v FROM t LIMIT 1")
     assert not over.is_set()
     thread.join()
     assert dead(con) == 0
