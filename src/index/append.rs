@@ -29,7 +29,8 @@ impl Index {
     ///
     /// Only copies (to the pending area): the caller may hold the host's commit locks. Takes the append lock, and the
     /// row lock for some microseconds at a time. Errors: `InvalidInput`; `OutOfMemory`, normally before anything is
-    /// added, at worst after part of the rows.
+    /// added. At worst it comes after part of the rows: those of a scan stay, those of the host are deleted again, as the host
+    /// takes back only what was taken without an error.
     pub fn append(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         self.check(row_ids, vectors)?;
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +53,8 @@ impl Index {
         let batch = (BATCH_BYTES / (dimensions * size_of::<f32>())).max(1);
         let mut stored = Vec::new();
         let mut ranges: Vec<Option<Range<usize>>> = Vec::new();
-        for (row_ids, vectors) in row_ids.chunks(batch).zip(vectors.chunks(batch * dimensions)) {
+        let all = row_ids;
+        for (number, (row_ids, vectors)) in row_ids.chunks(batch).zip(vectors.chunks(batch * dimensions)).enumerate() {
             stored.clear();
             ranges.clear();
             for vector in vectors.chunks_exact(dimensions) {
@@ -62,8 +64,14 @@ impl Index {
             }
             let odd = ranges.iter().filter(|range| range.is_none()).count();
             let mut rows = self.rows();
-            self.odd.reserve(odd)?;
             let core = self.core();
+            if let Err(error) = self.odd.reserve(odd) {
+                if origin == Origin::Host {
+                    all[..number * batch].iter().for_each(|&row_id| self.bury(&mut rows, &core, row_id, 0));
+                    self.publish(&rows);
+                }
+                return Err(error);
+            }
             for (&row_id, range) in row_ids.iter().zip(&ranges) {
                 if !rows.admit(origin, row_id) {
                     continue;

@@ -288,19 +288,21 @@ def create_and_drop_table(actor):
     pause(actor, 0.1)
 
 
-@role
+@role(alone=True)
 def alter_table(actor):
+    """Commits to a table that was altered fail, so nobody appends meanwhile (see `fail_commits`)."""
     table = actor.table()
     number = actor.rng.randrange(3)
-    actor.run(
-        actor.rng.choice(
-            [
-                f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS c{number} INTEGER DEFAULT 7",
-                f"ALTER TABLE {table} DROP COLUMN IF EXISTS c{number}",
-                f"ALTER TABLE {table} ALTER COLUMN version SET DEFAULT {number}",
-            ]
+    with actor.round.appends.exclusive():
+        actor.run(
+            actor.rng.choice(
+                [
+                    f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS c{number} INTEGER DEFAULT 7",
+                    f"ALTER TABLE {table} DROP COLUMN IF EXISTS c{number}",
+                    f"ALTER TABLE {table} ALTER COLUMN version SET DEFAULT {number}",
+                ]
+            )
         )
-    )
     pause(actor, 0.1)
 
 

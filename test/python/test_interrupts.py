@@ -12,6 +12,13 @@ import duckdb
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def heeds_control_c():
+    """A process that a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 def table(con, rows, dimensions=64, name="t"):
     con.execute(

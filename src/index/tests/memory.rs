@@ -174,3 +174,31 @@ fn rows_come_back_without_memory() {
     index.expire(9, u64::MAX);
     assert_eq!(index.search(&[1.0; 4], usize::MAX, 64, &AllVisible).unwrap().rows.len(), 3_000);
 }
+
+/// The host takes back the chunks that it handed over before a refusal, not the one that was refused.
+#[test]
+fn a_refused_append_leaves_none_of_its_rows() {
+    const BATCHES: usize = 3;
+    let per_batch = (64 << 10) / (NARROW * size_of::<f32>());
+    let rows: Vec<i64> = (0..(BATCHES * per_batch) as i64).collect();
+    let mut vectors = Random(5).clustered(rows.len(), NARROW, 4);
+    let last_batch = (BATCHES - 1) * per_batch;
+    (last_batch..rows.len()).for_each(|row| vectors[row * NARROW] = f32::NAN);
+    // only the odd rows of the last batch need more than is reserved for all
+    let ledger = Arc::new(Capped { limit: AtomicUsize::new(0), reserved: AtomicUsize::new(0) });
+    let mut late = 0;
+    for limit in (0..).step_by(16 << 10) {
+        ledger.limit.store(limit, Ordering::Relaxed);
+        let Ok(index) = Index::new(Options::default(), NARROW, Box::new(Arc::clone(&ledger))) else { continue };
+        if index.append(Origin::Host, &rows, &vectors).is_ok() {
+            break;
+        }
+        assert_eq!(index.stats().unwrap().count, 0, "limit {limit}");
+        late += usize::from(index.stats().unwrap().pending > 0 || index.stats().unwrap().deleted > 0);
+        index.advance(1);
+        ledger.limit.store(usize::MAX, Ordering::Relaxed);
+        index.append(Origin::Host, &rows, &vectors).unwrap();
+        assert_eq!(index.stats().unwrap().count, rows.len());
+    }
+    assert!(late > 0, "no refusal came after part of the rows");
+}
