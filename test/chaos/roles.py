@@ -340,8 +340,11 @@ def attach_and_detach(actor):
 
 @role
 def checkpoint(actor):
+    """FORCE waits for the transactions of others on a thread of the scheduler, and who changes their number waits for that thread
+    while others wait for the change: DuckDB hangs so by itself. The two do not meet here."""
     database = actor.table().rpartition(".")[0]
-    force = "FORCE " if actor.rng.random() < 0.2 else ""
+    may_force = "change_threads" not in actor.round.task["roles"]
+    force = "FORCE " if may_force and actor.rng.random() < 0.2 else ""
     actor.run(f"{force}CHECKPOINT {database}".strip())
     pause(actor, 0.1)
 
