@@ -134,7 +134,8 @@ void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) 
 }
 
 bool HNSWIndex::CatchUpDue() const {
-	return agreement.IsDue(DuckTransactionManager::Get(db).GetLastCommit(), LowestVisible(db));
+	auto lowest_visible = LowestVisible(db);
+	return agreement.IsDue(lowest_visible, DuckTransactionManager::Get(db).GetLastCommit());
 }
 
 void HNSWIndex::Expire(AttachedDatabase &db, const vss::Core &core) {

@@ -28,7 +28,7 @@ KNOWN = [
     (
         re.compile(
             r"^(?!.*HNSW)(?=.*(Failed to|Checkpoint failed|invalidated))"
-            r".*(failed to (pin|offload)|could not allocate|Out of Memory)",
+            r".*(failed to (pin|offload|allocate)|could not allocate|Out of Memory)",
             re.DOTALL,
         ),
         "a checkpoint, commit or rollback that runs out of memory ends the database",
