@@ -246,6 +246,8 @@ class Round:
         self.speakers = [self.main]
         self.main.run("SET GLOBAL hnsw_enable_experimental_persistence = true")
         self.main.run(f"SET GLOBAL checkpoint_on_detach = '{self.checkpoint_on_detach}'")
+        # DuckDB answers wrongly with these where no index serves, beside checkpoints (README)
+        self.main.run("SET GLOBAL disabled_optimizers = 'late_materialization,top_n_window_elimination'")
 
     def close(self):
         """All connections; the database is gone then, if nobody else has a hand on it."""
