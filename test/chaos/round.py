@@ -27,8 +27,8 @@ from chaos.tables import Layout
 PATIENCE = 10
 #: Seconds in which the background work of all indexes must be done, and their memory given back.
 SETTLED = 10
-#: Least mean recall of the searches of a round, if they had so many neighbours to find.
-RECALL, NEIGHBOURS = 0.9, 500
+#: Least mean recall of the searches of a round, if they had so many neighbours to find: some indexes have few links between random vectors.
+RECALL, NEIGHBOURS = 0.8, 500
 #: Findings of a round that are told: what follows is often the same.
 ENOUGH = 3
 #: Characters of a statement that are logged.
