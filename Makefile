@@ -32,7 +32,7 @@ CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
 .SECONDARY:
-.PHONY: preflight in-host release core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads in-host release core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -79,7 +79,10 @@ $(SQLLOGICTEST): $(wildcard test/*.rs test/sqllogic/*.rs test/sqllogic/*/*.rs) t
 	CARGO_TARGET_DIR=$(TOOLS) cargo build --release -p vss-test --no-default-features --bin sqllogictest
 	@touch $@
 
-test: preflight core runner sql python examples
+# All downloads come first: what fails without a network fails at once.
+test: downloads core runner sql python examples
+
+downloads: preflight $(HOST)/headers $(addprefix $(HOST)/venv/,host tests examples model) $(MODEL)/unpacked
 
 # The runner of test/sql itself: that it reads what it should, and fails where it must.
 runner: $(HOST)/venv/tests
@@ -122,7 +125,7 @@ wheel: release $(CACHE)/hosts/$(STATIC_VERSION)/venv/tests
 
 # The first search on real data; with QUERY="…", for words of one's own.
 export QUERY ?=
-example: in-host $(HOST)/venv/model $(MODEL)/unpacked
+example: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacked in-host
 	@echo
 	@$(PYTHON) examples/first_search.py $(EXTENSION) $(MODEL) "$$QUERY"
 
