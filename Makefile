@@ -31,8 +31,7 @@ LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.SECONDARY:
-.PHONY: preflight downloads in-host release core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -47,6 +46,9 @@ preflight:
 # The headers of a version, from its source distribution.
 $(HOST)/headers: | $(HOST)/venv/host
 	@sh test/headers.sh $(PYTHON) $(DUCKDB) $@
+
+# Nothing of an environment is an intermediate file, to be removed by make.
+.PRECIOUS: $(addprefix $(CACHE)/hosts/%/venv/,host tests examples model)
 
 # The environment of a host: a wheel of DuckDB; then, as they are needed, the packages of tests, examples and the examples' model.
 $(CACHE)/hosts/%/venv/host: | preflight
@@ -82,7 +84,9 @@ $(SQLLOGICTEST): $(wildcard test/*.rs test/sqllogic/*.rs test/sqllogic/*/*.rs) t
 # All downloads come first: what fails without a network fails at once.
 test: downloads core runner sql python examples
 
-downloads: preflight $(HOST)/headers $(addprefix $(HOST)/venv/,host tests examples model) $(MODEL)/unpacked
+downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples
+
+example-downloads: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacked
 
 # The runner of test/sql itself: that it reads what it should, and fails where it must.
 runner: $(HOST)/venv/tests
@@ -125,12 +129,12 @@ wheel: release $(CACHE)/hosts/$(STATIC_VERSION)/venv/tests
 
 # The first search on real data; with QUERY="…", for words of one's own.
 export QUERY ?=
-example: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacked in-host
+example: example-downloads in-host
 	@echo
 	@$(PYTHON) examples/first_search.py $(EXTENSION) $(MODEL) "$$QUERY"
 
 # The examples' tests.
-examples: in-host $(HOST)/venv/examples $(HOST)/venv/model $(MODEL)/unpacked
+examples: example-downloads $(HOST)/venv/examples in-host
 	$(PYTHON) -m pytest -q -rs examples/tests --extension $(EXTENSION) --model $(MODEL)
 
 # The real data of tests and examples, from the full set; the same bytes each time.

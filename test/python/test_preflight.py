@@ -179,15 +179,28 @@ def test_a_download_that_fails(machine):
     assert (done.returncode, done.stdout, done.stderr) == (0, "downloading it\n2\n", "")
 
 
+def make(*arguments):
+    """`make` as from a shell, not as a part of the one that runs these tests."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    return subprocess.run(["make", "-C", ROOT, *arguments], env=environment, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("target", ["example", "test"])
 def test_the_commands_begin_with_it(target, tmp_path):
     cache = tmp_path / "cache"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
-    command = ["make", "-C", ROOT, target, f"CACHE={cache}", "CXX=no-such-compiler"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = make(target, f"CACHE={cache}", "CXX=no-such-compiler")
     assert done.returncode == 2
     assert "missing: a C++ compiler: there is no `no-such-compiler`\n" in done.stderr
     assert list(cache.iterdir()) == [], "something was downloaded or built"
+
+
+@pytest.mark.parametrize(("target", "downloads"), [("example", 4), ("test", 6)])
+def test_the_commands_download_before_they_compile(target, downloads, tmp_path):
+    lines = make("-n", target, f"CACHE={tmp_path}").stdout.splitlines()
+    fetched = [number for number, line in enumerate(lines) if re.match("sh test/(download|headers).sh", line)]
+    compiled = [number for number, line in enumerate(lines) if re.search(r"\bcargo (build|test)", line)]
+    assert len(fetched) == downloads
+    assert max(fetched) < min(compiled)
 
 
 def test_a_host_must_be_of_the_version_and_show_its_symbols():
