@@ -2,7 +2,7 @@
 #
 # Two builds, one source. *In-host* is for development and tests: linked against the DuckDB of a Python wheel, without a copy of its
 # own, in two minutes, for each version in VERSIONS; DUCKDB names the one in use. *Static* is what ships, with its own copy of DuckDB:
-# that takes about 40 minutes to compile on two cores, once.
+# that takes about 40 minutes to compile on two cores, once for each version.
 
 DUCKDB ?= 2.0.1
 VERSIONS := 2.0.0 2.0.1
@@ -17,12 +17,19 @@ EXTENSION := $(OUT)/vss.duckdb_extension
 TOOLS := $(CACHE)/tools
 SQLLOGICTEST := $(TOOLS)/release/sqllogictest
 
+# The version that a crate bundles: `make release` builds it, for the Rust host, too. DuckDB's own CMake compiles the others.
 STATIC_VERSION := 2.0.0
 STATIC_OUT := build/release
 STATIC_EXTENSION := $(STATIC_OUT)/vss.duckdb_extension
+STATIC := $(CACHE)/static/$(DUCKDB)
 STATIC_PYTHON := $(CACHE)/hosts/$(STATIC_VERSION)/venv/bin/python
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CORE_TARGET_DIR ?= $(CACHE)/core
+
+DIST_PYTHON := $(CACHE)/dist/venv/bin/python
+# `make dist` packs all versions, or the one that DUCKDB was given as.
+DIST_VERSIONS := $(if $(filter command environment,$(origin DUCKDB)),$(DUCKDB),$(VERSIONS))
+static_extension = $(if $(filter $(STATIC_VERSION),$(1)),$(STATIC_EXTENSION),build/static/$(1)/vss.duckdb_extension)
 
 BENCHES_VENV := build/benches-venv
 # The full set that `make bench-peers` and `make tuning` measure with. Tests and examples use test/data/wordnet.
@@ -31,7 +38,7 @@ LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.PHONY: preflight downloads example-downloads in-host release core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -84,7 +91,7 @@ $(SQLLOGICTEST): $(wildcard test/*.rs test/sqllogic/*.rs test/sqllogic/*/*.rs) t
 # All downloads come first: what fails without a network fails at once.
 test: downloads core runner sql python examples
 
-downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples
+downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples $(CACHE)/dist/venv/tools
 
 example-downloads: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacked
 
@@ -109,14 +116,43 @@ sql: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 	$(SQLLOGICTEST) --host python --python $(PYTHON) --extension $(EXTENSION) $(PLANS)
 
 # The tests that need Python.
-python: in-host $(HOST)/venv/tests
-	$(PYTHON) -m pytest -q test/python --extension $(EXTENSION)
+python: in-host $(HOST)/venv/tests $(CACHE)/dist/venv/tools
+	$(PYTHON) -m pytest -q test/python --extension $(EXTENSION) --dist-python $(DIST_PYTHON)
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again. That holds
 # for the packages of build scripts, too. `make lint` has the same set: whichever comes first compiles DuckDB for both.
 release:
 	cargo build --release --workspace
 	$(CARGO_TARGET_DIR)/release/package $(CARGO_TARGET_DIR)/release/$(LIBRARY_NAME) $(STATIC_OUT) v$(STATIC_VERSION)
+
+# The static build of any version.
+ifeq ($(DUCKDB),$(STATIC_VERSION))
+static: release
+else
+static: $(STATIC)/libduckdb_static.a $(HOST)/headers
+	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(STATIC)/target \
+	DUCKDB_STATIC_LIBRARY=$(STATIC)/libduckdb_static.a \
+	cargo build --release --no-default-features --features host-duckdb -p vss
+	$(STATIC)/target/release/package $(STATIC)/target/release/$(LIBRARY_NAME) build/static/$(DUCKDB) v$(DUCKDB)
+endif
+
+# DuckDB of a version as a static library.
+$(STATIC)/libduckdb_static.a:
+	sh tools/static.sh $(DUCKDB) $(STATIC)
+
+# What ships, in `dist/`: a repository signed with the private key in the file KEY, and the Python wheel. URL is where the repository
+# will be served, if `CREATE EXTENSION REPOSITORY <host>` shall find it.
+DIST_OPTIONS := $(if $(KEY),--key "$(KEY)") $(if $(URL),--url "$(URL)")
+dist: $(CACHE)/dist/venv/tools
+	$(DIST_PYTHON) tools/dist.py --check $(DIST_OPTIONS)
+	for version in $(DIST_VERSIONS); do $(MAKE) static DUCKDB=$$version || exit; done
+	$(DIST_PYTHON) tools/dist.py $(DIST_OPTIONS) $(foreach version,$(DIST_VERSIONS),$(call static_extension,$(version)))
+
+# What signs, and builds wheels.
+$(CACHE)/dist/venv/tools: tools/requirements.txt
+	python3 -m venv $(@D)
+	@$(DOWNLOAD) "what signs, and builds wheels" $(DIST_PYTHON) -m pip install --quiet --requirement $<
+	@touch $@
 
 # The tests of the static build: in the `duckdb` crate, and in the wheel.
 static-test: rust wheel
@@ -232,4 +268,4 @@ miri:
 	CARGO_TARGET_DIR=$(CACHE)/miri cargo +nightly miri test --no-default-features -p vss --lib -- $(MIRI_TESTS)
 
 clean:
-	rm -rf build
+	rm -rf build dist

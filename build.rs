@@ -48,7 +48,29 @@ fn extension() -> Result<()> {
         // A missing symbol should fail here, not when DuckDB loads the extension.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");
     }
-    link_host()
+    link_host()?;
+    link_static()
+}
+
+/// A static build without the bundled DuckDB: it takes DuckDB's symbols from `DUCKDB_STATIC_LIBRARY`, the `libduckdb_static.a` of
+/// DuckDB's own build.
+fn link_static() -> Result<()> {
+    println!("cargo:rerun-if-env-changed=DUCKDB_STATIC_LIBRARY");
+    let Some(library) = std::env::var_os("DUCKDB_STATIC_LIBRARY") else { return Ok(()) };
+    let library = PathBuf::from(library);
+    let name = library
+        .file_name()
+        .and_then(|name| name.to_str())
+        .and_then(|name| name.strip_prefix("lib")?.strip_suffix(".a"));
+    let (Some(folder), Some(name), true) = (library.parent(), name, library.is_file()) else {
+        return Err(format!("DUCKDB_STATIC_LIBRARY: no static library lib….a at {}", library.display()).into());
+    };
+    println!("cargo:rerun-if-changed={}", library.display());
+    println!("cargo:rustc-link-search=native={}", folder.display());
+    // Not bundled: the rlib of this crate is no place for hundreds of megabytes.
+    println!("cargo:rustc-link-lib=static:-bundle={name}");
+    println!("cargo:rustc-link-lib=dylib=dl");
+    Ok(())
 }
 
 /// An in-host build takes DuckDB's symbols from the shared library of the host that will load it, `DUCKDB_HOST_LIBRARY`: the
@@ -70,7 +92,7 @@ fn link_host() -> Result<()> {
     Ok(())
 }
 
-/// The folder of DuckDB's headers: those of the bundled copy, or of the build that will link the library.
+/// The folder of DuckDB's headers: those of the bundled copy, or of the DuckDB that will be linked.
 fn duckdb_headers() -> Result<String> {
     println!("cargo:rerun-if-env-changed=DUCKDB_INCLUDE_DIR");
     std::env::var("DEP_DUCKDB_INCLUDE")

@@ -46,6 +46,7 @@ void Agreement::PublishedUnsure(idx_t next_row_id, uint64_t last_commit) {
 	Raise(covered, next_row_id);
 	trusted = false;
 	wait_for = last_commit + 1;
+	creating = true;
 	state = State::UNKNOWN;
 }
 
@@ -63,12 +64,21 @@ void Agreement::Dropped() {
 	state = State::DROPPED;
 }
 
-bool Agreement::IsDue(uint64_t last_commit, uint64_t lowest_visible) const {
+bool Agreement::IsDue(uint64_t lowest_visible, uint64_t last_commit) const {
 	switch (state.load()) {
 	case State::CLOSED:
 		return reason != Reason::FOR_GOOD;
 	case State::UNKNOWN:
-		return lowest_visible > wait_for;
+		if (lowest_visible <= wait_for) {
+			return false;
+		}
+		if (creating) {
+			// the creator is gone, so its commit is the last or an earlier one: who sees that plans with the index
+			wait_for = last_commit;
+			creating = false;
+			return lowest_visible > last_commit;
+		}
+		return true;
 	case State::RECHECK:
 		return recheck_after < last_commit;
 	default:

@@ -55,8 +55,9 @@ public:
 	//! follows `last_commit` may be left.
 	void Published(idx_t next_row_id, uint64_t last_commit);
 	//! As `Published`, if the key may change while its row stays: DuckDB updates columns of its types in place, unless it knows, when
-	//! it plans the update, that they are indexed. → UNKNOWN, until none of the transactions is left that saw no commit after
-	//! `last_commit`: then the table is compared, vectors and all.
+	//! it plans the update, that they are indexed. → UNKNOWN, until no transaction is left that began before CREATE INDEX was
+	//! committed: such a one may have planned an update without the index, even for later. Then the table is compared, vectors and
+	//! all. The transaction that creates the index began after `last_commit` at the latest.
 	void PublishedUnsure(idx_t next_row_id, uint64_t last_commit);
 	//! → IN_STEP, or RECHECK if more rows may be found to be gone after the commit `recheck_after`.
 	void Reconciled(idx_t next_row_id, uint64_t recheck_after);
@@ -68,9 +69,9 @@ public:
 		// rows reach the index before they reach the table, so a complete index is never behind
 		return IsComplete() && next_row_id <= covered;
 	}
-	//! Whether there is something to be done: open the index, or reconcile it with its table. Given the last commit, and the bound
-	//! below which all transactions see all commits.
-	bool IsDue(uint64_t last_commit, uint64_t lowest_visible) const;
+	//! Whether there is something to be done: open the index, or reconcile it with its table. Given the bound below which all
+	//! transactions see all commits, and the last commit, read after it.
+	bool IsDue(uint64_t lowest_visible, uint64_t last_commit) const;
 	bool IsClosed() const {
 		return state == State::CLOSED;
 	}
@@ -104,7 +105,9 @@ private:
 	atomic<idx_t> covered {0};
 	atomic<uint64_t> recheck_after {NEVER};
 	//! UNKNOWN: nothing can be done while somebody sees no commit from this one on.
-	atomic<uint64_t> wait_for {0};
+	mutable atomic<uint64_t> wait_for {0};
+	//! Published by a transaction that may not have been committed when `wait_for` was taken.
+	mutable atomic<bool> creating {false};
 	mutable mutex problem_lock;
 	string problem;
 };

@@ -365,7 +365,7 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	index.Published(next_row_id, unsure ? MAX_COMMIT_ID : manager.GetLastCommit(), unsure);
 	storage.AddIndex(std::move(state.index), entry.oid);
 	if (unsure) {
-		// whoever has planned an update without the index in the list has begun by now
+		// the index is in the list: whoever plans an update from now on knows it
 		index.Published(next_row_id, manager.GetLastCommit(), true);
 	}
 }

@@ -11,9 +11,23 @@ namespace vss {
 HostMemory::HostMemory(duckdb::BufferManager &buffers_p) : buffers(buffers_p) {
 }
 
+//! Memory that stays to the rest of the host however large indexes grow. What they hold cannot be evicted, and a commit that
+//! is taken back has to pin blocks: if it cannot, DuckDB invalidates the database.
+static duckdb::idx_t Headroom(duckdb::BufferManager &buffers) {
+	constexpr duckdb::idx_t HEADROOM_MAX = 8 << 20;
+	return duckdb::MinValue(buffers.GetMaxMemory() / 16, HEADROOM_MAX);
+}
+
 rust::String HostMemory::reserve(size_t bytes) const {
 	try {
-		buffers.ReserveMemory(bytes);
+		auto headroom = Headroom(buffers);
+		if (buffers.GetUsedMemory() + bytes + headroom <= buffers.GetMaxMemory()) {
+			buffers.ReserveMemory(bytes);
+		} else {
+			// what can be evicted leaves room for both
+			buffers.ReserveMemory(bytes + headroom);
+			buffers.FreeReservedMemory(headroom);
+		}
 		return rust::String();
 	} catch (std::exception &ex) {
 		return rust::String::lossy(duckdb::ErrorData(ex).RawMessage());

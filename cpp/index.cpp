@@ -6,6 +6,7 @@
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
+#include "backlog.hpp"
 #include "errors.hpp"
 #include "host.hpp"
 #include "link.hpp"
@@ -134,7 +135,8 @@ void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) 
 }
 
 bool HNSWIndex::CatchUpDue() const {
-	return agreement.IsDue(DuckTransactionManager::Get(db).GetLastCommit(), LowestVisible(db));
+	auto lowest_visible = LowestVisible(db);
+	return agreement.IsDue(lowest_visible, DuckTransactionManager::Get(db).GetLastCommit());
 }
 
 void HNSWIndex::Expire(AttachedDatabase &db, const vss::Core &core) {
@@ -205,6 +207,7 @@ ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &ro
 		end = MaxValue(end, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
 	}
 	agreement.Took(end);
+	Backlog::NoteChange(*this, db, *core);
 	links->Schedule();
 	return ErrorData();
 }
@@ -227,6 +230,7 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
 		}
 		core->remove({ids, size}, last_commit);
 	}
+	Backlog::NoteChange(*this, db, *core);
 	if (deleted_sel) {
 		for (idx_t i = 0; i < count; i++) {
 			deleted_sel->set_index(i, i);

@@ -25,7 +25,7 @@ FROM (
 			WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(candidate.vss_key, probe.vss_query)
 			WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
 				THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
-			ELSE error('vector_search: metric is ''' || metric || '''; use ''cosine'', ''ip'' or ''l2sq''')
+			ELSE error('vector_search: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
 		END AS vss_distance
 	FROM (SELECT *, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate, (SELECT query AS vss_query) AS probe
 	ORDER BY vss_distance

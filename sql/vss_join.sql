@@ -9,11 +9,12 @@ SELECT nearest.score AS score, probe.left_tbl AS left_tbl, nearest.right_tbl AS 
 FROM (SELECT left_tbl, left_col AS vss_query FROM query_table(left_table) AS left_tbl) AS probe,
 	LATERAL (
 		SELECT
-			CASE lower(metric)
-				WHEN 'l2sq' THEN array_distance(candidate.vss_key, probe.vss_query)
-				WHEN 'cosine' THEN array_cosine_distance(candidate.vss_key, probe.vss_query)
-				WHEN 'ip' THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
-				ELSE error('vss_join: metric is ''' || metric || '''; use ''l2sq'', ''cosine'' or ''ip''')
+			CASE
+				WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(candidate.vss_key, probe.vss_query)
+				WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(candidate.vss_key, probe.vss_query)
+				WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
+					THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
+				ELSE error('vss_join: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
 			END AS score,
 			candidate.right_tbl AS right_tbl
 		FROM (SELECT right_tbl, right_col AS vss_key FROM query_table(right_table) AS right_tbl) AS candidate

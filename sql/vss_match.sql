@@ -7,11 +7,12 @@ CREATE OR REPLACE MACRO vss_match(right_table, left_col, right_col, k, metric :=
 SELECT list({'score': nearest.score, 'row': nearest.right_tbl} ORDER BY nearest.score) AS matches
 FROM (
 	SELECT
-		CASE lower(metric)
-			WHEN 'l2sq' THEN array_distance(candidate.vss_key, left_col)
-			WHEN 'cosine' THEN array_cosine_distance(candidate.vss_key, left_col)
-			WHEN 'ip' THEN array_negative_inner_product(candidate.vss_key, left_col)
-			ELSE error('vss_match: metric is ''' || metric || '''; use ''l2sq'', ''cosine'' or ''ip''')
+		CASE
+			WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(candidate.vss_key, left_col)
+			WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(candidate.vss_key, left_col)
+			WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
+				THEN array_negative_inner_product(candidate.vss_key, left_col)
+			ELSE error('vss_match: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
 		END AS score,
 		candidate.right_tbl AS right_tbl
 	FROM (SELECT right_tbl, right_col AS vss_key FROM query_table(right_table) AS right_tbl) AS candidate

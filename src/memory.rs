@@ -126,6 +126,11 @@ impl Charge {
         self.bytes -= less;
     }
 
+    /// Bytes charged.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The account this charge belongs to.
     pub fn memory(&self) -> &Arc<Memory> {
         &self.memory

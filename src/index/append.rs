@@ -309,4 +309,10 @@ impl Rows {
         self.tombstones.reserve(self.tombstones.len() + self.live + row_ids.len())?;
         self.places.reserve(row_ids)
     }
+
+    /// Gives room for tombstones back that only more rows would need. To be called with the append lock held: what an append has
+    /// reserved would be lost.
+    pub(super) fn trim(&mut self) {
+        self.tombstones.trim(self.tombstones.len() + self.live);
+    }
 }

@@ -27,6 +27,7 @@ impl Index {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.core();
         self.repair_all(&old, interrupt)?;
+        self.trim();
 
         let _paused = Paused::new(&self.paused);
         // Waits for linkers that do not know yet: while they queue at the room, searches would queue behind our visit.
@@ -61,6 +62,12 @@ impl Index {
         self.set_core(new);
         self.publish(&rows);
         Ok(())
+    }
+
+    /// Gives memory back that only more rows would need than there are. Takes the append lock, as nobody may have reserved room.
+    fn trim(&self) {
+        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rows().trim();
     }
 }
 

@@ -55,6 +55,7 @@ impl Index {
         rows.pending.release();
         reserved?;
         rows.pending.scatter();
+        rows.trim();
         // In this order: a search that sees the new graph has seen the pending rows, or sees that it has to begin again.
         self.publish(&rows);
         self.renewals.fetch_add(1, Ordering::Release);

@@ -10,6 +10,9 @@ use crate::memory::{Charge, Memory};
 /// not say which commit it is. Commits that delete are serial, so the row is gone for all when another commit is the last.
 pub const UNSETTLED: u64 = 1 << 63;
 
+/// Room for so many is not given back.
+const ROOM_MIN: usize = 1024;
+
 /// Bounds and rows. Pushing never allocates within what was reserved.
 pub(super) struct Tombstones {
     /// The bound: the commit that deleted the row, or a later one; or `UNSETTLED` and the last commit before. Bounds need not
@@ -43,6 +46,14 @@ impl Tombstones {
         let grown = self.list.try_reserve_exact(new - self.list.len());
         self.charge.resize(self.list.capacity() * bytes)?;
         grown.map_err(|_| Error::new(ErrorKind::OutOfMemory, "out of memory for the rows of an HNSW index"))
+    }
+
+    /// Gives room beyond so many in total back, if it is most of the room.
+    pub(super) fn trim(&mut self, rows: usize) {
+        if self.list.capacity() / 4 > rows.max(ROOM_MIN) {
+            self.list.shrink_to(rows);
+            self.charge.shrink(self.charge.bytes() - self.list.capacity() * size_of::<(u64, i64)>());
+        }
     }
 
     /// A row is deleted. Needs a reservation.

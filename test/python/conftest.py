@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def pytest_addoption(parser):
     parser.addoption("--extension", default=str(ROOT / "build/in-host/2.0.1/vss.duckdb_extension"))
+    parser.addoption("--dist-python", default=sys.executable, help="a Python with the packages of tools/requirements.txt")
     parser.addoption("--seeds", type=int, default=20, help="seeds of the short run of the fuzzer")
     parser.addoption("--minutes", type=float, default=0, help="length of the concurrency tests; a number of steps without")
 

@@ -54,3 +54,28 @@ def test_updates_in_place_during_a_build_are_in_the_index(connect, committed):
         assert con.execute(nearest).fetchall() == exact
     assert con.execute("SELECT status FROM pragma_hnsw_index_info()").fetchall() == [("ready",)]
     assert "hnsw" in con.execute("EXPLAIN " + nearest).fetchone()[1].lower()
+
+
+def test_an_update_that_was_planned_long_before_the_index(con):
+    """A prepared statement is planned again when its transaction sees the index: not when it began before that was committed."""
+    con.execute("CREATE TABLE t AS SELECT i AS id, i::FLOAT AS a, (i % 7)::FLOAT AS b FROM range(5000) r(i)")
+    con.execute("CREATE TABLE other (i INTEGER)")
+    updater, creator = con.cursor(), con.cursor()
+    # else DuckDB plans every EXECUTE again
+    updater.execute("PRAGMA disable_optimizer")
+    updater.execute("PREPARE u AS UPDATE t SET a = -1000 WHERE id = 77")
+    creator.execute("BEGIN")
+    creator.execute(f"CREATE INDEX i ON t USING HNSW ({KEY})")
+    for _ in range(2):
+        con.execute("INSERT INTO other VALUES (1)")
+    updater.execute("BEGIN")
+    updater.execute("SELECT count(*) FROM t")
+    creator.execute("COMMIT")
+    nearest = f"SELECT id FROM t ORDER BY array_distance({KEY}, [-1000, 0]::FLOAT[2]) LIMIT 1"
+    assert con.execute(nearest).fetchall() == [(0,)]
+    updater.execute("EXECUTE u")
+    updater.execute("COMMIT")
+    for _ in range(2):
+        assert con.execute(nearest).fetchall() == [(77,)]
+    assert con.execute("SELECT status FROM pragma_hnsw_index_info()").fetchall() == [("ready",)]
+    assert "hnsw" in con.execute("EXPLAIN " + nearest).fetchone()[1].lower()

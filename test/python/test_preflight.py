@@ -194,7 +194,7 @@ def test_the_commands_begin_with_it(target, tmp_path):
     assert list(cache.iterdir()) == [], "something was downloaded or built"
 
 
-@pytest.mark.parametrize(("target", "downloads"), [("example", 4), ("test", 6)])
+@pytest.mark.parametrize(("target", "downloads"), [("example", 4), ("test", 7)])
 def test_the_commands_download_before_they_compile(target, downloads, tmp_path):
     lines = make("-n", target, f"CACHE={tmp_path}").stdout.splitlines()
     fetched = [number for number, line in enumerate(lines) if re.match("sh test/(download|headers).sh", line)]

@@ -1,5 +1,8 @@
 """Not enough memory for an index: its table stays usable, the index says why, and is whole again when there is memory."""
 
+import duckdb
+import pytest
+
 ROWS, DIMENSIONS = 60_000, 128
 VECTOR = f"list_transform(range({DIMENSIONS}), lambda x: hash(i * {DIMENSIONS} + x) / 1.8e19)::FLOAT[{DIMENSIONS}]"
 
@@ -114,3 +117,29 @@ assert len(con.execute(sql).fetchall()) == 15000
 # all that were found, as often as they were, are more than 100 MiB
 assert resident("VmHWM") - before < 40, resident("VmHWM") - before
 """)
+
+
+@pytest.mark.parametrize("dimensions, limit, rows", [(128, 48, 60_000), (128, 36, 45_000), (64, 36, 70_000)])
+def test_an_index_leaves_the_host_the_memory_to_take_a_commit_back(connect, tmp_path, dimensions, limit, rows):
+    """What an index holds cannot be evicted. When a commit is refused for want of memory, DuckDB reads the rows again to take
+    them out of the indexes; if it cannot, the database is invalidated."""
+    source = str(tmp_path / "source.db")
+    with duckdb.connect(source) as con:
+        con.execute(
+            f"CREATE TABLE s AS SELECT i AS id, list_transform(range({dimensions}), lambda x: hash(i * {dimensions} + x)"
+            f" / 1.8e19)::FLOAT[{dimensions}] AS v FROM range({rows}) r(i)"
+        )
+    con = connect(str(tmp_path / "a.db"), memory_limit=f"{limit}MB", threads=1)
+    con.execute("SET hnsw_enable_experimental_persistence = true")
+    con.execute(f"ATTACH '{source}' AS source (READ_ONLY)")
+    con.execute(f"CREATE TABLE t (id INTEGER, v FLOAT[{dimensions}])")
+    con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 4, ef_construction = 8)")
+    inserted = 0
+    with pytest.raises((duckdb.TransactionException, duckdb.OutOfMemoryException), match="memory|pin block|allocate"):
+        for _ in range(6):
+            con.execute("INSERT INTO t FROM source.s")
+            inserted += 1
+    assert inserted > 0
+    con.execute("DELETE FROM t WHERE id % 2 = 0")
+    assert con.execute("SELECT count(*) FROM t").fetchone() == (inserted * rows // 2,)
+    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchone() == (inserted * rows // 2, "ready")

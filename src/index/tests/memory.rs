@@ -202,3 +202,22 @@ fn a_refused_append_leaves_none_of_its_rows() {
     }
     assert!(late > 0, "no refusal came after part of the rows");
 }
+
+/// Rows that are gone need no room: neither the graph, nor what was kept to delete them without memory.
+#[test]
+fn memory_goes_back_with_the_rows() {
+    const ROWS: usize = 40_000;
+    let keep = 100;
+    for renewed in [false, true] {
+        let index = Index::new(Options { m: 4, ef_construction: 8, ..Options::default() }, NARROW, Box::new(Unlimited)).unwrap();
+        append_all(&index, &Random(3).clustered(ROWS, NARROW, 20), NARROW);
+        link_all(&index, 2);
+        let full = index.memory_used();
+        index.remove(&(keep..ROWS as i64).collect::<Vec<_>>(), 1);
+        index.expire(2, 10);
+        if renewed { index.tend(0, &Uninterrupted) } else { index.compact(&Uninterrupted) }.unwrap();
+        assert_eq!(index.stats().unwrap().count, keep as usize);
+        let left = index.memory_used();
+        assert!(left < full / 16, "{left} of {full} bytes are left");
+    }
+}

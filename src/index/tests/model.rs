@@ -144,35 +144,51 @@ impl Host {
             start
         };
         let mut transactions = self.transactions();
-        if fails {
-            let _append = self.append.lock().unwrap();
-            let ids: Vec<i64> = (start as i64..(start + inserts) as i64).collect();
-            self.index.remove(&ids, UNSETTLED | transactions.last_commit);
-            self.rows().truncate(start);
-            self.note(format!("the commit fails: {ids:?} go"));
-            return;
-        }
-        let commit = transactions.last_commit + 1;
         let mut gone = Vec::new();
         {
             let mut rows = self.rows();
-            rows[start..].iter_mut().for_each(|row| row.inserted = Stamp::Committed(commit));
             let alive: Vec<usize> = (0..start).filter(|&at| rows[at].deleted.is_none()).collect();
             for _ in 0..deletes.min(alive.len()) {
                 let at = alive[thread_rng().gen_range(0..alive.len())];
-                rows[at].deleted = Some(Stamp::Running);
-                gone.push(at);
+                if rows[at].deleted.is_none() {
+                    rows[at].deleted = Some(Stamp::Running);
+                    gone.push(at);
+                }
             }
         }
+        let ids: Vec<i64> = gone.iter().map(|&at| at as i64).collect();
         if !gone.is_empty() {
-            let ids: Vec<i64> = gone.iter().map(|&at| at as i64).collect();
             self.index.remove(&ids, UNSETTLED | transactions.last_commit);
             self.note(format!("remove {ids:?}"));
         }
+        if fails {
+            self.revert(start, inserts, &ids, transactions.last_commit);
+            return;
+        }
+        let commit = transactions.last_commit + 1;
         let mut rows = self.rows();
+        rows[start..].iter_mut().for_each(|row| row.inserted = Stamp::Committed(commit));
         gone.iter().for_each(|&at| rows[at].deleted = Some(Stamp::Committed(commit)));
         transactions.last_commit = commit;
         self.note(format!("commit {commit}: rows from {start} on, without {gone:?}"));
+    }
+
+    /// A commit fails: what it has deleted comes back, and what it has inserted goes.
+    fn revert(&self, start: usize, inserts: usize, deleted: &[i64], last_commit: u64) {
+        if !deleted.is_empty() {
+            let vectors: Vec<f32> = {
+                let mut rows = self.rows();
+                deleted.iter().for_each(|&at| rows[at as usize].deleted = None);
+                deleted.iter().flat_map(|&at| rows[at as usize].vector()).collect()
+            };
+            self.index.append(Origin::Host, deleted, &vectors).unwrap();
+            self.note(format!("the commit fails: {deleted:?} come back"));
+        }
+        let _append = self.append.lock().unwrap();
+        let ids: Vec<i64> = (start as i64..(start + inserts) as i64).collect();
+        self.index.remove(&ids, UNSETTLED | last_commit);
+        self.rows().truncate(start);
+        self.note(format!("the commit fails: {ids:?} go"));
     }
 
     /// A transaction that has only read.
