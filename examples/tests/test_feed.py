@@ -213,8 +213,6 @@ def test_job_keeps_two_files(dataset, tmp_path):
 def test_image_installs_the_extension(extension, tmp_path):
     """The line of the Dockerfile that installs the extension, with the repository of this build; then LOAD by name."""
     repository = extension.parent / "repository"
-    if not repository.exists():
-        pytest.skip(f"{repository} is missing: run `make release`")
     lines = (FEED / "Dockerfile").read_text().splitlines()
     install = next(line.removeprefix("RUN ") for line in lines if "INSTALL vss" in line)
     python, *arguments = shlex.split(install.replace("/tmp/repository", str(repository)))

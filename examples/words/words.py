@@ -1,9 +1,8 @@
 """Words like this one: the nearest neighbours of a word among all senses of all words, from the index and by brute force.
 
-    python words.py [--dimensions 50] [--rows 20000] [word …]
+    python words.py [--dimensions 50] [--rows 5000] [word …]
 
-One row for each sense of each word: some hundred thousand with the whole data set (see ../data.py), of 384 dimensions, or of
-fewer by principal components. Prints both answers' times and how many of the exact neighbours the index has found.
+One row for each sense of each word: 36,000 of 384 dimensions, or of fewer by principal components. Prints both answers' times and how many of the exact neighbours the index has found.
 """
 
 import argparse
@@ -31,7 +30,7 @@ def load(words, dimensions=data.DIMENSIONS, rows=None):
     """A database with the table `senses` (word, category, definition, embedding), without an index."""
     con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
     con.load_extension(os.environ.get("VSS_EXTENSION", "vss"))
-    source = f"(FROM read_parquet('{words}')" + (f" WHERE id < {rows})" if rows else ")")
+    source = f"(FROM read_parquet('{words}')" + (f" ORDER BY id LIMIT {rows})" if rows else ")")
     if dimensions == data.DIMENSIONS:
         embeddings = f"SELECT id, embedding::FLOAT[{dimensions}] AS embedding FROM {source}"
     else:
@@ -89,8 +88,7 @@ def main():
     parser.add_argument("--rows", type=int, help="of the data, not of its words")
     given = parser.parse_args()
 
-    path, _ = data.find()
-    con = load(path, given.dimensions, given.rows)
+    con = load(data.WORDS, given.dimensions, given.rows)
     senses = con.execute("SELECT count(*) FROM senses").fetchone()[0]
     _, build = timed(lambda: con.execute("CREATE INDEX by_meaning ON senses USING HNSW (embedding) WITH (metric = 'cosine')"), 1)
     print(f"{senses:,} senses of {given.dimensions} dimensions, indexed in {build / 1000:.1f} s")

@@ -66,9 +66,9 @@ def test_the_category_of_the_nearest_row_and_all_others(words):
     check(words, lambda q: f"category <> '{nearest(q)}'")
 
 
-@pytest.mark.parametrize("category", ["rare", "common", "largest"])
+@pytest.mark.parametrize("category", embeddings.CATEGORIES)
 def test_a_category_that_has_nothing_to_do_with_the_query(words, category):
-    check(words, f"category = '{category}'")
+    check(words, f"category = '{embeddings.CATEGORIES[category]}'")
 
 
 @pytest.mark.parametrize("farther_than", [0.5, 0.9])
