@@ -1,7 +1,10 @@
 """The SQL in the documentation runs as it stands, and its searches use an index unless the text says that they do not."""
 
+import ast
 import pathlib
 import re
+import sys
+import types
 
 import duckdb
 import pytest
@@ -32,6 +35,15 @@ def test_statements_run(con, page):
                 checked += 1
             con.execute(sql).fetchall()
     assert checked > 0
+
+
+def test_the_python_of_the_readme_runs(con, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "duckdb_vss", types.SimpleNamespace(connect=lambda: con))
+    (block,) = [block for block in re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE) if "CREATE INDEX" in block]
+    exec(block, {})
+    found = ast.literal_eval(capsys.readouterr().out)
+    assert len(found) == 10 and found == sorted(found, key=lambda row: row[1])
+    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(10_000, "ready")]
 
 
 @pytest.mark.parametrize("page", ["README.md", "examples/README.md", *PAGES])
