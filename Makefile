@@ -115,9 +115,10 @@ sql: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 	SQLLOGIC_VERIFY="debug_verify_column_bindings debug_verify_stats" \
 	$(SQLLOGICTEST) --host python --python $(PYTHON) --extension $(EXTENSION) $(PLANS)
 
-# The tests that need Python.
+# The tests that need Python; some of them with PYTHON_TESTS="<files>".
+PYTHON_TESTS ?= test/python
 python: in-host $(HOST)/venv/tests $(CACHE)/dist/venv/tools
-	$(PYTHON) -m pytest -q test/python --extension $(EXTENSION) --dist-python $(DIST_PYTHON)
+	$(PYTHON) -m pytest -q $(PYTHON_TESTS) --extension $(EXTENSION) --dist-python $(DIST_PYTHON)
 
 # Always the whole workspace: cargo unites features per selection of packages, and another set compiles DuckDB again. That holds
 # for the packages of build scripts, too. `make lint` has the same set: whichever comes first compiles DuckDB for both.
