@@ -68,17 +68,20 @@ bool Agreement::IsDue(uint64_t lowest_visible, uint64_t last_commit) const {
 	switch (state.load()) {
 	case State::CLOSED:
 		return reason != Reason::FOR_GOOD;
-	case State::UNKNOWN:
+	case State::UNKNOWN: {
+		// read first: who clears it has moved the bound before
+		auto bound_of_creator = creating.load();
 		if (lowest_visible <= wait_for) {
 			return false;
 		}
-		if (creating) {
+		if (bound_of_creator) {
 			// the creator is gone, so its commit is the last or an earlier one: who sees that plans with the index
 			wait_for = last_commit;
 			creating = false;
 			return lowest_visible > last_commit;
 		}
 		return true;
+	}
 	case State::RECHECK:
 		return recheck_after < last_commit;
 	default:

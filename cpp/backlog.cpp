@@ -3,9 +3,10 @@
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/attached_database.hpp"
-#include "duckdb/main/config.hpp"
-#include "duckdb/main/connection_manager.hpp"
-#include "duckdb/planner/extension_callback.hpp"
+#include "duckdb/planner/operator/logical_delete.hpp"
+#include "duckdb/planner/operator/logical_insert.hpp"
+#include "duckdb/planner/operator/logical_merge_into.hpp"
+#include "duckdb/planner/operator/logical_update.hpp"
 #include "duckdb/planner/operator/logical_vacuum.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
@@ -16,91 +17,83 @@
 
 namespace duckdb {
 
-namespace {
-
-//! Connections to come.
-class BacklogForAll : public ExtensionCallback {
-public:
-	void OnConnectionOpened(ClientContext &context) override {
-		context.registered_state->GetOrCreate<Backlog>("vss_backlog");
+//! The table that `op` appends rows to, or deletes rows from, if it does. An UPDATE of an indexed column does both.
+static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_INSERT:
+		return op.Cast<LogicalInsert>().table;
+	case LogicalOperatorType::LOGICAL_DELETE:
+		return op.Cast<LogicalDelete>().table;
+	case LogicalOperatorType::LOGICAL_UPDATE:
+		return op.Cast<LogicalUpdate>().table;
+	case LogicalOperatorType::LOGICAL_MERGE_INTO:
+		return op.Cast<LogicalMergeInto>().table;
+	case LogicalOperatorType::LOGICAL_VACUUM:
+		return op.Cast<LogicalVacuum>().table;
+	default:
+		return nullptr;
 	}
-};
-
-} // namespace
-
-void Backlog::Register(DatabaseInstance &db) {
-	auto for_all = make_shared_ptr<BacklogForAll>();
-	for (auto &connection : ConnectionManager::Get(db).GetConnectionList()) {
-		for_all->OnConnectionOpened(*connection);
-	}
-	ExtensionCallback::Register(DBConfig::GetConfig(db), std::move(for_all));
 }
 
-void Backlog::NoteVacuum(ClientContext &context, LogicalOperator &plan) {
-	if (plan.type == LogicalOperatorType::LOGICAL_VACUUM) {
-		auto table = plan.Cast<LogicalVacuum>().table;
-		if (table && table->IsDuckTable() && !table->GetStorage().GetDataTableInfo()->GetIndexes().Empty()) {
-			auto &storage = table->GetStorage();
-			auto backlog = context.registered_state->GetOrCreate<Backlog>("vss_backlog");
-			backlog->vacuumed.push_back(Vacuumed {&storage.db, storage.GetDataTableInfo()});
-		}
+void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
+	auto table = Target(plan);
+	if (table && table->IsDuckTable() && !table->GetStorage().GetDataTableInfo()->GetIndexes().Empty()) {
+		auto vacuumed = plan.type == LogicalOperatorType::LOGICAL_VACUUM;
+		context.registered_state->GetOrCreate<Backlog>("vss_backlog")->Add(table->GetStorage(), vacuumed);
 	}
 	for (auto &child : plan.children) {
-		NoteVacuum(context, *child);
+		Note(context, *child);
 	}
 }
 
-std::vector<Backlog::Index> &Backlog::Changed() {
-	static thread_local std::vector<Index> changed;
-	return changed;
-}
-
-void Backlog::NoteChange(const HNSWIndex &index, AttachedDatabase &db, const vss::Core &core) noexcept {
-	try {
-		auto &changed = Changed();
-		for (auto &known : changed) {
-			if (known.index == &index) {
-				return;
-			}
+void Backlog::Add(DataTable &table, bool vacuumed) {
+	// those that are gone are forgotten
+	vector<Table> known;
+	for (auto &entry : tables) {
+		if (entry.info.expired()) {
+			continue;
 		}
-		changed.push_back(Index {&index, core.share(), db.shared_from_this(), false});
-	} catch (...) {
-		// the background threads do it
+		if (entry.db == &table.db && entry.info.lock() == table.GetDataTableInfo()) {
+			vacuumed |= entry.vacuumed;
+		} else {
+			known.push_back(entry);
+		}
 	}
+	known.push_back(Table {&table.db, table.GetDataTableInfo(), vacuumed});
+	tables = std::move(known);
 }
 
-void Backlog::TakeChanged() {
-	for (auto &index : Changed()) {
-		indexes.push_back(std::move(index));
+void Backlog::AddIndexes(DataTableInfo &info, bool compact) {
+	vector<shared_ptr<IndexEntry>> entries;
+	for (auto entry : info.GetIndexes().IndexEntries()) {
+		entries.push_back(std::move(entry));
 	}
-	Changed().clear();
+	for (auto &entry : entries) {
+		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
+			indexes.push_back(Index {index.Core().share(), info.GetDB().shared_from_this(), compact});
+		});
+	}
 }
 
 void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &context) {
-	TakeChanged();
 	for (auto &used : transaction.OpenedTransactions()) {
-		for (auto &table : vacuumed) {
-			auto info = table.db == &used.get() ? table.table.lock() : nullptr;
-			if (!info) {
-				continue;
+		auto &db = used.get();
+		// what a transaction does to temporary tables it does not note
+		auto written = transaction.ModifiedDatabase().get() == &db || db.IsTemporary();
+		for (auto &table : tables) {
+			auto info = table.db == &db && (written || table.vacuumed) ? table.info.lock() : nullptr;
+			if (info) {
+				AddIndexes(*info, table.vacuumed);
 			}
-			vector<shared_ptr<IndexEntry>> entries;
-			for (auto entry : info->GetIndexes().IndexEntries()) {
-				entries.push_back(std::move(entry));
-			}
-			for (auto &entry : entries) {
-				HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
-					indexes.push_back(Index {&index, index.Core().share(), info->GetDB().shared_from_this(), true});
-				});
-			}
+			table.vacuumed = table.vacuumed && table.db != &db;
 		}
 	}
-	vacuumed.clear();
 }
 
 void Backlog::TransactionRollback(MetaTransaction &transaction, ClientContext &context) {
-	TakeChanged();
-	vacuumed.clear();
+	for (auto &table : tables) {
+		table.vacuumed = false;
+	}
 }
 
 //! Lets go of the deleted rows that nobody sees any more.

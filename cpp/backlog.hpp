@@ -9,30 +9,22 @@
 namespace duckdb {
 
 class AttachedDatabase;
-class DatabaseInstance;
 class DataTable;
-class HNSWIndex;
 class LogicalOperator;
 struct DataTableInfo;
 
-//! Of a connection: what its last transaction has left to do for indexes.
+//! Of a connection: the tables that it writes to, and what its last transaction has left to do for their indexes.
 class Backlog : public ClientContextState {
 public:
 	//! Pending rows that stay to the background threads: an exact search of them takes a tenth of a short query's time.
 	static constexpr idx_t PENDING_MAX = 4096;
 
-	//! Gives all connections of a database, and those to come, a backlog.
-	static void Register(DatabaseInstance &db);
-	//! Notes the tables with indexes that `plan` vacuums.
-	static void NoteVacuum(ClientContext &context, LogicalOperator &plan);
-	//! Notes that the commit that goes on in this thread changes an index: whoever ends the transaction, which is in this thread,
-	//! too, takes it from there. Does nothing when memory is short.
-	static void NoteChange(const HNSWIndex &index, AttachedDatabase &db, const vss::Core &core) noexcept;
+	//! Notes the tables with indexes that `plan` writes to or vacuums.
+	static void Note(ClientContext &context, LogicalOperator &plan);
 
-	//! Takes handles on the indexes that the transaction has changed or vacuumed. Later their database may be gone, and
-	//! nothing of its tables may be touched: now the transaction holds it.
+	//! Takes handles on the indexes of the tables in the database that the transaction has written to. Later that
+	//! database may be gone, and nothing of its tables may be touched: now the transaction holds it.
 	void TransactionCommit(MetaTransaction &transaction, ClientContext &context) override;
-	//! The same, as a commit that failed has changed indexes, too.
 	void TransactionRollback(MetaTransaction &transaction, ClientContext &context) override;
 	//! Links rows of these indexes until not many are pending, and takes slots of deleted rows out of graphs that have too
 	//! many; what a commit has appended or deleted is known by now. Compacts those that were to be vacuumed. Ends early when
@@ -40,28 +32,27 @@ public:
 	void QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) override;
 
 private:
-	struct Vacuumed {
+	struct Table {
 		//! To be compared only: it may be gone.
 		const AttachedDatabase *db;
 		//! To be locked only while somebody holds the database.
-		weak_ptr<DataTableInfo> table;
+		weak_ptr<DataTableInfo> info;
+		//! By the transaction that is going on.
+		bool vacuumed;
 	};
 	struct Index {
-		//! To be compared only.
-		const HNSWIndex *index;
 		rust::Box<vss::Core> core;
 		//! Tells which deletes nobody sees any more, if it is still there.
 		weak_ptr<AttachedDatabase> db;
 		bool compact;
 	};
 
-	//! Changed by the commit that goes on in this thread.
-	static std::vector<Index> &Changed();
-	void TakeChanged();
+	void Add(DataTable &table, bool vacuumed);
+	//! Takes handles on the indexes of a table. Holds their locks for moments only.
+	void AddIndexes(DataTableInfo &info, bool compact);
 
-	//! By the transaction that is going on.
-	vector<Vacuumed> vacuumed;
-	//! Of the transaction that is over.
+	vector<Table> tables;
+	//! Of the transaction that was committed.
 	std::vector<Index> indexes;
 };
 

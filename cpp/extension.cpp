@@ -5,7 +5,6 @@
 #include "duckdb/main/database.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
-#include "backlog.hpp"
 #include "blob.hpp"
 #include "create.hpp"
 #include "explain.hpp"
@@ -32,7 +31,6 @@ static void LoadVss(ExtensionLoader &loader) {
 	RegisterListOverloads(loader);
 	RegisterSettings(config);
 	RegisterRewrite(config);
-	Backlog::Register(loader.GetDatabaseInstance());
 
 	ReleaseStuckIndexes(loader.GetDatabaseInstance());
 	IndexType index_type;

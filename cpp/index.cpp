@@ -6,7 +6,6 @@
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
-#include "backlog.hpp"
 #include "errors.hpp"
 #include "host.hpp"
 #include "link.hpp"
@@ -207,7 +206,6 @@ ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &ro
 		end = MaxValue(end, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
 	}
 	agreement.Took(end);
-	Backlog::NoteChange(*this, db, *core);
 	links->Schedule();
 	return ErrorData();
 }
@@ -230,7 +228,6 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
 		}
 		core->remove({ids, size}, last_commit);
 	}
-	Backlog::NoteChange(*this, db, *core);
 	if (deleted_sel) {
 		for (idx_t i = 0; i < count; i++) {
 			deleted_sel->set_index(i, i);

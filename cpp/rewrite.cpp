@@ -139,7 +139,7 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, idx_
 }
 
 static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
-	Backlog::NoteVacuum(input.context, *plan);
+	Backlog::Note(input.context, *plan);
 	idx_t queries = 0;
 	KeepTopN(input.context, *plan, true, queries);
 }

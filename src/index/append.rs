@@ -103,37 +103,43 @@ impl Index {
     }
 
     /// Rows that are all there with these vectors are live again, without memory for it: a commit that fails gives back the rows
-    /// that it has deleted, and the host invalidates its database if that fails, too. False if not all of them are there.
+    /// that it has deleted, and the host invalidates its database if that fails, too. False if not all of them are there; then
+    /// nothing has changed, unless one has gone while the others were looked at.
     fn revive_same(&self, row_ids: &[i64], vectors: &[f32]) -> bool {
         // most rows that come are new
         if row_ids.first().is_none_or(|&row_id| self.rows().places.get(row_id).is_none()) {
             return false;
         }
+        let mut revived = Vec::new();
+        let all = self.all_same(row_ids, vectors, |_, _, _| {})
+            && self.all_same(row_ids, vectors, |rows, core, row_id| {
+                rows.touch(row_id);
+                self.revive(rows, core, row_id, &mut revived);
+                rows.places.set_hosted(row_id);
+            });
+        self.forget_tombstones(revived);
+        all
+    }
+
+    /// Whether rows are there with these vectors; does something to each, up to the first that is not.
+    fn all_same(&self, row_ids: &[i64], vectors: &[f32], mut each: impl FnMut(&mut Rows, &Core, i64)) -> bool {
         let dimensions = self.space.dimensions;
         let mut stored = Vec::with_capacity(dimensions);
-        let mut revived = Vec::new();
-        let mut all = true;
         for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
             let mut rows = self.rows();
             let core = self.core();
             for (&row_id, vector) in row_ids.iter().zip(vectors.chunks_exact(dimensions)) {
                 stored.clear();
                 let vector = self.space.store(vector, &mut stored).then_some(&stored[..]);
-                all = Self::is_same(&rows, &core, row_id, vector);
-                if !all {
-                    break;
+                if !Self::is_same(&rows, &core, row_id, vector) {
+                    self.publish(&rows);
+                    return false;
                 }
-                rows.touch(row_id);
-                self.revive(&mut rows, &core, row_id, &mut revived);
-                rows.places.set_hosted(row_id);
+                each(&mut rows, &core, row_id);
             }
             self.publish(&rows);
-            if !all {
-                break;
-            }
         }
-        self.forget_tombstones(revived);
-        all
+        true
     }
 
     /// Whether a row is there with this vector (`None`: odd).

@@ -190,23 +190,6 @@ def test_an_index_whose_rows_are_all_updated_again_and_again_does_not_grow(conne
         assert stored <= 3.5 * made, f"{stored} bytes stored, {made} bytes of memory when it was made"
 
 
-@pytest.mark.parametrize("setting", ["SET disabled_optimizers = 'extension'", "PRAGMA disable_optimizer"])
-def test_churn_that_no_rule_of_the_optimizer_sees_does_not_grow_either(connect, setting):
-    rows = 10_000
-    # nobody works in the background, and nobody asks for the index
-    con = connect(threads=1)
-    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', 16)} AS v FROM range({rows}) r(i)")
-    con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
-    held = "SELECT memory_usage_bytes FROM duckdb_memory() WHERE tag = 'EXTENSION'"
-    (made,) = con.execute(held).fetchone()
-    con.execute(setting)
-    for turn in range(1, 13):
-        con.execute(f"UPDATE t SET v = {vector(f'(id + {turn * rows})', 16)}")
-        (memory,) = con.execute(held).fetchone()
-        assert memory <= 3.5 * made, f"{memory} bytes after {turn} updates, {made} when it was made"
-    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchone() == (rows, "ready")
-
-
 def test_memory_that_is_enough_for_an_index_many_times_is_enough_for_its_updates(connect):
     rows, dimensions = 10_000, 16
     con = connect(threads=2)

@@ -152,7 +152,10 @@ def _not_writable(error):
 @contextlib.contextmanager
 def _lock(places):
     """Held by one process at a time, for each folder of repositories."""
-    folder = os.path.expanduser(places.get("extension_repository_directory", "~/.duckdb/extension_repositories"))
+    folder = places.get("extension_repository_directory", "~/.duckdb/extension_repositories")
+    if folder.startswith("~") and places.get("home_directory"):
+        folder = places["home_directory"] + folder[1:]
+    folder = os.path.expanduser(folder)
     os.makedirs(folder, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
