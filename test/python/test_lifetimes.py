@@ -87,3 +87,59 @@ def test_an_index_may_be_dropped_beside_everything_that_reads_it(child):
     PATIENCE = 250
     together(come_and_go, *[lambda sql=sql: read(sql) for sql in readers])
     """)
+
+
+def test_databases_are_opened_searched_and_closed_one_after_the_other(child):
+    """The log has rows of the index: the thread that binds it is seldom the one that commits."""
+    child("""
+    import shutil, subprocess
+
+    path = sys.argv[2] + "/crashed.db"
+    vector = "[hash(i) / 1.8e19, hash(i + 1) / 1.8e19]::FLOAT[2]"
+    subprocess.run([sys.executable, "-c", f'''
+import duckdb, os
+con = duckdb.connect({path!r}, config={{"allow_unsigned_extensions": "true"}})
+con.load_extension({sys.argv[1]!r})
+con.execute("SET hnsw_enable_experimental_persistence = true; SET checkpoint_threshold = '1GB'")
+con.execute("CREATE TABLE t AS SELECT i AS id, {vector} AS v FROM range(3000) r(i)")
+con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 8, ef_construction = 16)")
+con.execute("CHECKPOINT")
+con.execute("INSERT INTO t SELECT i, {vector} FROM range(3000, 5000) r(i)")
+os._exit(0)
+'''], check=True)
+    for turn in range(12):
+        copy = f"{sys.argv[2]}/{turn}.db"
+        for end in ["", ".wal"]:
+            shutil.copy(path + end, copy + end)
+        con = duckdb.connect(copy, config={**CONFIG, "threads": "8"})
+        con.load_extension(sys.argv[1])
+        con.execute("BEGIN")
+        nearest = "SELECT id FROM t ORDER BY array_distance(v, (SELECT v FROM t WHERE id = 4321)) LIMIT 1"
+        assert con.execute(nearest).fetchall() == [(4321,)]
+        con.execute("COMMIT")
+        con.close()
+    """)
+
+
+def test_memory_of_an_index_that_was_made_beside_inserts_goes_back_when_it_is_dropped(child):
+    child("""
+    con = connect(threads="4")
+    con.execute("CREATE TABLE t AS SELECT i AS id, [hash(i) / 1.8e19, 1]::FLOAT[2] AS v FROM range(20000) r(i)")
+    held = "SELECT memory_usage_bytes FROM duckdb_memory() WHERE tag = 'EXTENSION'"
+    for turn in range(4):
+        over = threading.Event()
+
+        def insert(own=con.cursor()):
+            while not over.is_set():
+                own.execute("INSERT INTO t SELECT i, [hash(i) / 1.8e19, 2]::FLOAT[2] FROM range(100) r(i)")
+
+        def create():
+            con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 8, ef_construction = 16)")
+            over.set()
+
+        together(insert, create)
+        con.execute("DROP INDEX i")
+        end = time.monotonic() + PATIENCE
+        while con.execute(held).fetchone() != (0,):
+            assert time.monotonic() < end, "its memory is held"
+    """)

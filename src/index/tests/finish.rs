@@ -96,7 +96,11 @@ fn it_waits_while_the_graph_is_copied() {
     let index = with_work(&mut Random(3));
     let paused = crate::index::compact::Paused::new(&index.paused);
     let asked = Nth { asked: AtomicUsize::new(0), stop: 10 };
-    assert_eq!(index.finish(&asked).unwrap_err().kind, ErrorKind::Interrupted, "it waits for as long as the copy takes");
+    assert_eq!(
+        index.finish(&asked).unwrap_err().kind,
+        ErrorKind::Interrupted,
+        "it waits for as long as the copy takes"
+    );
     assert_eq!(index.stats().unwrap().pending, ROWS / 2);
     std::thread::scope(|scope| {
         let finished = scope.spawn(|| index.finish(&Uninterrupted).unwrap());

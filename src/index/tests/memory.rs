@@ -213,7 +213,8 @@ fn memory_goes_back_with_the_rows() {
     const ROWS: usize = 40_000;
     let keep = 100;
     for renewed in [false, true] {
-        let index = Index::new(Options { m: 4, ef_construction: 8, ..Options::default() }, NARROW, Box::new(Unlimited)).unwrap();
+        let index = Index::new(Options { m: 4, ef_construction: 8, ..Options::default() }, NARROW, Box::new(Unlimited))
+            .unwrap();
         append_all(&index, &Random(3).clustered(ROWS, NARROW, 20), NARROW);
         link_all(&index, 2);
         let full = index.memory_used();
