@@ -14,7 +14,7 @@ run() {
 	if make "$1" DUCKDB="$version" VERSIONS="$version" >"$logs/$1.log" 2>&1; then
 		return 0
 	fi
-	grep -E '^FAILED|^ERROR|: error|^error|\*\*\*|… FAILED|No matching distribution|^preflight' "$logs/$1.log" | cut -c1-200 | sort -u | head -40
+	grep -E '^test/sql/[^ ]*:[0-9]+: |^FAILED|^ERROR|: error|^error|\*\*\*|… FAILED|No matching distribution|^preflight' "$logs/$1.log" | cut -c1-200 | sort -u | head -40
 	echo "  all of it: $logs/$1.log"
 	return 1
 }

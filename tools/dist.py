@@ -250,14 +250,22 @@ def main(arguments):
             mine = [extension for extension in extensions if extension.platform == platform]
             wheels.append((mine, options.wheel_platform or wheel_platform(mine)))
 
+    repository = options.out / "repository"
+    if repository.exists() and not (repository / ".well-known/duckdb-extension-repo.json").exists():
+        raise Refusal(f"{repository} is no repository of extensions, and would be replaced: move it, or name another folder by --out")
     options.out.mkdir(parents=True, exist_ok=True)
-    if (options.out / "repository").exists():
-        shutil.rmtree(options.out / "repository")
-    for old in options.out.glob("duckdb_vss-*.whl"):
-        old.unlink()
-    write_repository(options.out / "repository", extensions, key, options.url)
-    for mine, platform in wheels:
-        write_wheel(options.out, mine, key, platform)
+    # what is there stays until all that replaces it is
+    with tempfile.TemporaryDirectory(dir=options.out) as made:
+        made = pathlib.Path(made)
+        write_repository(made / "repository", extensions, key, options.url)
+        for mine, platform in wheels:
+            write_wheel(made, mine, key, platform)
+        for old in options.out.glob("duckdb_vss-*.whl"):
+            old.unlink()
+        if repository.exists():
+            shutil.rmtree(repository)
+        for new in [made / "repository", *made.glob("duckdb_vss-*.whl")]:
+            new.rename(options.out / new.name)
     for file in [*files(options.out / "repository"), *options.out.glob("duckdb_vss-*.whl")]:
         print(f"{file.stat().st_size / (1 << 20):7.2f} MiB  {file}")
 

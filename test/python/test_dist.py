@@ -551,6 +551,10 @@ def test_an_older_release_makes_room(extension, pack, tmp_path):
     """And nothing else in the folder does."""
     out = tmp_path / "dist"
     (out / "repository/v1.0.0").mkdir(parents=True)
+    assert "is no repository of extensions" in pack(out, "--in-host", extension, refused=True)
+    assert (out / "repository/v1.0.0").exists(), "a folder of somebody else's stays"
+    (out / "repository/.well-known").mkdir()
+    (out / "repository/.well-known/duckdb-extension-repo.json").touch()
     (out / "duckdb_vss-0.0.1-py3-none-any.whl").touch()
     (out / "notes.txt").touch()
     pack(out, "--in-host", "--url", "https://example.org/duckdb", extension)
