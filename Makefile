@@ -138,8 +138,8 @@ static: $(STATIC)/libduckdb_static.a $(HOST)/headers
 endif
 
 # DuckDB of a version as a static library.
-$(STATIC)/libduckdb_static.a:
-	sh tools/static.sh $(DUCKDB) $(STATIC)
+$(STATIC)/libduckdb_static.a: | $(HOST)/venv/host
+	sh tools/static.sh $(PYTHON) $(DUCKDB) $(STATIC)
 
 # What ships, in `dist/`: a repository signed with the private key in the file KEY, and the Python wheel. URL is where the repository
 # will be served, if `CREATE EXTENSION REPOSITORY <host>` shall find it.

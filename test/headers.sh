@@ -8,10 +8,8 @@ version=$2
 folder=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-sh "$(dirname "$0")/download.sh" "the source of DuckDB $version, for its headers" \
-	"$python" -m pip download --quiet --no-deps --no-binary duckdb --dest "$work" "duckdb==$version"
-mkdir "$work/source" "$work/headers" "$work/headers/src"
-tar -xzf "$work"/duckdb-*.tar.gz -C "$work/source" --strip-components=1
+sh "$(dirname "$0")/../tools/source.sh" "$python" "$version" "$work/source" "for its headers"
+mkdir "$work/headers" "$work/headers/src"
 mv "$work/source/external/duckdb/src/include" "$work/headers/src/include"
 mv "$work/source/external/duckdb/third_party" "$work/headers/third_party"
 mkdir -p "$(dirname "$folder")"

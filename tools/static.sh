@@ -1,25 +1,21 @@
 #!/bin/sh
-# static.sh <version> <folder>: DuckDB of a version as one static library, compiled from its source distribution on PyPI.
+# static.sh <python> <version> <folder>: DuckDB of a version as one static library, compiled from its source distribution on PyPI.
 #
 # Takes about 40 minutes on two cores; begun again, it goes on where it was stopped. The folder gets `libduckdb_static.a`, when it is
 # complete.
 set -eu
-version=$1
-folder=$2
+python=$1
+version=$2
+folder=$3
 mkdir -p "$folder"
 source=$folder/source
 build=$folder/build
 
 if [ ! -d "$source" ]; then
-	rm -rf "$folder/download"
-	mkdir -p "$folder/download/source"
-	python3 -m pip download --quiet --no-deps --no-binary duckdb --dest "$folder/download" "duckdb==$version"
-	tar -xzf "$folder"/download/duckdb-*.tar.gz -C "$folder/download/source" --strip-components=1
-	mv "$folder/download/source" "$source"
-	rm -rf "$folder/download"
+	sh "$(dirname "$0")/source.sh" "$python" "$version" "$source"
 fi
 if ! command -v cmake >/dev/null; then
-	python3 -m venv "$folder/cmake"
+	"$python" -m venv "$folder/cmake"
 	"$folder/cmake/bin/python" -m pip install --quiet cmake
 	PATH=$folder/cmake/bin:$PATH
 fi
