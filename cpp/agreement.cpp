@@ -70,11 +70,11 @@ bool Agreement::IsDue(uint64_t lowest_visible, uint64_t last_commit) const {
 		return reason != Reason::FOR_GOOD;
 	case State::UNKNOWN: {
 		// read first: who clears it has moved the bound before
-		auto bound_of_creator = creating.load();
+		auto of_creator = creating.load();
 		if (lowest_visible <= wait_for) {
 			return false;
 		}
-		if (bound_of_creator) {
+		if (of_creator) {
 			// the creator is gone, so its commit is the last or an earlier one: who sees that plans with the index
 			wait_for = last_commit;
 			creating = false;

@@ -57,7 +57,7 @@ public:
 	//! As `Published`, if the key may change while its row stays: DuckDB updates columns of its types in place, unless it knows, when
 	//! it plans the update, that they are indexed. → UNKNOWN, until no transaction is left that began before CREATE INDEX was
 	//! committed: such a one may have planned an update without the index, even for later. Then the table is compared, vectors and
-	//! all. The transaction that creates the index began after `last_commit` at the latest.
+	//! all. The transaction that creates the index has begun by `last_commit`.
 	void PublishedUnsure(idx_t next_row_id, uint64_t last_commit);
 	//! → IN_STEP, or RECHECK if more rows may be found to be gone after the commit `recheck_after`.
 	void Reconciled(idx_t next_row_id, uint64_t recheck_after);

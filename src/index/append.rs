@@ -128,16 +128,19 @@ impl Index {
         for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
             let mut rows = self.rows();
             let core = self.core();
-            for (&row_id, vector) in row_ids.iter().zip(vectors.chunks_exact(dimensions)) {
+            let same = row_ids.iter().zip(vectors.chunks_exact(dimensions)).all(|(&row_id, vector)| {
                 stored.clear();
                 let vector = self.space.store(vector, &mut stored).then_some(&stored[..]);
-                if !Self::is_same(&rows, &core, row_id, vector) {
-                    self.publish(&rows);
-                    return false;
+                let same = Self::is_same(&rows, &core, row_id, vector);
+                if same {
+                    each(&mut rows, &core, row_id);
                 }
-                each(&mut rows, &core, row_id);
-            }
+                same
+            });
             self.publish(&rows);
+            if !same {
+                return false;
+            }
         }
         true
     }
