@@ -19,8 +19,8 @@ struct FoundIndex {
 //! Every HNSW index of every attached database.
 vector<FoundIndex> FindIndexes(ClientContext &context);
 
-//! The index called `[catalog.][schema.]name`, where schemas may be nested. Throws a BinderException if there is none, if it has another type, or if
-//! the name fits several.
+//! The index called `[catalog.][schema.]name`, where schemas may be nested. Throws a BinderException if there is
+//! none, if it has another type, or if the name fits several.
 FoundIndex FindIndex(ClientContext &context, const string &name);
 
 //! Makes HNSW indexes bindable that a change without the extension has left in state BINDING, in which DuckDB waits for

@@ -1,7 +1,7 @@
 //! The HNSW graph: usearch's index_gt, instantiated in graph.cpp with vectors, kernels and memory of ours.
 //!
-//! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Neighbors, Levels) beside each other, not one kind beside the other; Reserve, Repair, Clear and Attach alone. The Rust side
-//! (src/rooms.rs) sees to it.
+//! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Neighbors, Levels) beside each
+//! other, not one kind beside the other; Reserve, Repair, Clear and Attach alone. The Rust side (src/rooms.rs) sees to it.
 #pragma once
 
 #include "rust/cxx.h"

@@ -45,8 +45,8 @@ struct RowFilter {
 };
 
 //! HNSW_INDEX_SCAN in a logical plan. Without a child the query vector is a constant of the execution (literal,
-//! parameter, variable …); with one, the probes, it is an expression over their columns. `expressions[0]` is the query vector. With a filter there is another child, before that
-//! one.
+//! parameter, variable …); with one, the probes, it is an expression over their columns. `expressions[0]` is the query
+//! vector. With a filter there is another child, before that one.
 class LogicalHNSWScan : public LogicalExtensionOperator {
 public:
 	//! `get_first`: the table's columns come before those of the probes.

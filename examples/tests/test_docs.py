@@ -39,7 +39,8 @@ def test_statements_run(con, page):
 
 def test_the_python_of_the_readme_runs(con, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "duckdb_vss", types.SimpleNamespace(connect=lambda: con))
-    (block,) = [block for block in re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE) if "CREATE INDEX" in block]
+    python = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = [block for block in python if "CREATE INDEX" in block]
     exec(block, {})
     found = ast.literal_eval(capsys.readouterr().out)
     assert len(found) == 10 and found == sorted(found, key=lambda row: row[1])

@@ -2,7 +2,8 @@
 
     python words.py [--dimensions 50] [--rows 5000] [word …]
 
-One row for each sense of each word: 36,000 of 384 dimensions, or of fewer by principal components. Prints both answers' times and how many of the exact neighbours the index has found.
+One row for each sense of each word: 36,000 of 384 dimensions, or of fewer by principal components. Prints both
+answers' times and how many of the exact neighbours the index has found.
 """
 
 import argparse

@@ -22,8 +22,8 @@ impl Index {
         self.rows().pending.scatter();
     }
 
-    /// Links at most `max_rows` pending rows into the graph, oldest first, unless they were scattered; returns how many. Several threads may
-    /// link at once. Stops while somebody copies the graph. Enters the room as `Link` for each row. Errors:
+    /// Links at most `max_rows` pending rows into the graph, oldest first, unless they were scattered; returns how many.
+    /// Several threads may link at once. Stops while somebody copies the graph. Enters the room as `Link` for each row. Errors:
     /// `OutOfMemory`, `Interrupted`; the rows that are not linked stay pending.
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         for linked in 0..max_rows {

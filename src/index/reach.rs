@@ -52,8 +52,8 @@ impl Index {
     }
 
     /// Goes on with a pass, or begins one that is due; returns about how many nodes it visited, at
-    /// least `max_nodes` if there are so many; 0 when there is nothing to do, or somebody else does it or copies the graph. Enters the room as
-    /// `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
+    /// least `max_nodes` if there are so many; 0 when there is nothing to do, or somebody else does it or copies the
+    /// graph. Enters the room as `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
     pub fn reach(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let core = self.core();
         let Ok(mut reach) = core.reach.try_lock() else { return Ok(0) };

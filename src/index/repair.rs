@@ -42,8 +42,8 @@ impl Index {
     }
 
     /// Goes on with a repair, or begins one that is due: passes at most `max_nodes` nodes; returns how many it passed or
-    /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Enters the room as `Exclusive` for some nodes at a time.
-    /// Errors: `OutOfMemory`, `Interrupted`; the repair can go on later.
+    /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Enters the
+    /// room as `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the repair can go on later.
     pub fn repair(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         if self.paused.load(Ordering::Relaxed) > 0 {
             return Ok(0); // whoever copies the graph would be waited for, and searches would wait behind us

@@ -6,7 +6,8 @@ import re
 ALLOWED = re.compile(
     r"[Cc]onflict|Current transaction is aborted|Cannot CHECKPOINT|has been altered|outstanding updates|another transaction"
     r"|Forced commit failure|[Ii]nterrupted|INTERRUPT|Out of Memory|out of memory|could not allocate|failed to offload|failed to pin"
-    r"|does not exist|[Dd]atabase .* not found|already used by a different database|already exists|already attached|is attached|there is no index|does not cover its table|was dropped"
+    r"|does not exist|[Dd]atabase .* not found|already used by a different database|already exists"
+    r"|already attached|is attached|there is no index|does not cover its table|was dropped"
     r"|depend|no transaction is active|Cannot detach|different catalog|not enough|memory limit|has been dropped|reverted by a concurrent transaction"
     # what hnsw_explain says of a query with an open parameter
     r"|the type of a parameter of the query is open"
