@@ -206,7 +206,7 @@ ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &ro
 		end = MaxValue(end, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
 	}
 	agreement.Took(end);
-	links->Schedule();
+	Maintain();
 	return ErrorData();
 }
 

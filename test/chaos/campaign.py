@@ -22,7 +22,7 @@ LEAST, MOST = 4, 8
 #: Seconds for which threads work between two openings of a database.
 SECONDS = 2.5
 #: Seconds after which a round is killed, should it not see itself that it hangs.
-LIMIT = 180
+LIMIT = 900
 
 
 class Campaign:

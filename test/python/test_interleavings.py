@@ -190,6 +190,23 @@ def test_an_index_whose_rows_are_all_updated_again_and_again_does_not_grow(conne
         assert stored <= 3.5 * made, f"{stored} bytes stored, {made} bytes of memory when it was made"
 
 
+def test_nothing_is_kept_of_dead_rows_though_no_other_thread_and_no_optimizer_knows_of_them(connect):
+    rows, dimensions = 5_000, 16
+    con = connect(threads=1)
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', dimensions)} AS v FROM range({rows}) r(i)")
+    con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
+    (made,) = con.execute("SELECT approx_memory_usage FROM pragma_hnsw_index_info()").fetchone()
+    con.execute("SET disabled_optimizers = 'extension'")
+    for turn in range(1, 61):
+        con.execute(f"UPDATE t SET v = {vector(f'(id + {turn * rows})', dimensions)}")
+    info = "SELECT count, pending, levels_stats[1].nodes, approx_memory_usage, status FROM pragma_hnsw_index_info()"
+    count, pending, slots, memory, status = con.execute(info).fetchone()
+    assert (count, status) == (rows, "ready")
+    # the old rows are dead and the new ones pending until the next search
+    assert (pending, slots) == (rows, rows)
+    assert memory <= 3.5 * made, f"{memory} bytes after the updates, {made} when it was made"
+
+
 def test_memory_that_is_enough_for_an_index_many_times_is_enough_for_its_updates(connect):
     rows, dimensions = 10_000, 16
     con = connect(threads=2)
