@@ -12,28 +12,17 @@ compile_error!("panics must unwind: they become errors at the border to C++");
 mod bits;
 #[cfg(feature = "host-duckdb")]
 mod bridge;
-#[cfg(feature = "host-duckdb")]
-mod crossing;
-pub mod distance;
 pub mod error;
 pub mod format;
 pub mod graph;
 pub mod host;
 pub mod index;
-mod mapping;
 pub mod memory;
-pub mod metric;
-pub mod naive;
-mod odd;
 pub mod options;
-mod pending;
-pub mod rooms;
-pub mod rows;
 pub mod search;
-pub mod segments;
 mod sync;
+pub mod testing;
 pub mod vectors;
-mod walk;
 
 #[cfg(feature = "host-duckdb")]
 mod entry {

@@ -17,7 +17,7 @@ pub enum Region {
     Upper,
     /// Vectors in stored form: `f32` each.
     Vectors,
-    /// State and row id of each slot: `u64`, see [`crate::rows::Entry`].
+    /// State and row id of each slot: `u64`, see [`crate::index::rows::Entry`].
     Entries,
     /// Row ids of rows that are not linked in this image: `i64` each.
     PendingRows,

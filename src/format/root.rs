@@ -4,9 +4,9 @@ use super::checksum::checksum;
 use super::layout::{GRAPH, Layout, ROWS, Region};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::LEVELS_MAX;
-use crate::metric::Metric;
+use crate::index::rows::SLOTS_MAX;
+use crate::options::Metric;
 use crate::options::Options;
-use crate::rows::SLOTS_MAX;
 
 /// First bytes of every root.
 const MAGIC: [u8; 8] = *b"vss-hnsw";
@@ -210,7 +210,7 @@ impl Root {
 }
 
 /// An error about the stored index.
-pub(super) fn corrupt(reason: impl std::fmt::Display) -> Error {
+pub(crate) fn corrupt(reason: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt, format!("the stored index cannot be used: {reason}"))
 }
 

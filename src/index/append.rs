@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Core, Index, Rows, UNSETTLED};
 use crate::error::Result;
-use crate::rows::{Place, State};
+use crate::index::rows::{Place, State};
 
 /// Who hands rows to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

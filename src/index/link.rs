@@ -4,10 +4,10 @@ use crate::sync::atomic::Ordering;
 
 use super::{Core, Index};
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph::lock::Group;
 use crate::host::Interrupt;
-use crate::pending::Claim;
-use crate::rooms::Group;
-use crate::rows::{Place, State};
+use crate::index::rows::pending::Claim;
+use crate::index::rows::{Place, State};
 
 impl Index {
     /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come, and that a

@@ -13,47 +13,46 @@
 //! | `stored` | the newest image | for a checkpoint |
 //! | `Core::growth` | growth of one generation | while its arrays are extended |
 //! | `Core::repair` | one repair of a generation at a time | for some nodes, or a compaction |
-//! | `Core::rooms` | the graph, see [`crate::rooms`] | for one walk, link step, repair of some nodes, growth or copy |
+//! | `Core::rooms` | the graph, see [`crate::graph::lock`] | for one walk, link step, repair of some nodes, growth or copy |
 //! | `Core::scans` | vectors read outside the room | for an exact search |
 //! | `rows` | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |
 //! | `core` | which generation is current | to copy or replace a pointer |
 
 mod append;
-mod compact;
-mod compare;
-mod core;
-mod finish;
+mod generation;
+mod image;
 mod link;
-mod reach;
-mod renew;
-mod repair;
+mod load;
+pub(crate) mod maintain;
+mod reconcile;
+pub mod rows;
+mod store;
 #[cfg(test)]
 mod tests;
-mod tombstones;
-mod upkeep;
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::sync::Arc;
 
-use self::compare::Comparison;
-use self::tombstones::Tombstones;
+use self::image::Stored;
+use self::reconcile::Comparison;
+use self::rows::tombstones::Tombstones;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Stored;
 use crate::graph::LevelStats;
+use crate::graph::lock::Group;
 use crate::host::Ledger;
+use crate::index::rows::pending::Pending;
+use crate::index::rows::unrankable::Odd;
+use crate::index::rows::{EntryCell, Place, Places, ROW_ID_MAX};
 use crate::memory::Memory;
-use crate::odd::Odd;
 use crate::options::Options;
-use crate::pending::Pending;
-use crate::rooms::Group;
-use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX};
 use crate::vectors::Space;
 
 pub use self::append::Origin;
-pub(crate) use self::compact::Paused;
-pub(crate) use self::core::Core;
-pub use self::tombstones::UNSETTLED;
+pub(crate) use self::generation::Core;
+pub use self::image::Image;
+pub(crate) use self::maintain::compact::Paused;
+pub use self::rows::tombstones::UNSETTLED;
 
 /// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
 /// its parts; those that say so themselves (blocks, the graph) argue it where they do.

@@ -6,6 +6,7 @@ mod compared;
 mod concurrent;
 mod filtered;
 mod finish;
+mod image;
 mod memory;
 #[cfg(feature = "model")]
 mod model;
@@ -21,14 +22,14 @@ use proptest::prelude::*;
 
 use super::{Index, Origin, UNSETTLED};
 use crate::error::ErrorKind;
+use crate::graph::lock::Group;
 use crate::host::{AllVisible, Interrupt, Uninterrupted, Unlimited};
+use crate::index::rows::State;
 use crate::memory::tests::Limited;
-use crate::metric::Metric;
-use crate::naive::{self, Random};
+use crate::options::Metric;
 use crate::options::Options;
-use crate::rooms::Group;
-use crate::rows::State;
 use crate::search::{Found, Outcome, Strategy as SearchStrategy};
+use crate::testing::naive::{self, Random};
 
 const DIMENSIONS: usize = 4;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Hit;
 use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::rows::State;
 use crate::index::{Core, Index};
-use crate::rows::State;
 
 /// Slots whose entries are read before their vectors.
 const BLOCK_SLOTS: usize = 1024;

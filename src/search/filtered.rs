@@ -7,10 +7,10 @@ use super::Hit;
 use super::row_set::RowSet;
 use crate::bits;
 use crate::graph::Cost;
+use crate::graph::lock::Group;
+use crate::graph::search_layer::{Near, Walk};
+use crate::index::rows::{Place, State};
 use crate::index::{Core, Index};
-use crate::rooms::Group;
-use crate::rows::{Place, State};
-use crate::walk::{Near, Walk};
 
 /// Nodes near the query that a walk starts from, whether their rows are in the set or not.
 const SEEDS_NEAR: usize = 32;

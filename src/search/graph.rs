@@ -2,10 +2,10 @@
 
 use super::Hit;
 use crate::graph::Cost;
+use crate::graph::lock::Group;
 use crate::host::Visibility;
 use crate::index::Index;
-use crate::rooms::Group;
-use crate::rows::State;
+use crate::index::rows::State;
 
 impl Index {
     /// Hits for about the `width` linked rows nearest to `query`, nearest first: tombstones only if visible, live

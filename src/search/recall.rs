@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::index::Index;
-use crate::rows::State;
+use crate::index::rows::State;
 
 /// What [`Index::measure_recall`] found.
 #[derive(Clone, Copy, Debug, PartialEq)]

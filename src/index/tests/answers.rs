@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::rows::ROW_ID_MAX;
+use crate::index::rows::ROW_ID_MAX;
 
 /// Row ids of an answer to a search that asks for everything.
 fn all(index: &Index, visible: impl Fn(i64) -> bool) -> Vec<i64> {

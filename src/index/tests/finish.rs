@@ -94,7 +94,7 @@ fn an_interrupt_stops_it_anywhere_and_it_can_go_on() {
 #[test]
 fn it_waits_while_the_graph_is_copied() {
     let index = with_work(&mut Random(3));
-    let paused = crate::index::compact::Paused::new(&index.paused);
+    let paused = crate::index::maintain::compact::Paused::new(&index.paused);
     let asked = Nth { asked: AtomicUsize::new(0), stop: 10 };
     assert_eq!(
         index.finish(&asked).unwrap_err().kind,

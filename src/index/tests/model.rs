@@ -15,7 +15,7 @@ use shuttle::{Config, Runner, thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{AllVisible, Pages, Uninterrupted, Unlimited};
 use crate::index::{Index, Origin, UNSETTLED};
-use crate::metric::Metric;
+use crate::options::Metric;
 use crate::options::Options;
 
 /// Rows that a scan reads at a time, and that a commit hands over at a time.

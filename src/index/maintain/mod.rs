@@ -1,0 +1,8 @@
+//! What keeps an index small and its graph sound, while it is in use.
+
+pub(crate) mod compact;
+pub(crate) mod consolidate;
+mod finish;
+pub(crate) mod reconnect;
+mod renew;
+mod upkeep;
