@@ -19,6 +19,7 @@ pub mod host;
 pub mod index;
 pub mod memory;
 pub mod options;
+mod random;
 pub mod search;
 mod sync;
 pub mod testing;

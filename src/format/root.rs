@@ -3,10 +3,8 @@
 use super::checksum::checksum;
 use super::layout::{GRAPH, Layout, ROWS, Region};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::LEVELS_MAX;
-use crate::index::rows::SLOTS_MAX;
 use crate::options::Metric;
-use crate::options::Options;
+use crate::options::{LEVELS_MAX, Options, SLOTS_MAX};
 
 /// First bytes of every root.
 const MAGIC: [u8; 8] = *b"vss-hnsw";

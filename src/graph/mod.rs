@@ -11,7 +11,7 @@ use std::num::NonZero;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Metric;
-use crate::options::Options;
+use crate::options::{LEVELS_MAX, Options};
 use crate::vectors::Arena;
 use crate::vectors::distance::Kernels;
 
@@ -103,9 +103,6 @@ mod ffi {
 unsafe impl Send for ffi::Hnsw {}
 // SAFETY: as above.
 unsafe impl Sync for ffi::Hnsw {}
-
-/// Most levels of a node above the bottom one.
-pub const LEVELS_MAX: usize = 64;
 
 /// The links of a graph that is to be made, node by node. What is impossible is left out of the graph.
 pub trait Source {

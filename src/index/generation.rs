@@ -10,9 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::lock::{Group, Rooms, Visit};
 use crate::graph::search_layer::{Near, Walk};
 use crate::graph::{Cost, Graph, Source};
-use crate::index::rows::{Entries, Entry, SLOTS_MAX, State};
+use crate::index::rows::{Entries, Entry, State};
 use crate::memory::{Charge, Memory};
-use crate::options::Options;
+use crate::options::{Options, SLOTS_MAX};
 use crate::vectors::{Arena, Space};
 
 /// Nodes a graph has room for at first.

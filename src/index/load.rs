@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Layout, Region};
 use crate::format::root::{Root, corrupt};
-use crate::graph::{LEVELS_MAX, Source};
+use crate::graph::Source;
 use crate::host::{Ledger, Pages};
 use crate::index::rows::{Entry, Place, State};
 use crate::index::{Core, Index};
 use crate::memory::{Charge, Memory};
-use crate::options::Options;
+use crate::options::{LEVELS_MAX, Options};
 
 /// Rows handed to the pending area at a time.
 const BATCH_ROWS: usize = 1024;

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 pub use self::metric::Metric;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Most levels of a node above the bottom one.
+pub const LEVELS_MAX: usize = 64;
+/// Most slots an index can have: the word 0 means "no place".
+pub const SLOTS_MAX: usize = (1 << 31) - 2;
+
 /// A whole number that the user may choose.
 #[derive(Clone, Copy, Debug)]
 pub struct Tunable {

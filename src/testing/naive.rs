@@ -1,6 +1,7 @@
 //! Brute force, too simple to be wrong: the oracle of tests and benches. Also their data.
 
 use crate::options::Metric;
+pub use crate::random::Random;
 
 /// The distance of two vectors in `f64`, in the index's unit: squared, or one minus the (normalised) inner product.
 pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
@@ -34,23 +35,7 @@ pub fn recall(exact: &[(i64, f64)], found: impl IntoIterator<Item = i64>) -> f64
     exact.iter().filter(|(id, _)| found.contains(id)).count() as f64 / exact.len() as f64
 }
 
-/// A seeded stream of numbers. Source: SplitMix64 (Steele, Lea & Flood 2014).
-pub struct Random(pub u64);
-
 impl Random {
-    /// 64 random bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.bits() % end as u64) as usize
-    }
-
     /// Roughly normally distributed: mean 0, variance 1.
     pub fn normal(&mut self) -> f32 {
         let unit = |bits: u64| (bits >> 40) as f32 / (1 << 24) as f32;

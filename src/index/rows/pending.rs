@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::rows::{Entry, EntryCell, PLACE_BITS, State};
 use crate::memory::mapping::Mapping;
 use crate::memory::{Charge, Memory};
-use crate::testing::naive::Random;
+use crate::random::Random;
 
 /// Most rows of a block.
 const BLOCK_ROWS_MAX: usize = 1024;

@@ -130,8 +130,6 @@ pub enum Place {
 /// Bits of a pending ticket or odd position.
 pub const PLACE_BITS: u32 = 30;
 const PLACE_MASK: u32 = (1 << PLACE_BITS) - 1;
-/// Most slots an index can have; the word 0 means "no place".
-pub const SLOTS_MAX: usize = (1 << 31) - 2;
 
 impl Place {
     fn pack(self) -> u32 {
@@ -293,6 +291,7 @@ fn new_page() -> Option<Box<Page>> {
 mod tests {
     use super::*;
     use crate::host::Unlimited;
+    use crate::options::SLOTS_MAX;
 
     #[test]
     fn entries_and_places_survive_packing() {

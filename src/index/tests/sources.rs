@@ -3,9 +3,10 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::graph::{LEVELS_MAX, Source};
+use crate::graph::Source;
 use crate::index::Core;
 use crate::memory::Memory;
+use crate::options::LEVELS_MAX;
 use crate::vectors::Space;
 
 const NODES: usize = 200;
