@@ -256,10 +256,10 @@ struct Hnsw::State {
 	//! to what is kept, then the nearest (algorithm 4 of the paper, with the pruned ones kept).
 	void Choose(const struct Metric &metric, const std::vector<Near> &near, size_t room,
 	            std::vector<uint32_t> &kept) const;
-	//! Adds the neighbours of a doomed node that stay; those of its doomed neighbours if it has none.
-	void Behind(rust::Slice<const uint64_t> doomed, uint32_t bridge, size_t level, std::vector<Near> &near) const;
-	//! Repairs the links of one node on one level; leaves what was not linked in `near`.
-	void Repair(const struct Metric &metric, rust::Slice<const uint64_t> doomed, uint32_t slot, size_t level,
+	//! Adds the neighbours of a deleted node that stay; those of its deleted neighbours if it has none.
+	void Behind(rust::Slice<const uint64_t> deleted, uint32_t bridge, size_t level, std::vector<Near> &near) const;
+	//! Consolidates the links of one node on one level; leaves what was not linked in `near`.
+	void Consolidate(const struct Metric &metric, rust::Slice<const uint64_t> deleted, uint32_t slot, size_t level,
 	            std::vector<Near> &near) const;
 
 	//! A node's key and level, as usearch puts them in front of the links.
@@ -326,19 +326,19 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	return {slot, result.visited_members, result.computed_distances};
 }
 
-size_t Hnsw::repair(const Step &step, rust::Slice<const uint64_t> doomed, uint32_t begin, uint32_t end,
+size_t Hnsw::consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,
                     rust::Vec<uint32_t> &orphans) const {
 	auto metric = state->Metric(step);
 	std::vector<Near> near;
 	size_t distances = 0;
 	for (auto slot = begin; slot < end; slot++) {
-		if (IsIn(doomed, slot)) {
+		if (IsIn(deleted, slot)) {
 			continue;
 		}
 		auto linked = state->LinksOf(slot, 0).Count() > 0;
 		for (size_t level = 0; level <= state->base->level_of(slot); level++) {
 			near.clear();
-			state->Repair(metric, doomed, slot, level, near);
+			state->Consolidate(metric, deleted, slot, level, near);
 			distances += near.size();
 		}
 		if (linked && state->LinksOf(slot, 0).Count() == 0) {
@@ -348,26 +348,26 @@ size_t Hnsw::repair(const Step &step, rust::Slice<const uint64_t> doomed, uint32
 	return distances;
 }
 
-void Hnsw::State::Repair(const struct Metric &metric, rust::Slice<const uint64_t> doomed, uint32_t slot, size_t level,
+void Hnsw::State::Consolidate(const struct Metric &metric, rust::Slice<const uint64_t> deleted, uint32_t slot, size_t level,
                          std::vector<Near> &near) const {
 	auto links = LinksOf(slot, level);
 	std::vector<uint32_t> kept, lost;
 	for (uint32_t i = 0; i < links.Count(); i++) {
-		(IsIn(doomed, links[i]) ? lost : kept).push_back(links[i]);
+		(IsIn(deleted, links[i]) ? lost : kept).push_back(links[i]);
 	}
 	if (lost.empty()) {
 		return;
 	}
 	auto inherited = kept.size();
 	for (auto &bridge : lost) {
-		Behind(doomed, bridge, level, near);
+		Behind(deleted, bridge, level, near);
 	}
 	auto known = [&](const Near &other) {
 		return other.slot == slot || std::find(kept.begin(), kept.end(), other.slot) != kept.end();
 	};
 	near.erase(std::remove_if(near.begin(), near.end(), known), near.end());
 	Measure(metric, slot, near);
-	// What was linked stays, and what is lost is replaced, so that lists do not shrink from repair to repair. Short ones
+	// What was linked stays, and what is lost is replaced, so that lists do not shrink from one consolidation to the next. Short ones
 	// grow: a few nodes that link to each other only are a trap for walks.
 	Choose(metric, near, std::max<size_t>(links.Count(), Room(level) / 4), kept);
 	links.Assign(kept.data(), uint32_t(kept.size()));
@@ -377,7 +377,7 @@ void Hnsw::State::Repair(const struct Metric &metric, rust::Slice<const uint64_t
 	}
 }
 
-void Hnsw::State::Behind(rust::Slice<const uint64_t> doomed, uint32_t bridge, size_t level,
+void Hnsw::State::Behind(rust::Slice<const uint64_t> deleted, uint32_t bridge, size_t level,
                          std::vector<Near> &near) const {
 	//! Doomed nodes passed on the way to others.
 	constexpr size_t BRIDGES_MAX = 16;
@@ -387,7 +387,7 @@ void Hnsw::State::Behind(rust::Slice<const uint64_t> doomed, uint32_t bridge, si
 		auto links = LinksOf(bridges[next], level);
 		for (uint32_t i = 0; i < links.Count(); i++) {
 			auto other = links[i];
-			if (!IsIn(doomed, other)) {
+			if (!IsIn(deleted, other)) {
 				near.push_back({0, other});
 			} else if (bridges.size() < BRIDGES_MAX &&
 			           std::find(bridges.begin(), bridges.end(), other) == bridges.end()) {

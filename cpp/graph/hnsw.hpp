@@ -1,7 +1,7 @@
 //! The HNSW graph: usearch's index_gt, instantiated in graph.cpp with vectors, kernels and memory of ours.
 //!
 //! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Neighbors, Levels) beside each
-//! other, not one kind beside the other; Reserve, Repair, Clear and Attach alone. The Rust side (src/graph/lock.rs) sees to it.
+//! other, not one kind beside the other; Reserve, Consolidate, Clear and Attach alone. The Rust side (src/graph/lock.rs) sees to it.
 #pragma once
 
 #include "rust/cxx.h"
@@ -31,10 +31,10 @@ public:
 	//! Links a vector at a slot that is in use no more: one that was cleared, after no node linked to it. Throws when
 	//! out of memory; then others may link to the slot all the same.
 	Added relink(const Step &step, uint32_t slot) const;
-	//! Takes the doomed slots (a bit each) out of the links of the nodes [begin, end): each of them inherits the
-	//! neighbours of the doomed ones, as far as the selection of neighbours keeps them. Nodes that lose their last link on
+	//! Takes the deleted slots (a bit each) out of the links of the nodes [begin, end): each of them inherits the
+	//! neighbours of the deleted ones, as far as the selection of neighbours keeps them. Nodes that lose their last link on
 	//! the bottom level are added to `orphans`. Returns the distances computed.
-	size_t repair(const Step &step, rust::Slice<const uint64_t> doomed, uint32_t begin, uint32_t end,
+	size_t consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,
 	              rust::Vec<uint32_t> &orphans) const;
 	//! Forgets the links of a node.
 	void clear(uint32_t slot) const noexcept;

@@ -97,7 +97,7 @@ void Backlog::TransactionRollback(MetaTransaction &transaction, ClientContext &c
 }
 
 //! Lets go of the deleted rows that nobody sees any more.
-static void Expire(ClientContext &context, const weak_ptr<AttachedDatabase> &written, const vss::Core &core) {
+static void Expire(ClientContext &context, const weak_ptr<AttachedDatabase> &written, const vss::IndexHandle &core) {
 	auto db = AttachedDatabase::TryGetReference(written);
 	if (db) {
 		HNSWIndex::Expire(*db, core);

@@ -41,7 +41,7 @@ private:
 		bool vacuumed;
 	};
 	struct Index {
-		rust::Box<vss::Core> core;
+		rust::Box<vss::IndexHandle> core;
 		//! Tells which deletes nobody sees any more, if it is still there.
 		weak_ptr<AttachedDatabase> db;
 		bool compact;

@@ -259,7 +259,7 @@ public:
 
 	void Schedule() override {
 		ScheduleTasks(1, [](CreateHNSWGlobalState &state) {
-			return Translate([&] { return state.index->Core().reach(LinkQueue::NODES_PER_STEP, state.interrupt); }) > 0;
+			return Translate([&] { return state.index->Core().reconnect(MaintenanceQueue::NODES_PER_STEP, state.interrupt); }) > 0;
 		});
 	}
 

@@ -47,7 +47,7 @@ vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored
 	}
 }
 
-rust::Box<vss::Core> HNSWIndex::MakeCore(const vss::IndexOptions &options, const LogicalType &key,
+rust::Box<vss::IndexHandle> HNSWIndex::MakeCore(const vss::IndexOptions &options, const LogicalType &key,
                                          AttachedDatabase &db) {
 	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
 	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), std::move(memory)); });
@@ -62,11 +62,11 @@ static idx_t KeyDimensions(const vector<LogicalType> &keys) {
 
 HNSWIndex::HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
                      TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
-                     AttachedDatabase &db, const vss::IndexOptions &options_p, rust::Box<vss::Core> core_p,
+                     AttachedDatabase &db, const vss::IndexOptions &options_p, rust::Box<vss::IndexHandle> core_p,
                      Agreement::State state)
     : BoundIndex(name, TYPE_NAME, constraint_type, column_ids, table_io_manager, unbound_expressions, db),
       dimensions(KeyDimensions(logical_types)), options(options_p), core(std::move(core_p)),
-      links(make_uniq<LinkQueue>(db.GetDatabase(), *core)), agreement(state) {
+      links(make_uniq<MaintenanceQueue>(db.GetDatabase(), *core)), agreement(state) {
 }
 
 bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit) {
@@ -106,7 +106,7 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 		}
 	});
 	if (result) {
-		LinkQueue::LinkWithoutThreads(table.db.GetDatabase(), *result->core);
+		MaintenanceQueue::LinkWithoutThreads(table.db.GetDatabase(), *result->core);
 	}
 	return result;
 }
@@ -138,7 +138,7 @@ bool HNSWIndex::CatchUpDue() const {
 	return agreement.IsDue(lowest_visible, DuckTransactionManager::Get(db).GetLastCommit());
 }
 
-void HNSWIndex::Expire(AttachedDatabase &db, const vss::Core &core) {
+void HNSWIndex::Expire(AttachedDatabase &db, const vss::IndexHandle &core) {
 	// in this order: a snapshot that begins in between sees what is committed by now
 	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
 	core.expire(last_commit, LowestVisible(db));

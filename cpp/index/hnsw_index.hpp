@@ -15,7 +15,7 @@ struct IndexType;
 
 //! What a search needs of an index; stays valid after the index entry is retired.
 struct SharedIndex {
-	rust::Box<vss::Core> core;
+	rust::Box<vss::IndexHandle> core;
 	idx_t ef_search;
 };
 
@@ -27,10 +27,10 @@ public:
 
 	HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
 	          TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
-	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::Core> core, Agreement::State state);
+	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::IndexHandle> core, Agreement::State state);
 
 	//! The core of an index without rows over keys of this type. Throws an OutOfMemoryException.
-	static rust::Box<vss::Core> MakeCore(const vss::IndexOptions &options, const LogicalType &key, AttachedDatabase &db);
+	static rust::Box<vss::IndexHandle> MakeCore(const vss::IndexOptions &options, const LogicalType &key, AttachedDatabase &db);
 	//! DuckDB's way to bind a stored, replayed or copied index. Reads what was stored. An index for which that is not
 	//! possible now stays closed. DuckDB holds the entry exclusively: takes no lock of the table's index list and none of
 	//! the catalog. Never throws over what is stored, or for want of memory.
@@ -56,7 +56,7 @@ public:
 	//! the entry's shared lock only for the moment of the call, so a long search never stops a commit.
 	static unique_ptr<SharedIndex> TryShare(IndexEntry &entry, DataTable &table);
 	//! The core, for calls made while the index cannot go away.
-	const vss::Core &Core() const {
+	const vss::IndexHandle &Core() const {
 		return *core;
 	}
 	//! Whether the index may answer queries of `table`; if not they scan it.
@@ -68,7 +68,7 @@ public:
 	//! Bytes of the database file that hold the newest image.
 	idx_t BytesOnDisk() const;
 	//! Tombstones of an index in `db` that no snapshot can see any more are dead. Takes no lock of DuckDB.
-	static void Expire(AttachedDatabase &db, const vss::Core &core);
+	static void Expire(AttachedDatabase &db, const vss::IndexHandle &core);
 	//! Turns tombstones that no snapshot can see any more into free slots, and schedules linking of pending rows.
 	//! Cheap when there is nothing to do. Takes no lock of DuckDB.
 	void Maintain() const;
@@ -122,8 +122,8 @@ private:
 	const idx_t dimensions;
 	vss::IndexOptions options;
 	//! One without rows as long as the index is closed.
-	rust::Box<vss::Core> core;
-	unique_ptr<LinkQueue> links;
+	rust::Box<vss::IndexHandle> core;
+	unique_ptr<MaintenanceQueue> links;
 	//! With its table.
 	Agreement agreement;
 	//! The newest image in the file; a name alone if there is none.

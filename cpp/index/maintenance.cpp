@@ -6,14 +6,14 @@
 
 namespace duckdb {
 
-//! Repairs and links a little; true if there may be more to do. Errors (out of memory) leave rows pending and searched
-//! exactly, and slots dead. Repair comes first: it frees slots for the rows.
-static bool LinkStep(const vss::Core &core) {
+//! Consolidates and links a little; true if there may be more to do. Errors (out of memory) leave rows pending and searched
+//! exactly, and slots dead. Consolidation comes first: it frees slots for the rows.
+static bool MaintenanceStep(const vss::IndexHandle &core) {
 	try {
 		vss::HostInterrupt never(nullptr);
-		auto done = core.repair(LinkQueue::NODES_PER_STEP, never);
-		done += core.link(LinkQueue::ROWS_PER_STEP, never);
-		return done > 0 || core.reach(LinkQueue::NODES_PER_STEP, never) > 0;
+		auto done = core.consolidate(MaintenanceQueue::NODES_PER_STEP, never);
+		done += core.link(MaintenanceQueue::ROWS_PER_STEP, never);
+		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, never) > 0;
 	} catch (const rust::Error &) {
 		return false;
 	}
@@ -21,7 +21,7 @@ static bool LinkStep(const vss::Core &core) {
 
 //! Makes a graph small again that has many more slots than rows; true if it did. That may take long, but ends soon after `stop`.
 //! Errors (out of memory) leave it as large as it is.
-static bool Shrink(const vss::Core &core, const atomic<bool> &stop) {
+static bool Shrink(const vss::IndexHandle &core, const atomic<bool> &stop) {
 	try {
 		return core.shrink_if_oversize(vss::HostInterrupt(stop));
 	} catch (const rust::Error &) {
@@ -29,36 +29,36 @@ static bool Shrink(const vss::Core &core, const atomic<bool> &stop) {
 	}
 }
 
-class LinkQueue::LinkTask : public BaseExecutorTask {
+class MaintenanceQueue::MaintenanceTask : public BaseExecutorTask {
 public:
-	explicit LinkTask(LinkQueue &queue_p)
+	explicit MaintenanceTask(MaintenanceQueue &queue_p)
 	    : BaseExecutorTask(*queue_p.executor), queue(queue_p), running(queue_p.running) {
 		++*running;
 	}
-	~LinkTask() override {
+	~MaintenanceTask() override {
 		// a finished task may outlive the queue
 		--*running;
 	}
 
 	TaskExecutionResult ExecuteTaskStep() override {
-		auto more = !queue.stopping && (Shrink(queue.core, queue.stopping) || LinkStep(queue.core));
+		auto more = !queue.stopping && (Shrink(queue.core, queue.stopping) || MaintenanceStep(queue.core));
 		return more ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
 	}
 
 	string TaskType() const override {
-		return "HNSWLinkTask";
+		return "HNSWMaintenanceTask";
 	}
 
 private:
-	LinkQueue &queue;
+	MaintenanceQueue &queue;
 	shared_ptr<atomic<idx_t>> running;
 };
 
-LinkQueue::LinkQueue(DatabaseInstance &db_p, const vss::Core &core_p)
+MaintenanceQueue::MaintenanceQueue(DatabaseInstance &db_p, const vss::IndexHandle &core_p)
     : db(db_p), core(core_p), running(make_shared_ptr<atomic<idx_t>>(0)) {
 }
 
-LinkQueue::~LinkQueue() {
+MaintenanceQueue::~MaintenanceQueue() {
 	stopping = true;
 }
 
@@ -68,17 +68,17 @@ static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 }
 
 //! How many threads there is work for.
-static idx_t WorkFor(const vss::Core &core) {
-	return core.pending() / LinkQueue::LINK_FROM + (core.repair_due() || core.reach_due() || core.oversize() ? 1 : 0);
+static idx_t WorkFor(const vss::IndexHandle &core) {
+	return core.pending() / MaintenanceQueue::LINK_FROM + (core.consolidate_due() || core.reconnect_due() || core.oversize() ? 1 : 0);
 }
 
-void LinkQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::Core &core) {
+void MaintenanceQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {
 	if (WorkFor(core) > 0 && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
-		LinkStep(core);
+		MaintenanceStep(core);
 	}
 }
 
-void LinkQueue::Schedule() {
+void MaintenanceQueue::Schedule() {
 	auto work = WorkFor(core);
 	if (work == 0) {
 		return;
@@ -94,7 +94,7 @@ void LinkQueue::Schedule() {
 		executor = make_uniq<TaskExecutor>(scheduler);
 	}
 	while (*running < wanted) {
-		executor->ScheduleTask(make_uniq<LinkTask>(*this));
+		executor->ScheduleTask(make_uniq<MaintenanceTask>(*this));
 	}
 }
 

@@ -168,11 +168,11 @@ void HNSWIndex::ResetStorage(IndexLock &lock) {
 
 //! A core, and what is known of it.
 struct HNSWIndex::Opened {
-	Opened(rust::Box<vss::Core> core_p, vss::IndexOptions options_p)
+	Opened(rust::Box<vss::IndexHandle> core_p, vss::IndexOptions options_p)
 	    : core(std::move(core_p)), options(std::move(options_p)) {
 	}
 
-	rust::Box<vss::Core> core;
+	rust::Box<vss::IndexHandle> core;
 	vss::IndexOptions options;
 	//! It was read from an image.
 	bool has_image = false;
@@ -223,7 +223,7 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 void HNSWIndex::Adopt(Opened opened) {
 	links.reset();
 	core = std::move(opened.core);
-	links = make_uniq<LinkQueue>(db.GetDatabase(), *core);
+	links = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
 	options = std::move(opened.options);
 	agreement.Opened(opened.covered, opened.trusted);
 	bytes_on_disk = opened.bytes_on_disk;
@@ -240,7 +240,7 @@ void HNSWIndex::Close(string reason) {
 	agreement.Closed(Agreement::Reason::FOR_NOW);
 	links.reset();
 	core = vss::idle_core();
-	links = make_uniq<LinkQueue>(db.GetDatabase(), *core);
+	links = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
 	bytes_on_disk = 0;
 	agreement.SetProblem(std::move(reason));
 }
@@ -410,7 +410,7 @@ struct HNSWIndex::Comparison {
 
 	ClientContext &context;
 	AttachedDatabase &db;
-	rust::Box<vss::Core> core;
+	rust::Box<vss::IndexHandle> core;
 	bool vectors;
 	const idx_t dimensions;
 	//! No row is missing.
@@ -422,7 +422,7 @@ struct HNSWIndex::Comparison {
 
 //! Rows in `core` whose deletion from `table` is committed become tombstones. Returns the commit after which more of them may be
 //! found: a delete that was handed over after it is not done yet, and the rows are still there. `NEVER` if there is none.
-static uint64_t ForgetDeleted(ClientContext &context, const vss::Core &core, DataTable &table) {
+static uint64_t ForgetDeleted(ClientContext &context, const vss::IndexHandle &core, DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
 	auto deleting = core.deleted_after() == last_commit;
 	Translate([&] { core.begin_comparison(table.GetNextRowId()); });

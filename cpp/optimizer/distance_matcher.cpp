@@ -318,7 +318,7 @@ bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &pred
 }
 
 //! Every HNSW index of the table, bound.
-static vector<shared_ptr<IndexEntry>> HNSWEntries(ClientContext &context, DataTable &storage) {
+static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataTable &storage) {
 	vector<shared_ptr<IndexEntry>> result;
 	auto &info = *storage.GetDataTableInfo();
 	if (info.GetIndexes().Empty()) {
@@ -457,7 +457,7 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		search.covers = covers;
 		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), nullptr, false, false});
 	};
-	for (auto &entry : HNSWEntries(context, duck_table.GetStorage())) {
+	for (auto &entry : BoundIndexes(context, duck_table.GetStorage())) {
 		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) { consider(entry, index); });
 	}

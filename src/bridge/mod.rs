@@ -134,7 +134,7 @@ mod ffi {
 
     /// An index read from an image.
     struct LoadedCore {
-        core: Box<Core>,
+        core: Box<IndexHandle>,
         /// Rows [0, covered) had been handed to it.
         covered: u64,
         /// The checkpoint at which it was known to agree with its table; 0 if it was not.
@@ -142,7 +142,7 @@ mod ffi {
     }
 
     extern "Rust" {
-        type Core;
+        type IndexHandle;
         type RowSet;
 
         fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
@@ -154,8 +154,12 @@ mod ffi {
 
         fn macro_sources() -> Vec<String>;
 
-        fn create_core(options: &IndexOptions, dimensions: usize, memory: UniquePtr<HostMemory>) -> Result<Box<Core>>;
-        fn idle_core() -> Result<Box<Core>>;
+        fn create_core(
+            options: &IndexOptions,
+            dimensions: usize,
+            memory: UniquePtr<HostMemory>,
+        ) -> Result<Box<IndexHandle>>;
+        fn idle_core() -> Result<Box<IndexHandle>>;
         fn load_core(
             options: &IndexOptions,
             dimensions: usize,
@@ -164,61 +168,66 @@ mod ffi {
             pages: &[i64],
             store: &HostPages,
         ) -> Result<LoadedCore>;
-        fn share(self: &Core) -> Box<Core>;
-        fn reserve_rows(self: &Core, rows: usize);
-        fn scatter(self: &Core);
-        fn append(self: &Core, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
-        fn without_vector(self: &Core, origin: RowOrigin, row_ids: &[i64]);
-        fn remove(self: &Core, row_ids: &[i64], last_commit: u64);
-        fn expire(self: &Core, last_commit: u64, lowest_visible: u64);
-        fn pending(self: &Core) -> usize;
-        fn link(self: &Core, max_rows: usize, interrupt: &HostInterrupt) -> Result<usize>;
-        fn reach_due(self: &Core) -> bool;
-        fn reach(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
-        fn repair_due(self: &Core) -> bool;
-        fn oversize(self: &Core) -> bool;
-        fn shrink_if_oversize(self: &Core, interrupt: &HostInterrupt) -> Result<bool>;
-        fn tend(self: &Core, pending_max: usize, interrupt: &HostInterrupt) -> Result<()>;
-        fn repair(self: &Core, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
-        fn finish(self: &Core, interrupt: &HostInterrupt) -> Result<()>;
-        fn store(self: &Core, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
-        fn forget_pages(self: &Core) -> Vec<i64>;
-        fn deleted_after(self: &Core) -> u64;
-        fn begin_comparison(self: &Core, end: usize) -> Result<()>;
-        fn saw(self: &Core, row_ids: &[i64]) -> bool;
-        fn end_comparison(self: &Core, last_commit: u64) -> usize;
+        fn share(self: &IndexHandle) -> Box<IndexHandle>;
+        fn reserve_rows(self: &IndexHandle, rows: usize);
+        fn scatter(self: &IndexHandle);
+        fn append(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
+        fn without_vector(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64]);
+        fn remove(self: &IndexHandle, row_ids: &[i64], last_commit: u64);
+        fn expire(self: &IndexHandle, last_commit: u64, lowest_visible: u64);
+        fn pending(self: &IndexHandle) -> usize;
+        fn link(self: &IndexHandle, max_rows: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn reconnect_due(self: &IndexHandle) -> bool;
+        fn reconnect(self: &IndexHandle, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn consolidate_due(self: &IndexHandle) -> bool;
+        fn oversize(self: &IndexHandle) -> bool;
+        fn shrink_if_oversize(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<bool>;
+        fn tend(self: &IndexHandle, pending_max: usize, interrupt: &HostInterrupt) -> Result<()>;
+        fn consolidate(self: &IndexHandle, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn finish(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
+        fn store(self: &IndexHandle, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
+        fn forget_pages(self: &IndexHandle) -> Vec<i64>;
+        fn deleted_after(self: &IndexHandle) -> u64;
+        fn begin_comparison(self: &IndexHandle, end: usize) -> Result<()>;
+        fn saw(self: &IndexHandle, row_ids: &[i64]) -> bool;
+        fn end_comparison(self: &IndexHandle, last_commit: u64) -> usize;
         fn search(
-            self: &Core,
+            self: &IndexHandle,
             query: &[f32],
             want: usize,
             ef: usize,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
-        fn search_rows(self: &Core, query: &[f32], request: &SearchRequest, rows: &RowSet) -> Result<SearchAnswer>;
+        fn search_rows(
+            self: &IndexHandle,
+            query: &[f32],
+            request: &SearchRequest,
+            rows: &RowSet,
+        ) -> Result<SearchAnswer>;
         fn search_all(
-            self: &Core,
+            self: &IndexHandle,
             query: &[f32],
             request: &SearchRequest,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
-        fn strategy(self: &Core, want: usize, ef: usize) -> String;
-        fn filtered_strategy(self: &Core, want: usize, ef: usize, qualifying: usize) -> String;
-        fn compact(self: &Core, interrupt: &HostInterrupt) -> Result<()>;
+        fn strategy(self: &IndexHandle, want: usize, ef: usize) -> String;
+        fn filtered_strategy(self: &IndexHandle, want: usize, ef: usize, qualifying: usize) -> String;
+        fn compact(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn measure_recall(
-            self: &Core,
+            self: &IndexHandle,
             k: usize,
             queries: usize,
             ef: usize,
             interrupt: &HostInterrupt,
         ) -> Result<RecallReport>;
-        fn memory_used(self: &Core) -> usize;
+        fn memory_used(self: &IndexHandle) -> usize;
 
         fn create_row_set(memory: UniquePtr<HostMemory>) -> Result<Box<RowSet>>;
         fn insert(self: &mut RowSet, row_ids: &[i64]) -> Result<()>;
         fn merge(self: &mut RowSet, other: &RowSet) -> Result<()>;
         fn size(self: &RowSet) -> usize;
         fn contains(self: &RowSet, row_id: i64) -> bool;
-        fn info(self: &Core) -> Result<IndexInfo>;
+        fn info(self: &IndexHandle) -> Result<IndexInfo>;
     }
 
     unsafe extern "C++" {
@@ -313,22 +322,22 @@ impl From<ffi::RowOrigin> for Origin {
 }
 
 /// A handle to an index; copies of it share the index.
-pub struct Core(Arc<Index>);
+pub struct IndexHandle(Arc<Index>);
 
 fn create_core(
     options: &ffi::IndexOptions,
     dimensions: usize,
     memory: UniquePtr<ffi::HostMemory>,
-) -> std::result::Result<Box<Core>, Crossing> {
+) -> std::result::Result<Box<IndexHandle>, Crossing> {
     guard(|| {
         let index = Index::new(checked(options)?, dimensions, Box::new(HostLedger(memory)))?;
-        Ok(Box::new(Core(Arc::new(index))))
+        Ok(Box::new(IndexHandle(Arc::new(index))))
     })
 }
 
 /// The core of an index that takes no rows: it reserves nothing, so that there is always memory for it.
-fn idle_core() -> std::result::Result<Box<Core>, Crossing> {
-    guard(|| Ok(Box::new(Core(Arc::new(Index::new(Options::default(), 1, Box::new(Unlimited))?)))))
+fn idle_core() -> std::result::Result<Box<IndexHandle>, Crossing> {
+    guard(|| Ok(Box::new(IndexHandle(Arc::new(Index::new(Options::default(), 1, Box::new(Unlimited))?)))))
 }
 
 fn load_core(
@@ -342,7 +351,7 @@ fn load_core(
     guard(|| {
         let ledger = Box::new(HostLedger(memory));
         let (index, root) = Index::load(checked(options)?, dimensions, ledger, root, pages, store)?;
-        let core = Box::new(Core(Arc::new(index)));
+        let core = Box::new(IndexHandle(Arc::new(index)));
         Ok(ffi::LoadedCore { core, covered: root.covered, verified: root.verified })
     })
 }
@@ -358,9 +367,9 @@ fn checked(options: &ffi::IndexOptions) -> Result<Options> {
     })
 }
 
-impl Core {
-    fn share(&self) -> Box<Core> {
-        Box::new(Core(Arc::clone(&self.0)))
+impl IndexHandle {
+    fn share(&self) -> Box<IndexHandle> {
+        Box::new(IndexHandle(Arc::clone(&self.0)))
     }
 
     fn reserve_rows(&self, rows: usize) {
@@ -395,12 +404,12 @@ impl Core {
         guard(|| self.0.link(max_rows, interrupt))
     }
 
-    fn reach_due(&self) -> bool {
-        guard_or(false, || self.0.reach_due())
+    fn reconnect_due(&self) -> bool {
+        guard_or(false, || self.0.reconnect_due())
     }
 
-    fn reach(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.reach(max_nodes, interrupt))
+    fn reconnect(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
+        guard(|| self.0.reconnect(max_nodes, interrupt))
     }
 
     fn oversize(&self) -> bool {
@@ -415,12 +424,12 @@ impl Core {
         guard(|| self.0.tend(pending_max, interrupt))
     }
 
-    fn repair_due(&self) -> bool {
-        guard_or(false, || self.0.repair_due())
+    fn consolidate_due(&self) -> bool {
+        guard_or(false, || self.0.consolidate_due())
     }
 
-    fn repair(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.repair(max_nodes, interrupt))
+    fn consolidate(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
+        guard(|| self.0.consolidate(max_nodes, interrupt))
     }
 
     fn finish(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {

@@ -76,10 +76,10 @@ mod ffi {
         fn reserve(self: &Hnsw, rows: usize, threads: usize) -> Result<()>;
         fn add(self: &Hnsw, step: &Step) -> Result<Added>;
         fn relink(self: &Hnsw, step: &Step, slot: u32) -> Result<Added>;
-        fn repair(
+        fn consolidate(
             self: &Hnsw,
             step: &Step,
-            doomed: &[u64],
+            deleted: &[u64],
             begin: u32,
             end: u32,
             orphans: &mut Vec<u32>,
@@ -243,23 +243,23 @@ impl Graph {
         Ok(Cost { visited: added.visited, distances: added.distances })
     }
 
-    /// Takes the doomed nodes (a bit a slot) out of the links of the other nodes in `slots`. Where a node linked to a
-    /// doomed one, the neighbours of that one compete for its place. Nodes left without links are added to `orphans`.
+    /// Takes the deleted nodes (a bit a slot) out of the links of the other nodes in `slots`. Where a node linked to a
+    /// deleted one, the neighbours of that one compete for its place. Nodes left without links are added to `orphans`.
     /// (Source: the delete consolidation of FreshDiskANN, Singh et al. 2021, with HNSW's selection of neighbours.)
     /// Errors: `OutOfMemory`.
     ///
     /// # Safety
     /// No other call runs on this graph. The arena is always the one given to `new`.
-    pub unsafe fn repair(
+    pub unsafe fn consolidate(
         &self,
         arena: &Arena,
-        doomed: &[u64],
+        deleted: &[u64],
         slots: std::ops::Range<u32>,
         orphans: &mut Vec<u32>,
     ) -> Result<()> {
         assert!(slots.end as usize <= self.len());
         let step = ffi::Step { table: arena.table().cast(), vector: std::ptr::null(), width: 0, thread: 0 };
-        self.hnsw.repair(&step, doomed, slots.start, slots.end, orphans).map_err(failed)?;
+        self.hnsw.consolidate(&step, deleted, slots.start, slots.end, orphans).map_err(failed)?;
         Ok(())
     }
 

@@ -16,9 +16,9 @@ const MET_MAX: usize = 1 << 16;
 
 /// A node with its distance to the query, in one number that orders by distance, equal ones by slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Near(u64);
+pub(crate) struct Neighbor(u64);
 
-impl Near {
+impl Neighbor {
     pub(crate) fn new(distance: f32, slot: u32) -> Self {
         let bits = distance.to_bits();
         // The bits of positive floats are in order, those of negative ones in reverse order.
@@ -42,7 +42,7 @@ impl Near {
 }
 
 /// A walk on the bottom level: what is still to be expanded, and the best so far.
-pub(crate) struct Walk<'a, P> {
+pub(crate) struct SearchLayer<'a, P> {
     graph: &'a Graph,
     arena: &'a Arena,
     space: &'a Space,
@@ -51,13 +51,13 @@ pub(crate) struct Walk<'a, P> {
     passes: P,
     width: usize,
     /// Nodes to expand, nearest first.
-    open: BinaryHeap<Reverse<Near>>,
+    open: BinaryHeap<Reverse<Neighbor>>,
     /// The nearest nodes that pass, at most `width`, farthest first.
-    best: BinaryHeap<Near>,
+    best: BinaryHeap<Neighbor>,
     cost: Cost,
 }
 
-impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
+impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     /// A walk that has not begun. `query`: in stored form. `width`: nodes it keeps, the paper's `ef`, at least 1.
     ///
     /// # Safety
@@ -76,11 +76,11 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
     }
 
     /// Walks to the end over all nodes. Returns the nearest ones that pass, nearest first.
-    pub(crate) fn run(mut self) -> (Vec<Near>, Cost) {
+    pub(crate) fn run(mut self) -> (Vec<Neighbor>, Cost) {
         if self.graph.is_empty() {
             return (Vec::new(), self.cost);
         }
-        let mut met = Met::new(self.graph.len(), self.width);
+        let mut met = VisitedSet::new(self.graph.len(), self.width);
         let start = self.descend();
         let mut links = vec![start.slot()];
         met.keep_new(&mut links);
@@ -124,16 +124,16 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
 
     /// Calls `each` with the nodes and their distances.
     #[inline]
-    pub(crate) fn measure(&mut self, slots: &[u32], mut each: impl FnMut(&mut Self, Near)) {
+    pub(crate) fn measure(&mut self, slots: &[u32], mut each: impl FnMut(&mut Self, Neighbor)) {
         self.cost.distances += slots.len();
         let (arena, space, query) = (self.arena, self.space, self.query);
         // SAFETY: while only readers run, all nodes of the graph have their vectors.
-        unsafe { arena.measure(space, query, slots, |slot, distance| each(self, Near::new(distance, slot))) };
+        unsafe { arena.measure(space, query, slots, |slot, distance| each(self, Neighbor::new(distance, slot))) };
     }
 
     /// Takes in a node whose distance is known.
     #[inline]
-    pub(crate) fn offer(&mut self, node: Near) {
+    pub(crate) fn offer(&mut self, node: Neighbor) {
         let full = self.is_full();
         if full && self.best.peek().is_some_and(|worst| !node.is_nearer_than(*worst)) {
             return;
@@ -159,7 +159,7 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
     }
 
     /// The best so far, in no order.
-    pub(crate) fn best(&self) -> impl Iterator<Item = Near> {
+    pub(crate) fn best(&self) -> impl Iterator<Item = Neighbor> {
         self.best.iter().copied()
     }
 
@@ -168,13 +168,13 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
     }
 
     /// The node of the bottom level that the links of the upper levels lead to.
-    fn descend(&mut self) -> Near {
+    fn descend(&mut self) -> Neighbor {
         // SAFETY: the caller of `new` keeps writers away.
         let (entry, top) = unsafe {
             let entry = self.graph.entry();
             (entry, self.graph.level(entry))
         };
-        let mut nearest = Near::new(f32::INFINITY, entry);
+        let mut nearest = Neighbor::new(f32::INFINITY, entry);
         self.measure(&[entry], |_, node| nearest = node);
         let mut links = Vec::new();
         for level in (1..=top).rev() {
@@ -193,7 +193,7 @@ impl<'a, P: Fn(u32) -> bool> Walk<'a, P> {
 }
 
 /// The nodes that were met.
-enum Met {
+enum VisitedSet {
     /// A bit each, for graphs of up to `BITS_MAX` nodes: clearing them is cheaper than hashing.
     Bits(Vec<u64>),
     /// A hash set with linear probing, for others: a walk's costs do not depend on the size of the graph.
@@ -206,7 +206,7 @@ struct Hashed {
     count: usize,
 }
 
-impl Met {
+impl VisitedSet {
     const BITS_MAX: usize = 1 << 20;
 
     /// `width`: that of the walk.
@@ -285,16 +285,16 @@ mod tests {
         #[test]
         fn nodes_order_by_distance_then_slot(a in any::<f32>(), b in any::<f32>(), x in any::<u32>(), y in any::<u32>()) {
             let order = a.total_cmp(&b).then(x.cmp(&y));
-            prop_assert_eq!(Near::new(a, x).cmp(&Near::new(b, y)), order);
-            prop_assert_eq!(Near::new(a, x).distance().to_bits(), a.to_bits());
-            prop_assert_eq!(Near::new(a, x).slot(), x);
+            prop_assert_eq!(Neighbor::new(a, x).cmp(&Neighbor::new(b, y)), order);
+            prop_assert_eq!(Neighbor::new(a, x).distance().to_bits(), a.to_bits());
+            prop_assert_eq!(Neighbor::new(a, x).slot(), x);
         }
 
         #[test]
         fn both_forms_of_met_keep_what_is_new(lists in proptest::collection::vec(proptest::collection::vec(0u32..5000, 0..64), 0..200)) {
             let mut seen = std::collections::HashSet::new();
-            let (mut bits, mut hashed) = (Met::new(5000, 1), Met::new(Met::BITS_MAX + 1, 1));
-            prop_assert!(matches!(&hashed, Met::Hashed(set) if set.places.len() <= 64));
+            let (mut bits, mut hashed) = (VisitedSet::new(5000, 1), VisitedSet::new(VisitedSet::BITS_MAX + 1, 1));
+            prop_assert!(matches!(&hashed, VisitedSet::Hashed(set) if set.places.len() <= 64));
             for list in lists {
                 let (mut a, mut b) = (list.clone(), list.clone());
                 bits.keep_new(&mut a);

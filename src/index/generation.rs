@@ -4,13 +4,13 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::sync::Arc;
 
-use super::maintain::consolidate::Repair;
-use super::maintain::reconnect::Reach;
+use super::maintain::consolidate::Consolidation;
+use super::maintain::reconnect::Reconnection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::lock::{Group, Rooms, Visit};
-use crate::graph::search_layer::{Near, Walk};
+use crate::graph::search_layer::{Neighbor, SearchLayer};
 use crate::graph::{Cost, Graph, Source};
-use crate::index::rows::{Entries, Entry, State};
+use crate::index::rows::{SlotState, SlotStates, State};
 use crate::memory::{Charge, Memory};
 use crate::options::{Options, SLOTS_MAX};
 use crate::vectors::{Arena, Space};
@@ -26,12 +26,12 @@ const HEAD_BYTES: usize = 6;
 
 /// Linked rows. The entry of a slot is published once the slot's row is linked; until then it is empty, and again when
 /// the slot is free.
-pub(crate) struct Core {
-    /// Who may use the graph: `Link` for additions, `Search` for readers, `Exclusive` for growth and repair. Replaced
+pub(crate) struct Generation {
+    /// Who may use the graph: `Link` for additions, `Search` for readers, `Exclusive` for growth and consolidation. Replaced
     /// from inside the `Search` room, which keeps additions out.
     pub(crate) rooms: Rooms,
     pub(crate) arena: Arena,
-    pub(crate) entries: Entries,
+    pub(crate) entries: SlotStates,
     pub(crate) graph: Graph,
     pub(crate) space: Space,
     options: Options,
@@ -40,10 +40,10 @@ pub(crate) struct Core {
     /// Slots that have room in the graph, vector and entry memory, and a charge for their links.
     room: AtomicUsize,
     growth: Mutex<Growth>,
-    pub(super) repair: Mutex<Option<Repair>>,
-    pub(super) reach: Mutex<Option<Reach>>,
-    /// Nodes linked, or freed, since the last pass of `reach` began, or the graph was loaded: as many may be out of reach.
-    pub(super) unreached: AtomicUsize,
+    pub(super) consolidation: Mutex<Option<Consolidation>>,
+    pub(super) reconnection: Mutex<Option<Reconnection>>,
+    /// Nodes linked, or freed, since the last pass of `reconnect` began, or the graph was loaded: as many may be out of reach.
+    pub(super) unconnected: AtomicUsize,
     /// Slots whose entry is dead. Changed with the index's row lock held.
     dead: AtomicUsize,
     free: Mutex<Free>,
@@ -85,7 +85,7 @@ struct Growth {
     charge: Charge,
 }
 
-impl Core {
+impl Generation {
     /// Expected bytes of a row: vector, links, entry and place.
     pub(super) fn row_bytes(options: &Options, dimensions: usize) -> usize {
         dimensions * size_of::<f32>() + link_bytes(options) as usize + NODE_BYTES + 2 * size_of::<u64>()
@@ -98,16 +98,16 @@ impl Core {
         Ok(Arc::new(Self {
             rooms: Rooms::new(),
             arena,
-            entries: Entries::new(memory)?,
+            entries: SlotStates::new(memory)?,
             graph,
             space: *space,
             options: options.clone(),
             taken: AtomicUsize::new(0),
             room: AtomicUsize::new(0),
             growth: Mutex::new(Growth { capacity: 0, hint: 0, charge: memory.charge(0)? }),
-            repair: Mutex::new(None),
-            reach: Mutex::new(None),
-            unreached: AtomicUsize::new(0),
+            consolidation: Mutex::new(None),
+            reconnection: Mutex::new(None),
+            unconnected: AtomicUsize::new(0),
             dead: AtomicUsize::new(0),
             free: Mutex::new(Free {
                 slots: Vec::new(),
@@ -130,11 +130,11 @@ impl Core {
         entry: u32,
         source: &dyn Source,
     ) -> Result<Arc<Self>> {
-        let mut core = Self::new(options, space, memory)?;
+        let mut generation = Self::new(options, space, memory)?;
         if rows == 0 {
-            return Ok(core);
+            return Ok(generation);
         }
-        let loaded = Arc::get_mut(&mut core).expect("nobody else has it yet");
+        let loaded = Arc::get_mut(&mut generation).expect("nobody else has it yet");
         let growth = loaded.growth.get_mut().unwrap_or_else(PoisonError::into_inner);
         let bottom = HEAD_BYTES + list_bytes(options.m0);
         growth.charge.resize(rows * (NODE_BYTES + bottom) + upper * list_bytes(options.m))?;
@@ -145,7 +145,7 @@ impl Core {
         loaded.entries.extend(rows)?;
         *loaded.taken.get_mut() = rows;
         *loaded.room.get_mut() = rows;
-        Ok(core)
+        Ok(generation)
     }
 
     /// While it is held, the vector of a slot whose entry was published stays what it was. For readers outside the room.
@@ -163,9 +163,9 @@ impl Core {
         query: &[f32],
         width: usize,
         passes: impl Fn(u32) -> bool,
-    ) -> (Vec<Near>, Cost) {
+    ) -> (Vec<Neighbor>, Cost) {
         // SAFETY: the caller's; arena and space are the graph's own.
-        unsafe { Walk::new(&self.graph, &self.arena, &self.space, query, width, passes) }.run()
+        unsafe { SearchLayer::new(&self.graph, &self.arena, &self.space, query, width, passes) }.run()
     }
 
     /// Slots that need no further growth.
@@ -179,7 +179,7 @@ impl Core {
     }
 
     /// Links `vector`, in stored form: at a free slot, else at a new one. `None` if `grow` has to come first. The entry
-    /// is the caller's to publish. `_visit`: to this core's room, as `Link`. Errors: `OutOfMemory`, with the slot if it
+    /// is the caller's to publish. `_visit`: to this generation's room, as `Link`. Errors: `OutOfMemory`, with the slot if it
     /// may be linked to by now.
     pub(crate) fn link(
         &self,
@@ -188,9 +188,9 @@ impl Core {
     ) -> std::result::Result<Option<u32>, (Error, Option<u32>)> {
         let free = self.free().take();
         if let Some(slot) = free {
-            // SAFETY: the visit keeps readers and repairs out; nobody links to a free slot, and it is free no more.
+            // SAFETY: the visit keeps readers and consolidations out; nobody links to a free slot, and it is free no more.
             let linked = unsafe { self.graph.relink(&self.arena, slot, vector) };
-            self.unreached.fetch_add(1, Ordering::Relaxed);
+            self.unconnected.fetch_add(1, Ordering::Relaxed);
             return linked.map(|_| Some(slot)).map_err(|error| (error, Some(slot)));
         }
         if !self.take_slot() {
@@ -199,7 +199,7 @@ impl Core {
         // SAFETY: the visit keeps readers and growth out; every addition has taken a slot below `room`, for which
         // the arena has memory, and the graph gives out as many slots as there are additions.
         let added = unsafe { self.graph.add(&self.arena, vector) };
-        self.unreached.fetch_add(1, Ordering::Relaxed);
+        self.unconnected.fetch_add(1, Ordering::Relaxed);
         added.map(|(slot, _)| Some(slot)).map_err(|error| {
             self.taken.fetch_sub(1, Ordering::Relaxed);
             (error, None)
@@ -219,7 +219,7 @@ impl Core {
         let missing = (free.slots.len() + slots).saturating_sub(free.slots.capacity());
         if missing > 0 {
             free.charge.grow(missing * size_of::<u32>())?;
-            let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while repairing an HNSW index");
+            let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
             free.slots.try_reserve_exact(slots).map_err(full)?;
         }
         Ok(())
@@ -261,7 +261,7 @@ impl Core {
         self.free().links_changed
     }
 
-    /// Links are changed, by a repair say.
+    /// Links are changed, by a consolidation say.
     pub(super) fn change_links(&self) {
         self.free().links_changed = true;
     }
@@ -281,9 +281,9 @@ impl Core {
         for &slot in slots {
             // SAFETY: alone in the room.
             unsafe { self.graph.clear(slot) };
-            self.entries.at(slot).store(Entry::EMPTY);
+            self.entries.at(slot).store(SlotState::EMPTY);
         }
-        self.unreached.fetch_add(slots.len(), Ordering::Relaxed);
+        self.unconnected.fetch_add(slots.len(), Ordering::Relaxed);
         free.slots.extend_from_slice(slots);
         free.slots.sort_unstable_by(|a, b| b.cmp(a));
         true
@@ -294,7 +294,7 @@ impl Core {
     }
 
     /// Makes room for at least one more slot. Waits for the room when the graph's table has to move, so the caller
-    /// must not be inside. Errors: `OutOfMemory`; the core stays usable.
+    /// must not be inside. Errors: `OutOfMemory`; the generation stays usable.
     pub(crate) fn grow(&self) -> Result<()> {
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = self.taken.load(Ordering::Relaxed) + 1;

@@ -2,7 +2,7 @@
 
 use std::sync::Weak;
 
-use super::Core;
+use super::Generation;
 use crate::format::root::Root;
 
 /// A page that the host keeps.
@@ -17,7 +17,7 @@ pub(crate) struct Stored {
     /// What it says; its checksums are those of `graph` and `rows`.
     pub(super) root: Root,
     /// The generation whose graph it holds.
-    pub(super) core: Weak<Core>,
+    pub(super) generation: Weak<Generation>,
     /// The index's count of changes at that time.
     pub(super) changes: u64,
     pub(super) graph: Vec<StoredPage>,

@@ -2,7 +2,7 @@
 
 use crate::sync::atomic::Ordering;
 
-use super::{Core, Index};
+use super::{Generation, Index};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::lock::Group;
 use crate::host::Interrupt;
@@ -13,8 +13,8 @@ impl Index {
     /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come, and that a
     /// refusal of memory can tell how much is needed.
     pub fn reserve_rows(&self, rows: usize) {
-        self.core().hint(rows);
-        self.memory.expect(rows * Core::row_bytes(&self.options, self.space.dimensions));
+        self.generation().hint(rows);
+        self.memory.expect(rows * Generation::row_bytes(&self.options, self.space.dimensions));
     }
 
     /// Announces that many rows will be linked which were appended in any order; for the quality of the graph.
@@ -43,26 +43,26 @@ impl Index {
     /// Links one row into the current generation.
     fn link_one(&self, claim: &Claim) -> Result<()> {
         loop {
-            let core = self.core();
-            let visit = core.rooms.enter(Group::Link);
+            let generation = self.generation();
+            let visit = generation.rooms.enter(Group::Link);
             // It cannot be replaced any more: that is done from another room.
-            if !std::ptr::eq(&*core, &*self.core()) {
+            if !std::ptr::eq(&*generation, &*self.generation()) {
                 continue;
             }
-            match core.link(claim.vector(), &visit) {
+            match generation.link(claim.vector(), &visit) {
                 Ok(Some(slot)) => {
-                    self.publish_slot(&core, slot, claim);
+                    self.publish_slot(&generation, slot, claim);
                     return Ok(());
                 }
                 Ok(None) => {
                     drop(visit);
-                    core.grow()?;
+                    generation.grow()?;
                 }
                 Err((error, slot)) => {
                     if let Some(slot) = slot {
                         // Others may link to it, so it has to be repaired before it is free again.
                         let rows = self.rows();
-                        core.die(slot);
+                        generation.die(slot);
                         self.publish(&rows);
                     }
                     return Err(error);
@@ -72,13 +72,13 @@ impl Index {
     }
 
     /// The claimed row is in the graph.
-    fn publish_slot(&self, core: &Core, slot: u32, claim: &Claim) {
+    fn publish_slot(&self, generation: &Generation, slot: u32, claim: &Claim) {
         let mut rows = self.rows();
         // The row may have been deleted, or replaced, while it was linked.
         let entry = claim.entry();
-        core.entries.at(slot).store(entry);
+        generation.entries.at(slot).store(entry);
         if entry.state == State::Dead {
-            core.die(slot);
+            generation.die(slot);
         } else {
             rows.places.set(entry.row_id, Place::Slot(slot));
             rows.pending.finish(claim.ticket());

@@ -12,8 +12,8 @@ use crate::format::layout::{Layout, Region};
 use crate::format::root::{Root, corrupt};
 use crate::graph::Source;
 use crate::host::{Ledger, Pages};
-use crate::index::rows::{Entry, Place, State};
-use crate::index::{Core, Index};
+use crate::index::rows::{Place, SlotState, State};
+use crate::index::{Generation, Index};
 use crate::memory::{Charge, Memory};
 use crate::options::{LEVELS_MAX, Options};
 
@@ -53,11 +53,11 @@ impl Index {
         let links = StoredLinks::new(&root, index.memory(), graph(), graph())?;
         let entry = root.entry as u32;
         let (slots, upper) = (root.slots as usize, root.upper as usize);
-        let core = Core::load(&index.options, &index.space, index.memory(), slots, upper, entry, &links);
+        let generation = Generation::load(&index.options, &index.space, index.memory(), slots, upper, entry, &links);
         let linked = links.finish()?;
-        let core = core?;
-        read_vectors(&root, graph(), &core)?;
-        index.adopt(&core, &mut rows(), &root, &linked)?;
+        let generation = generation?;
+        read_vectors(&root, graph(), &generation)?;
+        index.adopt(&generation, &mut rows(), &root, &linked)?;
         index.adopt_pending(&mut rows(), &mut rows(), &root)?;
 
         let stored = |ids: &[i64], sums: &[u64]| {
@@ -67,35 +67,35 @@ impl Index {
             graph: stored(graph_ids, &root.graph_sums),
             rows: stored(rows_ids, &root.rows_sums),
             root: root.clone(),
-            core: Arc::downgrade(&core),
+            generation: Arc::downgrade(&generation),
             changes: index.changes(),
         });
         Ok((index, root))
     }
 
-    /// Makes `core` the generation of an empty index: its entries, free slots, and the places of its rows.
-    fn adopt(&self, core: &Arc<Core>, reader: &mut Reader<'_>, root: &Root, linked: &[u64]) -> Result<()> {
+    /// Makes `generation` the generation of an empty index: its entries, free slots, and the places of its rows.
+    fn adopt(&self, generation: &Arc<Generation>, reader: &mut Reader<'_>, root: &Root, linked: &[u64]) -> Result<()> {
         let mut free = Vec::new();
         let mut rows = self.rows();
         for slot in 0..root.slots as u32 {
-            let entry = Entry::unpack(u64::from_le_bytes(reader.array(Region::Entries, slot as usize)?));
+            let entry = SlotState::unpack(u64::from_le_bytes(reader.array(Region::SlotStates, slot as usize)?));
             let is_linked = bits::is_set(linked, slot as usize);
             match entry.state {
                 State::Live => {
                     rows.adopt(entry.row_id, Place::Slot(slot))?;
-                    core.entries.at(slot).store(entry);
+                    generation.entries.at(slot).store(entry);
                 }
                 // A slot that walks can reach must not be used again before it is repaired.
                 State::Empty if !is_linked && root.entry != u64::from(slot) => free.push(slot),
                 _ => {
-                    core.die(slot);
+                    generation.die(slot);
                 }
             }
         }
-        core.reserve_free(free.len())?;
-        core.free_slots(&free);
-        core.links_stored();
-        self.set_core(Arc::clone(core));
+        generation.reserve_free(free.len())?;
+        generation.free_slots(&free);
+        generation.links_stored();
+        self.set_core(Arc::clone(generation));
         self.publish(&rows);
         Ok(())
     }
@@ -113,11 +113,11 @@ impl Index {
             rows.adopt(row_id, Place::Pending(ticket))?;
         }
         rows.pending.release();
-        self.odd.reserve(root.odd as usize)?;
-        for row in 0..root.odd as usize {
-            let row_id = i64::from_le_bytes(ids.array(Region::Odd, row)?);
-            let position = self.odd.push(row_id);
-            rows.adopt(row_id, Place::Odd(position))?;
+        self.unrankable.reserve(root.unrankable as usize)?;
+        for row in 0..root.unrankable as usize {
+            let row_id = i64::from_le_bytes(ids.array(Region::Unrankable, row)?);
+            let position = self.unrankable.push(row_id);
+            rows.adopt(row_id, Place::Unrankable(position))?;
         }
         self.publish(&rows);
         Ok(())
@@ -196,10 +196,10 @@ fn read_floats(bytes: &[u8], out: &mut [f32]) {
 }
 
 /// Copies all vectors to the arena, page by page.
-fn read_vectors(root: &Root, mut reader: Reader<'_>, core: &Core) -> Result<()> {
+fn read_vectors(root: &Root, mut reader: Reader<'_>, generation: &Generation) -> Result<()> {
     for slot in 0..root.slots as usize {
         // SAFETY: nobody else knows this generation yet.
-        let place = unsafe { core.arena.place(slot as u32) };
+        let place = unsafe { generation.arena.place(slot as u32) };
         reader.vector(Region::Vectors, slot, place)?;
     }
     Ok(())

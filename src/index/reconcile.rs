@@ -12,7 +12,7 @@ use crate::memory::Charge;
 /// Which rows a scan has seen, and which the host has appended, or nobody has needed any more, since it began: a bit for each
 /// row that the table had then.
 /// Rows beyond are the host's, or gone.
-pub(super) struct Comparison {
+pub(super) struct Reconciliation {
     seen: Vec<u64>,
     touched: Vec<u64>,
     _charge: Charge,
@@ -30,7 +30,7 @@ impl Index {
             Vec::try_reserve_exact(bits, words).map_err(full)?;
             bits.resize(words, 0);
         }
-        self.rows().comparison = Some(Comparison { seen, touched, _charge: charge });
+        self.rows().comparison = Some(Reconciliation { seen, touched, _charge: charge });
         Ok(())
     }
 
@@ -56,7 +56,7 @@ impl Index {
     pub fn end_comparison(&self, bound: u64) -> usize {
         let mut rows = self.rows();
         let Some(comparison) = rows.comparison.take() else { return 0 };
-        let core = self.core();
+        let generation = self.generation();
         let gone: Vec<i64> = rows
             .places
             .entries()
@@ -64,10 +64,10 @@ impl Index {
                 let row = row_id as usize;
                 !hosted && !bits::is_set(&comparison.seen, row) && !bits::is_set(&comparison.touched, row)
             })
-            .filter(|&(_, place, _)| self.entry(&rows, &core, place).load().state == State::Live)
+            .filter(|&(_, place, _)| self.entry(&rows, &generation, place).load().state == State::Live)
             .map(|(row_id, ..)| row_id)
             .collect();
-        gone.iter().for_each(|&row_id| self.bury(&mut rows, &core, row_id, bound));
+        gone.iter().for_each(|&row_id| self.bury(&mut rows, &generation, row_id, bound));
         self.publish(&rows);
         gone.len()
     }

@@ -11,8 +11,8 @@ use crate::format::layout::{Extent, Layout, Region};
 use crate::format::root::Root;
 use crate::graph::lock::Group;
 use crate::host::Pages;
-use crate::index::rows::{Entry, State};
-use crate::index::{Core, Index, Paused};
+use crate::index::rows::{SlotState, State};
+use crate::index::{Generation, Index, Paused};
 
 /// Rows per row that may be missing in the stored graph before it is written anew; they are linked again after loading.
 const ROWS_PER_UNSTORED: usize = 100;
@@ -21,13 +21,13 @@ const UNSTORED_MIN: usize = 256;
 
 /// What is written, as it was at one moment. The graph and its vectors stand still while it lives.
 struct Snapshot<'a> {
-    core: &'a Core,
+    generation: &'a Generation,
     /// Lists above the bottom level: node and level.
     upper: Vec<(u32, usize)>,
-    /// Entries of the stored graph's slots.
-    entries: Vec<Entry>,
+    /// Slots of the stored graph's slots.
+    entries: Vec<SlotState>,
     pending: Vec<(i64, &'a [f32])>,
-    odd: Vec<i64>,
+    unrankable: Vec<i64>,
 }
 
 impl Index {
@@ -41,9 +41,9 @@ impl Index {
     pub fn store(&self, pages: &dyn Pages, covered: u64, verified: u64) -> Result<Image> {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let _paused = Paused::new(&self.paused);
-        let core = self.core();
-        drop(core.rooms.enter(Group::Exclusive));
-        let _visit = core.rooms.enter(Group::Search);
+        let generation = self.generation();
+        drop(generation.rooms.enter(Group::Exclusive));
+        let _visit = generation.rooms.enter(Group::Search);
         let changes = self.changes();
         let before = stored.take().filter(|before| before.root.page_bytes == pages.page_bytes() as u64);
         if let Some(mut same) = before.as_ref().filter(|before| before.changes == changes).map(Stored::copy) {
@@ -51,12 +51,12 @@ impl Index {
             return Ok(stored.insert(same).image(0));
         }
         let mut writer = Writer { pages, written: Vec::new(), buffer: vec![0; pages.page_bytes()] };
-        match self.write(&mut writer, &core, before.as_ref(), covered, verified) {
+        match self.write(&mut writer, &generation, before.as_ref(), covered, verified) {
             Ok((mut new, whole_graph)) => {
                 new.changes = changes;
                 // Only now: an image that was not finished leaves the one before, and what has changed since then.
                 if whole_graph {
-                    core.links_stored();
+                    generation.links_stored();
                 }
                 let kept = |id| new.graph.iter().chain(&new.rows).any(|page: &StoredPage| page.id == id);
                 let old = before.iter().flat_map(|before| before.graph.iter().chain(&before.rows));
@@ -88,38 +88,44 @@ impl Index {
     fn write(
         &self,
         writer: &mut Writer<'_>,
-        core: &Arc<Core>,
+        generation: &Arc<Generation>,
         before: Option<&Stored>,
         covered: u64,
         verified: u64,
     ) -> Result<(Stored, bool)> {
-        let same_core = before.filter(|before| before.core.upgrade().is_some_and(|stored| Arc::ptr_eq(&stored, core)));
-        let nodes = core.graph.len();
-        let relinked = core.relinked();
+        let same_core =
+            before.filter(|before| before.generation.upgrade().is_some_and(|stored| Arc::ptr_eq(&stored, generation)));
+        let nodes = generation.graph.len();
+        let relinked = generation.relinked();
         let rows = self.rows();
         let blocks = rows.pending.snapshot();
         let again = relinked.as_deref().unwrap_or_default();
         let missing = |stored: &Stored| nodes - stored.root.slots as usize + again.len() + rows.pending.len();
         let enough = |stored: &Stored| UNSTORED_MIN.max(stored.root.slots as usize / ROWS_PER_UNSTORED);
-        let light =
-            same_core.filter(|stored| relinked.is_some() && !core.links_changed() && missing(stored) <= enough(stored));
+        let light = same_core
+            .filter(|stored| relinked.is_some() && !generation.links_changed() && missing(stored) <= enough(stored));
         let slots = light.map_or(nodes, |stored| stored.root.slots as usize);
 
         let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while storing an HNSW index");
-        let mut snapshot =
-            Snapshot { core, upper: Vec::new(), entries: Vec::new(), pending: Vec::new(), odd: Vec::new() };
+        let mut snapshot = Snapshot {
+            generation,
+            upper: Vec::new(),
+            entries: Vec::new(),
+            pending: Vec::new(),
+            unrankable: Vec::new(),
+        };
         snapshot.entries.try_reserve_exact(slots).map_err(full)?;
-        snapshot.entries.extend((0..slots as u32).map(|slot| core.entries.at(slot).load()));
+        snapshot.entries.extend((0..slots as u32).map(|slot| generation.entries.at(slot).load()));
         let unstored = if light.is_some() { again } else { &[] };
         snapshot.pending.try_reserve(nodes - slots + unstored.len() + rows.pending.len()).map_err(full)?;
         for slot in unstored.iter().copied().chain(slots as u32..nodes as u32) {
-            let entry = core.entries.at(slot).load();
+            let entry = generation.entries.at(slot).load();
             if entry.state == State::Live {
                 // SAFETY: the entry is published, and no slot becomes free while we are in the room.
-                snapshot.pending.push((entry.row_id, unsafe { core.arena.get(slot) }));
+                snapshot.pending.push((entry.row_id, unsafe { generation.arena.get(slot) }));
             }
             if let Some(stored) = snapshot.entries.get_mut(slot as usize) {
-                *stored = Entry::EMPTY;
+                *stored = SlotState::EMPTY;
             }
         }
         for (entry, vector) in blocks.iter().flat_map(|block| block.rows()) {
@@ -127,7 +133,7 @@ impl Index {
                 snapshot.pending.push((entry.row_id, vector));
             }
         }
-        snapshot.odd.extend(self.odd.live_rows());
+        snapshot.unrankable.extend(self.unrankable.live_rows());
         drop(rows);
 
         let mut root = light.map_or_else(
@@ -135,7 +141,7 @@ impl Index {
             |stored| stored.root.clone(),
         );
         root.pending = snapshot.pending.len() as u64;
-        root.odd = snapshot.odd.len() as u64;
+        root.unrankable = snapshot.unrankable.len() as u64;
         (root.covered, root.verified) = (covered, verified);
         let graph = if let Some(stored) = light {
             stored.graph.clone()
@@ -143,12 +149,12 @@ impl Index {
             root.slots = nodes as u64;
             for slot in 0..nodes as u32 {
                 // SAFETY: the visit admits readers only.
-                let level = unsafe { core.graph.level(slot) };
+                let level = unsafe { generation.graph.level(slot) };
                 snapshot.upper.extend((1..=level).map(|level| (slot, level)));
             }
             root.upper = snapshot.upper.len() as u64;
             // SAFETY: as above.
-            root.entry = if nodes > 0 { u64::from(unsafe { core.graph.entry() }) } else { 0 };
+            root.entry = if nodes > 0 { u64::from(unsafe { generation.graph.entry() }) } else { 0 };
             let old = before.map(|stored| (stored.root.graph_layout(), &stored.graph[..]));
             // Vectors stay what they are until their slot is used again.
             let known = same_core.filter(|_| relinked.is_some());
@@ -161,7 +167,7 @@ impl Index {
         let rows = writer.group(&snapshot, &root, &root.rows_layout(), old, &|_| false)?;
         root.graph_sums = graph.iter().map(|page| page.checksum).collect();
         root.rows_sums = rows.iter().map(|page| page.checksum).collect();
-        let new = Stored { root, core: Arc::downgrade(core), changes: 0, graph, rows };
+        let new = Stored { root, generation: Arc::downgrade(generation), changes: 0, graph, rows };
         Ok((new, light.is_none()))
     }
 }
@@ -170,7 +176,7 @@ impl Stored {
     fn copy(&self) -> Self {
         Self {
             root: self.root.clone(),
-            core: self.core.clone(),
+            generation: self.generation.clone(),
             changes: self.changes,
             graph: self.graph.clone(),
             rows: self.rows.clone(),
@@ -257,21 +263,21 @@ impl Snapshot<'_> {
     fn record(&self, region: Region, index: usize, out: &mut [u8]) {
         match region {
             // SAFETY: the visit of `store` admits readers only.
-            Region::Levels => out[0] = unsafe { self.core.graph.level(index as u32) } as u8,
+            Region::Levels => out[0] = unsafe { self.generation.graph.level(index as u32) } as u8,
             Region::Base => self.links(index as u32, 0, out),
             Region::Upper => self.links(self.upper[index].0, self.upper[index].1, out),
             // SAFETY: every node has a vector, and nobody writes while we are in the room.
-            Region::Vectors => put_vector(unsafe { self.core.arena.get(index as u32) }, out),
-            Region::Entries => {
+            Region::Vectors => put_vector(unsafe { self.generation.arena.get(index as u32) }, out),
+            Region::SlotStates => {
                 let entry = self.entries[index];
                 // A snapshot of another transaction does not outlive the process.
-                let gone = Entry { state: State::Dead, row_id: 0 };
+                let gone = SlotState { state: State::Dead, row_id: 0 };
                 let kept = if entry.state == State::Tombstone { gone } else { entry };
                 out.copy_from_slice(&kept.pack().to_le_bytes());
             }
             Region::PendingRows => out.copy_from_slice(&self.pending[index].0.to_le_bytes()),
             Region::PendingVectors => put_vector(self.pending[index].1, out),
-            Region::Odd => out.copy_from_slice(&self.odd[index].to_le_bytes()),
+            Region::Unrankable => out.copy_from_slice(&self.unrankable[index].to_le_bytes()),
         }
     }
 
@@ -279,7 +285,7 @@ impl Snapshot<'_> {
         let room = out.len() / 4 - 1;
         let mut links = vec![0; room];
         // SAFETY: the visit of `store` admits readers only.
-        let count = unsafe { self.core.graph.neighbors(slot, level, &mut links) }.len();
+        let count = unsafe { self.generation.graph.neighbors(slot, level, &mut links) }.len();
         links[count..].fill(0);
         let words = [count as u32].into_iter().chain(links);
         out.as_chunks_mut::<4>().0.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());

@@ -6,7 +6,7 @@ use super::Hit;
 use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::rows::State;
-use crate::index::{Core, Index};
+use crate::index::{Generation, Index};
 
 /// Slots whose entries are read before their vectors.
 const BLOCK_SLOTS: usize = 1024;
@@ -34,18 +34,19 @@ impl Index {
     /// Adds a hit for each linked row that is not dead; returns how many. To be called after `scan_pending`, so that
     /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
     pub(super) fn scan_linked(&self, query: &[f32], hits: &mut Vec<Hit>) -> Result<usize> {
-        let core = self.core();
-        let _scan = core.scan();
+        let generation = self.generation();
+        let _scan = generation.scan();
         let before = hits.len();
         reserve(hits, self.alive())?;
-        let nodes = core.graph.len() as u32;
+        let nodes = generation.graph.len() as u32;
         let mut slots = Vec::with_capacity(BLOCK_SLOTS);
         for block in (0..nodes).step_by(BLOCK_SLOTS) {
-            let published = |slot: &u32| matches!(core.entries.at(*slot).load().state, State::Live | State::Tombstone);
+            let published =
+                |slot: &u32| matches!(generation.entries.at(*slot).load().state, State::Live | State::Tombstone);
             slots.clear();
             slots.extend((block..nodes.min(block + BLOCK_SLOTS as u32)).filter(published));
             // SAFETY: these slots are published, and none becomes free during the scan.
-            unsafe { core.scan_slots(query, &slots, hits) };
+            unsafe { generation.scan_slots(query, &slots, hits) };
         }
         Ok(hits.len() - before)
     }
@@ -56,16 +57,16 @@ impl Index {
         let before = hits.len();
         reserve(hits, rows.len())?;
         let mut slots = Vec::with_capacity(PAGE_ROWS.min(rows.len()));
-        let mut core = self.core();
+        let mut generation = self.generation();
         let mut pages = rows.pages().peekable();
         while let Some(&(number, page)) = pages.peek() {
-            let scan = core.scan();
+            let scan = generation.scan();
             let map = self.rows();
             // The row map is of the current generation.
-            let current = self.core();
-            if !Arc::ptr_eq(&core, &current) {
+            let current = self.generation();
+            if !Arc::ptr_eq(&generation, &current) {
                 drop((map, scan));
-                core = current;
+                generation = current;
                 continue;
             }
             slots.clear();
@@ -73,13 +74,13 @@ impl Index {
             drop(map);
             pages.next();
             // SAFETY: the row map holds published slots only, and none becomes free during the scan.
-            unsafe { core.scan_slots(query, &slots, hits) };
+            unsafe { generation.scan_slots(query, &slots, hits) };
         }
         Ok(hits.len() - before)
     }
 }
 
-impl Core {
+impl Generation {
     /// Adds a hit for each of the slots.
     ///
     /// # Safety

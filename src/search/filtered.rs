@@ -8,9 +8,9 @@ use super::row_set::RowSet;
 use crate::bits;
 use crate::graph::Cost;
 use crate::graph::lock::Group;
-use crate::graph::search_layer::{Near, Walk};
+use crate::graph::search_layer::{Neighbor, SearchLayer};
 use crate::index::rows::{Place, State};
-use crate::index::{Core, Index};
+use crate::index::{Generation, Index};
 
 /// Nodes near the query that a walk starts from, whether their rows are in the set or not.
 const SEEDS_NEAR: usize = 32;
@@ -38,13 +38,13 @@ pub(super) enum Steps {
 /// The set, as nodes.
 #[derive(Clone, Copy)]
 struct Set<'a> {
-    core: &'a Core,
+    generation: &'a Generation,
     rows: &'a RowSet,
 }
 
 impl Set<'_> {
     fn has(&self, slot: u32) -> bool {
-        let entry = self.core.entries.at(slot).load();
+        let entry = self.generation.entries.at(slot).load();
         matches!(entry.state, State::Live | State::Tombstone) && self.rows.contains(entry.row_id)
     }
 }
@@ -55,7 +55,7 @@ struct FilteredWalk<'a, P> {
     /// A bit for each node that was met; for nodes that are not stepped on, whether their links were followed.
     seen: Vec<u64>,
     looks: usize,
-    walk: Walk<'a, P>,
+    walk: SearchLayer<'a, P>,
 }
 
 impl Index {
@@ -71,19 +71,23 @@ impl Index {
         budget: Option<f64>,
     ) -> (Option<Vec<Hit>>, Cost) {
         let mut spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
-        let core = self.core();
-        let _visit = core.rooms.enter(Group::Search);
-        let nodes = core.graph.len();
-        let set = Set { core: &core, rows };
+        let generation = self.generation();
+        let _visit = generation.rooms.enter(Group::Search);
+        let nodes = generation.graph.len();
+        let set = Set { generation: &generation, rows };
         // SAFETY: the visit admits readers only.
-        let (near, cost) = unsafe { core.nearest(query, SEEDS_NEAR, |_| true) };
+        let (near, cost) = unsafe { generation.nearest(query, SEEDS_NEAR, |_| true) };
         let passing = near.iter().filter(|node| set.has(node.slot())).count();
         let expected = near.len() * rows.len() / nodes.max(1);
         if budget.is_some() && expected >= EXPECTED_MIN && passing * EXPECTED_FACTOR < expected {
             return (None, cost);
         }
         // SAFETY: as above; arena and space are the graph's own.
-        let walk = unsafe { Walk::new(&core.graph, &core.arena, &core.space, query, width, |slot| set.has(slot)) };
+        let walk = unsafe {
+            SearchLayer::new(&generation.graph, &generation.arena, &generation.space, query, width, |slot| {
+                set.has(slot)
+            })
+        };
         let mut walk = FilteredWalk { set, steps, seen: vec![0; nodes.div_ceil(64)], looks: 0, walk };
         for node in near {
             walk.mark(node.slot());
@@ -97,7 +101,7 @@ impl Index {
             None => walk.run(f64::INFINITY),
         };
         let cost = cost + walk.walk.cost();
-        (done.then(|| walk.walk.best().map(|node| core.hit(node.slot(), node.distance())).collect()), cost)
+        (done.then(|| walk.walk.best().map(|node| generation.hit(node.slot(), node.distance())).collect()), cost)
     }
 
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.
@@ -135,7 +139,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
     /// the others.
     fn step_over(&mut self, links: &[u32], links_behind: &mut Vec<u32>, next: &mut Vec<u32>) {
         self.looks += links.len();
-        let room = self.set.core.graph.links_max();
+        let room = self.set.generation.graph.links_max();
         let mut found = 0;
         for &slot in links {
             if self.set.has(slot) {
@@ -167,8 +171,8 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
     /// Whether nodes that are not in the set crowd the place where the walk ended: there the rows of the set are too far
     /// apart to lead to each other.
     fn is_lost(&mut self) -> bool {
-        let nodes = self.set.core.graph.len();
-        let mut found: Vec<Near> = self.walk.best().collect();
+        let nodes = self.set.generation.graph.len();
+        let mut found: Vec<Neighbor> = self.walk.best().collect();
         found.sort_unstable();
         let Some(typical) = found.get(found.len() / 4) else { return true };
         let sample: Vec<u32> = (0..nodes as u32).step_by((nodes / SAMPLE).max(1)).collect();

@@ -17,18 +17,18 @@ impl Index {
         ask_all: bool,
         visibility: &dyn Visibility,
     ) -> (Vec<Hit>, Cost) {
-        let core = self.core();
+        let generation = self.generation();
         let allow = |slot| {
-            let entry = core.entries.at(slot).load();
+            let entry = generation.entries.at(slot).load();
             match entry.state {
                 State::Live if !ask_all => true,
                 State::Live | State::Tombstone => visibility.visible(entry.row_id),
                 State::Empty | State::Dead => false,
             }
         };
-        let _visit = core.rooms.enter(Group::Search);
+        let _visit = generation.rooms.enter(Group::Search);
         // SAFETY: the visit admits readers only.
-        let (found, cost) = unsafe { core.nearest(query, width, allow) };
-        (found.into_iter().map(|node| core.hit(node.slot(), node.distance())).collect(), cost)
+        let (found, cost) = unsafe { generation.nearest(query, width, allow) };
+        (found.into_iter().map(|node| generation.hit(node.slot(), node.distance())).collect(), cost)
     }
 }

@@ -75,12 +75,13 @@ impl Index {
 
     /// Vectors in stored form of up to `count` live linked rows, at even distances over the slots.
     fn sample(&self, count: usize) -> Vec<Vec<f32>> {
-        let core = self.core();
-        let _scan = core.scan();
-        let slots = core.graph.len();
+        let generation = self.generation();
+        let _scan = generation.scan();
+        let slots = generation.graph.len();
         let step = (slots / count.max(1)).max(1);
-        let live = (0..slots as u32).step_by(step).filter(|&slot| core.entries.at(slot).load().state == State::Live);
+        let live =
+            (0..slots as u32).step_by(step).filter(|&slot| generation.entries.at(slot).load().state == State::Live);
         // SAFETY: live entries are published.
-        live.take(count).map(|slot| unsafe { core.arena.get(slot) }.to_vec()).collect()
+        live.take(count).map(|slot| unsafe { generation.arena.get(slot) }.to_vec()).collect()
     }
 }

@@ -18,7 +18,7 @@ const FETCHED_AHEAD: usize = 32;
 /// Bytes of each of them.
 #[cfg(target_arch = "x86_64")]
 const PREFETCH_BYTES: usize = 256;
-/// Squared norm from which a vector is odd. Two shorter vectors are at most `4 · 8e37` apart (squared), which `f32`
+/// Squared norm from which a vector is unrankable. Two shorter vectors are at most `4 · 8e37` apart (squared), which `f32`
 /// still holds.
 const NORM_MAX: f64 = 8e37;
 /// Squared norm up to which a vector has no usable direction.
@@ -41,7 +41,7 @@ impl Space {
     }
 
     /// Whether `vector` can be ranked in `f32`: elements finite, squared norm below 8e37 and, for cosine, above
-    /// 1e-30. Other vectors are *odd*: they stay out of the graph, and the table decides where they rank.
+    /// 1e-30. Other vectors are *unrankable*: they stay out of the graph, and the table decides where they rank.
     ///
     /// Appends its stored form to `stored` if so: as it is, or for cosine scaled to norm 1 (norm taken in `f64`).
     pub fn store(&self, vector: &[f32], stored: &mut Vec<f32>) -> bool {
@@ -225,8 +225,8 @@ mod tests {
         let mut stored = Vec::new();
         for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
             let space = Space::new(metric, 3);
-            for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e19] {
-                assert!(!space.store(&[0.5, odd, 0.0], &mut stored));
+            for unrankable in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e19] {
+                assert!(!space.store(&[0.5, unrankable, 0.0], &mut stored));
             }
             assert!(space.store(&[8e18, 0.0, 1.0], &mut stored));
             let zero = space.store(&[0.0; 3], &mut stored);

@@ -9,7 +9,7 @@ use crate::graph::lock::Group;
 use crate::host::Interrupt;
 use crate::index::link::check;
 use crate::index::rows::{Place, State};
-use crate::index::{Core, Index};
+use crate::index::{Generation, Index};
 
 /// Marks a slot that is not copied.
 const GONE: u32 = u32::MAX;
@@ -25,8 +25,8 @@ impl Index {
     /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; the index stays usable.
     pub fn compact(&self, interrupt: &dyn Interrupt) -> Result<()> {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.core();
-        self.repair_all(&old, interrupt)?;
+        let old = self.generation();
+        self.consolidate_all(&old, interrupt)?;
         self.trim();
 
         let _paused = Paused::new(&self.paused);
@@ -38,7 +38,7 @@ impl Index {
             return Ok(());
         }
         let rows = copy.kept.len();
-        let new = Core::load(&self.options, &self.space, &self.memory, rows, copy.upper, copy.entry, &copy)?;
+        let new = Generation::load(&self.options, &self.space, &self.memory, rows, copy.upper, copy.entry, &copy)?;
         for (batch, slots) in copy.kept.chunks(COPY_ROWS).enumerate() {
             check(interrupt)?;
             for (i, &slot) in slots.iter().enumerate() {
@@ -47,7 +47,7 @@ impl Index {
                 unsafe { new.arena.place((batch * COPY_ROWS + i) as u32).copy_from_slice(old.arena.get(slot)) };
             }
         }
-        self.reach_all(&new, interrupt)?;
+        self.reconnect_all(&new, interrupt)?;
         let mut rows = self.rows();
         for (slot, &origin) in (0..).zip(&copy.kept) {
             // Now, not when it was copied: the row may have been deleted or replaced since.
@@ -89,7 +89,7 @@ impl Drop for Paused<'_> {
 
 /// Which slots of a generation are copied, and to where.
 struct Copy<'a> {
-    old: &'a Core,
+    old: &'a Generation,
     /// The old slot of each new one.
     kept: Vec<u32>,
     /// The new slot of each old one, or `GONE`.
@@ -102,7 +102,7 @@ struct Copy<'a> {
 
 impl<'a> Copy<'a> {
     /// The caller is in the `Search` room of `old`.
-    fn plan(old: &'a Core) -> Result<Self> {
+    fn plan(old: &'a Generation) -> Result<Self> {
         let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while compacting an HNSW index");
         let nodes = old.graph.len();
         let (mut kept, mut moved) = (Vec::new(), Vec::new());
@@ -114,7 +114,7 @@ impl<'a> Copy<'a> {
         let mut upper = 0;
         for slot in 0..nodes as u32 {
             let state = old.entries.at(slot).load().state;
-            // A dead entry is all that repairs leave; rows that have died since are still linked, so they stay.
+            // A dead entry is all that consolidations leave; rows that have died since are still linked, so they stay.
             if state == State::Empty || state == State::Dead && old_entry == Some(slot) {
                 moved.push(GONE);
                 continue;

@@ -1,4 +1,4 @@
-//! Slots of dead rows become free: the links around them are repaired, until no walk can reach them.
+//! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
 
 use crate::bits;
 use crate::error::{Error, ErrorKind, Result};
@@ -6,28 +6,28 @@ use crate::graph::lock::Group;
 use crate::host::Interrupt;
 use crate::index::link::check;
 use crate::index::rows::State;
-use crate::index::{Core, Index};
+use crate::index::{Generation, Index};
 use crate::memory::Charge;
 use crate::sync::PoisonError;
 use crate::sync::atomic::Ordering;
 
-/// Slots per dead slot when a repair is due. The more are repaired together the cheaper each of them is; dead slots cost
+/// Slots per dead slot when a consolidation is due. The more are consolidated together the cheaper each of them is; dead slots cost
 /// searches and memory as long.
 const SLOTS_PER_DEAD: usize = 16;
-/// Fewest dead slots for which a repair is due.
+/// Fewest dead slots for which a consolidation is due.
 const DEAD_MIN: usize = if cfg!(feature = "model") { 2 } else { 16 };
 /// At least so many slots stay for each that is freed at a time: the fewer go at once the better the links are that are
 /// found instead.
 const SLOTS_PER_DOOMED: usize = 8;
-/// Nodes repaired in one visit: less than a millisecond, for which searches wait.
+/// Nodes consolidated in one visit: less than a millisecond, for which searches wait.
 const VISIT_NODES: u32 = 16;
 
-/// A repair under way.
-pub(in crate::index) struct Repair {
+/// A consolidation under way.
+pub(in crate::index) struct Consolidation {
     /// The slots to be freed, a bit each, and as a list.
-    doomed: Vec<u64>,
+    deleted: Vec<u64>,
     slots: Vec<u32>,
-    /// Nodes before this one are repaired.
+    /// Nodes before this one are consolidated.
     next: u32,
     /// Nodes that have lost all their links.
     orphans: Vec<u32>,
@@ -35,127 +35,136 @@ pub(in crate::index) struct Repair {
 }
 
 impl Index {
-    /// Whether so many slots are dead that they should be repaired. Takes no lock.
-    pub fn repair_due(&self) -> bool {
-        let core = self.core();
-        core.dead() >= DEAD_MIN && core.dead() >= core.graph.len() / SLOTS_PER_DEAD
+    /// Whether so many slots are dead that they should be consolidated. Takes no lock.
+    pub fn consolidate_due(&self) -> bool {
+        let generation = self.generation();
+        generation.dead() >= DEAD_MIN && generation.dead() >= generation.graph.len() / SLOTS_PER_DEAD
     }
 
-    /// Goes on with a repair, or begins one that is due: passes at most `max_nodes` nodes; returns how many it passed or
+    /// Goes on with a consolidation, or begins one that is due: passes at most `max_nodes` nodes; returns how many it passed or
     /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Enters the
-    /// room as `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the repair can go on later.
-    pub fn repair(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
+    /// room as `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the consolidation can go on later.
+    pub fn consolidate(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         if self.paused.load(Ordering::Relaxed) > 0 {
             return Ok(0); // whoever copies the graph would be waited for, and searches would wait behind us
         }
-        let core = self.core();
-        let Ok(mut repair) = core.repair.try_lock() else { return Ok(0) };
-        if repair.is_none() && self.repair_due() {
-            *repair = Some(self.begin_repair(&core)?);
+        let generation = self.generation();
+        let Ok(mut consolidation) = generation.consolidation.try_lock() else { return Ok(0) };
+        if consolidation.is_none() && self.consolidate_due() {
+            *consolidation = Some(self.begin_consolidation(&generation)?);
         }
-        let Some(running) = repair.as_mut() else { return Ok(0) };
+        let Some(running) = consolidation.as_mut() else { return Ok(0) };
         let first = running.next;
-        let end = (core.graph.len() as u32).min(first.saturating_add(max_nodes as u32));
-        running.pass(&core, end, interrupt)?;
+        let end = (generation.graph.len() as u32).min(first.saturating_add(max_nodes as u32));
+        running.pass(&generation, end, interrupt)?;
         let mut done = (end - first) as usize;
-        if end as usize == core.graph.len() && self.finish_repair(&core, running)? {
+        if end as usize == generation.graph.len() && self.finish_consolidation(&generation, running)? {
             done += running.slots.len();
-            *repair = None;
+            *consolidation = None;
         }
         Ok(done)
     }
 
-    /// Frees all slots that are dead now, except the one where walks begin. Errors: as for `repair`.
-    pub(in crate::index) fn repair_all(&self, core: &Core, interrupt: &dyn Interrupt) -> Result<()> {
-        let mut repair = core.repair.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Frees all slots that are dead now, except the one where walks begin. Errors: as for `consolidation`.
+    pub(in crate::index) fn consolidate_all(&self, generation: &Generation, interrupt: &dyn Interrupt) -> Result<()> {
+        let mut consolidation = generation.consolidation.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if repair.is_none() {
-                *repair = Some(self.begin_repair(core)?).filter(|begun| !begun.slots.is_empty());
+            if consolidation.is_none() {
+                *consolidation = Some(self.begin_consolidation(generation)?).filter(|begun| !begun.slots.is_empty());
             }
-            let Some(running) = repair.as_mut() else { return Ok(()) };
-            running.pass(core, core.graph.len() as u32, interrupt)?;
+            let Some(running) = consolidation.as_mut() else { return Ok(()) };
+            running.pass(generation, generation.graph.len() as u32, interrupt)?;
             check(interrupt)?;
-            if self.finish_repair(core, running)? {
-                *repair = None;
+            if self.finish_consolidation(generation, running)? {
+                *consolidation = None;
             } else {
                 crate::sync::thread::yield_now();
             }
         }
     }
 
-    fn begin_repair(&self, core: &Core) -> Result<Repair> {
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while repairing an HNSW index");
-        let nodes = core.graph.len();
+    fn begin_consolidation(&self, generation: &Generation) -> Result<Consolidation> {
+        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
+        let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
-        let dead = core.dead().min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));
+        let dead = generation.dead().min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));
         let charge = self.memory.charge(words * size_of::<u64>() + dead * size_of::<u32>())?;
-        core.reserve_free(dead)?;
-        let (mut doomed, mut slots) = (Vec::new(), Vec::new());
-        doomed.try_reserve_exact(words).map_err(full)?;
+        generation.reserve_free(dead)?;
+        let (mut deleted, mut slots) = (Vec::new(), Vec::new());
+        deleted.try_reserve_exact(words).map_err(full)?;
         slots.try_reserve_exact(dead).map_err(full)?;
-        doomed.resize(words, 0);
+        deleted.resize(words, 0);
         let entry = {
-            let _visit = core.rooms.enter(Group::Search);
+            let _visit = generation.rooms.enter(Group::Search);
             // SAFETY: the visit admits readers only. There are dead slots, so there are nodes.
-            (nodes > 0).then(|| unsafe { core.graph.entry() })
+            (nodes > 0).then(|| unsafe { generation.graph.entry() })
         };
         for slot in 0..nodes as u32 {
-            let dead = core.entries.at(slot).load().state == State::Dead;
+            let dead = generation.entries.at(slot).load().state == State::Dead;
             // Walks begin at the entry, so it has to stay.
             if dead && entry != Some(slot) && slots.len() < slots.capacity() {
-                bits::set(&mut doomed, slot as usize);
+                bits::set(&mut deleted, slot as usize);
                 slots.push(slot);
             }
         }
         if !slots.is_empty() {
-            core.change_links();
+            generation.change_links();
         }
-        Ok(Repair { doomed, slots, next: 0, orphans: Vec::new(), _charge: charge })
+        Ok(Consolidation { deleted, slots, next: 0, orphans: Vec::new(), _charge: charge })
     }
 
-    /// Every node was passed: repairs what was linked to doomed nodes meanwhile, then frees them. False if that has to
+    /// Every node was passed: consolidates what was linked to deleted nodes meanwhile, then frees them. False if that has to
     /// be tried again, as vectors are being read.
-    fn finish_repair(&self, core: &Core, repair: &mut Repair) -> Result<bool> {
-        repair.adopt_orphans(core)?;
+    fn finish_consolidation(&self, generation: &Generation, consolidation: &mut Consolidation) -> Result<bool> {
+        consolidation.adopt_orphans(generation)?;
         let freed = {
-            let _alone = core.rooms.enter(Group::Exclusive);
-            let end = core.graph.len() as u32;
+            let _alone = generation.rooms.enter(Group::Exclusive);
+            let end = generation.graph.len() as u32;
             // SAFETY: alone in the room.
-            unsafe { core.graph.repair(&core.arena, &repair.doomed, 0..end, &mut repair.orphans) }?;
-            let freed = core.free_slots(&repair.slots);
+            unsafe {
+                generation.graph.consolidate(
+                    &generation.arena,
+                    &consolidation.deleted,
+                    0..end,
+                    &mut consolidation.orphans,
+                )
+            }?;
+            let freed = generation.free_slots(&consolidation.slots);
             if freed {
                 // The slots of this generation, whether or not it is the current one by now.
                 let rows = self.rows();
-                core.dead_freed(repair.slots.len());
+                generation.dead_freed(consolidation.slots.len());
                 self.publish(&rows);
             }
             freed
         };
-        repair.adopt_orphans(core)?;
+        consolidation.adopt_orphans(generation)?;
         Ok(freed)
     }
 }
 
-impl Repair {
-    /// Repairs the nodes up to `end`.
-    fn pass(&mut self, core: &Core, end: u32, interrupt: &dyn Interrupt) -> Result<()> {
+impl Consolidation {
+    /// Consolidates the nodes up to `end`.
+    fn pass(&mut self, generation: &Generation, end: u32, interrupt: &dyn Interrupt) -> Result<()> {
         while self.next < end {
             check(interrupt)?;
             let until = end.min(self.next + VISIT_NODES);
-            let _alone = core.rooms.enter(Group::Exclusive);
+            let _alone = generation.rooms.enter(Group::Exclusive);
             // SAFETY: alone in the room.
-            unsafe { core.graph.repair(&core.arena, &self.doomed, self.next..until, &mut self.orphans) }?;
+            unsafe {
+                generation.graph.consolidate(&generation.arena, &self.deleted, self.next..until, &mut self.orphans)
+            }?;
             self.next = until;
         }
         Ok(())
     }
 
     /// Links nodes that have lost all links as if they were new.
-    fn adopt_orphans(&mut self, core: &Core) -> Result<()> {
+    fn adopt_orphans(&mut self, generation: &Generation) -> Result<()> {
         while let Some(&slot) = self.orphans.last() {
-            let _visit = core.rooms.enter(Group::Link);
-            // SAFETY: the visit keeps readers and other repairs out; the node keeps its vector, which was published.
-            unsafe { core.graph.relink(&core.arena, slot, core.arena.get(slot)) }?;
+            let _visit = generation.rooms.enter(Group::Link);
+            // SAFETY: the visit keeps readers and other consolidates out; the node keeps its vector, which was published.
+            unsafe { generation.graph.relink(&generation.arena, slot, generation.arena.get(slot)) }?;
             self.orphans.pop();
         }
         Ok(())

@@ -12,16 +12,16 @@ use crate::index::link::check;
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Index {
-    /// Links all pending rows, ends the repair and the pass of `reach` that are under way, and those that are due. Returns when none
+    /// Links all pending rows, ends the consolidation and the pass of `reach` that are under way, and those that are due. Returns when none
     /// of it is left: also what other threads do at the same time is waited for. While rows keep coming it goes on. Enters the rooms as
     /// `link`, `repair` and `reach` do. Errors: `OutOfMemory`, `Interrupted`; what is done stays done.
     pub fn finish(&self, interrupt: &dyn Interrupt) -> Result<()> {
         loop {
             check(interrupt)?;
-            let mut done = self.repair(usize::MAX, interrupt)?;
+            let mut done = self.consolidate(usize::MAX, interrupt)?;
             done += self.link(usize::MAX, interrupt)?;
             if done == 0 {
-                done = self.reach(usize::MAX, interrupt)?;
+                done = self.reconnect(usize::MAX, interrupt)?;
             }
             if done == 0 {
                 if self.finished() {
@@ -34,9 +34,9 @@ impl Index {
 
     /// Whether nothing is left to do or under way. Waits for the steps that others are in.
     fn finished(&self) -> bool {
-        let core = self.core();
-        let repairing = core.repair.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        let reaching = core.reach.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        !repairing && !reaching && self.pending() == 0 && !self.repair_due() && !self.reach_due()
+        let generation = self.generation();
+        let consolidating = generation.consolidation.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let reconnecting = generation.reconnection.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        !consolidating && !reconnecting && self.pending() == 0 && !self.consolidate_due() && !self.reconnect_due()
     }
 }

@@ -9,10 +9,10 @@ use crate::sync::atomic::Ordering;
 use crate::bits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::lock::Group;
-use crate::graph::search_layer::Near;
+use crate::graph::search_layer::Neighbor;
 use crate::host::Interrupt;
 use crate::index::link::check;
-use crate::index::{Core, Index};
+use crate::index::{Generation, Index};
 use crate::memory::Charge;
 
 /// Fewest nodes that must have come or gone since the last pass for another one.
@@ -29,7 +29,7 @@ const VISITS_PER_ATTACHED: usize = 128;
 const VAIN_MAX: usize = 64;
 
 /// A pass under way: along the links of all levels, from the node where walks begin.
-pub(in crate::index) struct Reach {
+pub(in crate::index) struct Reconnection {
     /// Nodes that are reached, a bit each. Those added since the pass began are left to the next one.
     seen: Vec<u64>,
     nodes: usize,
@@ -46,27 +46,27 @@ pub(in crate::index) struct Reach {
 
 impl Index {
     /// Whether so many nodes came or went since the last pass that another one is due. Takes no lock.
-    pub fn reach_due(&self) -> bool {
-        let core = self.core();
-        core.unreached.load(Ordering::Relaxed) >= CHANGED_MIN.max(core.graph.len() / NODES_PER_CHANGED)
+    pub fn reconnect_due(&self) -> bool {
+        let generation = self.generation();
+        generation.unconnected.load(Ordering::Relaxed) >= CHANGED_MIN.max(generation.graph.len() / NODES_PER_CHANGED)
     }
 
     /// Goes on with a pass, or begins one that is due; returns about how many nodes it visited, at
     /// least `max_nodes` if there are so many; 0 when there is nothing to do, or somebody else does it or copies the
     /// graph. Enters the room as `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
-    pub fn reach(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
-        let core = self.core();
-        let Ok(mut reach) = core.reach.try_lock() else { return Ok(0) };
-        if reach.is_none() && self.reach_due() {
-            *reach = Some(self.begin_reach(&core)?);
+    pub fn reconnect(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
+        let generation = self.generation();
+        let Ok(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
+        if reconnection.is_none() && self.reconnect_due() {
+            *reconnection = Some(self.begin_reconnection(&generation)?);
         }
-        let Some(running) = reach.as_mut() else { return Ok(0) };
+        let Some(running) = reconnection.as_mut() else { return Ok(0) };
         let mut visited = 0;
         while visited < max_nodes && self.paused.load(Ordering::Relaxed) == 0 {
             check(interrupt)?;
             visited += VISIT_NODES;
-            if !running.visit(&core) {
-                *reach = None;
+            if !running.visit(&generation) {
+                *reconnection = None;
                 break;
             }
         }
@@ -74,56 +74,56 @@ impl Index {
     }
 
     /// A whole pass over a generation that nobody else knows yet.
-    pub(in crate::index) fn reach_all(&self, core: &Core, interrupt: &dyn Interrupt) -> Result<()> {
-        let mut reach = self.begin_reach(core)?;
-        while reach.visit(core) {
+    pub(in crate::index) fn reconnect_all(&self, generation: &Generation, interrupt: &dyn Interrupt) -> Result<()> {
+        let mut reconnection = self.begin_reconnection(generation)?;
+        while reconnection.visit(generation) {
             check(interrupt)?;
         }
         Ok(())
     }
 
-    fn begin_reach(&self, core: &Core) -> Result<Reach> {
+    fn begin_reconnection(&self, generation: &Generation) -> Result<Reconnection> {
         let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while linking an HNSW index");
-        let changed = core.unreached.load(Ordering::Relaxed);
-        let nodes = core.graph.len();
+        let changed = generation.unconnected.load(Ordering::Relaxed);
+        let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
         let charge = self.memory.charge(words * size_of::<u64>() + nodes * size_of::<u32>())?;
         let (mut seen, mut open) = (Vec::new(), Vec::new());
         seen.try_reserve_exact(words).map_err(full)?;
         open.try_reserve_exact(nodes).map_err(full)?;
         seen.resize(words, 0);
-        core.unreached.fetch_sub(changed, Ordering::Relaxed);
-        let mut reach =
-            Reach { seen, nodes, open, next: 0, vain: 0, width: self.options.ef_construction, _charge: charge };
+        generation.unconnected.fetch_sub(changed, Ordering::Relaxed);
+        let mut reconnection =
+            Reconnection { seen, nodes, open, next: 0, vain: 0, width: self.options.ef_construction, _charge: charge };
         if nodes > 0 {
-            let _visit = core.rooms.enter(Group::Search);
+            let _visit = generation.rooms.enter(Group::Search);
             // SAFETY: the visit admits readers only.
-            reach.see(unsafe { core.graph.entry() });
+            reconnection.see(unsafe { generation.graph.entry() });
         }
-        Ok(reach)
+        Ok(reconnection)
     }
 }
 
-impl Reach {
+impl Reconnection {
     /// Visits up to `VISIT_NODES` nodes; false if there are no more.
-    fn visit(&mut self, core: &Core) -> bool {
-        let mut links = vec![0; core.graph.links_max()];
-        let _alone = core.rooms.enter(Group::Exclusive);
+    fn visit(&mut self, generation: &Generation) -> bool {
+        let mut links = vec![0; generation.graph.links_max()];
+        let _alone = generation.rooms.enter(Group::Exclusive);
         let mut left = VISIT_NODES;
         while left > 0 {
             left -= 1;
             if let Some(node) = self.open.pop() {
                 // SAFETY: alone in the room.
-                for level in 0..=unsafe { core.graph.level(node) } {
+                for level in 0..=unsafe { generation.graph.level(node) } {
                     // SAFETY: as above.
-                    let links = unsafe { core.graph.neighbors(node, level, &mut links) };
+                    let links = unsafe { generation.graph.neighbors(node, level, &mut links) };
                     links.iter().for_each(|&node| self.see(node));
                 }
             } else if (self.next as usize) < self.nodes {
                 let node = self.next;
                 // SAFETY: as above.
-                if !self.seen(node) && !unsafe { core.graph.neighbors(node, 0, &mut links) }.is_empty() {
-                    self.attach(core, node);
+                if !self.seen(node) && !unsafe { generation.graph.neighbors(node, 0, &mut links) }.is_empty() {
+                    self.attach(generation, node);
                     left = left.saturating_sub(VISITS_PER_ATTACHED);
                 }
                 self.next += 1;
@@ -135,16 +135,18 @@ impl Reach {
     }
 
     /// Makes the nearest node that is reached, and has room, link to this one.
-    fn attach(&mut self, core: &Core, node: u32) {
+    fn attach(&mut self, generation: &Generation, node: u32) {
         // SAFETY: alone in the room, see `visit`; the node's vector was published.
-        let near = |passes: &dyn Fn(u32) -> bool| unsafe { core.nearest(core.arena.get(node), self.width, passes).0 };
-        let attach = |near: Vec<Near>| {
+        let near = |passes: &dyn Fn(u32) -> bool| unsafe {
+            generation.nearest(generation.arena.get(node), self.width, passes).0
+        };
+        let attach = |near: Vec<Neighbor>| {
             // SAFETY: as above.
-            near.iter().any(|other| self.seen(other.slot()) && unsafe { core.graph.attach(other.slot(), node) })
+            near.iter().any(|other| self.seen(other.slot()) && unsafe { generation.graph.attach(other.slot(), node) })
         };
         // A walk that looks for what is reached passes everything in between: it comes second, and not for ever in vain.
         if attach(near(&|_| true)) || self.vain < VAIN_MAX && attach(near(&|other| self.seen(other))) {
-            core.change_links();
+            generation.change_links();
             self.see(node);
         } else {
             self.vain += 1;

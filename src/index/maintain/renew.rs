@@ -7,7 +7,7 @@ use super::compact::Paused;
 use crate::error::Result;
 use crate::graph::lock::Group;
 use crate::index::rows::{Place, State};
-use crate::index::{Core, Index};
+use crate::index::{Generation, Index};
 
 /// Dead slots per survivor from which linking the survivors anew costs less than repairing the links around the dead.
 /// Measured: freeing a dead slot costs half as much as linking a row.
@@ -17,9 +17,9 @@ const SURVIVORS_BYTES_MAX: usize = 64 << 20;
 
 impl Index {
     /// Whether renewing the graph costs less than repairing it. Takes the lock of the free slots.
-    pub(in crate::index) fn renewal_pays(&self, core: &Core) -> bool {
-        let survivors = core.survivors();
-        core.dead() >= DEAD_PER_SURVIVOR * survivors
+    pub(in crate::index) fn renewal_pays(&self, generation: &Generation) -> bool {
+        let survivors = generation.survivors();
+        generation.dead() >= DEAD_PER_SURVIVOR * survivors
             && survivors * self.space.dimensions * size_of::<f32>() <= SURVIVORS_BYTES_MAX
     }
 
@@ -28,11 +28,11 @@ impl Index {
     /// vectors are copied. Errors: `OutOfMemory`; then nothing has changed.
     pub(in crate::index) fn renew(&self) -> Result<()> {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.core();
+        let old = self.generation();
         if !self.renewal_pays(&old) {
             return Ok(()); // somebody was faster
         }
-        let new = Core::new(&self.options, &self.space, &self.memory)?;
+        let new = Generation::new(&self.options, &self.space, &self.memory)?;
         // Nobody else may have reserved room in the pending area.
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
         let _paused = Paused::new(&self.paused);

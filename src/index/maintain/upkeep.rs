@@ -15,8 +15,8 @@ impl Index {
     /// Whether the graph has, or will have once all rows are linked, more slots than a quarter above what the rows need, and some
     /// thousand. Takes the lock of the free slots.
     pub fn oversize(&self) -> bool {
-        let core = self.core();
-        self.slots_with(core.free_slots_count()) > self.slots_allowed()
+        let generation = self.generation();
+        self.slots_with(generation.free_slots_count()) > self.slots_allowed()
     }
 
     /// Links rows until at most `pending_max` are pending, and keeps the graph from being [`oversize`](Self::oversize): slots of
@@ -47,19 +47,19 @@ impl Index {
 
     /// Frees slots for the pending rows, or gives the memory of those that are too many back. Errors: as for `tend`.
     fn shrink(&self, interrupt: &dyn Interrupt) -> Result<()> {
-        let core = self.core();
-        if self.renewal_pays(&core) {
+        let generation = self.generation();
+        if self.renewal_pays(&generation) {
             return self.renew();
         }
-        if self.slots_with(core.free_slots_count() + core.dead()) <= self.slots_allowed() {
-            return self.repair_all(&core, interrupt);
+        if self.slots_with(generation.free_slots_count() + generation.dead()) <= self.slots_allowed() {
+            return self.consolidate_all(&generation, interrupt);
         }
         self.compact(interrupt)
     }
 
     /// Slots of the graph when all rows are linked, if so many are free.
     fn slots_with(&self, free: usize) -> usize {
-        self.core().graph.len() + self.pending().saturating_sub(free)
+        self.generation().graph.len() + self.pending().saturating_sub(free)
     }
 
     fn slots_allowed(&self) -> usize {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::rows::{Entry, EntryCell, PLACE_BITS, State};
+use crate::index::rows::{AtomicSlotState, PLACE_BITS, SlotState, State};
 use crate::memory::mapping::Mapping;
 use crate::memory::{Charge, Memory};
 use crate::random::Random;
@@ -25,7 +25,7 @@ const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 
 /// Vectors in stored form and their entries, filled from the front. An entry that is not empty has its vector.
 pub struct Block {
-    entries: Box<[EntryCell]>,
+    entries: Box<[AtomicSlotState]>,
     /// Written by `Pending::push` alone, which needs `&mut Pending` and writes each position once, before it publishes the
     /// position's entry; everyone else reads only positions whose entry is published.
     vectors: Mapping,
@@ -37,17 +37,17 @@ impl Block {
     fn new(memory: &Arc<Memory>, rows: usize, dimensions: usize) -> Result<Arc<Self>> {
         let full = || Error::new(ErrorKind::OutOfMemory, "out of memory for new rows of an HNSW index");
         let layout = Layout::array::<f32>(rows * dimensions).map_err(|_| full())?;
-        let charge = memory.charge(layout.size() + rows * size_of::<EntryCell>())?;
+        let charge = memory.charge(layout.size() + rows * size_of::<AtomicSlotState>())?;
         let mut entries = Vec::new();
         entries.try_reserve_exact(rows).map_err(|_| full())?;
-        entries.resize_with(rows, EntryCell::default);
+        entries.resize_with(rows, AtomicSlotState::default);
         let vectors = Mapping::new(layout).ok_or_else(full)?;
         Ok(Arc::new(Self { entries: entries.into_boxed_slice(), vectors, dimensions, _charge: charge }))
     }
 
     /// The published rows: entries as they are now, with their vectors.
-    pub fn rows(&self) -> impl Iterator<Item = (Entry, &[f32])> {
-        let entries = self.entries.iter().map(EntryCell::load).enumerate();
+    pub fn rows(&self) -> impl Iterator<Item = (SlotState, &[f32])> {
+        let entries = self.entries.iter().map(AtomicSlotState::load).enumerate();
         entries.take_while(|(_, entry)| entry.state != State::Empty).map(|(at, entry)| {
             // SAFETY: the entry is published, so its vector is written.
             (entry, unsafe { self.vector(at) })
@@ -77,7 +77,7 @@ pub struct Claim {
 
 impl Claim {
     /// The row's entry as it is now.
-    pub fn entry(&self) -> Entry {
+    pub fn entry(&self) -> SlotState {
         self.block.entries[self.at].load()
     }
 
@@ -95,7 +95,7 @@ impl Claim {
 
 struct Slot {
     block: Arc<Block>,
-    /// Entries published.
+    /// Slot states published.
     filled: usize,
     /// Entries below were claimed, except those handed back (which set it back).
     next: usize,
@@ -189,7 +189,7 @@ impl Pending {
             let to = slot.block.place(at);
             std::ptr::copy_nonoverlapping(vector.as_ptr(), to, self.dimensions);
         }
-        slot.block.entries[at].store(Entry::live(row_id));
+        slot.block.entries[at].store(SlotState::live(row_id));
         slot.filled += 1;
         slot.remaining += 1;
         self.remaining += 1;
@@ -197,7 +197,7 @@ impl Pending {
     }
 
     /// The entry of a row that is not dead.
-    pub fn entry(&self, ticket: u32) -> &EntryCell {
+    pub fn entry(&self, ticket: u32) -> &AtomicSlotState {
         let (index, at) = self.locate(ticket);
         &self.slot(index).block.entries[at]
     }

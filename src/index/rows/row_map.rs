@@ -25,7 +25,7 @@ pub enum State {
 
 /// State and row id of a place, in one word so that searchers always read a matching pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct SlotState {
     /// The state.
     pub state: State,
     /// The row; 0 when empty.
@@ -37,7 +37,7 @@ const ROW_ID_BITS: u32 = 62;
 /// Largest row id the index can hold.
 pub const ROW_ID_MAX: i64 = (1 << ROW_ID_BITS) - 1;
 
-impl Entry {
+impl SlotState {
     /// No row.
     pub const EMPTY: Self = Self { state: State::Empty, row_id: 0 };
 
@@ -63,42 +63,42 @@ impl Entry {
     }
 }
 
-/// An [`Entry`] that searchers read without locks. Publishing one publishes the vector written before it.
+/// A [`SlotState`] that searchers read without locks. Publishing one publishes the vector written before it.
 #[derive(Default)]
 #[repr(transparent)]
-pub struct EntryCell(AtomicU64);
+pub struct AtomicSlotState(AtomicU64);
 
-impl EntryCell {
+impl AtomicSlotState {
     /// The entry now.
     #[inline]
-    pub fn load(&self) -> Entry {
-        Entry::unpack(self.0.load(Ordering::Acquire))
+    pub fn load(&self) -> SlotState {
+        SlotState::unpack(self.0.load(Ordering::Acquire))
     }
 
     /// Publishes `entry`.
-    pub fn store(&self, entry: Entry) {
+    pub fn store(&self, entry: SlotState) {
         self.0.store(entry.pack(), Ordering::Release);
     }
 
     /// Replaces the state, keeps the row.
     pub fn set_state(&self, state: State) {
-        self.store(Entry { state, ..self.load() });
+        self.store(SlotState { state, ..self.load() });
     }
 }
 
 /// `log2` of the entries of a segment: 128 KiB.
 const ENTRY_SHIFT: u32 = 14;
 
-/// Entries by slot, read without locks.
-pub struct Entries(Segments<AtomicU64>);
+/// Slot states by slot, read without locks.
+pub struct SlotStates(Segments<AtomicU64>);
 
-impl Entries {
+impl SlotStates {
     /// No entries; allocates nothing.
     pub fn new(memory: &Arc<Memory>) -> Result<Self> {
         Ok(Self(Segments::new(memory, ENTRY_SHIFT, 1)?))
     }
 
-    /// Entries that have memory; those never stored are empty.
+    /// Slots whose states have memory; those never stored are empty.
     pub fn rows(&self) -> usize {
         self.0.rows()
     }
@@ -110,9 +110,9 @@ impl Entries {
 
     /// The entry of `slot`. Panics if it has no memory.
     #[inline]
-    pub fn at(&self, slot: u32) -> &EntryCell {
-        // SAFETY: `at` returns a zeroed or stored atomic that lives as long as `self`; `EntryCell` is transparent.
-        unsafe { &*self.0.at(slot as usize).cast::<EntryCell>() }
+    pub fn at(&self, slot: u32) -> &AtomicSlotState {
+        // SAFETY: `at` returns a zeroed or stored atomic that lives as long as `self`; `AtomicSlotState` is transparent.
+        unsafe { &*self.0.at(slot as usize).cast::<AtomicSlotState>() }
     }
 }
 
@@ -123,11 +123,11 @@ pub enum Place {
     Slot(u32),
     /// In the pending area, at this ticket.
     Pending(u32),
-    /// Among the odd rows, at this position.
-    Odd(u32),
+    /// Among the unrankable rows, at this position.
+    Unrankable(u32),
 }
 
-/// Bits of a pending ticket or odd position.
+/// Bits of a pending ticket or unrankable position.
 pub const PLACE_BITS: u32 = 30;
 const PLACE_MASK: u32 = (1 << PLACE_BITS) - 1;
 
@@ -136,14 +136,14 @@ impl Place {
         match self {
             Self::Slot(slot) => slot + 1,
             Self::Pending(ticket) => 0b10 << PLACE_BITS | ticket & PLACE_MASK,
-            Self::Odd(position) => 0b11 << PLACE_BITS | position & PLACE_MASK,
+            Self::Unrankable(position) => 0b11 << PLACE_BITS | position & PLACE_MASK,
         }
     }
 
     fn unpack(word: u32) -> Option<Self> {
         match word >> PLACE_BITS {
             0b10 => Some(Self::Pending(word & PLACE_MASK)),
-            0b11 => Some(Self::Odd(word & PLACE_MASK)),
+            0b11 => Some(Self::Unrankable(word & PLACE_MASK)),
             _ => word.checked_sub(1).map(Self::Slot),
         }
     }
@@ -297,12 +297,13 @@ mod tests {
     fn entries_and_places_survive_packing() {
         for state in [State::Empty, State::Live, State::Tombstone, State::Dead] {
             for row_id in [0, 1, ROW_ID_MAX] {
-                let entry = Entry { state, row_id };
-                assert_eq!(Entry::unpack(entry.pack()), entry);
+                let entry = SlotState { state, row_id };
+                assert_eq!(SlotState::unpack(entry.pack()), entry);
             }
         }
         for at in [0, 1, PLACE_MASK] {
-            for place in [Place::Slot(at), Place::Slot(SLOTS_MAX as u32 - 1), Place::Pending(at), Place::Odd(at)] {
+            for place in [Place::Slot(at), Place::Slot(SLOTS_MAX as u32 - 1), Place::Pending(at), Place::Unrankable(at)]
+            {
                 assert_eq!(Place::unpack(place.pack()), Some(place));
             }
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::rows::{Entries, Entry, EntryCell, PLACE_BITS, State};
+use crate::index::rows::{AtomicSlotState, PLACE_BITS, SlotState, SlotStates, State};
 use crate::memory::{Charge, Memory};
 
-/// Odd rows by position. Read without locks; changed with the index's row lock held.
-pub struct Odd {
-    entries: Entries,
+/// Unrankable rows by position. Read without locks; changed with the index's row lock held.
+pub struct Unrankable {
+    entries: SlotStates,
     /// Positions ever used.
     end: AtomicUsize,
     free: Mutex<Free>,
@@ -22,11 +22,11 @@ struct Free {
     charge: Charge,
 }
 
-impl Odd {
+impl Unrankable {
     /// No rows; allocates nothing.
     pub fn new(memory: &Arc<Memory>) -> Result<Self> {
         let free = Mutex::new(Free { positions: Vec::new(), charge: memory.charge(0)? });
-        Ok(Self { entries: Entries::new(memory)?, end: AtomicUsize::new(0), free })
+        Ok(Self { entries: SlotStates::new(memory)?, end: AtomicUsize::new(0), free })
     }
 
     /// Rows that are not dead.
@@ -57,13 +57,13 @@ impl Odd {
     /// Publishes a row and returns its position. Needs a reservation.
     pub fn push(&self, row_id: i64) -> u32 {
         let position = self.free().positions.pop().unwrap_or_else(|| self.end.load(Ordering::Relaxed) as u32);
-        self.entries.at(position).store(Entry::live(row_id));
+        self.entries.at(position).store(SlotState::live(row_id));
         self.end.fetch_max(position as usize + 1, Ordering::Release);
         position
     }
 
     /// The entry of a row that is not dead.
-    pub fn entry(&self, position: u32) -> &EntryCell {
+    pub fn entry(&self, position: u32) -> &AtomicSlotState {
         self.entries.at(position)
     }
 
@@ -103,19 +103,19 @@ mod tests {
     #[test]
     fn positions_are_used_again() {
         let memory = Memory::new(Box::new(Unlimited));
-        let odd = Odd::new(&memory).unwrap();
+        let unrankable = Unrankable::new(&memory).unwrap();
         for row_id in 0..100_000 {
-            odd.reserve(1).unwrap();
-            let position = odd.push(row_id);
+            unrankable.reserve(1).unwrap();
+            let position = unrankable.push(row_id);
             assert!(position < 3);
             if row_id >= 2 {
-                let oldest = odd.rows().min().unwrap();
-                let at = (0..3).find(|&at| odd.entry(at).load() == Entry::live(oldest)).unwrap();
-                odd.finish(at);
+                let oldest = unrankable.rows().min().unwrap();
+                let at = (0..3).find(|&at| unrankable.entry(at).load() == SlotState::live(oldest)).unwrap();
+                unrankable.finish(at);
             }
         }
-        assert_eq!(odd.len(), 2);
-        drop(odd);
+        assert_eq!(unrankable.len(), 2);
+        drop(unrankable);
         assert_eq!(memory.used(), 0);
     }
 }

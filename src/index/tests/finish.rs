@@ -32,9 +32,9 @@ fn with_work(random: &mut Random) -> Index {
 }
 
 fn check_finished(index: &Index) {
-    assert!(!index.repair_due() && !index.reach_due());
-    let core = index.core();
-    assert!(core.repair.lock().unwrap().is_none() && core.reach.lock().unwrap().is_none());
+    assert!(!index.consolidate_due() && !index.reconnect_due());
+    let generation = index.generation();
+    assert!(generation.consolidation.lock().unwrap().is_none() && generation.reconnection.lock().unwrap().is_none());
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (2_000, 0));
     // fewer than make a repair due
@@ -62,9 +62,9 @@ fn nothing_is_left_to_others_either() {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
-                        index.repair(64, &Uninterrupted).unwrap();
+                        index.consolidate(64, &Uninterrupted).unwrap();
                         index.link(16, &Uninterrupted).unwrap();
-                        index.reach(64, &Uninterrupted).unwrap();
+                        index.reconnect(64, &Uninterrupted).unwrap();
                     }
                 });
             }

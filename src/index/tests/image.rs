@@ -71,7 +71,7 @@ fn vector(random: &mut Random) -> Vec<f32> {
 }
 
 fn work(index: &Index) {
-    while index.repair(64, &Uninterrupted).unwrap() + index.link(64, &Uninterrupted).unwrap() > 0 {}
+    while index.consolidate(64, &Uninterrupted).unwrap() + index.link(64, &Uninterrupted).unwrap() > 0 {}
 }
 
 /// All rows nearest first, as an exact search finds them.
@@ -228,7 +228,7 @@ fn an_image_after_a_failed_write_is_whole() {
     assert!(failed > 50, "{failed} writes");
 }
 
-/// An image with linked, pending, dead and odd rows, and lists on several levels.
+/// An image with linked, pending, dead and unrankable rows, and lists on several levels.
 fn small_image(disk: &Disk) -> Image {
     let index = index(Metric::L2sq);
     let mut random = Random(11);

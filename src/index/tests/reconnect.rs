@@ -22,13 +22,13 @@ fn lost(index: &Index, rows: i64) -> Vec<i64> {
 }
 
 /// Which rows are lost is up to the threads' timing: two neighbours may link to each other, while everything else links to nearer
-/// nodes. Passes of `reach` give each of them a path; a search of common width may still miss some of these, few of ten thousand.
+/// nodes. Passes of `reconnect` give each of them a path; a search of common width may still miss some of these, few of ten thousand.
 fn check_lost(index: &Index, rows: i64) {
     let few = rows as usize / 1_000;
     let after_linking = lost(index, rows);
     assert!(after_linking.len() <= few, "{} lost: {after_linking:?}", after_linking.len());
     index.finish(&Uninterrupted).unwrap();
-    assert_eq!(unreached(index), 0);
+    assert_eq!(unconnected(index), 0);
     let finished = lost(index, rows);
     assert!(finished.len() <= few, "{} lost: {finished:?}", finished.len());
 }
@@ -61,23 +61,23 @@ fn rows_from_several_places_at_once_are_found() {
 }
 
 /// Slots in use that no path of links leads to.
-fn unreached(index: &Index) -> usize {
-    let core = index.core();
-    let _visit = core.rooms.enter(Group::Search);
-    let mut seen = vec![false; core.graph.len()];
+fn unconnected(index: &Index) -> usize {
+    let generation = index.generation();
+    let _visit = generation.rooms.enter(Group::Search);
+    let mut seen = vec![false; generation.graph.len()];
     // SAFETY: the visit admits readers only.
-    let mut open = vec![unsafe { core.graph.entry() }];
+    let mut open = vec![unsafe { generation.graph.entry() }];
     let mut links = [0; 256];
     while let Some(slot) = open.pop() {
         if !std::mem::replace(&mut seen[slot as usize], true) {
             // SAFETY: as above.
-            for level in 0..=unsafe { core.graph.level(slot) } {
+            for level in 0..=unsafe { generation.graph.level(slot) } {
                 // SAFETY: as above.
-                open.extend(unsafe { core.graph.neighbors(slot, level, &mut links) });
+                open.extend(unsafe { generation.graph.neighbors(slot, level, &mut links) });
             }
         }
     }
-    let live = |slot: usize| core.entries.at(slot as u32).load().state == State::Live;
+    let live = |slot: usize| generation.entries.at(slot as u32).load().state == State::Live;
     (0..seen.len()).filter(|&slot| !seen[slot] && live(slot)).count()
 }
 
@@ -98,19 +98,19 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
     let index = index(Metric::Ip, 16);
     append_all(&index, &of_unequal_norms(ROWS, &mut random), 16);
     link_all(&index, 1);
-    assert!(unreached(&index) > 0, "the test needs other data");
-    assert!(index.reach_due());
-    while index.reach(100, &Uninterrupted).unwrap() > 0 {}
-    assert!(!index.reach_due());
-    assert_eq!(unreached(&index), 0);
+    assert!(unconnected(&index) > 0, "the test needs other data");
+    assert!(index.reconnect_due());
+    while index.reconnect(100, &Uninterrupted).unwrap() > 0 {}
+    assert!(!index.reconnect_due());
+    assert_eq!(unconnected(&index), 0);
 
     let more: Vec<i64> = (ROWS as i64..2 * ROWS as i64).collect();
     index.append(Origin::Host, &more, &of_unequal_norms(ROWS, &mut random)).unwrap();
     link_all(&index, 1);
-    assert!(unreached(&index) > 0, "the test needs other data");
-    assert!(index.reach_due());
-    index.reach(usize::MAX, &Uninterrupted).unwrap();
-    assert_eq!(unreached(&index), 0);
+    assert!(unconnected(&index) > 0, "the test needs other data");
+    assert!(index.reconnect_due());
+    index.reconnect(usize::MAX, &Uninterrupted).unwrap();
+    assert_eq!(unconnected(&index), 0);
 
     let gone: Vec<i64> = (0..2 * ROWS as i64).filter(|row| row % 3 == 0).collect();
     index.remove(&gone, 1);
@@ -118,5 +118,5 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
     index.advance(2);
     index.compact(&Uninterrupted).unwrap();
     assert_eq!(index.stats().unwrap().count, 8_000);
-    assert_eq!(unreached(&index), 0);
+    assert_eq!(unconnected(&index), 0);
 }
