@@ -106,7 +106,7 @@ mod ffi {
         memory: u64,
         deleted: u64,
         pending: u64,
-        odd: u64,
+        unrankable: u64,
         levels: Vec<LevelInfo>,
     }
 
@@ -560,7 +560,7 @@ impl IndexHandle {
                 memory: stats.memory as u64,
                 deleted: stats.deleted as u64,
                 pending: stats.pending as u64,
-                odd: stats.odd as u64,
+                unrankable: stats.unrankable as u64,
                 levels: stats.levels.iter().map(level).collect(),
             })
         })

@@ -3,8 +3,9 @@
 //! Graph slot and arena slot are the same number: slots are given out densely, from 0, in the order of additions.
 //! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1). Searches are in [`crate::graph::search_layer`].
 
-pub mod lock;
+pub(crate) mod lock;
 pub(crate) mod search_layer;
+mod turns;
 
 use crate::sync::{Condvar, Mutex, PoisonError};
 use std::num::NonZero;

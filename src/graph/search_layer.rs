@@ -6,12 +6,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::Cost;
+use super::lock::ReadGuard;
 use crate::bits;
-use crate::graph::{Cost, Graph};
-use crate::vectors::{Arena, Space};
 
-/// Nodes that a walk probably meets, for each of its width; and most that memory is taken for before it has.
-const MET_PER_WIDTH: usize = 24;
+/// Nodes that a walk probably meets, for each of its `ef`; and most that memory is taken for before it has.
+const MET_PER_EF: usize = 24;
 const MET_MAX: usize = 1 << 16;
 
 /// A node with its distance to the query, in one number that orders by distance, equal ones by slot.
@@ -41,53 +41,39 @@ impl Neighbor {
     }
 }
 
-/// A walk on the bottom level: what is still to be expanded, and the best so far.
+/// A search of the bottom level, the paper's SEARCH-LAYER: what is still to be expanded, and the best so far.
 pub(crate) struct SearchLayer<'a, P> {
-    graph: &'a Graph,
-    arena: &'a Arena,
-    space: &'a Space,
+    graph: &'a ReadGuard<'a>,
     query: &'a [f32],
     /// The nodes that may be among the best.
     passes: P,
-    width: usize,
+    ef: usize,
     /// Nodes to expand, nearest first.
     open: BinaryHeap<Reverse<Neighbor>>,
-    /// The nearest nodes that pass, at most `width`, farthest first.
+    /// The nearest nodes that pass, at most `ef`, farthest first.
     best: BinaryHeap<Neighbor>,
     cost: Cost,
 }
 
 impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
-    /// A walk that has not begun. `query`: in stored form. `width`: nodes it keeps, the paper's `ef`, at least 1.
-    ///
-    /// # Safety
-    /// While it lives, only readers run on the graph. The arena and the space are those of the graph.
-    pub(crate) unsafe fn new(
-        graph: &'a Graph,
-        arena: &'a Arena,
-        space: &'a Space,
-        query: &'a [f32],
-        width: usize,
-        passes: P,
-    ) -> Self {
-        let width = width.clamp(1, graph.len().max(1));
-        let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(width));
-        Self { graph, arena, space, query, passes, width, open, best, cost: Cost::default() }
+    /// See [`ReadGuard::search_layer`].
+    pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a [f32], ef: usize, passes: P) -> Self {
+        let ef = ef.clamp(1, graph.len().max(1));
+        let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
+        Self { graph, query, passes, ef, open, best, cost: Cost::default() }
     }
 
     /// Walks to the end over all nodes. Returns the nearest ones that pass, nearest first.
     pub(crate) fn run(mut self) -> (Vec<Neighbor>, Cost) {
-        if self.graph.is_empty() {
-            return (Vec::new(), self.cost);
-        }
-        let mut met = VisitedSet::new(self.graph.len(), self.width);
-        let start = self.descend();
+        let Some(entry) = self.graph.entry() else { return (Vec::new(), self.cost) };
+        let mut visited = VisitedSet::new(self.graph.len(), self.ef);
+        let start = self.descend(entry);
         let mut links = vec![start.slot()];
-        met.keep_new(&mut links);
+        visited.keep_new(&mut links);
         self.offer(start);
         while let Some(node) = self.next() {
             self.links(node, 0, &mut links);
-            met.keep_new(&mut links);
+            visited.keep_new(&mut links);
             self.meet(&links);
         }
         (self.best.into_sorted_vec(), self.cost)
@@ -111,8 +97,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     #[inline]
     pub(crate) fn links(&self, slot: u32, level: usize, links: &mut Vec<u32>) {
         links.resize(self.graph.links_max(), 0);
-        // SAFETY: the caller of `new` keeps writers away.
-        let count = unsafe { self.graph.neighbors(slot, level, links) }.len();
+        let count = self.graph.neighbors(slot, level, links).len();
         links.truncate(count);
     }
 
@@ -126,9 +111,8 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     #[inline]
     pub(crate) fn measure(&mut self, slots: &[u32], mut each: impl FnMut(&mut Self, Neighbor)) {
         self.cost.distances += slots.len();
-        let (arena, space, query) = (self.arena, self.space, self.query);
-        // SAFETY: while only readers run, all nodes of the graph have their vectors.
-        unsafe { arena.measure(space, query, slots, |slot, distance| each(self, Neighbor::new(distance, slot))) };
+        let (graph, query) = (self.graph, self.query);
+        graph.measure(query, slots, |slot, distance| each(self, Neighbor::new(distance, slot)));
     }
 
     /// Takes in a node whose distance is known.
@@ -153,6 +137,11 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         }
     }
 
+    /// Most links of a node on one level.
+    pub(crate) fn links_max(&self) -> usize {
+        self.graph.links_max()
+    }
+
     /// What the walk has cost so far.
     pub(crate) fn cost(&self) -> Cost {
         self.cost
@@ -164,16 +153,12 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     }
 
     fn is_full(&self) -> bool {
-        self.best.len() == self.width
+        self.best.len() == self.ef
     }
 
     /// The node of the bottom level that the links of the upper levels lead to.
-    fn descend(&mut self) -> Neighbor {
-        // SAFETY: the caller of `new` keeps writers away.
-        let (entry, top) = unsafe {
-            let entry = self.graph.entry();
-            (entry, self.graph.level(entry))
-        };
+    fn descend(&mut self, entry: u32) -> Neighbor {
+        let top = self.graph.level(entry);
         let mut nearest = Neighbor::new(f32::INFINITY, entry);
         self.measure(&[entry], |_, node| nearest = node);
         let mut links = Vec::new();
@@ -209,12 +194,12 @@ struct Hashed {
 impl VisitedSet {
     const BITS_MAX: usize = 1 << 20;
 
-    /// `width`: that of the walk.
-    fn new(nodes: usize, width: usize) -> Self {
+    /// `ef`: that of the search.
+    fn new(nodes: usize, ef: usize) -> Self {
         if nodes <= Self::BITS_MAX {
             return Self::Bits(vec![0; nodes.div_ceil(64)]);
         }
-        let places = (2 * MET_PER_WIDTH * width).min(MET_MAX).next_power_of_two();
+        let places = (2 * MET_PER_EF * ef).min(MET_MAX).next_power_of_two();
         Self::Hashed(Hashed { places: vec![Hashed::FREE; places], count: 0 })
     }
 

@@ -148,8 +148,7 @@ impl Index {
     /// Whether a row is there with this vector (`None`: unrankable).
     fn is_same(rows: &Rows, generation: &Generation, row_id: i64, vector: Option<&[f32]>) -> bool {
         match (rows.places.get(row_id), vector) {
-            // SAFETY: the row map holds published slots only.
-            (Some(Place::Slot(slot)), Some(vector)) => (unsafe { generation.arena.get(slot) }) == vector,
+            (Some(Place::Slot(slot)), Some(vector)) => generation.pin_vectors().get(slot) == Some(vector),
             (Some(Place::Pending(ticket)), Some(vector)) => rows.pending.vector(ticket) == vector,
             (Some(Place::Unrankable(_)), None) => true,
             _ => false,

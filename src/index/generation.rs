@@ -1,19 +1,19 @@
 //! One generation of the linked rows: graph, vectors and entries by slot. Compaction replaces it as a whole.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::maintain::consolidate::Consolidation;
 use super::maintain::reconnect::Reconnection;
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::lock::{Group, Rooms, Visit};
-use crate::graph::search_layer::{Neighbor, SearchLayer};
-use crate::graph::{Cost, Graph, Source};
+use crate::graph::Source;
+use crate::graph::lock::{ExclusiveGuard, FreeSlot, GraphLock, LinkGuard, PinGuard};
 use crate::index::rows::{SlotState, SlotStates, State};
 use crate::memory::{Charge, Memory};
 use crate::options::{Options, SLOTS_MAX};
-use crate::vectors::{Arena, Space};
+use crate::vectors::Space;
 
 /// Nodes a graph has room for at first.
 const FIRST_CAPACITY: usize = if cfg!(feature = "model") { 4 } else { 1024 };
@@ -27,18 +27,10 @@ const HEAD_BYTES: usize = 6;
 /// Linked rows. The entry of a slot is published once the slot's row is linked; until then it is empty, and again when
 /// the slot is free.
 pub(crate) struct Generation {
-    /// Who may use the graph: `Link` for additions, `Search` for readers, `Exclusive` for growth and consolidation. Replaced
-    /// from inside the `Search` room, which keeps additions out.
-    pub(crate) rooms: Rooms,
-    pub(crate) arena: Arena,
+    /// The graph and the vectors. A generation is replaced with a read guard held, which keeps additions out.
+    pub(crate) graph: GraphLock,
     pub(crate) entries: SlotStates,
-    pub(crate) graph: Graph,
-    pub(crate) space: Space,
     options: Options,
-    /// Slots promised to additions; never less than the graph's nodes.
-    taken: AtomicUsize,
-    /// Slots that have room in the graph, vector and entry memory, and a charge for their links.
-    room: AtomicUsize,
     growth: Mutex<Growth>,
     pub(super) consolidation: Mutex<Option<Consolidation>>,
     pub(super) reconnection: Mutex<Option<Reconnection>>,
@@ -47,14 +39,12 @@ pub(crate) struct Generation {
     /// Slots whose entry is dead. Changed with the index's row lock held.
     dead: AtomicUsize,
     free: Mutex<Free>,
-    /// Readers of vectors outside the room; slots become free when there are none.
-    scans: RwLock<()>,
 }
 
 /// Slots that no node links to, to be used again.
 struct Free {
     /// Descending: the lowest is used first, so that new rows stay close to each other in a stored index.
-    slots: Vec<u32>,
+    slots: Vec<FreeSlot>,
     /// Slots used again since `links_stored`, `None` if there were more than it has room for or it never was.
     relinked: Option<Vec<u32>>,
     /// Links were changed other than by additions since then.
@@ -63,11 +53,11 @@ struct Free {
 }
 
 impl Free {
-    fn take(&mut self) -> Option<u32> {
+    fn take(&mut self) -> Option<FreeSlot> {
         let slot = self.slots.pop()?;
         if let Some(relinked) = &mut self.relinked {
             if relinked.len() < relinked.capacity() {
-                relinked.push(slot);
+                relinked.push(slot.slot());
             } else {
                 self.relinked = None;
             }
@@ -77,11 +67,9 @@ impl Free {
 }
 
 struct Growth {
-    /// Nodes the graph has room for.
-    capacity: usize,
     /// Rows announced by `hint`.
     hint: usize,
-    /// The graph's bytes: its table, its links, and the links expected for the slots in `room`.
+    /// The graph's bytes: its table, its links, and the links expected for the slots that are open.
     charge: Charge,
 }
 
@@ -93,18 +81,11 @@ impl Generation {
 
     /// Without rows, and without memory for any.
     pub(crate) fn new(options: &Options, space: &Space, memory: &Arc<Memory>) -> Result<Arc<Self>> {
-        let arena = Arena::new(memory, space.dimensions)?;
-        let graph = Graph::new(options, &arena, space.dimensions)?;
         Ok(Arc::new(Self {
-            rooms: Rooms::new(),
-            arena,
+            graph: GraphLock::new(options, space, memory)?,
             entries: SlotStates::new(memory)?,
-            graph,
-            space: *space,
             options: options.clone(),
-            taken: AtomicUsize::new(0),
-            room: AtomicUsize::new(0),
-            growth: Mutex::new(Growth { capacity: 0, hint: 0, charge: memory.charge(0)? }),
+            growth: Mutex::new(Growth { hint: 0, charge: memory.charge(0)? }),
             consolidation: Mutex::new(None),
             reconnection: Mutex::new(None),
             unconnected: AtomicUsize::new(0),
@@ -115,7 +96,6 @@ impl Generation {
                 links_changed: true,
                 charge: memory.charge(0)?,
             }),
-            scans: RwLock::new(()),
         }))
     }
 
@@ -138,39 +118,20 @@ impl Generation {
         let growth = loaded.growth.get_mut().unwrap_or_else(PoisonError::into_inner);
         let bottom = HEAD_BYTES + list_bytes(options.m0);
         growth.charge.resize(rows * (NODE_BYTES + bottom) + upper * list_bytes(options.m))?;
-        loaded.graph = Graph::load(options, &loaded.arena, space.dimensions, rows, entry, source)?;
-        growth.charge.resize(loaded.graph.table_bytes() + loaded.graph.link_bytes())?;
-        growth.capacity = rows;
-        loaded.arena.extend(rows)?;
+        loaded.graph = GraphLock::load(options, space, memory, rows, entry, source)?;
+        growth.charge.resize(loaded.graph.bytes())?;
         loaded.entries.extend(rows)?;
-        *loaded.taken.get_mut() = rows;
-        *loaded.room.get_mut() = rows;
         Ok(generation)
     }
 
-    /// While it is held, the vector of a slot whose entry was published stays what it was. For readers outside the room.
-    pub(crate) fn scan(&self) -> RwLockReadGuard<'_, ()> {
-        self.scans.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The nodes nearest to a vector in stored form that pass, nearest first; approximate. `width`: most that are
-    /// returned, and the paper's `ef`.
-    ///
-    /// # Safety
-    /// Only readers run on the graph.
-    pub(crate) unsafe fn nearest(
-        &self,
-        query: &[f32],
-        width: usize,
-        passes: impl Fn(u32) -> bool,
-    ) -> (Vec<Neighbor>, Cost) {
-        // SAFETY: the caller's; arena and space are the graph's own.
-        unsafe { SearchLayer::new(&self.graph, &self.arena, &self.space, query, width, passes) }.run()
+    /// While it is held, the vector of a slot whose entry is published stays what it is. Additions go on.
+    pub(crate) fn pin_vectors(&self) -> PinnedVectors<'_> {
+        PinnedVectors { entries: &self.entries, pin: self.graph.pin() }
     }
 
     /// Slots that need no further growth.
     pub(crate) fn capacity(&self) -> usize {
-        self.room.load(Ordering::Relaxed)
+        self.graph.open()
     }
 
     /// The next growth makes room in the graph for `rows` rows at once. Takes the growth lock.
@@ -179,38 +140,26 @@ impl Generation {
     }
 
     /// Links `vector`, in stored form: at a free slot, else at a new one. `None` if `grow` has to come first. The entry
-    /// is the caller's to publish. `_visit`: to this generation's room, as `Link`. Errors: `OutOfMemory`, with the slot if it
-    /// may be linked to by now.
+    /// is the caller's to publish. `links`: of this generation's graph. Errors: `OutOfMemory`, with the slot if it may be linked to by
+    /// now.
     pub(crate) fn link(
         &self,
         vector: &[f32],
-        _visit: &Visit<'_>,
+        links: &LinkGuard<'_>,
     ) -> std::result::Result<Option<u32>, (Error, Option<u32>)> {
+        assert!(links.is_of(&self.graph), "a guard of another generation");
         let free = self.free().take();
-        if let Some(slot) = free {
-            // SAFETY: the visit keeps readers and consolidations out; nobody links to a free slot, and it is free no more.
-            let linked = unsafe { self.graph.relink(&self.arena, slot, vector) };
+        if let Some(free) = free {
+            let slot = free.slot();
+            let linked = links.relink(free, vector);
             self.unconnected.fetch_add(1, Ordering::Relaxed);
-            return linked.map(|_| Some(slot)).map_err(|error| (error, Some(slot)));
+            return linked.map(Some).map_err(|error| (error, Some(slot)));
         }
-        if !self.take_slot() {
-            return Ok(None);
+        let added = links.add(vector).map_err(|error| (error, None))?;
+        if added.is_some() {
+            self.unconnected.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: the visit keeps readers and growth out; every addition has taken a slot below `room`, for which
-        // the arena has memory, and the graph gives out as many slots as there are additions.
-        let added = unsafe { self.graph.add(&self.arena, vector) };
-        self.unconnected.fetch_add(1, Ordering::Relaxed);
-        added.map(|(slot, _)| Some(slot)).map_err(|error| {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
-            (error, None)
-        })
-    }
-
-    /// Takes one slot for an addition; false if there is no room.
-    fn take_slot(&self) -> bool {
-        let room = self.room.load(Ordering::Acquire);
-        let take = |taken| (taken < room).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        Ok(added)
     }
 
     /// Makes sure that `slots` more slots can become free. Errors: `OutOfMemory`.
@@ -218,7 +167,7 @@ impl Generation {
         let mut free = self.free();
         let missing = (free.slots.len() + slots).saturating_sub(free.slots.capacity());
         if missing > 0 {
-            free.charge.grow(missing * size_of::<u32>())?;
+            free.charge.grow(missing * size_of::<FreeSlot>())?;
             let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
             free.slots.try_reserve_exact(slots).map_err(full)?;
         }
@@ -273,19 +222,18 @@ impl Generation {
         free.relinked = Some(Vec::with_capacity(RELINKED_MAX));
     }
 
-    /// These slots are free, unless somebody reads vectors outside the room: then nothing happens. Their nodes are cleared and
-    /// their entries emptied. The caller is alone in the room, has reserved room for them, and no node links to them.
-    pub(crate) fn free_slots(&self, slots: &[u32]) -> bool {
-        let Ok(_alone) = self.scans.try_write() else { return false };
+    /// These slots are free, unless somebody pins vectors: then nothing happens. Their nodes are cleared and their entries emptied.
+    /// `graph`: of this generation. The caller has reserved room for them, and no node links to them.
+    pub(crate) fn free_slots(&self, slots: &[u32], graph: &mut ExclusiveGuard<'_>) -> bool {
         let mut free = self.free();
+        if !graph.clear(slots, &mut free.slots) {
+            return false;
+        }
         for &slot in slots {
-            // SAFETY: alone in the room.
-            unsafe { self.graph.clear(slot) };
             self.entries.at(slot).store(SlotState::EMPTY);
         }
         self.unconnected.fetch_add(slots.len(), Ordering::Relaxed);
-        free.slots.extend_from_slice(slots);
-        free.slots.sort_unstable_by(|a, b| b.cmp(a));
+        free.slots.sort_unstable_by_key(|free| Reverse(free.slot()));
         true
     }
 
@@ -293,38 +241,61 @@ impl Generation {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for at least one more slot. Waits for the room when the graph's table has to move, so the caller
-    /// must not be inside. Errors: `OutOfMemory`; the generation stays usable.
+    /// Makes room for at least one more slot. Waits for the graph when its table has to move, so the caller must not hold a guard of it.
+    /// Errors: `OutOfMemory`; the generation stays usable.
     pub(crate) fn grow(&self) -> Result<()> {
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = self.taken.load(Ordering::Relaxed) + 1;
-        if rows <= self.room.load(Ordering::Relaxed) {
+        let rows = self.graph.taken() + 1;
+        if rows <= self.graph.open() {
             return Ok(());
         }
         if rows > SLOTS_MAX {
             return Err(Error::new(ErrorKind::OutOfMemory, format!("an HNSW index holds at most {SLOTS_MAX} rows")));
         }
-        if rows > growth.capacity {
-            let capacity = (2 * growth.capacity).max(growth.hint).clamp(FIRST_CAPACITY, SLOTS_MAX);
+        if rows > self.graph.reserved() {
+            let capacity = (2 * self.graph.reserved()).max(growth.hint).clamp(FIRST_CAPACITY, SLOTS_MAX);
             // The old table lives until its nodes are copied.
             growth.charge.grow(capacity * NODE_BYTES)?;
-            let alone = self.rooms.enter(Group::Exclusive);
-            // SAFETY: alone in the room, and all calls on the graph are made from inside it.
-            let reserved = unsafe { self.graph.reserve(capacity) };
-            drop(alone);
-            if let Err(error) = reserved {
+            if let Err(error) = self.graph.exclusive().reserve(capacity) {
                 growth.charge.shrink(capacity * NODE_BYTES);
                 return Err(error);
             }
-            growth.capacity = capacity;
         }
-        self.arena.extend(rows)?;
         self.entries.extend(rows)?;
-        let room = growth.capacity.min(self.arena.rows()).min(self.entries.rows());
-        let expected = (room - self.graph.len()) as f64 * link_bytes(&self.options);
-        growth.charge.resize(self.graph.table_bytes() + self.graph.link_bytes() + expected as usize)?;
-        self.room.store(room, Ordering::Release);
-        Ok(())
+        let open = self.graph.extend(rows, self.entries.rows())?;
+        let expected = (open - self.graph.len()) as f64 * link_bytes(&self.options);
+        growth.charge.resize(self.graph.bytes() + expected as usize)
+    }
+}
+
+/// Vectors that stay what they are while rows are linked: those of published slots.
+pub(crate) struct PinnedVectors<'a> {
+    entries: &'a SlotStates,
+    pin: PinGuard<'a>,
+}
+
+impl PinnedVectors<'_> {
+    /// Calls `each` with the entries of those of `slots` that hold a row, in order, and their distances to `query`, which is in stored
+    /// form. `scratch`: for some slots.
+    pub(crate) fn measure(
+        &self,
+        query: &[f32],
+        slots: impl Iterator<Item = u32>,
+        scratch: &mut Vec<u32>,
+        each: impl FnMut(u32, f32),
+    ) {
+        let published = |slot: &u32| matches!(self.entries.at(*slot).load().state, State::Live | State::Tombstone);
+        scratch.clear();
+        scratch.extend(slots.filter(published));
+        // SAFETY: an entry is published when its slot's node has been added, and the pin is older than that was read.
+        unsafe { self.pin.measure(query, scratch, each) };
+    }
+
+    /// The vector of a slot, if it holds a row.
+    pub(crate) fn get(&self, slot: u32) -> Option<&[f32]> {
+        let published = matches!(self.entries.at(slot).load().state, State::Live | State::Tombstone);
+        // SAFETY: as in `measure`.
+        published.then(|| unsafe { self.pin.vector(slot) })
     }
 }
 

@@ -4,7 +4,6 @@ use crate::sync::atomic::Ordering;
 
 use super::{Generation, Index};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::lock::Group;
 use crate::host::Interrupt;
 use crate::index::rows::pending::Claim;
 use crate::index::rows::{Place, State};
@@ -23,7 +22,7 @@ impl Index {
     }
 
     /// Links at most `max_rows` pending rows into the graph, oldest first, unless they were scattered; returns how many.
-    /// Several threads may link at once. Stops while somebody copies the graph. Enters the room as `Link` for each row. Errors:
+    /// Several threads may link at once. Stops while somebody copies the graph. Takes the graph's link guard for each row. Errors:
     /// `OutOfMemory`, `Interrupted`; the rows that are not linked stay pending.
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         for linked in 0..max_rows {
@@ -44,18 +43,18 @@ impl Index {
     fn link_one(&self, claim: &Claim) -> Result<()> {
         loop {
             let generation = self.generation();
-            let visit = generation.rooms.enter(Group::Link);
-            // It cannot be replaced any more: that is done from another room.
+            let links = generation.graph.link();
+            // It cannot be replaced any more: that is done with a read guard.
             if !std::ptr::eq(&*generation, &*self.generation()) {
                 continue;
             }
-            match generation.link(claim.vector(), &visit) {
+            match generation.link(claim.vector(), &links) {
                 Ok(Some(slot)) => {
                     self.publish_slot(&generation, slot, claim);
                     return Ok(());
                 }
                 Ok(None) => {
-                    drop(visit);
+                    drop(links);
                     generation.grow()?;
                 }
                 Err((error, slot)) => {

@@ -93,7 +93,8 @@ impl Index {
             }
         }
         generation.reserve_free(free.len())?;
-        generation.free_slots(&free);
+        let freed = generation.free_slots(&free, &mut generation.graph.exclusive());
+        debug_assert!(freed, "nobody else knows the generation");
         generation.links_stored();
         self.set_core(Arc::clone(generation));
         self.publish(&rows);
@@ -197,10 +198,10 @@ fn read_floats(bytes: &[u8], out: &mut [f32]) {
 
 /// Copies all vectors to the arena, page by page.
 fn read_vectors(root: &Root, mut reader: Reader<'_>, generation: &Generation) -> Result<()> {
+    let mut graph = generation.graph.exclusive();
+    let mut vectors = graph.vectors();
     for slot in 0..root.slots as usize {
-        // SAFETY: nobody else knows this generation yet.
-        let place = unsafe { generation.arena.place(slot as u32) };
-        reader.vector(Region::Vectors, slot, place)?;
+        reader.vector(Region::Vectors, slot, vectors.get_mut(slot as u32))?;
     }
     Ok(())
 }

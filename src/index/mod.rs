@@ -4,7 +4,7 @@
 //! there says whether it is live, a tombstone, or dead.
 //!
 //! # Locks
-//! In the order in which they may be taken; none is held while the host is asked about visibility, except the room.
+//! In the order in which they may be taken; none is held while the host is asked about visibility, except the read guard of the graph.
 //!
 //! | lock | guards | held |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | `stored` | the newest image | for a checkpoint |
 //! | `Generation::growth` | growth of one generation | while its arrays are extended |
 //! | `Generation::consolidation` | one consolidation of a generation at a time | for some nodes, or a compaction |
-//! | `Generation::rooms` | the graph, see [`crate::graph::lock`] | for one walk, link step, consolidation of some nodes, growth or copy |
-//! | `Generation::scans` | vectors read outside the room | for an exact search |
+//! | `Generation::graph` | the graph, see [`crate::graph::lock`] | for one search, link step, consolidation of some nodes, growth or copy |
+//! | the pin of `Generation::graph` | vectors read beside additions | for an exact search |
 //! | `rows` | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |
 //! | `generation` | which generation is current | to copy or replace a pointer |
 
@@ -39,7 +39,6 @@ use self::reconcile::Reconciliation;
 use self::rows::tombstones::Tombstones;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::LevelStats;
-use crate::graph::lock::Group;
 use crate::host::Ledger;
 use crate::index::rows::pending::Pending;
 use crate::index::rows::unrankable::Unrankable;
@@ -175,14 +174,13 @@ impl Index {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// What the index is made of. Visits every node of the graph in the `Search` room, then takes the row lock.
+    /// What the index is made of. Visits every node of the graph with its read guard, then takes the row lock.
     /// Errors: `OutOfMemory`.
     pub fn stats(&self) -> Result<Stats> {
         let generation = self.generation();
         let levels = {
-            let _visit = generation.rooms.enter(Group::Search);
-            // SAFETY: the visit admits readers only.
-            unsafe { generation.graph.levels() }?
+            let graph = generation.graph.read();
+            graph.levels()?
         };
         let rows = self.rows();
         Ok(Stats {
@@ -216,7 +214,7 @@ impl Index {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Replaces the generation. The caller keeps linkers out of the old one's room and holds the row lock.
+    /// Replaces the generation. The caller keeps linkers out of the old one and holds the row lock.
     pub(crate) fn set_core(&self, generation: Arc<Generation>) {
         *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
     }

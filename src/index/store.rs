@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Extent, Layout, Region};
 use crate::format::root::Root;
-use crate::graph::lock::Group;
+use crate::graph::lock::ReadGuard;
 use crate::host::Pages;
 use crate::index::rows::{SlotState, State};
 use crate::index::{Generation, Index, Paused};
@@ -21,7 +21,7 @@ const UNSTORED_MIN: usize = 256;
 
 /// What is written, as it was at one moment. The graph and its vectors stand still while it lives.
 struct Snapshot<'a> {
-    generation: &'a Generation,
+    graph: &'a ReadGuard<'a>,
     /// Lists above the bottom level: node and level.
     upper: Vec<(u32, usize)>,
     /// Slots of the stored graph's slots.
@@ -42,8 +42,8 @@ impl Index {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let _paused = Paused::new(&self.paused);
         let generation = self.generation();
-        drop(generation.rooms.enter(Group::Exclusive));
-        let _visit = generation.rooms.enter(Group::Search);
+        generation.graph.drain();
+        let graph = generation.graph.read();
         let changes = self.changes();
         let before = stored.take().filter(|before| before.root.page_bytes == pages.page_bytes() as u64);
         if let Some(mut same) = before.as_ref().filter(|before| before.changes == changes).map(Stored::copy) {
@@ -51,7 +51,7 @@ impl Index {
             return Ok(stored.insert(same).image(0));
         }
         let mut writer = Writer { pages, written: Vec::new(), buffer: vec![0; pages.page_bytes()] };
-        match self.write(&mut writer, &generation, before.as_ref(), covered, verified) {
+        match self.write(&mut writer, &generation, &graph, before.as_ref(), covered, verified) {
             Ok((mut new, whole_graph)) => {
                 new.changes = changes;
                 // Only now: an image that was not finished leaves the one before, and what has changed since then.
@@ -84,18 +84,19 @@ impl Index {
         stored.iter().flat_map(|stored| stored.graph.iter().chain(&stored.rows)).map(|page| page.id).collect()
     }
 
-    /// The new image, and whether the graph's pages are new, too.
+    /// The new image, and whether the graph's pages are new, too. `links`: of the generation's graph.
     fn write(
         &self,
         writer: &mut Writer<'_>,
         generation: &Arc<Generation>,
+        links: &ReadGuard<'_>,
         before: Option<&Stored>,
         covered: u64,
         verified: u64,
     ) -> Result<(Stored, bool)> {
         let same_core =
             before.filter(|before| before.generation.upgrade().is_some_and(|stored| Arc::ptr_eq(&stored, generation)));
-        let nodes = generation.graph.len();
+        let nodes = links.len();
         let relinked = generation.relinked();
         let rows = self.rows();
         let blocks = rows.pending.snapshot();
@@ -108,7 +109,7 @@ impl Index {
 
         let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while storing an HNSW index");
         let mut snapshot = Snapshot {
-            generation,
+            graph: links,
             upper: Vec::new(),
             entries: Vec::new(),
             pending: Vec::new(),
@@ -121,8 +122,7 @@ impl Index {
         for slot in unstored.iter().copied().chain(slots as u32..nodes as u32) {
             let entry = generation.entries.at(slot).load();
             if entry.state == State::Live {
-                // SAFETY: the entry is published, and no slot becomes free while we are in the room.
-                snapshot.pending.push((entry.row_id, unsafe { generation.arena.get(slot) }));
+                snapshot.pending.push((entry.row_id, links.vector(slot)));
             }
             if let Some(stored) = snapshot.entries.get_mut(slot as usize) {
                 *stored = SlotState::EMPTY;
@@ -148,13 +148,10 @@ impl Index {
         } else {
             root.slots = nodes as u64;
             for slot in 0..nodes as u32 {
-                // SAFETY: the visit admits readers only.
-                let level = unsafe { generation.graph.level(slot) };
-                snapshot.upper.extend((1..=level).map(|level| (slot, level)));
+                snapshot.upper.extend((1..=links.level(slot)).map(|level| (slot, level)));
             }
             root.upper = snapshot.upper.len() as u64;
-            // SAFETY: as above.
-            root.entry = if nodes > 0 { u64::from(unsafe { generation.graph.entry() }) } else { 0 };
+            root.entry = u64::from(links.entry().unwrap_or(0));
             let old = before.map(|stored| (stored.root.graph_layout(), &stored.graph[..]));
             // Vectors stay what they are until their slot is used again.
             let known = same_core.filter(|_| relinked.is_some());
@@ -262,12 +259,10 @@ impl Snapshot<'_> {
 
     fn record(&self, region: Region, index: usize, out: &mut [u8]) {
         match region {
-            // SAFETY: the visit of `store` admits readers only.
-            Region::Levels => out[0] = unsafe { self.generation.graph.level(index as u32) } as u8,
+            Region::Levels => out[0] = self.graph.level(index as u32) as u8,
             Region::Base => self.links(index as u32, 0, out),
             Region::Upper => self.links(self.upper[index].0, self.upper[index].1, out),
-            // SAFETY: every node has a vector, and nobody writes while we are in the room.
-            Region::Vectors => put_vector(unsafe { self.generation.arena.get(index as u32) }, out),
+            Region::Vectors => put_vector(self.graph.vector(index as u32), out),
             Region::SlotStates => {
                 let entry = self.entries[index];
                 // A snapshot of another transaction does not outlive the process.
@@ -282,10 +277,8 @@ impl Snapshot<'_> {
     }
 
     fn links(&self, slot: u32, level: usize, out: &mut [u8]) {
-        let room = out.len() / 4 - 1;
-        let mut links = vec![0; room];
-        // SAFETY: the visit of `store` admits readers only.
-        let count = unsafe { self.generation.graph.neighbors(slot, level, &mut links) }.len();
+        let mut links = vec![0; out.len() / 4 - 1];
+        let count = self.graph.neighbors(slot, level, &mut links).len();
         links[count..].fill(0);
         let words = [count as u32].into_iter().chain(links);
         out.as_chunks_mut::<4>().0.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());

@@ -22,7 +22,6 @@ use proptest::prelude::*;
 
 use super::{Index, Origin, UNSETTLED};
 use crate::error::ErrorKind;
-use crate::graph::lock::Group;
 use crate::host::{AllVisible, Interrupt, Uninterrupted, Unlimited};
 use crate::index::rows::State;
 use crate::memory::tests::Limited;

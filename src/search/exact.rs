@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Hit;
 use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::Index;
 use crate::index::rows::State;
-use crate::index::{Generation, Index};
 
 /// Slots whose entries are read before their vectors.
 const BLOCK_SLOTS: usize = 1024;
@@ -35,18 +35,14 @@ impl Index {
     /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
     pub(super) fn scan_linked(&self, query: &[f32], hits: &mut Vec<Hit>) -> Result<usize> {
         let generation = self.generation();
-        let _scan = generation.scan();
+        let vectors = generation.pin_vectors();
         let before = hits.len();
         reserve(hits, self.alive())?;
         let nodes = generation.graph.len() as u32;
         let mut slots = Vec::with_capacity(BLOCK_SLOTS);
         for block in (0..nodes).step_by(BLOCK_SLOTS) {
-            let published =
-                |slot: &u32| matches!(generation.entries.at(*slot).load().state, State::Live | State::Tombstone);
-            slots.clear();
-            slots.extend((block..nodes.min(block + BLOCK_SLOTS as u32)).filter(published));
-            // SAFETY: these slots are published, and none becomes free during the scan.
-            unsafe { generation.scan_slots(query, &slots, hits) };
+            let block = block..nodes.min(block + BLOCK_SLOTS as u32);
+            vectors.measure(query, block, &mut slots, |slot, distance| hits.push(generation.hit(slot, distance)));
         }
         Ok(hits.len() - before)
     }
@@ -56,16 +52,16 @@ impl Index {
     pub(super) fn scan_rows(&self, query: &[f32], rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
         let before = hits.len();
         reserve(hits, rows.len())?;
-        let mut slots = Vec::with_capacity(PAGE_ROWS.min(rows.len()));
+        let (mut slots, mut published) = (Vec::with_capacity(PAGE_ROWS.min(rows.len())), Vec::new());
         let mut generation = self.generation();
         let mut pages = rows.pages().peekable();
         while let Some(&(number, page)) = pages.peek() {
-            let scan = generation.scan();
+            let vectors = generation.pin_vectors();
             let map = self.rows();
             // The row map is of the current generation.
             let current = self.generation();
             if !Arc::ptr_eq(&generation, &current) {
-                drop((map, scan));
+                drop((map, vectors));
                 generation = current;
                 continue;
             }
@@ -73,21 +69,10 @@ impl Index {
             map.places.slots(number, positions(page), &mut slots);
             drop(map);
             pages.next();
-            // SAFETY: the row map holds published slots only, and none becomes free during the scan.
-            unsafe { generation.scan_slots(query, &slots, hits) };
+            let slots = slots.iter().copied();
+            vectors.measure(query, slots, &mut published, |slot, distance| hits.push(generation.hit(slot, distance)));
         }
         Ok(hits.len() - before)
-    }
-}
-
-impl Generation {
-    /// Adds a hit for each of the slots.
-    ///
-    /// # Safety
-    /// They are published, and none becomes free meanwhile.
-    unsafe fn scan_slots(&self, query: &[f32], slots: &[u32], hits: &mut Vec<Hit>) {
-        // SAFETY: the caller's.
-        unsafe { self.arena.measure(&self.space, query, slots, |slot, distance| hits.push(self.hit(slot, distance))) };
     }
 }
 

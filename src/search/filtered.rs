@@ -7,7 +7,6 @@ use super::Hit;
 use super::row_set::RowSet;
 use crate::bits;
 use crate::graph::Cost;
-use crate::graph::lock::Group;
 use crate::graph::search_layer::{Neighbor, SearchLayer};
 use crate::index::rows::{Place, State};
 use crate::index::{Generation, Index};
@@ -59,35 +58,29 @@ struct FilteredWalk<'a, P> {
 }
 
 impl Index {
-    /// Hits for about the `width` linked rows of `rows` nearest to `query`, in no order. With a budget nothing if the walk
+    /// Hits for about the `ef` linked rows of `rows` nearest to `query`, in no order. With a budget nothing if the walk
     /// cost more distances before its end, or if the nearest rows of the set are where the graph does not lead to them.
-    /// Takes the row lock for some microseconds, then enters the room as `Search`.
+    /// Takes the row lock for some microseconds, then the graph's read guard.
     pub(super) fn walk_filtered(
         &self,
         query: &[f32],
-        width: usize,
+        ef: usize,
         rows: &RowSet,
         steps: Steps,
         budget: Option<f64>,
     ) -> (Option<Vec<Hit>>, Cost) {
         let mut spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
         let generation = self.generation();
-        let _visit = generation.rooms.enter(Group::Search);
-        let nodes = generation.graph.len();
+        let graph = generation.graph.read();
+        let nodes = graph.len();
         let set = Set { generation: &generation, rows };
-        // SAFETY: the visit admits readers only.
-        let (near, cost) = unsafe { generation.nearest(query, SEEDS_NEAR, |_| true) };
+        let (near, cost) = graph.nearest(query, SEEDS_NEAR, |_| true);
         let passing = near.iter().filter(|node| set.has(node.slot())).count();
         let expected = near.len() * rows.len() / nodes.max(1);
         if budget.is_some() && expected >= EXPECTED_MIN && passing * EXPECTED_FACTOR < expected {
             return (None, cost);
         }
-        // SAFETY: as above; arena and space are the graph's own.
-        let walk = unsafe {
-            SearchLayer::new(&generation.graph, &generation.arena, &generation.space, query, width, |slot| {
-                set.has(slot)
-            })
-        };
+        let walk = graph.search_layer(query, ef, |slot| set.has(slot));
         let mut walk = FilteredWalk { set, steps, seen: vec![0; nodes.div_ceil(64)], looks: 0, walk };
         for node in near {
             walk.mark(node.slot());
@@ -139,7 +132,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
     /// the others.
     fn step_over(&mut self, links: &[u32], links_behind: &mut Vec<u32>, next: &mut Vec<u32>) {
         self.looks += links.len();
-        let room = self.set.generation.graph.links_max();
+        let links_max = self.walk.links_max();
         let mut found = 0;
         for &slot in links {
             if self.set.has(slot) {
@@ -150,7 +143,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
             }
         }
         for &bridge in links {
-            if found >= room {
+            if found >= links_max {
                 return;
             }
             if self.set.has(bridge) || !self.mark(bridge) {

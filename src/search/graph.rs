@@ -2,18 +2,17 @@
 
 use super::Hit;
 use crate::graph::Cost;
-use crate::graph::lock::Group;
 use crate::host::Visibility;
 use crate::index::Index;
 use crate::index::rows::State;
 
 impl Index {
-    /// Hits for about the `width` linked rows nearest to `query`, nearest first: tombstones only if visible, live
-    /// rows as they are or, with `ask_all`, only if visible. Enters the room as `Search`.
+    /// Hits for about the `ef` linked rows nearest to `query`, nearest first: tombstones only if visible, live
+    /// rows as they are or, with `ask_all`, only if visible. Takes the graph's read guard.
     pub(super) fn walk(
         &self,
         query: &[f32],
-        width: usize,
+        ef: usize,
         ask_all: bool,
         visibility: &dyn Visibility,
     ) -> (Vec<Hit>, Cost) {
@@ -26,9 +25,7 @@ impl Index {
                 State::Empty | State::Dead => false,
             }
         };
-        let _visit = generation.rooms.enter(Group::Search);
-        // SAFETY: the visit admits readers only.
-        let (found, cost) = unsafe { generation.nearest(query, width, allow) };
+        let (found, cost) = generation.graph.read().nearest(query, ef, allow);
         (found.into_iter().map(|node| generation.hit(node.slot(), node.distance())).collect(), cost)
     }
 }

@@ -107,7 +107,7 @@ impl Index {
     /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`.
     ///
     /// Takes the row lock for an instant (with a filter: for some microseconds at a time) and, if it uses the graph,
-    /// enters the room as `Search`. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
+    /// the graph's read guard. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
     pub fn find(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
         let Request { query, want, filter, .. } = request;
         if query.len() != self.dimensions() {

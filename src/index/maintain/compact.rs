@@ -5,7 +5,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Source;
-use crate::graph::lock::Group;
+use crate::graph::lock::ReadGuard;
 use crate::host::Interrupt;
 use crate::index::link::check;
 use crate::index::rows::{Place, State};
@@ -30,23 +30,25 @@ impl Index {
         self.trim();
 
         let _paused = Paused::new(&self.paused);
-        // Waits for linkers that do not know yet: while they queue at the room, searches would queue behind our visit.
-        drop(old.rooms.enter(Group::Exclusive));
-        let _visit = old.rooms.enter(Group::Search);
-        let copy = Copy::plan(&old)?;
+        // Waits for linkers that do not know yet: while they wait for us, searches would wait behind them.
+        old.graph.drain();
+        let graph = old.graph.read();
+        let copy = Copy::plan(&old, &graph)?;
         if copy.kept.len() == old.graph.len() {
             return Ok(());
         }
         let rows = copy.kept.len();
         let new = Generation::load(&self.options, &self.space, &self.memory, rows, copy.upper, copy.entry, &copy)?;
-        for (batch, slots) in copy.kept.chunks(COPY_ROWS).enumerate() {
-            check(interrupt)?;
-            for (i, &slot) in slots.iter().enumerate() {
-                // SAFETY: the slot was published, and no slot becomes free while we are in the room; nobody else knows
-                // the new generation.
-                unsafe { new.arena.place((batch * COPY_ROWS + i) as u32).copy_from_slice(old.arena.get(slot)) };
+        let mut to = new.graph.exclusive();
+        let mut vectors = to.vectors();
+        for (slot, &origin) in (0..).zip(&copy.kept) {
+            if slot as usize % COPY_ROWS == 0 {
+                check(interrupt)?;
             }
+            vectors.get_mut(slot).copy_from_slice(graph.vector(origin));
         }
+        drop(vectors);
+        drop(to);
         self.reconnect_all(&new, interrupt)?;
         let mut rows = self.rows();
         for (slot, &origin) in (0..).zip(&copy.kept) {
@@ -89,7 +91,7 @@ impl Drop for Paused<'_> {
 
 /// Which slots of a generation are copied, and to where.
 struct Copy<'a> {
-    old: &'a Generation,
+    graph: &'a ReadGuard<'a>,
     /// The old slot of each new one.
     kept: Vec<u32>,
     /// The new slot of each old one, or `GONE`.
@@ -101,15 +103,14 @@ struct Copy<'a> {
 }
 
 impl<'a> Copy<'a> {
-    /// The caller is in the `Search` room of `old`.
-    fn plan(old: &'a Generation) -> Result<Self> {
+    /// `graph`: of `old`.
+    fn plan(old: &Generation, graph: &'a ReadGuard<'a>) -> Result<Self> {
         let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while compacting an HNSW index");
-        let nodes = old.graph.len();
+        let nodes = graph.len();
         let (mut kept, mut moved) = (Vec::new(), Vec::new());
         kept.try_reserve_exact(nodes).map_err(full)?;
         moved.try_reserve_exact(nodes).map_err(full)?;
-        // SAFETY: the visit admits readers only.
-        let old_entry = (nodes > 0).then(|| unsafe { old.graph.entry() });
+        let old_entry = graph.entry();
         let mut entry = (0, 0);
         let mut upper = 0;
         for slot in 0..nodes as u32 {
@@ -119,8 +120,7 @@ impl<'a> Copy<'a> {
                 moved.push(GONE);
                 continue;
             }
-            // SAFETY: as above.
-            let level = unsafe { old.graph.level(slot) };
+            let level = graph.level(slot);
             upper += level;
             if kept.is_empty() || level > entry.0 {
                 entry = (level, kept.len() as u32);
@@ -128,19 +128,17 @@ impl<'a> Copy<'a> {
             moved.push(kept.len() as u32);
             kept.push(slot);
         }
-        Ok(Self { old, kept, moved, upper, entry: entry.1 })
+        Ok(Self { graph, kept, moved, upper, entry: entry.1 })
     }
 }
 
 impl Source for Copy<'_> {
     fn level(&self, slot: u32) -> usize {
-        // SAFETY: the visit of the compaction admits readers only.
-        unsafe { self.old.graph.level(self.kept[slot as usize]) }
+        self.graph.level(self.kept[slot as usize])
     }
 
     fn links(&self, slot: u32, level: usize, out: &mut [u32]) -> usize {
-        // SAFETY: as above.
-        let count = unsafe { self.old.graph.neighbors(self.kept[slot as usize], level, out) }.len();
+        let count = self.graph.neighbors(self.kept[slot as usize], level, out).len();
         let mut linked = 0;
         for i in 0..count {
             let to = self.moved[out[i] as usize];

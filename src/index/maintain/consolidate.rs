@@ -2,7 +2,6 @@
 
 use crate::bits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::lock::Group;
 use crate::host::Interrupt;
 use crate::index::link::check;
 use crate::index::rows::State;
@@ -42,8 +41,8 @@ impl Index {
     }
 
     /// Goes on with a consolidation, or begins one that is due: passes at most `max_nodes` nodes; returns how many it passed or
-    /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Enters the
-    /// room as `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the consolidation can go on later.
+    /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Takes the
+    /// graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the consolidation can go on later.
     pub fn consolidate(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         if self.paused.load(Ordering::Relaxed) > 0 {
             return Ok(0); // whoever copies the graph would be waited for, and searches would wait behind us
@@ -94,11 +93,7 @@ impl Index {
         deleted.try_reserve_exact(words).map_err(full)?;
         slots.try_reserve_exact(dead).map_err(full)?;
         deleted.resize(words, 0);
-        let entry = {
-            let _visit = generation.rooms.enter(Group::Search);
-            // SAFETY: the visit admits readers only. There are dead slots, so there are nodes.
-            (nodes > 0).then(|| unsafe { generation.graph.entry() })
-        };
+        let entry = generation.graph.read().entry();
         for slot in 0..nodes as u32 {
             let dead = generation.entries.at(slot).load().state == State::Dead;
             // Walks begin at the entry, so it has to stay.
@@ -118,18 +113,10 @@ impl Index {
     fn finish_consolidation(&self, generation: &Generation, consolidation: &mut Consolidation) -> Result<bool> {
         consolidation.adopt_orphans(generation)?;
         let freed = {
-            let _alone = generation.rooms.enter(Group::Exclusive);
-            let end = generation.graph.len() as u32;
-            // SAFETY: alone in the room.
-            unsafe {
-                generation.graph.consolidate(
-                    &generation.arena,
-                    &consolidation.deleted,
-                    0..end,
-                    &mut consolidation.orphans,
-                )
-            }?;
-            let freed = generation.free_slots(&consolidation.slots);
+            let mut graph = generation.graph.exclusive();
+            let end = graph.len() as u32;
+            graph.consolidate(&consolidation.deleted, 0..end, &mut consolidation.orphans)?;
+            let freed = generation.free_slots(&consolidation.slots, &mut graph);
             if freed {
                 // The slots of this generation, whether or not it is the current one by now.
                 let rows = self.rows();
@@ -149,11 +136,7 @@ impl Consolidation {
         while self.next < end {
             check(interrupt)?;
             let until = end.min(self.next + VISIT_NODES);
-            let _alone = generation.rooms.enter(Group::Exclusive);
-            // SAFETY: alone in the room.
-            unsafe {
-                generation.graph.consolidate(&generation.arena, &self.deleted, self.next..until, &mut self.orphans)
-            }?;
+            generation.graph.exclusive().consolidate(&self.deleted, self.next..until, &mut self.orphans)?;
             self.next = until;
         }
         Ok(())
@@ -162,9 +145,8 @@ impl Consolidation {
     /// Links nodes that have lost all links as if they were new.
     fn adopt_orphans(&mut self, generation: &Generation) -> Result<()> {
         while let Some(&slot) = self.orphans.last() {
-            let _visit = generation.rooms.enter(Group::Link);
-            // SAFETY: the visit keeps readers and other consolidates out; the node keeps its vector, which was published.
-            unsafe { generation.graph.relink(&generation.arena, slot, generation.arena.get(slot)) }?;
+            // SAFETY: only a consolidation relinks orphans, and there is one at a time.
+            unsafe { generation.graph.link().relink_orphan(slot) }?;
             self.orphans.pop();
         }
         Ok(())

@@ -8,8 +8,7 @@ use crate::sync::atomic::Ordering;
 
 use crate::bits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::lock::Group;
-use crate::graph::search_layer::Neighbor;
+use crate::graph::lock::ExclusiveGuard;
 use crate::host::Interrupt;
 use crate::index::link::check;
 use crate::index::{Generation, Index};
@@ -40,7 +39,7 @@ pub(in crate::index) struct Reconnection {
     /// Nodes nobody near has room to link to.
     vain: usize,
     /// Candidates for such a link: as many as when a node is added.
-    width: usize,
+    ef: usize,
     _charge: Charge,
 }
 
@@ -53,7 +52,7 @@ impl Index {
 
     /// Goes on with a pass, or begins one that is due; returns about how many nodes it visited, at
     /// least `max_nodes` if there are so many; 0 when there is nothing to do, or somebody else does it or copies the
-    /// graph. Enters the room as `Exclusive` for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
+    /// graph. Takes the graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
     pub fn reconnect(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.generation();
         let Ok(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
@@ -94,11 +93,9 @@ impl Index {
         seen.resize(words, 0);
         generation.unconnected.fetch_sub(changed, Ordering::Relaxed);
         let mut reconnection =
-            Reconnection { seen, nodes, open, next: 0, vain: 0, width: self.options.ef_construction, _charge: charge };
-        if nodes > 0 {
-            let _visit = generation.rooms.enter(Group::Search);
-            // SAFETY: the visit admits readers only.
-            reconnection.see(unsafe { generation.graph.entry() });
+            Reconnection { seen, nodes, open, next: 0, vain: 0, ef: self.options.ef_construction, _charge: charge };
+        if let Some(entry) = generation.graph.read().entry() {
+            reconnection.see(entry);
         }
         Ok(reconnection)
     }
@@ -107,23 +104,19 @@ impl Index {
 impl Reconnection {
     /// Visits up to `VISIT_NODES` nodes; false if there are no more.
     fn visit(&mut self, generation: &Generation) -> bool {
-        let mut links = vec![0; generation.graph.links_max()];
-        let _alone = generation.rooms.enter(Group::Exclusive);
+        let mut graph = generation.graph.exclusive();
+        let mut links = vec![0; graph.links_max()];
         let mut left = VISIT_NODES;
         while left > 0 {
             left -= 1;
             if let Some(node) = self.open.pop() {
-                // SAFETY: alone in the room.
-                for level in 0..=unsafe { generation.graph.level(node) } {
-                    // SAFETY: as above.
-                    let links = unsafe { generation.graph.neighbors(node, level, &mut links) };
-                    links.iter().for_each(|&node| self.see(node));
+                for level in 0..=graph.level(node) {
+                    graph.neighbors(node, level, &mut links).iter().for_each(|&node| self.see(node));
                 }
             } else if (self.next as usize) < self.nodes {
                 let node = self.next;
-                // SAFETY: as above.
-                if !self.seen(node) && !unsafe { generation.graph.neighbors(node, 0, &mut links) }.is_empty() {
-                    self.attach(generation, node);
+                if !self.seen(node) && !graph.neighbors(node, 0, &mut links).is_empty() {
+                    self.attach(generation, &mut graph, node);
                     left = left.saturating_sub(VISITS_PER_ATTACHED);
                 }
                 self.next += 1;
@@ -135,17 +128,13 @@ impl Reconnection {
     }
 
     /// Makes the nearest node that is reached, and has room, link to this one.
-    fn attach(&mut self, generation: &Generation, node: u32) {
-        // SAFETY: alone in the room, see `visit`; the node's vector was published.
-        let near = |passes: &dyn Fn(u32) -> bool| unsafe {
-            generation.nearest(generation.arena.get(node), self.width, passes).0
-        };
-        let attach = |near: Vec<Neighbor>| {
-            // SAFETY: as above.
-            near.iter().any(|other| self.seen(other.slot()) && unsafe { generation.graph.attach(other.slot(), node) })
+    fn attach(&mut self, generation: &Generation, graph: &mut ExclusiveGuard<'_>, node: u32) {
+        let mut attach = |passes: &dyn Fn(u32) -> bool| {
+            let near = graph.nearest(graph.vector(node), self.ef, passes).0;
+            near.iter().any(|other| self.seen(other.slot()) && graph.attach(other.slot(), node))
         };
         // A walk that looks for what is reached passes everything in between: it comes second, and not for ever in vain.
-        if attach(near(&|_| true)) || self.vain < VAIN_MAX && attach(near(&|other| self.seen(other))) {
+        if attach(&|_| true) || self.vain < VAIN_MAX && attach(&|other| self.seen(other)) {
             generation.change_links();
             self.see(node);
         } else {

@@ -5,7 +5,6 @@ use crate::sync::atomic::Ordering;
 
 use super::compact::Paused;
 use crate::error::Result;
-use crate::graph::lock::Group;
 use crate::index::rows::{Place, State};
 use crate::index::{Generation, Index};
 
@@ -36,18 +35,17 @@ impl Index {
         // Nobody else may have reserved room in the pending area.
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
         let _paused = Paused::new(&self.paused);
-        drop(old.rooms.enter(Group::Exclusive));
-        let _visit = old.rooms.enter(Group::Search);
+        old.graph.drain();
+        let graph = old.graph.read();
         let mut rows = self.rows();
         let reserved = rows.pending.reserve(old.survivors());
         if reserved.is_ok() {
-            for slot in 0..old.graph.len() as u32 {
+            for slot in 0..graph.len() as u32 {
                 let entry = old.entries.at(slot).load();
                 if !matches!(entry.state, State::Live | State::Tombstone) {
                     continue;
                 }
-                // SAFETY: the entry is published, and no slot becomes free while we are in the room.
-                let ticket = rows.pending.push(entry.row_id, unsafe { old.arena.get(slot) });
+                let ticket = rows.pending.push(entry.row_id, graph.vector(slot));
                 rows.pending.entry(ticket).set_state(entry.state);
                 rows.places.set(entry.row_id, Place::Pending(ticket));
             }

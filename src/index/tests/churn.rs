@@ -151,7 +151,7 @@ fn an_index_can_be_emptied_and_filled_again() {
     }
 }
 
-/// A search that reads vectors without the room keeps slots from being used again.
+/// A search that pins vectors keeps slots from being used again.
 #[test]
 fn slots_are_not_freed_under_a_reader() {
     let index = index(Metric::L2sq, 4);
@@ -160,10 +160,10 @@ fn slots_are_not_freed_under_a_reader() {
     index.remove(&(0..100).collect::<Vec<_>>(), 1);
     index.advance(2);
     let generation = index.generation();
-    let scan = generation.scan();
+    let vectors = generation.pin_vectors();
     while index.consolidate(256, &Uninterrupted).unwrap() > 0 {}
     assert_eq!(index.stats().unwrap().deleted, 100);
-    drop(scan);
+    drop(vectors);
     while index.consolidate(256, &Uninterrupted).unwrap() > 0 {}
     assert!(index.stats().unwrap().deleted < 16);
 }

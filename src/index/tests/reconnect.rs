@@ -63,17 +63,14 @@ fn rows_from_several_places_at_once_are_found() {
 /// Slots in use that no path of links leads to.
 fn unconnected(index: &Index) -> usize {
     let generation = index.generation();
-    let _visit = generation.rooms.enter(Group::Search);
-    let mut seen = vec![false; generation.graph.len()];
-    // SAFETY: the visit admits readers only.
-    let mut open = vec![unsafe { generation.graph.entry() }];
+    let graph = generation.graph.read();
+    let mut seen = vec![false; graph.len()];
+    let mut open = Vec::from_iter(graph.entry());
     let mut links = [0; 256];
     while let Some(slot) = open.pop() {
         if !std::mem::replace(&mut seen[slot as usize], true) {
-            // SAFETY: as above.
-            for level in 0..=unsafe { generation.graph.level(slot) } {
-                // SAFETY: as above.
-                open.extend(unsafe { generation.graph.neighbors(slot, level, &mut links) });
+            for level in 0..=graph.level(slot) {
+                open.extend(graph.neighbors(slot, level, &mut links));
             }
         }
     }
