@@ -5,27 +5,34 @@
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
+// Allowed where a module has to: each block has its argument.
+#![deny(unsafe_code, clippy::undocumented_unsafe_blocks)]
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("panics must unwind: they become errors at the border to C++");
 
 mod bits;
 #[cfg(feature = "host-duckdb")]
+#[allow(unsafe_code)]
 mod bridge;
 pub mod error;
-pub mod format;
-pub mod graph;
+mod format;
+#[allow(unsafe_code)]
+mod graph;
 pub mod host;
 pub mod index;
-pub mod memory;
+#[allow(unsafe_code)]
+mod memory;
 pub mod options;
 mod random;
 pub mod search;
 mod sync;
 pub mod testing;
+#[allow(unsafe_code)]
 pub mod vectors;
 
 #[cfg(feature = "host-duckdb")]
+#[allow(unsafe_code)]
 mod entry {
     //! The one symbol the library exports.
 

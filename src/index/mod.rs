@@ -19,6 +19,7 @@
 //! | `generation` | which generation is current | to copy or replace a pointer |
 
 mod append;
+#[allow(unsafe_code)]
 mod generation;
 mod image;
 mod link;
@@ -54,7 +55,7 @@ pub(crate) use self::maintain::compact::Paused;
 pub use self::rows::tombstones::UNSETTLED;
 
 /// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
-/// its parts; those that say so themselves (blocks, the graph) argue it where they do.
+/// its parts, as the compiler checks below; those that say so themselves (blocks, the graph) argue it where they do.
 pub struct Index {
     pub(crate) options: Options,
     pub(crate) space: Space,
@@ -114,6 +115,11 @@ pub struct Stats {
     /// Levels of the graph, bottom first.
     pub levels: Vec<LevelStats>,
 }
+
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Index>();
+};
 
 impl Index {
     /// An empty index of `dimensions`-element vectors (at least 1). Its memory comes from `ledger`, all of it given

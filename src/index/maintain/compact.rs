@@ -42,7 +42,7 @@ impl Index {
         let mut to = new.graph.exclusive();
         let mut vectors = to.vectors();
         for (slot, &origin) in (0..).zip(&copy.kept) {
-            if slot as usize % COPY_ROWS == 0 {
+            if (slot as usize).is_multiple_of(COPY_ROWS) {
                 check(interrupt)?;
             }
             vectors.get_mut(slot).copy_from_slice(graph.vector(origin));
