@@ -177,8 +177,11 @@ void HNSWJoinLocalState::SearchAll() {
 	for (auto &probe : answered) {
 		is_answered[probe] = true;
 	}
+	UnifiedVectorFormat format;
+	values.ToUnifiedFormat(format);
 	for (idx_t probe = 0; probe < batch.size(); probe++) {
-		if (!is_answered[probe]) {
+		auto has_pairs = !op.search.ranked_only || format.validity.RowIsValid(format.sel->get_index(probe));
+		if (!is_answered[probe] && has_pairs) {
 			unanswered.push_back(UnsafeNumericCast<sel_t>(probe));
 			report.probes["scan"]++;
 		}

@@ -29,6 +29,8 @@ struct IndexSearch {
 	string strategy;
 	//! A further order decides between rows that tie with the last one wanted.
 	bool ties = false;
+	//! Pairs without a distance are dropped above: a query vector that is NULL need not be looked for.
+	bool ranked_only = false;
 	//! The index had seen every row of its table when the query was planned.
 	bool covers = false;
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.

@@ -2,11 +2,13 @@
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/planner/expression/bound_case_expression.hpp"
 #include "duckdb/planner/expression/bound_cast_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_constant_expression.hpp"
+#include "duckdb/planner/expression/bound_operator_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/expression_nullability.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -84,7 +86,76 @@ struct OrderKeyShape {
 	bool descending;
 	//! Different distances may give equal keys.
 	bool rounds;
+	//! The key is NULL where one of these vectors is NULL, or has only zeros.
+	vector<reference<const Expression>> not_null;
+	vector<reference<const Expression>> not_zero;
 };
+
+static const Expression &PeelVectorCast(const Expression &expr);
+
+static optional_ptr<const Expression> OperatorArgument(const Expression &expr, ExpressionType type) {
+	if (expr.GetExpressionClass() != ExpressionClass::BOUND_OPERATOR || expr.GetExpressionType() != type) {
+		return nullptr;
+	}
+	return *expr.Cast<BoundOperatorExpression>().GetChildren()[0];
+}
+
+//! The vector that `expr`, a comparison with zero by `equal` or `unequal`, asks about: `array_inner_product(v, v) = 0`.
+static optional_ptr<const Expression> ComparedWithZero(ClientContext &context, const Expression &expr,
+                                                       ExpressionType equal, ExpressionType unequal) {
+	static const unordered_set<string> PRODUCTS {"array_inner_product", "array_dot_product", "list_inner_product",
+	                                             "list_dot_product"};
+	if (!BoundComparisonExpression::IsComparison(expr)) {
+		return nullptr;
+	}
+	auto &comparison = expr.Cast<BoundFunctionExpression>();
+	auto &product = BoundComparisonExpression::Left(comparison);
+	if ((expr.GetExpressionType() != equal && expr.GetExpressionType() != unequal) ||
+	    ConstantOr(context, BoundComparisonExpression::Right(comparison)) != 0 ||
+	    product.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return nullptr;
+	}
+	auto &call = product.Cast<BoundFunctionExpression>();
+	if (PRODUCTS.count(call.Function().GetName().GetIdentifierName()) == 0 || call.GetChildren().size() != 2 ||
+	    !call.GetChildren()[0]->Equals(*call.GetChildren()[1])) {
+		return nullptr;
+	}
+	return PeelVectorCast(*call.GetChildren()[0]);
+}
+
+//! The branch of `expr` that holds the distance, if the other one, for vectors that have none, is NULL: `CASE WHEN v IS NULL THEN NULL
+//! ELSE distance END`.
+static optional_ptr<const Expression> GuardedBranch(ClientContext &context, const Expression &expr, OrderKeyShape &shape) {
+	auto &guarded = expr.Cast<BoundCaseExpression>();
+	if (guarded.CaseChecks().size() != 1) {
+		return nullptr;
+	}
+	auto is_null = [](const Expression &branch) {
+		reference<const Expression> value(branch);
+		while (BoundCastExpression::IsCast(value.get())) {
+			value = BoundCastExpression::Child(value.get().Cast<BoundFunctionExpression>());
+		}
+		return value.get().GetExpressionClass() == ExpressionClass::BOUND_CONSTANT &&
+		       value.get().Cast<BoundConstantExpression>().GetValue().IsNull();
+	};
+	auto &check = guarded.CaseChecks()[0];
+	auto excludes = is_null(*check.then_expr);
+	if (excludes == is_null(guarded.Else())) {
+		return nullptr;
+	}
+	auto &when = *check.when_expr;
+	auto null_type = excludes ? ExpressionType::OPERATOR_IS_NULL : ExpressionType::OPERATOR_IS_NOT_NULL;
+	auto equal = excludes ? ExpressionType::COMPARE_EQUAL : ExpressionType::COMPARE_NOTEQUAL;
+	auto unequal = excludes ? ExpressionType::COMPARE_LESSTHANOREQUALTO : ExpressionType::COMPARE_GREATERTHAN;
+	if (auto vector = OperatorArgument(when, null_type)) {
+		shape.not_null.push_back(PeelVectorCast(*vector));
+	} else if (auto vector = ComparedWithZero(context, when, equal, unequal)) {
+		shape.not_zero.push_back(*vector);
+	} else {
+		return nullptr;
+	}
+	return excludes ? guarded.Else() : *check.then_expr;
+}
 
 //! The argument of `expr` that it grows or shrinks with, and whether it shrinks; nothing if there is no such argument.
 static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, const Expression &expr, bool &shrinks,
@@ -139,7 +210,12 @@ static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, c
 }
 
 //! Peels what does not change an order off a distance (FLOAT → DOUBLE, 2 * d) and what reverses it (-d, 1 - d).
+//! Also what gives NULL for vectors without a distance.
 static const Expression &PeelOrderKey(ClientContext &context, const Expression &expr, OrderKeyShape &shape) {
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_CASE) {
+		auto branch = GuardedBranch(context, expr, shape);
+		return branch ? PeelOrderKey(context, *branch, shape) : expr;
+	}
 	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
 		return expr;
 	}
@@ -259,12 +335,21 @@ unique_ptr<DistanceMatch> DistanceMatcher::Refuse(PlanNotes::Stage stage, const 
 	return nullptr;
 }
 
+//! Whether the key of `shape` is NULL only for rows that the index does not rank.
+static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
+	auto is_key = [&](const reference<const Expression> &expr) { return expr.get().Equals(*match.key); };
+	return std::all_of(shape.not_null.begin(), shape.not_null.end(), is_key) &&
+	       std::all_of(shape.not_zero.begin(), shape.not_zero.end(), is_key) &&
+	       // a vector of zeros has no direction, but a length and a place
+	       (shape.not_zero.empty() || match.search.metric == "cosine");
+}
+
 unique_ptr<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t wanted) {
 	refusal_stage = PlanNotes::Stage::NOTHING;
 	if (order.null_order == OrderByNullType::NULLS_FIRST) {
 		return Refuse(PlanNotes::Stage::KEY, "NULLS FIRST: rows without a vector are not in the index");
 	}
-	OrderKeyShape shape {order.type == OrderType::DESCENDING, false};
+	OrderKeyShape shape {order.type == OrderType::DESCENDING, false, {}, {}};
 	auto resolved = Resolve(order.expression->Copy());
 	auto &key = PeelOrderKey(context, *resolved, shape);
 	if (key.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
@@ -288,8 +373,48 @@ unique_ptr<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, 
 		match->distance = key.Copy();
 		match->descending = shape.descending;
 		match->rounds = shape.rounds;
+		if (!GuardsKey(*match, shape)) {
+			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::KEY,
+			               "the order key is NULL for vectors that have a distance");
+			return nullptr;
+		}
 	}
 	return match;
+}
+
+bool DistanceMatcher::IsOrderKey(const DistanceMatch &match, const Expression &expr, OrderKeyShape &shape) const {
+	return PeelOrderKey(context, expr, shape).Equals(*match.distance) && GuardsKey(match, shape);
+}
+
+bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &predicate) const {
+	OrderKeyShape shape {match.descending, false, {}, {}};
+	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_IS_NOT_NULL)) {
+		return PeelVectorCast(*argument).Equals(*match.key) || IsOrderKey(match, *argument, shape);
+	}
+	// the index ranks what has a finite distance; arithmetic may have made it infinite
+	auto is_distance = [&](const Expression &expr) { return IsOrderKey(match, expr, shape) && !shape.rounds; };
+	if (IsCall(predicate, "isfinite", 1)) {
+		return is_distance(*predicate.Cast<BoundFunctionExpression>().GetChildren()[0]);
+	}
+	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_NOT)) {
+		return (IsCall(*argument, "isnan", 1) || IsCall(*argument, "isinf", 1)) &&
+		       is_distance(*argument->Cast<BoundFunctionExpression>().GetChildren()[0]);
+	}
+	if (match.search.metric == "cosine") {
+		auto vector = ComparedWithZero(context, predicate, ExpressionType::COMPARE_NOTEQUAL,
+		                               ExpressionType::COMPARE_GREATERTHAN);
+		if (vector && vector->Equals(*match.key)) {
+			return true;
+		}
+	}
+	if (predicate.GetExpressionType() == ExpressionType::COMPARE_EQUAL &&
+	    BoundComparisonExpression::IsComparison(predicate)) {
+		auto &comparison = predicate.Cast<BoundFunctionExpression>();
+		auto &left = BoundComparisonExpression::Left(comparison);
+		// NaN equals itself
+		return left.Equals(BoundComparisonExpression::Right(comparison)) && IsOrderKey(match, left, shape);
+	}
+	return false;
 }
 
 bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &predicate) const {
@@ -312,9 +437,8 @@ bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &pred
 	if (!below && !above) {
 		return false;
 	}
-	OrderKeyShape shape {match.descending, false};
-	auto &compared = PeelOrderKey(context, flipped ? right : left, shape);
-	return compared.Equals(*match.distance) && below != shape.descending;
+	OrderKeyShape shape {match.descending, false, {}, {}};
+	return IsOrderKey(match, flipped ? right : left, shape) && below != shape.descending;
 }
 
 //! Every HNSW index of the table, bound.
@@ -455,7 +579,7 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		auto strategy = string(covers ? index.Core().strategy(wanted, ef) : vss::scan_strategy());
 		IndexSearch search {entry, name, index_metric, index.Dimensions(), wanted, ef, strategy};
 		search.covers = covers;
-		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), nullptr, false, false});
+		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false});
 	};
 	for (auto &entry : BoundIndexes(context, duck_table.GetStorage())) {
 		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());

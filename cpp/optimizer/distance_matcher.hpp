@@ -8,12 +8,16 @@
 
 namespace duckdb {
 
+struct OrderKeyShape;
+
 //! A distance between an indexed column (or expression) of `get` and `query`.
 struct DistanceMatch {
 	LogicalGet &get;
 	IndexSearch search;
 	//! Free of columns of `get`.
 	unique_ptr<Expression> query;
+	//! The indexed vector, as the distance has it.
+	unique_ptr<Expression> key;
 	//! The distance function, without what the order key applies to it.
 	unique_ptr<Expression> distance;
 	//! Whether the farthest come first in ascending order of `distance` (a similarity).
@@ -39,10 +43,14 @@ public:
 	unique_ptr<Expression> Resolve(unique_ptr<Expression> expr) const;
 	//! Whether `predicate`, resolved, holds for a row if it holds for one that is farther away: `distance < constant`.
 	bool IsBound(const DistanceMatch &match, const Expression &predicate) const;
+	//! Whether `predicate`, resolved, holds for every row that the index ranks: `v IS NOT NULL`, `isfinite(distance)`.
+	bool IsGuard(const DistanceMatch &match, const Expression &predicate) const;
 	//! Whether `expr` can be NULL for no row of `get`.
 	bool NeverNull(const Expression &expr, LogicalGet &get) const;
 
 private:
+	//! Whether `expr` orders rows as the distance of `match` does; `shape`: how.
+	bool IsOrderKey(const DistanceMatch &match, const Expression &expr, OrderKeyShape &shape) const;
 	//! Keeps and notes the reason, unless there is one of a later stage.
 	unique_ptr<DistanceMatch> Refuse(PlanNotes::Stage stage, const string &reason);
 	void Collect(LogicalOperator &op);

@@ -108,6 +108,10 @@ ScanPath::ScanPath(unique_ptr<LogicalOperator> &below, const DistanceMatcher &ma
 	}
 	refusal.clear();
 	std::reverse(steps.begin(), steps.end());
+	FindTop();
+}
+
+void ScanPath::FindTop() {
 	for (idx_t i = 0; i < steps.size() && !top.IsValid(); i++) {
 		if (Restricts(steps[i])) {
 			top = i;
@@ -154,7 +158,42 @@ static unique_ptr<Expression> AsPredicate(const LogicalGet &get, const TableFilt
 }
 
 bool ScanPath::IsBound(const Expression &predicate) const {
-	return matcher.IsBound(match, *matcher.Resolve(predicate.Copy()));
+	auto resolved = matcher.Resolve(predicate.Copy());
+	return matcher.IsBound(match, *resolved) || (!guards_restrict && matcher.IsGuard(match, *resolved));
+}
+
+unique_ptr<Expression> ScanPath::Lift(unique_ptr<Expression> expr, LogicalOperator &op) const {
+	bool possible = true;
+	auto bindings = op.GetColumnBindings();
+	ExpressionIterator::EnumerateExpression(expr, [&](unique_ptr<Expression> &child) {
+		if (child->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
+			return;
+		}
+		for (auto &binding : bindings) {
+			auto lifted = make_uniq<BoundColumnRefExpression>(child->GetReturnType(), binding);
+			if (matcher.Resolve(lifted->Copy())->Equals(*child)) {
+				child = std::move(lifted);
+				return;
+			}
+		}
+		possible = false;
+	});
+	return possible ? std::move(expr) : nullptr;
+}
+
+bool ScanPath::CanLiftGuards(LogicalOperator &op) const {
+	for (auto &entry : match.get.table_filters) {
+		auto predicate = AsPredicate(match.get, entry.Filter(), entry.GetIndex());
+		if (predicate && IsBound(*predicate) && !Lift(std::move(predicate), op)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+void ScanPath::LetGuardsRestrict() {
+	guards_restrict = true;
+	FindTop();
 }
 
 bool ScanPath::Restricts(const Step &step) const {

@@ -17,7 +17,7 @@ struct SplitPath {
 	unique_ptr<LogicalGet> get;
 	//! Without a plan if every row qualifies.
 	RowFilter filter;
-	//! Predicates that only cut off the farther rows: to be applied above the search.
+	//! Predicates that only cut off the farther rows, or those that the index does not rank: to be applied above the search.
 	vector<unique_ptr<Expression>> bounds;
 };
 
@@ -44,6 +44,13 @@ public:
 	//! A plan that yields the values of `query`, for other places than the one above. Nothing if they may differ from
 	//! those at step `probes`, or if there are several, each for some of the rows only. Throws as Split() does.
 	unique_ptr<LogicalOperator> CopyProbes(Binder &binder, idx_t probes, const Expression &query);
+	//! `expr` over the columns of the scan, over those of `op` above it instead, between which there are only projections; nothing if
+	//! `op` does not have them all.
+	unique_ptr<Expression> Lift(unique_ptr<Expression> expr, LogicalOperator &op) const;
+	//! Whether all guards of the scan can be lifted to `op`.
+	bool CanLiftGuards(LogicalOperator &op) const;
+	//! From now on guards count as filters.
+	void LetGuardsRestrict();
 	//! Takes the filters off the path. Throws a NotImplementedException, and changes nothing, if a part of the plan
 	//! that has to be run twice cannot be.
 	SplitPath Split(Binder &binder);
@@ -56,7 +63,8 @@ private:
 	};
 
 	bool Find(unique_ptr<LogicalOperator> &op, string &refusal);
-	//! Whether `predicate`, at any place of the path, only cuts off the farther rows.
+	void FindTop();
+	//! Whether `predicate`, at any place of the path, only cuts off the farther rows, or those that the index does not rank.
 	bool IsBound(const Expression &predicate) const;
 	bool Restricts(const Step &step) const;
 	//! Whether the operators from the topmost filter down do nothing but drop rows: they can be moved as they are.
@@ -72,6 +80,7 @@ private:
 	vector<Step> steps;
 	//! The topmost step that drops rows.
 	optional_idx top;
+	bool guards_restrict = false;
 };
 
 } // namespace duckdb

@@ -2,6 +2,7 @@
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
+#include "duckdb/planner/operator/logical_any_join.hpp"
 #include "duckdb/planner/operator/logical_comparison_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
@@ -74,43 +75,85 @@ static void PutScan(ClientContext &context, DistanceMatch &match, SplitPath spli
 	}
 }
 
-//! An inner join whose conditions let nearly all pairs through (t.id <> q.id). While this lives there is a cross product in
-//! its place, under which a search can be put.
+//! An inner join whose conditions let nearly all pairs through: `t.id <> q.id`, or guards such as `distance IS NOT NULL`, which DuckDB
+//! adds to `JOIN … NEAREST`. While this lives there is a cross product in its place, under which a search can be put.
 class NearlyProduct {
 public:
 	//! Looks for the join below the projections at `below`.
-	explicit NearlyProduct(unique_ptr<LogicalOperator> &below);
+	NearlyProduct(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match);
 	//! Puts the join back.
 	~NearlyProduct();
 
-	//! Conditions over pairs; empty if there is no such join.
+	//! Whether there is no such join, or one with guards alone.
+	bool HasNoConditions() const {
+		return conditions.empty();
+	}
+	//! Whether pairs without a distance do not count.
+	bool IsGuarded() const {
+		return !guards.empty();
+	}
+	//! Conditions over pairs that a search has to heed; none if there is no such join.
 	vector<unique_ptr<Expression>> Conditions() const;
 	//! Leaves what has been put in the place of the cross product, and the conditions above it.
 	void Keep();
 
 private:
+	//! Takes the conditions of `op` apart; false if it is another kind of join.
+	bool Take(const LogicalOperator &op, const DistanceMatcher &matcher, const DistanceMatch &match);
+
 	reference<unique_ptr<LogicalOperator>> slot;
 	unique_ptr<LogicalOperator> join;
+	vector<unique_ptr<Expression>> conditions;
+	vector<unique_ptr<Expression>> guards;
 };
 
-static bool LetsNearlyAllThrough(const LogicalOperator &op) {
-	if (op.type != LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
+bool NearlyProduct::Take(const LogicalOperator &op, const DistanceMatcher &matcher, const DistanceMatch &match) {
+	vector<unique_ptr<Expression>> others;
+	if (op.type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
+		auto &join = op.Cast<LogicalAnyJoin>();
+		if (join.join_type != JoinType::INNER) {
+			return false;
+		}
+		others.push_back(join.condition->Copy());
+	} else if (op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
+		auto &join = op.Cast<LogicalComparisonJoin>();
+		if (join.join_type != JoinType::INNER || join.filter_pushdown) {
+			return false;
+		}
+		for (auto &condition : join.conditions) {
+			if (!condition.IsComparison()) {
+				others.push_back(condition.GetJoinExpression().Copy());
+				continue;
+			}
+			auto type = condition.GetComparisonType();
+			if (type != ExpressionType::COMPARE_NOTEQUAL && type != ExpressionType::COMPARE_DISTINCT_FROM) {
+				return false;
+			}
+			conditions.push_back(
+			    BoundComparisonExpression::Create(type, condition.GetLHS().Copy(), condition.GetRHS().Copy()));
+		}
+	} else {
 		return false;
 	}
-	auto &join = op.Cast<LogicalComparisonJoin>();
-	auto differ = [](const JoinCondition &condition) {
-		return condition.IsComparison() && (condition.GetComparisonType() == ExpressionType::COMPARE_NOTEQUAL ||
-		                                    condition.GetComparisonType() == ExpressionType::COMPARE_DISTINCT_FROM);
-	};
-	return join.join_type == JoinType::INNER && !join.filter_pushdown &&
-	       std::all_of(join.conditions.begin(), join.conditions.end(), differ);
+	LogicalFilter::SplitPredicates(others);
+	for (auto &other : others) {
+		if (!matcher.IsGuard(match, *matcher.Resolve(other->Copy()))) {
+			return false;
+		}
+		guards.push_back(std::move(other));
+	}
+	return true;
 }
 
-NearlyProduct::NearlyProduct(unique_ptr<LogicalOperator> &below) : slot(below) {
+NearlyProduct::NearlyProduct(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
+                             const DistanceMatch &match)
+    : slot(below) {
 	while (slot.get()->type == LogicalOperatorType::LOGICAL_PROJECTION) {
 		slot = slot.get()->children[0];
 	}
-	if (!LetsNearlyAllThrough(*slot.get())) {
+	if (!Take(*slot.get(), matcher, match)) {
+		conditions.clear();
+		guards.clear();
 		return;
 	}
 	join = std::move(slot.get());
@@ -126,11 +169,8 @@ NearlyProduct::~NearlyProduct() {
 
 vector<unique_ptr<Expression>> NearlyProduct::Conditions() const {
 	vector<unique_ptr<Expression>> result;
-	if (join) {
-		for (auto &condition : join->Cast<LogicalComparisonJoin>().conditions) {
-			result.push_back(BoundComparisonExpression::Create(condition.GetComparisonType(), condition.GetLHS().Copy(),
-			                                                   condition.GetRHS().Copy()));
-		}
+	for (auto &condition : conditions) {
+		result.push_back(condition->Copy());
 	}
 	return result;
 }
@@ -141,6 +181,9 @@ void NearlyProduct::Keep() {
 	}
 	auto filter = make_uniq<LogicalFilter>();
 	filter->expressions = Conditions();
+	for (auto &guard : guards) {
+		filter->expressions.push_back(std::move(guard));
+	}
 	filter->children.push_back(std::move(slot.get()));
 	slot.get() = std::move(filter);
 	join.reset();
@@ -149,8 +192,11 @@ void NearlyProduct::Keep() {
 //! `product`: of query vectors with what comes from the slot of `split`, which is child `table_child`.
 static void PutJoin(ClientContext &context, DistanceMatch &match, SplitPath split,
                     unique_ptr<LogicalOperator> &product, idx_t table_child,
-                    vector<unique_ptr<Expression>> conditions) {
-	// there are no bounds: below the product no predicate can hold the query vector
+                    vector<unique_ptr<Expression>> conditions, const ScanPath &path) {
+	auto bounds = make_uniq<LogicalFilter>();
+	for (auto &bound : split.bounds) {
+		bounds->expressions.push_back(path.Lift(std::move(bound), *product->children[table_child]));
+	}
 	split.slot.get() = std::move(split.get);
 	auto join = make_uniq<LogicalHNSWJoin>(std::move(product->children[table_child]), std::move(match.search),
 	                                       std::move(match.query), std::move(product->children[1 - table_child]),
@@ -160,6 +206,10 @@ static void PutJoin(ClientContext &context, DistanceMatch &match, SplitPath spli
 		join->SetFilter(context, std::move(split.filter));
 	}
 	product = std::move(join);
+	if (!bounds->expressions.empty()) {
+		bounds->children.push_back(std::move(product));
+		product = std::move(bounds);
+	}
 }
 
 //! Puts a search in the place of `scan`; false if it cannot, with the reason in `refusal`. `index`: the one that fits.
@@ -175,8 +225,7 @@ static bool ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan, string
 	if (!refusal.empty()) {
 		return false;
 	}
-	NearlyProduct nearly(below);
-	auto conditions = nearly.Conditions();
+	NearlyProduct nearly(below, matcher, *match);
 	ScanPath path(below, matcher, *match, refusal);
 	if (!refusal.empty()) {
 		return false;
@@ -190,13 +239,17 @@ static bool ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan, string
 	optional_ptr<LogicalOperator> probes;
 	if (!ReferencedTables(*match->query).empty()) {
 		product = path.Product(table_child);
+		if (product && !path.CanLiftGuards(*(*product)->children[table_child])) {
+			path.LetGuardsRestrict();
+			product = path.Product(table_child);
+		}
 		probes = product ? (*product)->children[1 - table_child].get() : nullptr;
 		if (!probes || !HasBindingsOf(*probes, *match->query)) {
 			refusal = "not every query vector is compared with the same rows of the table";
 			return false;
 		}
 	}
-	if (!product && !conditions.empty()) {
+	if (!product && !nearly.HasNoConditions()) {
 		refusal = "a condition compares the rows with those of another table";
 		return false;
 	}
@@ -209,7 +262,8 @@ static bool ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan, string
 		auto split = path.Split(binder);
 		PlanNotes::AddUse(table, match->search, product ? "HNSW_INDEX_JOIN" : "HNSW_INDEX_SCAN");
 		if (product) {
-			PutJoin(context, *match, std::move(split), *product, table_child, std::move(conditions));
+			match->search.ranked_only = nearly.IsGuarded();
+			PutJoin(context, *match, std::move(split), *product, table_child, nearly.Conditions(), path);
 			nearly.Keep();
 		} else {
 			PutScan(context, *match, std::move(split));
