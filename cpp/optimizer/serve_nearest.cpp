@@ -193,11 +193,11 @@ void NearlyProduct::Keep() {
 static void PutJoin(ClientContext &context, DistanceMatch &match, SplitPath split,
                     unique_ptr<LogicalOperator> &product, idx_t table_child,
                     vector<unique_ptr<Expression>> conditions, const ScanPath &path) {
+	split.slot.get() = std::move(split.get);
 	auto bounds = make_uniq<LogicalFilter>();
 	for (auto &bound : split.bounds) {
 		bounds->expressions.push_back(path.Lift(std::move(bound), *product->children[table_child]));
 	}
-	split.slot.get() = std::move(split.get);
 	auto join = make_uniq<LogicalHNSWJoin>(std::move(product->children[table_child]), std::move(match.search),
 	                                       std::move(match.query), std::move(product->children[1 - table_child]),
 	                                       table_child == 0);
