@@ -6,6 +6,7 @@
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/parallel/meta_pipeline.hpp"
 #include "duckdb/parallel/pipeline.hpp"
+#include "duckdb/parallel/thread_context.hpp"
 #include "duckdb/planner/expression/bound_parameter_data.hpp"
 #include "duckdb/planner/expression/bound_parameter_expression.hpp"
 #include "duckdb/execution/executor.hpp"
@@ -359,6 +360,14 @@ unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionCont
 	return std::move(result);
 }
 
+void PhysicalHNSWScan::TellProfiler(ExecutionContext &context) const {
+	auto &profiler = context.thread.profiler;
+	if (profiler.OperatorMetricsIsInitialized(*this)) {
+		// it has noted the parameters before the probes were there
+		profiler.GetOperatorMetrics(*this).SetExtraInfo(ParamsToString());
+	}
+}
+
 SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
                                                    OperatorSourceInput &input) const {
 	auto &gstate = input.global_state.Cast<HNSWScanGlobalState>();
@@ -368,11 +377,19 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 	if (probes && !emit_probes && gstate.probe_count == 0) {
 		return SourceResultType::FINISHED;
 	}
-	if (probes && !emit_probes && !gstate.together && !gstate.AnswerTogether(context.client)) {
-		return SourceResultType::HAVE_MORE_OUTPUT;
+	if (probes && !emit_probes && !gstate.together) {
+		auto answered = gstate.AnswerTogether(context.client);
+		TellProfiler(context);
+		if (!answered) {
+			return SourceResultType::HAVE_MORE_OUTPUT;
+		}
 	}
-	if (emit_probes && gstate.next_probe == 0 && !gstate.NextProbe(context.client)) {
-		return SourceResultType::FINISHED;
+	if (emit_probes && gstate.next_probe == 0) {
+		auto found = gstate.NextProbe(context.client);
+		TellProfiler(context);
+		if (!found) {
+			return SourceResultType::FINISHED;
+		}
 	}
 	while (true) {
 		output.Reset();
