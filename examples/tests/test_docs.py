@@ -47,7 +47,7 @@ def test_the_python_of_the_readme_runs(con, monkeypatch, capsys):
     assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(10_000, "ready")]
 
 
-@pytest.mark.parametrize("page", ["README.md", "examples/README.md", *PAGES])
+@pytest.mark.parametrize("page", ["README.md", "examples/README.md", "docs/reference.md", "docs/works-with.md", *PAGES])
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
         assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
