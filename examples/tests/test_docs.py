@@ -37,14 +37,73 @@ def test_statements_run(con, page):
     assert checked > 0
 
 
+@pytest.fixture
+def duckdb_vss(extension, monkeypatch):
+    """In the place of the wheel: what it has, with the extension of these tests. The connections it opened are its `opened`."""
+    plain, opened = duckdb.connect, []
+
+    def load(connection):
+        connection.load_extension(str(extension))
+        opened.append(connection)
+        return connection
+
+    def connect(database=":memory:", read_only=False, config=None):
+        return load(plain(database, read_only=read_only, config={"allow_unsigned_extensions": "true", **(config or {})}))
+
+    module = types.SimpleNamespace(connect=connect, load=load, opened=opened)
+    monkeypatch.setitem(sys.modules, "duckdb_vss", module)
+    yield module
+    for connection in opened:
+        connection.close()
+
+
+def python(page):
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
 def test_the_python_of_the_readme_runs(con, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "duckdb_vss", types.SimpleNamespace(connect=lambda: con))
-    python = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    (block,) = [block for block in python if "CREATE INDEX" in block]
+    (block,) = [block for block in python("README.md") if "CREATE INDEX" in block]
     exec(block, {})
     found = ast.literal_eval(capsys.readouterr().out)
     assert len(found) == 10 and found == sorted(found, key=lambda row: row[1])
     assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(10_000, "ready")]
+
+
+def test_a_connect_of_ones_own(duckdb_vss, monkeypatch):
+    """Settings of the extension in `config`, which DuckDB takes only when it is loaded, and other settings, too."""
+    config = {"hnsw_enable_experimental_persistence": True, "threads": 1, "allow_unsigned_extensions": "true"}
+    with pytest.raises(duckdb.Error, match="could not be autoloaded"):
+        duckdb.connect(config=config)
+    monkeypatch.setattr(duckdb, "connect", duckdb.connect)  # put back when the test is over
+    (block,) = [block for block in python("docs/works-with.md") if "duckdb.connect = connect" in block]
+    exec(block, {})
+    settings = duckdb.connect(config=config).execute("SELECT value FROM duckdb_settings() WHERE name IN ($1, $2)", list(config)[:2])
+    assert sorted(settings.fetchall()) == [("1",), ("true",)]
+
+
+def test_frames_in_and_out(duckdb_vss):
+    names = {}
+    for block in python("docs/works-with.md")[1:]:
+        exec(block, names)
+    con, vectors = names["con"], names["vectors"]
+    assert con.execute("SELECT count(*), count(embedding), max(id) FROM items").fetchall() == [(1501, 1501, 1500)]
+    for frame in ["as_pandas", "as_polars", "as_arrow"]:
+        # 7 is the first row of the nearest to itself, in all that was inserted by then
+        assert list(names[frame]["id"])[0] in (7, names["pa"].scalar(7)) and len(names[frame]) == 5
+    assert str(names["as_polars"].schema["embedding"]) == "Array(Float32, shape=(384,))"
+    assert names["as_matrix"].shape == (5, 384) and (names["as_matrix"][0] == vectors[7]).all()
+    assert len(names["joined"]) == 6 and {(0, 0), (1, 1), (2, 2)} <= set(names["joined"].rows())
+    assert names["by_array"] == names["by_bytes"] == names["by_saved"] == [(7,)]
+    assert con.execute("SELECT embedding FROM items WHERE id = 1500").fetchall()[0][0] == tuple(vectors[7])
+    infos = con.execute("SELECT index_name, count, status FROM pragma_hnsw_index_info() ORDER BY index_name").fetchall()
+    assert infos == [("by_distance", 1501, "ready"), ("of_bulk", 2000, "ready")]
+    assert "Hnsw Index Scan" in names["nearest"].explain()
+    questions = names["questions"]  # DuckDB finds it by this name
+    assert len(questions) == 3
+    query = "FROM questions, LATERAL (FROM items ORDER BY array_distance(embedding, vector) LIMIT 2) n"
+    assert con.execute("SELECT used, operator FROM hnsw_explain($1)", [query]).fetchall() == [(True, "HNSW_INDEX_JOIN")]
+    assert con.execute("SELECT used FROM hnsw_explain($1)", [names["sql"].replace("$q", "?")]).fetchall() == [(True,)]
 
 
 @pytest.mark.parametrize("page", ["README.md", "examples/README.md", "docs/reference.md", "docs/works-with.md", *PAGES])

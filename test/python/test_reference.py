@@ -98,6 +98,7 @@ def test_signatures(con):
         with pytest.raises(duckdb.Error) as refused:
             con.execute(f"FROM {call}()")
         (signature,) = [line.strip() for line in str(refused.value).splitlines() if line.startswith(f"\t{call}(")]
+        signature = signature.replace("col0 VARCHAR, /", "VARCHAR").replace("col0 VARCHAR", "VARCHAR")  # as 2.0.0 writes it
         assert f"```text\n{signature}\n```" in pages.section(PAGE, f"`{call}()`")
 
 
