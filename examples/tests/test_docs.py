@@ -7,6 +7,8 @@ import sys
 import types
 
 import duckdb
+import model
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -80,6 +82,64 @@ def test_a_connect_of_ones_own(duckdb_vss, monkeypatch):
     exec(block, {})
     settings = duckdb.connect(config=config).execute("SELECT value FROM duckdb_settings() WHERE name IN ($1, $2)", list(config)[:2])
     assert sorted(settings.fetchall()) == [("1",), ("true",)]
+
+
+def test_placeholders_of_psycopg(con):
+    class Vector:
+        """What `pgvector.Vector` has."""
+
+        def to_numpy(self):
+            return np.array([3, 1, 2], dtype="<f4")
+
+    con.execute("CREATE TABLE moved AS SELECT i AS id, [i, 2, 3]::FLOAT[3] AS embedding, 'a%' AS name FROM range(5000) r(i)")
+    (block,) = [block for block in python("docs/migrating.md") if "def execute" in block]
+    names = {"con": con, "np": np}
+    exec(block, names)
+    execute = names["execute"]
+    sql = "SELECT id FROM moved WHERE id %% 2 = 0 ORDER BY embedding <-> {} LIMIT {}"
+    expected = con.execute("SELECT id FROM moved WHERE id % 2 = 0 ORDER BY array_distance(embedding, [3, 1, 2]) LIMIT 3").fetchall()
+    for vector in [Vector(), [3, 1, 2], "[3,1,2]"]:
+        assert execute(con, sql.format("%s", "%s"), (vector, 3)).fetchall() == expected
+        assert execute(con, sql.format("%(q)s", "%(k)s"), {"q": vector, "k": 3}).fetchall() == expected
+    assert execute(con, "SELECT count(*) FROM moved").fetchall() == [(5000,)]
+
+
+def test_macros_of_pgvectors_functions(con):
+    for _, block in blocks("docs/migrating.md"):
+        for statement in con.extract_statements(block):
+            if statement.query.strip().startswith("CREATE MACRO"):
+                con.execute(statement.query)
+    functions = {
+        "l2_distance([1, 2], [4, 6])": 5,
+        "cosine_distance([1, 0], [0, 1])": 1,
+        "inner_product([1, 2], [3, 4])": 11,
+        "vector_dims([1, 2])": 2,
+        "vector_norm([3, 4])": 5,
+        "l2_normalize([3, 4])": [0.6, 0.8],
+        "l1_distance([1, 2], [4, 6])": 7,
+        "[1, 2] <+> [4, 6]": 7,
+    }
+    for call, value in functions.items():
+        assert con.execute(f"SELECT {call}").fetchall() == [(value,)], call
+    con.execute("CREATE TABLE t AS SELECT [i, 1]::FLOAT[2] AS v FROM range(3000) r(i)")
+    for metric, order in {"l2sq": "l2_distance", "cosine": "cosine_distance", "ip": "-inner_product"}.items():
+        con.execute(f"CREATE INDEX by_{metric} ON t USING HNSW (v) WITH (metric = '{metric}')")
+        used = con.execute("SELECT index_name FROM hnsw_explain($1) WHERE used", [f"FROM t ORDER BY {order}(v, [1, 2]) LIMIT 3"])
+        assert used.fetchall() == [(f"by_{metric}",)]
+
+
+def test_text_instead_of_a_vector(con, model_folder):
+    names = {"con": con, "np": np, "embed": model.Model(model_folder).embed}
+    (block,) = [block for block in python("docs/migrating.md") if "create_function" in block]
+    exec(block, names)
+    assert len(names["by_text"]) == 5
+    for query in [
+        "SELECT id, name, score FROM vector_search(products, 'wireless headphones') LIMIT 5",
+        "SELECT id FROM vector_search('products', embed('product 7'), 3)",
+        "SELECT id FROM products ORDER BY array_cosine_distance(embedding, embed('product 7')) LIMIT 3",
+    ]:
+        assert con.execute("SELECT used FROM hnsw_explain($1)", [query]).fetchall() == [(True,)], query
+    assert con.execute("SELECT name FROM vector_search(products, 'product 7', 1)").fetchall() == [("product 7",)]
 
 
 def test_frames_in_and_out(duckdb_vss):
