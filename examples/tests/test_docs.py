@@ -13,6 +13,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ["examples/words/README.md", "docs/migrating.md", "docs/troubleshooting.md", "docs/tuning.md"]
+LINKING = ["README.md", "examples/README.md", "examples/feed/README.md", "examples/refresh/README.md", "docs/reference.md"]
+LINKING += ["docs/works-with.md", *PAGES]
 SEARCH = re.compile(r"ORDER BY .*(<->|<=>|_distance|_product|_similarity|score)|vector_search|min_by|LATERAL", re.DOTALL)
 
 
@@ -165,7 +167,7 @@ def test_frames_in_and_out(duckdb_vss):
     assert con.execute("SELECT used FROM hnsw_explain($1)", [names["sql"].replace("$q", "?")]).fetchall() == [(True,)]
 
 
-@pytest.mark.parametrize("page", ["README.md", "examples/README.md", "docs/reference.md", "docs/works-with.md", *PAGES])
+@pytest.mark.parametrize("page", LINKING)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
         assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
