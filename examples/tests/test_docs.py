@@ -167,10 +167,53 @@ def test_frames_in_and_out(duckdb_vss):
     assert con.execute("SELECT used FROM hnsw_explain($1)", [names["sql"].replace("$q", "?")]).fetchall() == [(True,)]
 
 
+def anchors(page):
+    """The headings of a page, as links write them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
 @pytest.mark.parametrize("page", LINKING)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
-        assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
+    for target in re.findall(r"\]\(([^) ]+)\)", re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        led = (ROOT / page).parent / path if path else ROOT / page
+        assert led.exists(), f"{page}: {target}"
+        assert not anchor or anchor in anchors(led), f"{page}: {target}"
+
+
+@pytest.mark.parametrize(
+    ("loaded", "statement"),
+    [
+        (False, "SET hnsw_ef_search = 1"),
+        (False, "CREATE INDEX i ON items USING HNSW (embedding)"),
+        (True, "CREATE INDEX i ON items USING HNSW (embedding) WITH (metric = cosine)"),
+        (True, "CREATE INDEX i ON lists USING HNSW (l)"),
+        (True, "FROM items ORDER BY array_distance(embedding, [1, 2]::FLOAT[2])"),
+        (True, "FROM items ORDER BY array_distance(embedding, [1, 2])"),
+        (True, "FROM items ORDER BY array_distance(embedding, [1, 2, NULL])"),
+        (True, "SELECT '\\x00'::BLOB::FLOAT[3]"),
+        (True, "FROM items ORDER BY array_distance(embedding, '\\x00'::BLOB)"),
+        (True, "ALTER TABLE items RENAME TO things"),
+        (True, "FROM vector_search('items', [1, 2, 3])"),
+        (True, "FROM vector_search('items', 'a boat', 10)"),
+    ],
+)
+def test_errors(con, loaded, statement):
+    """What DuckDB says stands in the table of errors."""
+    con = con if loaded else duckdb.connect()
+    con.execute("CREATE TABLE items AS SELECT [1, 2, 3]::FLOAT[3] AS embedding")
+    con.execute("CREATE TABLE lists AS SELECT [1, 2, 3]::FLOAT[] AS l")
+    if loaded:
+        con.execute("CREATE INDEX e ON items USING HNSW (embedding)")
+    with pytest.raises(duckdb.Error) as refused:
+        con.execute(statement).fetchall()
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    cells = [line.split(" | ")[0] for line in page[page.index("## Errors") :].splitlines() if line.startswith("| `")]
+    messages = [".*".join(map(re.escape, message.split("…"))) for cell in cells for message in re.findall("`(.*?)`", cell)]
+    assert any(re.search(message, str(refused.value)) for message in messages), refused.value
 
 
 def test_reasons(con):
