@@ -190,8 +190,10 @@ def main(datasets, data, model=None):
     engine = Engine(read(datasets, data), embed=embed)
     for name, dataset in engine.datasets.items():
         engine.refresh(name)
-        column, table = identifier(dataset.embedding), identifier(name)
-        query = "a small boat for fishing" if dataset.text else engine.connection.sql(f"SELECT {column} FROM {table} LIMIT 1").fetchall()[0][0]
+        query = "a small boat for fishing"
+        if not dataset.text:
+            some = f"SELECT {identifier(dataset.embedding)} FROM {identifier(name)} LIMIT 1"
+            query = engine.connection.sql(some).fetchall()[0][0]
         print(name)
         for row in engine.search(name, query, 3):
             print("  ", row)

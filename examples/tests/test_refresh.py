@@ -321,7 +321,8 @@ def test_text_instead_of_a_vector(texts, embed):
     words = texts()
     words.refresh("word-senses")
     con = words.connection
-    assert con.execute("SELECT metric, dimensions, m, ef_construction FROM pragma_hnsw_index_info()").fetchall() == [("cosine", 256, 16, 128)]
+    options = con.execute("SELECT metric, dimensions, m, ef_construction FROM pragma_hnsw_index_info()").fetchall()
+    assert options == [("cosine", 256, 16, 128)]
 
     text = "a small boat for fishing"
     found = words.search("word-senses", text, 5)
@@ -360,7 +361,8 @@ def test_embedded_are_only_new_rows(texts, embed, tmp_path):
     words.refresh("word-senses")
     assert "a river" in seen and "a boat" not in seen
     assert [row["id"] for row in words.search("word-senses", "a river", 3)] == [2, 1, 3]
-    words.apply("word-senses", pa.table({"op": ["upsert", "delete"], "id": [4, 1], "words": [["sea"], None], "definition": ["the sea", None]}))
+    feed = {"op": ["upsert", "delete"], "id": [4, 1], "words": [["sea"], None], "definition": ["the sea", None]}
+    words.apply("word-senses", pa.table(feed))
     assert [row["id"] for row in words.search("word-senses", "the sea", 9)][0] == 4
     assert words.connection.execute("SELECT count(*) FROM \"word-senses\"").fetchall() == [(3,)]
 
@@ -382,9 +384,8 @@ def test_a_file_of_an_embedder(texts, dataset, embed, tmp_path):
     words.connection.close()
     again = texts(tmp_path / "words.db", embed=None)
     assert again.search("word-senses", embed(["a boat"])[0], 3) == found
-    assert again.connection.execute("SELECT DISTINCT database_name FROM duckdb_functions() WHERE function_name = 'vector_search'").fetchall() == [
-        ("system",)
-    ]
+    macros = "SELECT DISTINCT database_name FROM duckdb_functions() WHERE function_name = 'vector_search'"
+    assert again.connection.execute(macros).fetchall() == [("system",)]
     again.connection.close()
     once_more = texts(tmp_path / "words.db")
     assert len(once_more.connection.execute("FROM vector_search('word-senses', 'a boat')").fetchall()) == 10
