@@ -38,6 +38,15 @@ def same_as_without(con, sql):
     assert len(rows) == len(exact) and len(missing) <= len(exact) // 10, sql
 
 
+def test_not_null_is_no_filter(con):
+    """What the page says of it: no row is looked at for it, though there are NULLs."""
+    con.execute("CREATE TABLE t AS SELECT i AS id, CASE WHEN i > 0 THEN [i, 1]::FLOAT[2] END AS v FROM range(5000) r(i)")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    query = "SELECT id FROM t WHERE v IS NOT NULL ORDER BY array_distance(v, [7, 1]) LIMIT 3"
+    plan = con.execute(f"EXPLAIN ANALYZE {query}").fetchall()[0][1]
+    assert "Operator: HNSW_INDEX_SCAN" in plan and "Qualifying" not in plan and "Table Scan" not in plan
+
+
 def test_prepared_statements_are_served(con):
     for _, block in pages.blocks(PAGE):
         for sql, _ in pages.statements(block):
