@@ -189,7 +189,7 @@ lint:
 	$(CORE) clippy --release --no-default-features -p vss --all-targets -- -D warnings
 	CARGO_TARGET_DIR=$(CACHE)/model cargo clippy --release --no-default-features --features model -p vss --lib --tests -- -D warnings
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	sh test/layering.sh
+	python3 test/layering.py
 
 bench: bench-core bench-peers
 

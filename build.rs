@@ -14,23 +14,28 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// DuckDB's side: every other file of `cpp/`, against the headers of the bundled DuckDB.
+/// DuckDB's side: every file of `cpp/` outside of `cpp/graph`, against the headers of the bundled DuckDB.
 fn extension() -> Result<()> {
     // Class layouts depend on these macros: they must be those of a release build of the host.
     if std::env::var("PROFILE")? != "release" {
         return Err("build with --release: a debug profile changes the class layouts shared with DuckDB".into());
     }
     let mut sources = Vec::new();
-    for entry in std::fs::read_dir("cpp")? {
-        let path = entry?.path();
-        println!("cargo:rerun-if-changed={}", path.display());
-        if path.extension().is_some_and(|extension| extension == "cpp") && !path.ends_with("graph.cpp") {
-            sources.push(path);
+    let mut folders = vec![PathBuf::from("cpp")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            println!("cargo:rerun-if-changed={}", path.display());
+            if path.is_dir() && !path.ends_with("graph") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "cpp") {
+                sources.push(path);
+            }
         }
     }
     sources.sort();
     let duckdb = PathBuf::from(duckdb_headers()?);
-    cxx_build::bridge("src/bridge.rs")
+    cxx_build::bridge("src/bridge/mod.rs")
         .files(sources)
         .include("cpp")
         .include(&duckdb)
@@ -43,7 +48,7 @@ fn extension() -> Result<()> {
         .flag_if_supported("-Wno-unused-parameter")
         .flag_if_supported("-Wno-deprecated-declarations")
         .try_compile("vss-extension")?;
-    println!("cargo:rerun-if-changed=src/bridge.rs");
+    println!("cargo:rerun-if-changed=src/bridge/mod.rs");
     if std::env::var("CARGO_CFG_TARGET_OS")? == "linux" {
         // A missing symbol should fail here, not when DuckDB loads the extension.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");
@@ -102,8 +107,8 @@ fn duckdb_headers() -> Result<String> {
 
 /// The graph: needs nothing but usearch's headers.
 fn graph() -> Result<()> {
-    cxx_build::bridge("src/graph.rs")
-        .file("cpp/graph.cpp")
+    cxx_build::bridge("src/graph/mod.rs")
+        .file("cpp/graph/hnsw.cpp")
         .include("cpp")
         .include(usearch_headers()?)
         .std("c++17")
@@ -112,7 +117,7 @@ fn graph() -> Result<()> {
         .define("NDEBUG", None)
         .warnings(false)
         .try_compile("vss-graph")?;
-    for path in ["src/graph.rs", "cpp/graph.hpp", "cpp/graph.cpp"] {
+    for path in ["src/graph/mod.rs", "cpp/graph"] {
         println!("cargo:rerun-if-changed={path}");
     }
     Ok(())

@@ -8,9 +8,9 @@ use std::time::Instant;
 use criterion::{Criterion, criterion_group, criterion_main};
 use vss::host::{AllVisible, Uninterrupted, Unlimited};
 use vss::index::{Index, Origin};
-use vss::metric::Metric;
-use vss::naive::{self, Random};
+use vss::options::Metric;
 use vss::options::Options;
+use vss::testing::naive::{self, Random};
 
 const ROWS: usize = 20_000;
 const DIMENSIONS: usize = 384;

@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use vss::distance::Kernels;
-use vss::naive::Random;
+use vss::testing::naive::Random;
+use vss::vectors::distance::Kernels;
 
 fn kernels(c: &mut Criterion) {
     for dimensions in [384, 1024] {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use vss::host::{AllVisible, Uninterrupted, Unlimited};
 use vss::index::{Index, Origin};
-use vss::metric::Metric;
+use vss::options::Metric;
 use vss::options::Options;
 
 /// Rows handed over at once, as DuckDB does.

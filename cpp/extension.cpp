@@ -5,17 +5,17 @@
 #include "duckdb/main/database.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
-#include "blob.hpp"
-#include "create.hpp"
-#include "explain.hpp"
-#include "find.hpp"
-#include "index.hpp"
-#include "macros.hpp"
-#include "overloads.hpp"
-#include "pragmas.hpp"
-#include "recall.hpp"
-#include "rewrite.hpp"
-#include "settings.hpp"
+#include "functions/blob_cast.hpp"
+#include "index/create.hpp"
+#include "functions/explain.hpp"
+#include "functions/index_lookup.hpp"
+#include "index/hnsw_index.hpp"
+#include "functions/macros.hpp"
+#include "functions/list_overloads.hpp"
+#include "functions/pragmas.hpp"
+#include "functions/recall.hpp"
+#include "optimizer/rewrite.hpp"
+#include "host/settings.hpp"
 
 namespace duckdb {
 

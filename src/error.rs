@@ -57,7 +57,7 @@ impl std::error::Error for Error {}
 mod tests {
     use super::*;
 
-    /// `cpp/errors.hpp` splits at the separator and compares the kinds by name.
+    /// `cpp/host/errors.hpp` splits at the separator and compares the kinds by name.
     #[test]
     fn the_kind_crosses_in_front_of_the_message() {
         let error = Error::new(ErrorKind::OutOfMemory, "needs 3 GiB");

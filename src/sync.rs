@@ -5,10 +5,10 @@
 //! switch threads, and the schedules that differ at the locks would be lost among those.
 
 #[cfg(not(feature = "model"))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(feature = "model")]
 pub(crate) use {
-    shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard},
+    shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     std::sync::PoisonError,
 };
 

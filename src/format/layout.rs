@@ -17,20 +17,20 @@ pub enum Region {
     Upper,
     /// Vectors in stored form: `f32` each.
     Vectors,
-    /// State and row id of each slot: `u64`, see [`crate::rows::Entry`].
-    Entries,
+    /// State and row id of each slot: `u64`, see [`crate::index::rows::SlotState`].
+    SlotStates,
     /// Row ids of rows that are not linked in this image: `i64` each.
     PendingRows,
     /// Their vectors, in the same order.
     PendingVectors,
     /// Row ids of rows whose vectors cannot be ranked: `i64` each.
-    Odd,
+    Unrankable,
 }
 
 /// The regions that hold the graph as it was linked at some time.
 pub const GRAPH: [Region; 4] = [Region::Levels, Region::Base, Region::Upper, Region::Vectors];
 /// The regions that say what became of its rows since, and which came.
-pub const ROWS: [Region; 4] = [Region::Entries, Region::PendingRows, Region::PendingVectors, Region::Odd];
+pub const ROWS: [Region; 4] = [Region::SlotStates, Region::PendingRows, Region::PendingVectors, Region::Unrankable];
 
 /// Tails begin at multiples of this.
 const ALIGN: usize = 8;

@@ -7,43 +7,4 @@
 
 pub mod checksum;
 pub mod layout;
-mod load;
 pub mod root;
-mod store;
-#[cfg(test)]
-mod tests;
-
-use std::sync::Weak;
-
-use self::root::Root;
-use crate::index::Core;
-
-/// A page that the host keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct StoredPage {
-    checksum: u64,
-    id: i64,
-}
-
-/// The newest image of an index.
-pub(crate) struct Stored {
-    /// What it says; its checksums are those of `graph` and `rows`.
-    root: Root,
-    /// The generation whose graph it holds.
-    core: Weak<Core>,
-    /// The index's count of changes at that time.
-    changes: u64,
-    graph: Vec<StoredPage>,
-    rows: Vec<StoredPage>,
-}
-
-/// An image, as the host has to remember it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    /// The encoded root.
-    pub root: Vec<u8>,
-    /// The host's ids of all pages, in order.
-    pub pages: Vec<i64>,
-    /// Bytes written to pages for this image.
-    pub written: usize,
-}

@@ -3,10 +3,8 @@
 use super::checksum::checksum;
 use super::layout::{GRAPH, Layout, ROWS, Region};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::LEVELS_MAX;
-use crate::metric::Metric;
-use crate::options::Options;
-use crate::rows::SLOTS_MAX;
+use crate::options::Metric;
+use crate::options::{LEVELS_MAX, Options, SLOTS_MAX};
 
 /// First bytes of every root.
 const MAGIC: [u8; 8] = *b"vss-hnsw";
@@ -37,7 +35,7 @@ pub struct Root {
     /// Rows that are not linked.
     pub pending: u64,
     /// Rows whose vectors cannot be ranked.
-    pub odd: u64,
+    pub unrankable: u64,
     /// Rows [0, covered) of the table had been handed to the index.
     pub covered: u64,
     /// The checkpoint at which index and table were known to agree; 0 if they were not.
@@ -77,17 +75,17 @@ impl Root {
             Region::Base => 4 * (1 + self.m0 as usize),
             Region::Upper => 4 * (1 + self.m as usize),
             Region::Vectors | Region::PendingVectors => 4 * self.dimensions as usize,
-            Region::Entries | Region::PendingRows | Region::Odd => 8,
+            Region::SlotStates | Region::PendingRows | Region::Unrankable => 8,
         }
     }
 
     /// Records of a region.
     pub fn records(&self, region: Region) -> usize {
         let records = match region {
-            Region::Levels | Region::Base | Region::Vectors | Region::Entries => self.slots,
+            Region::Levels | Region::Base | Region::Vectors | Region::SlotStates => self.slots,
             Region::Upper => self.upper,
             Region::PendingRows | Region::PendingVectors => self.pending,
-            Region::Odd => self.odd,
+            Region::Unrankable => self.unrankable,
         };
         records as usize
     }
@@ -118,7 +116,7 @@ impl Root {
             self.entry,
             self.upper,
             self.pending,
-            self.odd,
+            self.unrankable,
             self.covered,
             self.verified,
             self.graph_sums.len() as u64,
@@ -166,7 +164,7 @@ impl Root {
             entry: field[6],
             upper: field[7],
             pending: field[8],
-            odd: field[9],
+            unrankable: field[9],
             covered: field[10],
             verified: field[11],
             graph_sums: graph_sums.to_vec(),
@@ -186,7 +184,7 @@ impl Root {
             && small(self.slots, SLOTS_MAX as u64)
             && small(self.upper, LEVELS_MAX as u64 * self.slots)
             && small(self.pending, SLOTS_MAX as u64)
-            && small(self.odd, SLOTS_MAX as u64)
+            && small(self.unrankable, SLOTS_MAX as u64)
             && self.entry < self.slots.max(1)
             && self.page_bytes >= 64
             && self.page_bytes.is_multiple_of(8);
@@ -210,7 +208,7 @@ impl Root {
 }
 
 /// An error about the stored index.
-pub(super) fn corrupt(reason: impl std::fmt::Display) -> Error {
+pub(crate) fn corrupt(reason: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt, format!("the stored index cannot be used: {reason}"))
 }
 
@@ -220,7 +218,7 @@ mod tests {
 
     fn root() -> Root {
         let mut root = Root::new(&Options::default(), 3, 1024);
-        (root.slots, root.entry, root.upper, root.pending, root.odd) = (100, 7, 12, 5, 2);
+        (root.slots, root.entry, root.upper, root.pending, root.unrankable) = (100, 7, 12, 5, 2);
         (root.covered, root.verified) = (110, 3);
         root.graph_sums = (0..root.graph_layout().pages.len() as u64).collect();
         root.rows_sums = (0..root.rows_layout().pages.len() as u64).collect();

@@ -4,9 +4,9 @@ use crate::sync::PoisonError;
 use crate::sync::atomic::Ordering;
 use std::ops::Range;
 
-use super::{Core, Index, Rows, UNSETTLED};
+use super::{Generation, Index, Rows, UNSETTLED};
 use crate::error::Result;
-use crate::rows::{Place, State};
+use crate::index::rows::{Place, State};
 
 /// Who hands rows to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +62,12 @@ impl Index {
                 let ordinary = self.space.store(vector, &mut stored);
                 ranges.push(ordinary.then_some(from..stored.len()));
             }
-            let odd = ranges.iter().filter(|range| range.is_none()).count();
+            let unrankable = ranges.iter().filter(|range| range.is_none()).count();
             let mut rows = self.rows();
-            let core = self.core();
-            if let Err(error) = self.odd.reserve(odd) {
+            let generation = self.generation();
+            if let Err(error) = self.unrankable.reserve(unrankable) {
                 if origin == Origin::Host {
-                    all[..number * batch].iter().for_each(|&row_id| self.bury(&mut rows, &core, row_id, 0));
+                    all[..number * batch].iter().for_each(|&row_id| self.bury(&mut rows, &generation, row_id, 0));
                     self.publish(&rows);
                 }
                 return Err(error);
@@ -77,10 +77,10 @@ impl Index {
                     continue;
                 }
                 let vector = range.clone().map(|range| &stored[range]);
-                self.put(&mut rows, &core, row_id, vector);
+                self.put(&mut rows, &generation, row_id, vector);
                 // What a scan reads may be a row that the host has deleted: it stays a tombstone.
                 if origin == Origin::Host {
-                    self.revive(&mut rows, &core, row_id, revived);
+                    self.revive(&mut rows, &generation, row_id, revived);
                     rows.places.set_hosted(row_id);
                 }
             }
@@ -95,8 +95,8 @@ impl Index {
             return;
         }
         let mut rows = self.rows();
-        let core = self.core();
-        let deleted = |place| self.entry(&rows, &core, place).load().state == State::Tombstone;
+        let generation = self.generation();
+        let deleted = |place| self.entry(&rows, &generation, place).load().state == State::Tombstone;
         revived.retain(|&row_id| !rows.places.get(row_id).is_some_and(deleted));
         rows.tombstones.forget(revived);
         self.publish(&rows);
@@ -112,9 +112,9 @@ impl Index {
         }
         let mut revived = Vec::new();
         let all = self.all_same(row_ids, vectors, |_, _, _| {})
-            && self.all_same(row_ids, vectors, |rows, core, row_id| {
+            && self.all_same(row_ids, vectors, |rows, generation, row_id| {
                 rows.touch(row_id);
-                self.revive(rows, core, row_id, &mut revived);
+                self.revive(rows, generation, row_id, &mut revived);
                 rows.places.set_hosted(row_id);
             });
         self.forget_tombstones(revived);
@@ -122,18 +122,18 @@ impl Index {
     }
 
     /// Whether rows are there with these vectors; does something to each, up to the first that is not.
-    fn all_same(&self, row_ids: &[i64], vectors: &[f32], mut each: impl FnMut(&mut Rows, &Core, i64)) -> bool {
+    fn all_same(&self, row_ids: &[i64], vectors: &[f32], mut each: impl FnMut(&mut Rows, &Generation, i64)) -> bool {
         let dimensions = self.space.dimensions;
         let mut stored = Vec::with_capacity(dimensions);
         for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
             let mut rows = self.rows();
-            let core = self.core();
+            let generation = self.generation();
             let same = row_ids.iter().zip(vectors.chunks_exact(dimensions)).all(|(&row_id, vector)| {
                 stored.clear();
                 let vector = self.space.store(vector, &mut stored).then_some(&stored[..]);
-                let same = Self::is_same(&rows, &core, row_id, vector);
+                let same = Self::is_same(&rows, &generation, row_id, vector);
                 if same {
-                    each(&mut rows, &core, row_id);
+                    each(&mut rows, &generation, row_id);
                 }
                 same
             });
@@ -145,31 +145,30 @@ impl Index {
         true
     }
 
-    /// Whether a row is there with this vector (`None`: odd).
-    fn is_same(rows: &Rows, core: &Core, row_id: i64, vector: Option<&[f32]>) -> bool {
+    /// Whether a row is there with this vector (`None`: unrankable).
+    fn is_same(rows: &Rows, generation: &Generation, row_id: i64, vector: Option<&[f32]>) -> bool {
         match (rows.places.get(row_id), vector) {
-            // SAFETY: the row map holds published slots only.
-            (Some(Place::Slot(slot)), Some(vector)) => (unsafe { core.arena.get(slot) }) == vector,
+            (Some(Place::Slot(slot)), Some(vector)) => generation.pin_vectors().get(slot) == Some(vector),
             (Some(Place::Pending(ticket)), Some(vector)) => rows.pending.vector(ticket) == vector,
-            (Some(Place::Odd(_)), None) => true,
+            (Some(Place::Unrankable(_)), None) => true,
             _ => false,
         }
     }
 
-    /// Gives a row this vector (`None`: odd) if it has none or another: then the place it had is dead.
-    fn put(&self, rows: &mut Rows, core: &Core, row_id: i64, vector: Option<&[f32]>) {
-        if Self::is_same(rows, core, row_id, vector) {
+    /// Gives a row this vector (`None`: unrankable) if it has none or another: then the place it had is dead.
+    fn put(&self, rows: &mut Rows, generation: &Generation, row_id: i64, vector: Option<&[f32]>) {
+        if Self::is_same(rows, generation, row_id, vector) {
             return;
         }
         let before = rows.places.get(row_id);
         let place = match vector {
             Some(vector) => Place::Pending(rows.pending.push(row_id, vector)),
-            None => Place::Odd(self.odd.push(row_id)),
+            None => Place::Unrankable(self.unrankable.push(row_id)),
         };
         if let Some(before) = before {
-            let state = self.entry(rows, core, before).load().state;
-            self.entry(rows, core, place).set_state(state);
-            self.kill(rows, core, before);
+            let state = self.entry(rows, generation, before).load().state;
+            self.entry(rows, generation, place).set_state(state);
+            self.kill(rows, generation, before);
         } else {
             rows.live += 1;
         }
@@ -177,9 +176,9 @@ impl Index {
     }
 
     /// A row that is there is live, also if it was a tombstone: then it goes to `revived`.
-    fn revive(&self, rows: &mut Rows, core: &Core, row_id: i64, revived: &mut Vec<i64>) {
+    fn revive(&self, rows: &mut Rows, generation: &Generation, row_id: i64, revived: &mut Vec<i64>) {
         let Some(place) = rows.places.get(row_id) else { return };
-        let entry = self.entry(rows, core, place);
+        let entry = self.entry(rows, generation, place);
         if entry.load().state == State::Tombstone {
             entry.set_state(State::Live);
             rows.live += 1;
@@ -188,11 +187,11 @@ impl Index {
     }
 
     /// Nobody needs what is at this place any more. The row map and the number of live rows are the caller's.
-    fn kill(&self, rows: &mut Rows, core: &Core, place: Place) {
+    fn kill(&self, rows: &mut Rows, generation: &Generation, place: Place) {
         match place {
-            Place::Slot(slot) => core.die(slot),
+            Place::Slot(slot) => generation.die(slot),
             Place::Pending(ticket) => rows.pending.finish(ticket),
-            Place::Odd(position) => self.odd.finish(position),
+            Place::Unrankable(position) => self.unrankable.finish(position),
         }
     }
 
@@ -204,18 +203,18 @@ impl Index {
         let mut revived = Vec::new();
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows();
-            let core = self.core();
+            let generation = self.generation();
             for &row_id in row_ids {
                 if !rows.admit(origin, row_id) {
                     continue;
                 }
                 let Some(place) = rows.places.get(row_id) else { continue };
-                if self.entry(&rows, &core, place).load().state == State::Tombstone {
+                if self.entry(&rows, &generation, place).load().state == State::Tombstone {
                     revived.push(row_id);
                 } else {
                     rows.live -= 1;
                 }
-                self.kill(&mut rows, &core, place);
+                self.kill(&mut rows, &generation, place);
                 rows.places.forget(row_id);
             }
             self.publish(&rows);
@@ -230,9 +229,9 @@ impl Index {
         self.deleted_after.store(bound & !UNSETTLED, Ordering::Release);
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows();
-            let core = self.core();
+            let generation = self.generation();
             for &row_id in row_ids {
-                self.bury(&mut rows, &core, row_id, bound);
+                self.bury(&mut rows, &generation, row_id, bound);
             }
             self.publish(&rows);
         }
@@ -245,9 +244,9 @@ impl Index {
     }
 
     /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
-    pub(super) fn bury(&self, rows: &mut Rows, core: &Core, row_id: i64, bound: u64) {
+    pub(super) fn bury(&self, rows: &mut Rows, generation: &Generation, row_id: i64, bound: u64) {
         let Some(place) = rows.places.get(row_id) else { return };
-        let entry = self.entry(rows, core, place);
+        let entry = self.entry(rows, generation, place);
         if entry.load().state == State::Live {
             entry.set_state(State::Tombstone);
             rows.live -= 1;
@@ -284,15 +283,15 @@ impl Index {
     pub fn advance(&self, lowest_visible: u64) {
         while self.oldest.load(Ordering::Relaxed) < lowest_visible {
             let mut rows = self.rows();
-            let core = self.core();
+            let generation = self.generation();
             for _ in 0..REMOVE_ROWS {
                 let Some(row_id) = rows.tombstones.pop_below(lowest_visible) else { break };
                 // A scan that still saw the row must not bring it back.
                 rows.touch(row_id);
                 let Some(place) = rows.places.get(row_id) else { continue };
                 // it may be live again, and about to be forgotten here
-                if self.entry(&rows, &core, place).load().state == State::Tombstone {
-                    self.kill(&mut rows, &core, place);
+                if self.entry(&rows, &generation, place).load().state == State::Tombstone {
+                    self.kill(&mut rows, &generation, place);
                     rows.places.forget(row_id);
                 }
             }

@@ -2,19 +2,18 @@
 
 use crate::sync::atomic::Ordering;
 
-use super::{Core, Index};
+use super::{Generation, Index};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
-use crate::pending::Claim;
-use crate::rooms::Group;
-use crate::rows::{Place, State};
+use crate::index::rows::pending::Claim;
+use crate::index::rows::{Place, State};
 
 impl Index {
     /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come, and that a
     /// refusal of memory can tell how much is needed.
     pub fn reserve_rows(&self, rows: usize) {
-        self.core().hint(rows);
-        self.memory.expect(rows * Core::row_bytes(&self.options, self.space.dimensions));
+        self.generation().hint(rows);
+        self.memory.expect(rows * Generation::row_bytes(&self.options, self.space.dimensions));
     }
 
     /// Announces that many rows will be linked which were appended in any order; for the quality of the graph.
@@ -23,7 +22,7 @@ impl Index {
     }
 
     /// Links at most `max_rows` pending rows into the graph, oldest first, unless they were scattered; returns how many.
-    /// Several threads may link at once. Stops while somebody copies the graph. Enters the room as `Link` for each row. Errors:
+    /// Several threads may link at once. Stops while somebody copies the graph. Takes the graph's link guard for each row. Errors:
     /// `OutOfMemory`, `Interrupted`; the rows that are not linked stay pending.
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         for linked in 0..max_rows {
@@ -43,26 +42,26 @@ impl Index {
     /// Links one row into the current generation.
     fn link_one(&self, claim: &Claim) -> Result<()> {
         loop {
-            let core = self.core();
-            let visit = core.rooms.enter(Group::Link);
-            // It cannot be replaced any more: that is done from another room.
-            if !std::ptr::eq(&*core, &*self.core()) {
+            let generation = self.generation();
+            let links = generation.graph.link();
+            // It cannot be replaced any more: that is done with a read guard.
+            if !std::ptr::eq(&*generation, &*self.generation()) {
                 continue;
             }
-            match core.link(claim.vector(), &visit) {
+            match generation.link(claim.vector(), &links) {
                 Ok(Some(slot)) => {
-                    self.publish_slot(&core, slot, claim);
+                    self.publish_slot(&generation, slot, claim);
                     return Ok(());
                 }
                 Ok(None) => {
-                    drop(visit);
-                    core.grow()?;
+                    drop(links);
+                    generation.grow()?;
                 }
                 Err((error, slot)) => {
                     if let Some(slot) = slot {
                         // Others may link to it, so it has to be repaired before it is free again.
                         let rows = self.rows();
-                        core.die(slot);
+                        generation.die(slot);
                         self.publish(&rows);
                     }
                     return Err(error);
@@ -72,13 +71,13 @@ impl Index {
     }
 
     /// The claimed row is in the graph.
-    fn publish_slot(&self, core: &Core, slot: u32, claim: &Claim) {
+    fn publish_slot(&self, generation: &Generation, slot: u32, claim: &Claim) {
         let mut rows = self.rows();
         // The row may have been deleted, or replaced, while it was linked.
         let entry = claim.entry();
-        core.entries.at(slot).store(entry);
+        generation.entries.at(slot).store(entry);
         if entry.state == State::Dead {
-            core.die(slot);
+            generation.die(slot);
         } else {
             rows.places.set(entry.row_id, Place::Slot(slot));
             rows.pending.finish(claim.ticket());

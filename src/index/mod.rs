@@ -1,68 +1,67 @@
 //! The index: rows ↔ places, the pending area, and the generation of linked rows.
 //!
-//! A row is in one *place*: pending (copied, searched exactly), in a slot (linked), or odd (by id only). Its entry
+//! A row is in one *place*: pending (copied, searched exactly), in a slot (linked), or unrankable (by id only). Its entry
 //! there says whether it is live, a tombstone, or dead.
 //!
 //! # Locks
-//! In the order in which they may be taken; none is held while the host is asked about visibility, except the room.
+//! In the order in which they may be taken; none is held while the host is asked about visibility, except the read guard of the graph.
 //!
 //! | lock | guards | held |
 //! |---|---|---|
 //! | `compacting` | one compaction or renewal at a time | for a compaction or renewal |
 //! | `append` | one append at a time | for an append, or a renewal |
 //! | `stored` | the newest image | for a checkpoint |
-//! | `Core::growth` | growth of one generation | while its arrays are extended |
-//! | `Core::repair` | one repair of a generation at a time | for some nodes, or a compaction |
-//! | `Core::rooms` | the graph, see [`crate::rooms`] | for one walk, link step, repair of some nodes, growth or copy |
-//! | `Core::scans` | vectors read outside the room | for an exact search |
+//! | `Generation::growth` | growth of one generation | while its arrays are extended |
+//! | `Generation::consolidation` | one consolidation of a generation at a time | for some nodes, or a compaction |
+//! | `Generation::graph` | the graph, see [`crate::graph::lock`] | for one search, link step, consolidation of some nodes, growth or copy |
+//! | the pin of `Generation::graph` | vectors read beside additions | for an exact search |
 //! | `rows` | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |
-//! | `core` | which generation is current | to copy or replace a pointer |
+//! | `generation` | which generation is current | to copy or replace a pointer |
 
 mod append;
-mod compact;
-mod compare;
-mod core;
-mod finish;
+#[allow(unsafe_code)]
+mod generation;
+mod image;
 mod link;
-mod reach;
-mod renew;
-mod repair;
+mod load;
+pub(crate) mod maintain;
+mod reconcile;
+pub mod rows;
+mod store;
 #[cfg(test)]
 mod tests;
-mod tombstones;
-mod upkeep;
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::sync::Arc;
 
-use self::compare::Comparison;
-use self::tombstones::Tombstones;
+use self::image::Stored;
+use self::reconcile::Reconciliation;
+use self::rows::tombstones::Tombstones;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Stored;
 use crate::graph::LevelStats;
 use crate::host::Ledger;
+use crate::index::rows::pending::Pending;
+use crate::index::rows::unrankable::Unrankable;
+use crate::index::rows::{AtomicSlotState, Place, Places, ROW_ID_MAX};
 use crate::memory::Memory;
-use crate::odd::Odd;
 use crate::options::Options;
-use crate::pending::Pending;
-use crate::rooms::Group;
-use crate::rows::{EntryCell, Place, Places, ROW_ID_MAX};
 use crate::vectors::Space;
 
 pub use self::append::Origin;
-pub(crate) use self::compact::Paused;
-pub(crate) use self::core::Core;
-pub use self::tombstones::UNSETTLED;
+pub(crate) use self::generation::Generation;
+pub use self::image::Image;
+pub(crate) use self::maintain::compact::Paused;
+pub use self::rows::tombstones::UNSETTLED;
 
 /// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
-/// its parts; those that say so themselves (blocks, the graph) argue it where they do.
+/// its parts, as the compiler checks below; those that say so themselves (blocks, the graph) argue it where they do.
 pub struct Index {
     pub(crate) options: Options,
     pub(crate) space: Space,
     memory: Arc<Memory>,
-    core: RwLock<Arc<Core>>,
-    pub(crate) odd: Odd,
+    generation: RwLock<Arc<Generation>>,
+    pub(crate) unrankable: Unrankable,
     rows: Mutex<Rows>,
     append: Mutex<()>,
     compacting: Mutex<()>,
@@ -95,18 +94,18 @@ pub(crate) struct Rows {
     tombstones: Tombstones,
     live: usize,
     /// While the index is compared with its table.
-    comparison: Option<Comparison>,
+    comparison: Option<Reconciliation>,
 }
 
 /// What an index is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Live rows, pending and odd ones included.
+    /// Live rows, pending and unrankable ones included.
     pub count: usize,
     /// Rows (live or tombstones) that are not linked yet.
     pub pending: usize,
     /// Rows (live or tombstones) whose vectors cannot be ranked.
-    pub odd: usize,
+    pub unrankable: usize,
     /// Tombstones, and slots of dead rows.
     pub deleted: usize,
     /// Slots that need no further growth.
@@ -116,6 +115,11 @@ pub struct Stats {
     /// Levels of the graph, bottom first.
     pub levels: Vec<LevelStats>,
 }
+
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Index>();
+};
 
 impl Index {
     /// An empty index of `dimensions`-element vectors (at least 1). Its memory comes from `ledger`, all of it given
@@ -131,8 +135,8 @@ impl Index {
             comparison: None,
         };
         Ok(Self {
-            core: RwLock::new(Core::new(&options, &space, &memory)?),
-            odd: Odd::new(&memory)?,
+            generation: RwLock::new(Generation::new(&options, &space, &memory)?),
+            unrankable: Unrankable::new(&memory)?,
             rows: Mutex::new(rows),
             append: Mutex::new(()),
             compacting: Mutex::new(()),
@@ -176,22 +180,21 @@ impl Index {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// What the index is made of. Visits every node of the graph in the `Search` room, then takes the row lock.
+    /// What the index is made of. Visits every node of the graph with its read guard, then takes the row lock.
     /// Errors: `OutOfMemory`.
     pub fn stats(&self) -> Result<Stats> {
-        let core = self.core();
+        let generation = self.generation();
         let levels = {
-            let _visit = core.rooms.enter(Group::Search);
-            // SAFETY: the visit admits readers only.
-            unsafe { core.graph.levels() }?
+            let graph = generation.graph.read();
+            graph.levels()?
         };
         let rows = self.rows();
         Ok(Stats {
             count: rows.live,
             pending: rows.pending.len(),
-            odd: self.odd.len(),
-            deleted: rows.tombstones.len() + core.dead(),
-            capacity: core.capacity(),
+            unrankable: self.unrankable.len(),
+            deleted: rows.tombstones.len() + generation.dead(),
+            capacity: generation.capacity(),
             memory: self.memory.used(),
             levels,
         })
@@ -203,8 +206,8 @@ impl Index {
     }
 
     /// The current generation.
-    pub(crate) fn core(&self) -> Arc<Core> {
-        Arc::clone(&self.core.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.generation.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The account of its memory.
@@ -217,9 +220,9 @@ impl Index {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Replaces the generation. The caller keeps linkers out of the old one's room and holds the row lock.
-    pub(crate) fn set_core(&self, core: Arc<Core>) {
-        *self.core.write().unwrap_or_else(PoisonError::into_inner) = core;
+    /// Replaces the generation. The caller keeps linkers out of the old one and holds the row lock.
+    pub(crate) fn set_core(&self, generation: Arc<Generation>) {
+        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
     }
 
     /// Takes the row lock.
@@ -237,11 +240,11 @@ impl Index {
     }
 
     /// The entry of a row that is not dead.
-    fn entry<'a>(&'a self, rows: &'a Rows, core: &'a Core, place: Place) -> &'a EntryCell {
+    fn entry<'a>(&'a self, rows: &'a Rows, generation: &'a Generation, place: Place) -> &'a AtomicSlotState {
         match place {
-            Place::Slot(slot) => core.entries.at(slot),
+            Place::Slot(slot) => generation.entries.at(slot),
             Place::Pending(ticket) => rows.pending.entry(ticket),
-            Place::Odd(position) => self.odd.entry(position),
+            Place::Unrankable(position) => self.unrankable.entry(position),
         }
     }
 

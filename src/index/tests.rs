@@ -6,10 +6,11 @@ mod compared;
 mod concurrent;
 mod filtered;
 mod finish;
+mod image;
 mod memory;
 #[cfg(feature = "model")]
 mod model;
-mod reach;
+mod reconnect;
 mod sources;
 mod upkeep;
 
@@ -22,13 +23,12 @@ use proptest::prelude::*;
 use super::{Index, Origin, UNSETTLED};
 use crate::error::ErrorKind;
 use crate::host::{AllVisible, Interrupt, Uninterrupted, Unlimited};
+use crate::index::rows::State;
 use crate::memory::tests::Limited;
-use crate::metric::Metric;
-use crate::naive::{self, Random};
+use crate::options::Metric;
 use crate::options::Options;
-use crate::rooms::Group;
-use crate::rows::State;
 use crate::search::{Found, Outcome, Strategy as SearchStrategy};
+use crate::testing::naive::{self, Random};
 
 const DIMENSIONS: usize = 4;
 
@@ -36,7 +36,7 @@ fn index(metric: Metric, dimensions: usize) -> Index {
     Index::new(Options { metric, ..Options::default() }, dimensions, Box::new(Unlimited)).unwrap()
 }
 
-/// A vector on a small grid, so that ties and equal vectors are common; some are odd.
+/// A vector on a small grid, so that ties and equal vectors are common; some are unrankable.
 fn grid_vector(random: &mut Random) -> Vec<f32> {
     let mut vector: Vec<f32> = (0..DIMENSIONS).map(|_| random.below(5) as f32 - 2.0).collect();
     match random.below(20) {
@@ -80,12 +80,13 @@ impl Model {
             return;
         }
         let visible = self.visible(tombstones, hidden);
-        let (ordinary, odd): (Vec<_>, Vec<_>) = visible.into_iter().partition(|(_, vector)| self.ordinary(vector));
+        let (ordinary, unrankable): (Vec<_>, Vec<_>) =
+            visible.into_iter().partition(|(_, vector)| self.ordinary(vector));
         let rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
         let unique: std::collections::HashSet<_> = rows.iter().collect();
         assert_eq!(unique.len(), rows.len(), "a row twice");
-        let ranked = rows.len() - odd.len();
-        assert!(odd.iter().all(|(row, _)| rows[ranked..].contains(row)), "odd rows follow the others");
+        let ranked = rows.len() - unrankable.len();
+        assert!(unrankable.iter().all(|(row, _)| rows[ranked..].contains(row)), "unrankable rows follow the others");
         assert!(rows.iter().all(|&row| seen(row)), "an invisible row");
         assert!(ranked >= want.min(ordinary.len()), "{ranked} rows of {} for {want}", ordinary.len());
         if found.exhausted {
@@ -107,7 +108,7 @@ enum Step {
     Remove { seed: u64, rows: usize },
     Link(usize),
     Commit,
-    Repair(usize),
+    Consolidation(usize),
     Compact,
     Search { seed: u64, want: usize, tombstones: bool, hidden: i64 },
 }
@@ -118,7 +119,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<u64>(), 1usize..40).prop_map(|(seed, rows)| Step::Remove { seed, rows }),
         2 => (1usize..60).prop_map(Step::Link),
         2 => Just(Step::Commit),
-        2 => (1usize..300).prop_map(Step::Repair),
+        2 => (1usize..300).prop_map(Step::Consolidation),
         1 => Just(Step::Compact),
         4 => (any::<u64>(), 1usize..50, any::<bool>(), -1i64..7)
             .prop_map(|(seed, want, tombstones, hidden)| Step::Search { seed, want, tombstones, hidden }),
@@ -166,8 +167,8 @@ proptest! {
                     index.advance(last_commit);
                     model.tombstones.retain(|_, (bound, _)| *bound >= last_commit);
                 }
-                Step::Repair(nodes) => {
-                    index.repair(nodes, &Uninterrupted).unwrap();
+                Step::Consolidation(nodes) => {
+                    index.consolidate(nodes, &Uninterrupted).unwrap();
                 }
                 Step::Compact => {
                     index.advance(last_commit);
@@ -358,7 +359,7 @@ fn everything_at_once() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while writing() {
-                    index.repair(64, &Uninterrupted).unwrap();
+                    index.consolidate(64, &Uninterrupted).unwrap();
                     index.link(16, &Uninterrupted).unwrap();
                 }
             });

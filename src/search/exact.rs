@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Hit;
 use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Core, Index};
-use crate::rows::State;
+use crate::index::Index;
+use crate::index::rows::State;
 
 /// Slots whose entries are read before their vectors.
 const BLOCK_SLOTS: usize = 1024;
@@ -34,18 +34,15 @@ impl Index {
     /// Adds a hit for each linked row that is not dead; returns how many. To be called after `scan_pending`, so that
     /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
     pub(super) fn scan_linked(&self, query: &[f32], hits: &mut Vec<Hit>) -> Result<usize> {
-        let core = self.core();
-        let _scan = core.scan();
+        let generation = self.generation();
+        let vectors = generation.pin_vectors();
         let before = hits.len();
         reserve(hits, self.alive())?;
-        let nodes = core.graph.len() as u32;
+        let nodes = generation.graph.len() as u32;
         let mut slots = Vec::with_capacity(BLOCK_SLOTS);
         for block in (0..nodes).step_by(BLOCK_SLOTS) {
-            let published = |slot: &u32| matches!(core.entries.at(*slot).load().state, State::Live | State::Tombstone);
-            slots.clear();
-            slots.extend((block..nodes.min(block + BLOCK_SLOTS as u32)).filter(published));
-            // SAFETY: these slots are published, and none becomes free during the scan.
-            unsafe { core.scan_slots(query, &slots, hits) };
+            let block = block..nodes.min(block + BLOCK_SLOTS as u32);
+            vectors.measure(query, block, &mut slots, |slot, distance| hits.push(generation.hit(slot, distance)));
         }
         Ok(hits.len() - before)
     }
@@ -55,38 +52,27 @@ impl Index {
     pub(super) fn scan_rows(&self, query: &[f32], rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
         let before = hits.len();
         reserve(hits, rows.len())?;
-        let mut slots = Vec::with_capacity(PAGE_ROWS.min(rows.len()));
-        let mut core = self.core();
+        let (mut slots, mut published) = (Vec::with_capacity(PAGE_ROWS.min(rows.len())), Vec::new());
+        let mut generation = self.generation();
         let mut pages = rows.pages().peekable();
         while let Some(&(number, page)) = pages.peek() {
-            let scan = core.scan();
+            let vectors = generation.pin_vectors();
             let map = self.rows();
             // The row map is of the current generation.
-            let current = self.core();
-            if !Arc::ptr_eq(&core, &current) {
-                drop((map, scan));
-                core = current;
+            let current = self.generation();
+            if !Arc::ptr_eq(&generation, &current) {
+                drop((map, vectors));
+                generation = current;
                 continue;
             }
             slots.clear();
             map.places.slots(number, positions(page), &mut slots);
             drop(map);
             pages.next();
-            // SAFETY: the row map holds published slots only, and none becomes free during the scan.
-            unsafe { core.scan_slots(query, &slots, hits) };
+            let slots = slots.iter().copied();
+            vectors.measure(query, slots, &mut published, |slot, distance| hits.push(generation.hit(slot, distance)));
         }
         Ok(hits.len() - before)
-    }
-}
-
-impl Core {
-    /// Adds a hit for each of the slots.
-    ///
-    /// # Safety
-    /// They are published, and none becomes free meanwhile.
-    unsafe fn scan_slots(&self, query: &[f32], slots: &[u32], hits: &mut Vec<Hit>) {
-        // SAFETY: the caller's.
-        unsafe { self.arena.measure(&self.space, query, slots, |slot, distance| hits.push(self.hit(slot, distance))) };
     }
 }
 

@@ -7,10 +7,9 @@ use super::Hit;
 use super::row_set::RowSet;
 use crate::bits;
 use crate::graph::Cost;
-use crate::index::{Core, Index};
-use crate::rooms::Group;
-use crate::rows::{Place, State};
-use crate::walk::{Near, Walk};
+use crate::graph::search_layer::{Neighbor, SearchLayer};
+use crate::index::rows::{Place, State};
+use crate::index::{Generation, Index};
 
 /// Nodes near the query that a walk starts from, whether their rows are in the set or not.
 const SEEDS_NEAR: usize = 32;
@@ -38,13 +37,13 @@ pub(super) enum Steps {
 /// The set, as nodes.
 #[derive(Clone, Copy)]
 struct Set<'a> {
-    core: &'a Core,
+    generation: &'a Generation,
     rows: &'a RowSet,
 }
 
 impl Set<'_> {
     fn has(&self, slot: u32) -> bool {
-        let entry = self.core.entries.at(slot).load();
+        let entry = self.generation.entries.at(slot).load();
         matches!(entry.state, State::Live | State::Tombstone) && self.rows.contains(entry.row_id)
     }
 }
@@ -55,35 +54,33 @@ struct FilteredWalk<'a, P> {
     /// A bit for each node that was met; for nodes that are not stepped on, whether their links were followed.
     seen: Vec<u64>,
     looks: usize,
-    walk: Walk<'a, P>,
+    walk: SearchLayer<'a, P>,
 }
 
 impl Index {
-    /// Hits for about the `width` linked rows of `rows` nearest to `query`, in no order. With a budget nothing if the walk
+    /// Hits for about the `ef` linked rows of `rows` nearest to `query`, in no order. With a budget nothing if the walk
     /// cost more distances before its end, or if the nearest rows of the set are where the graph does not lead to them.
-    /// Takes the row lock for some microseconds, then enters the room as `Search`.
+    /// Takes the row lock for some microseconds, then the graph's read guard.
     pub(super) fn walk_filtered(
         &self,
         query: &[f32],
-        width: usize,
+        ef: usize,
         rows: &RowSet,
         steps: Steps,
         budget: Option<f64>,
     ) -> (Option<Vec<Hit>>, Cost) {
         let mut spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
-        let core = self.core();
-        let _visit = core.rooms.enter(Group::Search);
-        let nodes = core.graph.len();
-        let set = Set { core: &core, rows };
-        // SAFETY: the visit admits readers only.
-        let (near, cost) = unsafe { core.nearest(query, SEEDS_NEAR, |_| true) };
+        let generation = self.generation();
+        let graph = generation.graph.read();
+        let nodes = graph.len();
+        let set = Set { generation: &generation, rows };
+        let (near, cost) = graph.nearest(query, SEEDS_NEAR, |_| true);
         let passing = near.iter().filter(|node| set.has(node.slot())).count();
         let expected = near.len() * rows.len() / nodes.max(1);
         if budget.is_some() && expected >= EXPECTED_MIN && passing * EXPECTED_FACTOR < expected {
             return (None, cost);
         }
-        // SAFETY: as above; arena and space are the graph's own.
-        let walk = unsafe { Walk::new(&core.graph, &core.arena, &core.space, query, width, |slot| set.has(slot)) };
+        let walk = graph.search_layer(query, ef, |slot| set.has(slot));
         let mut walk = FilteredWalk { set, steps, seen: vec![0; nodes.div_ceil(64)], looks: 0, walk };
         for node in near {
             walk.mark(node.slot());
@@ -97,7 +94,7 @@ impl Index {
             None => walk.run(f64::INFINITY),
         };
         let cost = cost + walk.walk.cost();
-        (done.then(|| walk.walk.best().map(|node| core.hit(node.slot(), node.distance())).collect()), cost)
+        (done.then(|| walk.walk.best().map(|node| generation.hit(node.slot(), node.distance())).collect()), cost)
     }
 
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.
@@ -135,7 +132,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
     /// the others.
     fn step_over(&mut self, links: &[u32], links_behind: &mut Vec<u32>, next: &mut Vec<u32>) {
         self.looks += links.len();
-        let room = self.set.core.graph.links_max();
+        let links_max = self.walk.links_max();
         let mut found = 0;
         for &slot in links {
             if self.set.has(slot) {
@@ -146,7 +143,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
             }
         }
         for &bridge in links {
-            if found >= room {
+            if found >= links_max {
                 return;
             }
             if self.set.has(bridge) || !self.mark(bridge) {
@@ -167,8 +164,8 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
     /// Whether nodes that are not in the set crowd the place where the walk ended: there the rows of the set are too far
     /// apart to lead to each other.
     fn is_lost(&mut self) -> bool {
-        let nodes = self.set.core.graph.len();
-        let mut found: Vec<Near> = self.walk.best().collect();
+        let nodes = self.set.generation.graph.len();
+        let mut found: Vec<Neighbor> = self.walk.best().collect();
         found.sort_unstable();
         let Some(typical) = found.get(found.len() / 4) else { return true };
         let sample: Vec<u32> = (0..nodes as u32).step_by((nodes / SAMPLE).max(1)).collect();

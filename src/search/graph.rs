@@ -4,31 +4,28 @@ use super::Hit;
 use crate::graph::Cost;
 use crate::host::Visibility;
 use crate::index::Index;
-use crate::rooms::Group;
-use crate::rows::State;
+use crate::index::rows::State;
 
 impl Index {
-    /// Hits for about the `width` linked rows nearest to `query`, nearest first: tombstones only if visible, live
-    /// rows as they are or, with `ask_all`, only if visible. Enters the room as `Search`.
+    /// Hits for about the `ef` linked rows nearest to `query`, nearest first: tombstones only if visible, live
+    /// rows as they are or, with `ask_all`, only if visible. Takes the graph's read guard.
     pub(super) fn walk(
         &self,
         query: &[f32],
-        width: usize,
+        ef: usize,
         ask_all: bool,
         visibility: &dyn Visibility,
     ) -> (Vec<Hit>, Cost) {
-        let core = self.core();
+        let generation = self.generation();
         let allow = |slot| {
-            let entry = core.entries.at(slot).load();
+            let entry = generation.entries.at(slot).load();
             match entry.state {
                 State::Live if !ask_all => true,
                 State::Live | State::Tombstone => visibility.visible(entry.row_id),
                 State::Empty | State::Dead => false,
             }
         };
-        let _visit = core.rooms.enter(Group::Search);
-        // SAFETY: the visit admits readers only.
-        let (found, cost) = unsafe { core.nearest(query, width, allow) };
-        (found.into_iter().map(|node| core.hit(node.slot(), node.distance())).collect(), cost)
+        let (found, cost) = generation.graph.read().nearest(query, ef, allow);
+        (found.into_iter().map(|node| generation.hit(node.slot(), node.distance())).collect(), cost)
     }
 }

@@ -18,7 +18,7 @@ use self::filtered::Steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
-use crate::index::{Core, Index};
+use crate::index::{Generation, Index};
 
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
@@ -48,7 +48,7 @@ pub struct Request<'a> {
 pub struct Candidate {
     /// The row.
     pub row_id: i64,
-    /// Its distance in the metric's unit (`L2sq`: squared; the others: one minus the inner product); NaN for odd rows.
+    /// Its distance in the metric's unit (`L2sq`: squared; the others: one minus the inner product); NaN for unrankable rows.
     pub distance: f32,
 }
 
@@ -77,7 +77,7 @@ pub struct Report {
 pub struct Found {
     /// Whether there is one.
     pub outcome: Outcome,
-    /// Visible rows, each once: candidates nearest first, then all odd rows.
+    /// Visible rows, each once: candidates nearest first, then all unrankable rows.
     pub rows: Vec<Candidate>,
     /// All visible rows of the index are in `rows`.
     pub exhausted: bool,
@@ -101,13 +101,13 @@ impl Index {
 
     /// At least `want` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
     /// is exact, exact in that only visible rows are returned. Never more than `want`, those that tie with the last of
-    /// them, and all odd rows.
+    /// them, and all unrankable rows.
     ///
     /// With a filter only rows that pass it, and never fewer than `want` unless all that pass are returned: if too few
     /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`.
     ///
     /// Takes the row lock for an instant (with a filter: for some microseconds at a time) and, if it uses the graph,
-    /// enters the room as `Search`. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
+    /// the graph's read guard. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
     pub fn find(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
         let Request { query, want, filter, .. } = request;
         if query.len() != self.dimensions() {
@@ -235,12 +235,12 @@ impl Index {
     }
 
     fn add_odd(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
-        let odd = self.odd.rows().filter(|&row_id| visibility.visible(row_id));
-        rows.extend(odd.map(|row_id| Candidate { row_id, distance: f32::NAN }));
+        let unrankable = self.unrankable.rows().filter(|&row_id| visibility.visible(row_id));
+        rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN }));
     }
 }
 
-impl Core {
+impl Generation {
     /// The row of a slot, as a hit.
     fn hit(&self, slot: u32, distance: f32) -> Hit {
         Hit { distance, row_id: self.entries.at(slot).load().row_id }

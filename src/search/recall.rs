@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::index::Index;
-use crate::rows::State;
+use crate::index::rows::State;
 
 /// What [`Index::measure_recall`] found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +32,7 @@ impl Index {
     /// with search width `ef` and exactly. A row is no neighbour of its own. A found row counts if it is as near as the
     /// `k`-th exact one, so ties do not matter.
     ///
-    /// Enters the room as `Search` for each walk. Errors: `OutOfMemory`, `Interrupted`.
+    /// Takes the graph's read guard for each search. Errors: `OutOfMemory`, `Interrupted`.
     pub fn measure_recall(&self, k: usize, queries: usize, ef: usize, interrupt: &dyn Interrupt) -> Result<Recall> {
         let mut shares = Vec::new();
         let (mut index_ms, mut exact_ms) = (0.0, 0.0);
@@ -75,12 +75,12 @@ impl Index {
 
     /// Vectors in stored form of up to `count` live linked rows, at even distances over the slots.
     fn sample(&self, count: usize) -> Vec<Vec<f32>> {
-        let core = self.core();
-        let _scan = core.scan();
-        let slots = core.graph.len();
+        let generation = self.generation();
+        let vectors = generation.pin_vectors();
+        let slots = generation.graph.len();
         let step = (slots / count.max(1)).max(1);
-        let live = (0..slots as u32).step_by(step).filter(|&slot| core.entries.at(slot).load().state == State::Live);
-        // SAFETY: live entries are published.
-        live.take(count).map(|slot| unsafe { core.arena.get(slot) }.to_vec()).collect()
+        let live =
+            (0..slots as u32).step_by(step).filter(|&slot| generation.entries.at(slot).load().state == State::Live);
+        live.filter_map(|slot| vectors.get(slot)).take(count).map(<[f32]>::to_vec).collect()
     }
 }

@@ -150,7 +150,7 @@ impl Visibility for RowSet {
 mod tests {
     use super::*;
     use crate::host::Unlimited;
-    use crate::naive::Random;
+    use crate::testing::naive::Random;
     use std::collections::BTreeSet;
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
-use crate::metric::Metric;
+use crate::options::Metric;
 
 /// Distances a walk computes for each candidate it keeps.
 const DISTANCES_PER_CANDIDATE: f64 = 24.0;

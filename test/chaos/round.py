@@ -111,11 +111,17 @@ class Actor(Speaker):
             self.turns += 1
 
     def roll_back(self):
-        try:
-            self.run("ROLLBACK")
-        except duckdb.Error as error:
-            # there is none, or the error has ended it
-            self.round.judge(self, error)
+        """Ends the transaction, if there is one. The statement itself can fail, for want of memory say: then the transaction stays, and
+        keeps everybody out who waits for its end."""
+        while True:
+            try:
+                self.run("ROLLBACK")
+            except duckdb.Error as error:
+                self.round.judge(self, error)
+                if "no transaction is active" not in str(error) and not self.round.over_early():
+                    time.sleep(0.01)
+                    continue
+            return
 
 
 class Round:

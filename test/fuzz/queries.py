@@ -32,6 +32,8 @@ class Queries:
             "aggregate": (self.aggregate, 6),
             "grouped": (self.grouped, 2),
             "lateral": (self.lateral, 5),
+            "guarded": (self.guarded, 6),
+            "nearest": (self.nearest, 5),
             "correlated": (self.correlated, 3),
             "macro": (self.macro, 3),
         }
@@ -266,6 +268,50 @@ class Queries:
         source = f"(SELECT id, {distance} AS d FROM {self.schema.name}) WHERE d {bound}"
         sql = f"SELECT id, d FROM {source} ORDER BY d {direction}"
         return Query(connection, "", sql, f"SELECT NULL AS g, id, d FROM {source}")
+
+    def guard(self, distance, key):
+        """A predicate that holds for every row with a distance, and often for no other."""
+        guards = [
+            f"{distance} IS NOT NULL",
+            f"isfinite({distance})",
+            f"NOT isnan({distance})",
+            f"{distance} = {distance}",
+            f"{key} IS NOT NULL",
+            f"{key} IS NOT NULL AND {distance} IS NOT NULL",
+            f"{key} IS NOT NULL AND array_inner_product({key}, {key}) > 0",
+        ]
+        return self.rng.choice(guards)
+
+    def guarded(self, connection):
+        distance, direction = self.distance()
+        key, where = self.schema.key, self.where(0.2)
+        shown = self.rng.choice(
+            [
+                distance,
+                distance,
+                f"CASE WHEN array_inner_product({key}, {key}) = 0 THEN NULL ELSE {distance} END",
+                f"CASE WHEN {key} IS NOT NULL THEN {distance} END",
+            ]
+        )
+        guard = self.guard(shown, key)
+        if where:
+            where = f"{where.replace(' WHERE ', ' WHERE (')}) AND {guard}"
+        elif shown == distance or self.rng.random() < 0.5:
+            where = f" WHERE {guard}"
+        sql = f"SELECT id, {shown} AS d FROM {self.schema.name}{where} ORDER BY d {direction} {self.limit()}"
+        return Query(connection, "", sql, self.all_rows(shown, where))
+
+    def nearest(self, connection):
+        distance, direction = self.distance(query="probes.q")
+        where, name = self.where(0.25), self.schema.name
+        k = self.rng.choice(["", 1, 3, 10, 60])
+        target = self.rng.choice([name, f"(FROM {name}) AS near"]) if not where else f"(FROM {name}{where}) AS near"
+        join = self.rng.choice(["JOIN", "LEFT JOIN"])
+        kind = self.rng.choice(["APPROX NEAREST", "NEAREST"])
+        by = f"{'DISTANCE' if direction == 'ASC' else 'SIMILARITY'} {distance}"
+        sql = f"SELECT probe AS g, id, {distance} AS d FROM probes {join} {target} {kind} {k} BY {by}"
+        every = self.pairs(distance, where) + " WHERE near.d IS NOT NULL"
+        return Query(connection, "", sql, every, ordered=False)
 
     def window(self, connection):
         distance, direction = self.distance()

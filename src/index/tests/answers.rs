@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::rows::ROW_ID_MAX;
+use crate::index::rows::ROW_ID_MAX;
 
 /// Row ids of an answer to a search that asks for everything.
 fn all(index: &Index, visible: impl Fn(i64) -> bool) -> Vec<i64> {
@@ -93,14 +93,15 @@ fn small_indexes_answer_exactly_and_with_ties() {
 fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
     for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
         let index = index(metric, 2);
-        let mut odd = vec![[f32::NAN, 1.0], [1.0, f32::INFINITY], [f32::NEG_INFINITY, 0.0], [1e30, 0.0], [1e19, 1e19]];
+        let mut unrankable =
+            vec![[f32::NAN, 1.0], [1.0, f32::INFINITY], [f32::NEG_INFINITY, 0.0], [1e30, 0.0], [1e19, 1e19]];
         if metric == Metric::Cosine {
-            odd.extend([[0.0, 0.0], [1e-20, 0.0]]);
+            unrankable.extend([[0.0, 0.0], [1e-20, 0.0]]);
         }
         for row in 0..3_000 {
             index.append(Origin::Host, &[row], &[row as f32 + 1.0, 2.0]).unwrap();
         }
-        for (row, vector) in (10_000..).zip(&odd) {
+        for (row, vector) in (10_000..).zip(&unrankable) {
             index.append(Origin::Host, &[row], vector).unwrap();
             let found = index.search(vector, 3, 64, &AllVisible).unwrap();
             assert_eq!((found.outcome, found.rows.len()), (Outcome::Scan, 0), "{metric:?} {vector:?}");
@@ -109,11 +110,11 @@ fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
             for ef in [1, 1_000] {
                 let found = index.search(&[1.0, 2.0], 3, ef, &|row: i64| row != 10_001).unwrap();
                 let tail: Vec<_> = found.rows.iter().filter(|candidate| candidate.distance.is_nan()).collect();
-                assert_eq!(tail.len(), odd.len() - 1, "{metric:?} after {linked}");
+                assert_eq!(tail.len(), unrankable.len() - 1, "{metric:?} after {linked}");
                 assert!(found.rows[found.rows.len() - tail.len()..].iter().all(|row| row.distance.is_nan()));
                 assert!(tail.iter().all(|row| row.row_id >= 10_000 && row.row_id != 10_001));
             }
-            assert_eq!(index.stats().unwrap().odd, odd.len());
+            assert_eq!(index.stats().unwrap().unrankable, unrankable.len());
         };
         check(0);
         link_all(&index, 1);
@@ -121,9 +122,9 @@ fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
         index.compact(&Uninterrupted).unwrap();
         check(3_000);
         index.remove(&[10_000], 5);
-        assert_eq!(index.stats().unwrap().odd, odd.len(), "a tombstone may still be seen");
+        assert_eq!(index.stats().unwrap().unrankable, unrankable.len(), "a tombstone may still be seen");
         index.advance(6);
-        assert_eq!(index.stats().unwrap().odd, odd.len() - 1);
+        assert_eq!(index.stats().unwrap().unrankable, unrankable.len() - 1);
         let found = index.search(&[1.0, 2.0], 3, 64, &AllVisible).unwrap();
         assert!(found.rows.iter().all(|row| row.row_id != 10_000));
     }
@@ -133,14 +134,14 @@ fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
 #[test]
 fn row_ids_are_used_again_with_other_vectors() {
     const ODD: [f32; 2] = [f32::NAN, 0.0];
-    const KINDS: [&str; 3] = ["pending", "linked", "odd"];
+    const KINDS: [&str; 3] = ["pending", "linked", "unrankable"];
     for from in KINDS {
         for to in KINDS {
             for before in ["live", "tombstone", "dead"] {
                 let index = index(Metric::L2sq, 2);
                 // neighbours in the same blocks, pages and segments
                 index.append(Origin::Host, &[1, 2, 3], &[10.0, 0.0, 20.0, 0.0, 30.0, 0.0]).unwrap();
-                index.append(Origin::Host, &[7], if from == "odd" { &ODD } else { &[5.0, 5.0] }).unwrap();
+                index.append(Origin::Host, &[7], if from == "unrankable" { &ODD } else { &[5.0, 5.0] }).unwrap();
                 if from == "linked" {
                     link_all(&index, 1);
                 }
@@ -151,7 +152,7 @@ fn row_ids_are_used_again_with_other_vectors() {
                     index.advance(5);
                     assert_eq!(all(&index, |_| true), [1, 2, 3]);
                 }
-                index.append(Origin::Host, &[7], if to == "odd" { &ODD } else { &[6.0, 6.0] }).unwrap();
+                index.append(Origin::Host, &[7], if to == "unrankable" { &ODD } else { &[6.0, 6.0] }).unwrap();
                 if to == "linked" {
                     link_all(&index, 1);
                 }
@@ -163,7 +164,10 @@ fn row_ids_are_used_again_with_other_vectors() {
                     assert_eq!(all(&index, |_| true), [1, 2, 3, 7], "{case}");
                     let found = index.search(&[0.0, 0.0], 9, 64, &|row: i64| row == 7).unwrap();
                     let distance = found.rows[0].distance;
-                    assert!(if to == "odd" { distance.is_nan() } else { distance == 72.0 }, "{case}: {distance}");
+                    assert!(
+                        if to == "unrankable" { distance.is_nan() } else { distance == 72.0 },
+                        "{case}: {distance}"
+                    );
                     index.advance(100);
                     index.compact(&Uninterrupted).unwrap();
                     assert_eq!(index.stats().unwrap().deleted, 0, "{case}");

@@ -7,8 +7,8 @@ const ROWS: usize = 10_000;
 
 /// Work that the host would do in the background.
 fn work(index: &Index) {
-    while index.repair(256, &Uninterrupted).unwrap() + index.link(64, &Uninterrupted).unwrap() > 0 {}
-    index.reach(usize::MAX, &Uninterrupted).unwrap();
+    while index.consolidate(256, &Uninterrupted).unwrap() + index.link(64, &Uninterrupted).unwrap() > 0 {}
+    index.reconnect(usize::MAX, &Uninterrupted).unwrap();
 }
 
 /// Recall at defaults over `rows`, which the index holds.
@@ -151,7 +151,7 @@ fn an_index_can_be_emptied_and_filled_again() {
     }
 }
 
-/// A search that reads vectors without the room keeps slots from being used again.
+/// A search that pins vectors keeps slots from being used again.
 #[test]
 fn slots_are_not_freed_under_a_reader() {
     let index = index(Metric::L2sq, 4);
@@ -159,11 +159,11 @@ fn slots_are_not_freed_under_a_reader() {
     work(&index);
     index.remove(&(0..100).collect::<Vec<_>>(), 1);
     index.advance(2);
-    let core = index.core();
-    let scan = core.scan();
-    while index.repair(256, &Uninterrupted).unwrap() > 0 {}
+    let generation = index.generation();
+    let vectors = generation.pin_vectors();
+    while index.consolidate(256, &Uninterrupted).unwrap() > 0 {}
     assert_eq!(index.stats().unwrap().deleted, 100);
-    drop(scan);
-    while index.repair(256, &Uninterrupted).unwrap() > 0 {}
+    drop(vectors);
+    while index.consolidate(256, &Uninterrupted).unwrap() > 0 {}
     assert!(index.stats().unwrap().deleted < 16);
 }

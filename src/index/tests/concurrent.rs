@@ -13,7 +13,7 @@ const TURNS: i64 = 8_000;
 /// Changes between two compactions.
 const COMPACT_EVERY: i64 = 400;
 
-/// The n-th vector of a row; some are odd.
+/// The n-th vector of a row; some are unrankable.
 fn vector(row: i64, version: u64) -> Vec<f32> {
     let mut random = Random(row as u64 ^ version << 32);
     let mut vector: Vec<f32> = (0..WIDE).map(|_| random.normal()).collect();
@@ -69,7 +69,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                 let _stop = Stop(&turns, WRITERS * TURNS);
                 while running() {
                     index.link(16, &Uninterrupted).unwrap();
-                    index.reach(300, &Uninterrupted).unwrap();
+                    index.reconnect(300, &Uninterrupted).unwrap();
                 }
             });
         }

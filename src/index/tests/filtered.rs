@@ -19,7 +19,7 @@ const FORCED: [Option<SearchStrategy>; 4] =
     [None, Some(SearchStrategy::Exact), Some(SearchStrategy::Recheck), Some(SearchStrategy::Filtered)];
 
 /// Never a row outside the set, never one twice, never too few, nearest first; exact search exact; on vectors with many
-/// ties, with pending rows, tombstones, dead and odd rows.
+/// ties, with pending rows, tombstones, dead and unrankable rows.
 #[test]
 fn every_strategy_keeps_the_promises() {
     for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
@@ -57,8 +57,8 @@ fn every_strategy_keeps_the_promises() {
                     assert_eq!(ids.len(), rows.len(), "{case}");
                     continue;
                 }
-                let odd = found.rows.iter().filter(|row| row.distance.is_nan()).count();
-                assert!(found.rows[..ids.len() - odd].is_sorted_by(|a, b| a.distance <= b.distance), "{case}");
+                let unrankable = found.rows.iter().filter(|row| row.distance.is_nan()).count();
+                assert!(found.rows[..ids.len() - unrankable].is_sorted_by(|a, b| a.distance <= b.distance), "{case}");
                 if found.report.strategy == SearchStrategy::Exact {
                     let exact = naive::nearest(metric, ranked.iter().copied(), &query, want);
                     for ((_, distance), row) in exact.iter().zip(&found.rows) {

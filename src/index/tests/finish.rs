@@ -32,9 +32,9 @@ fn with_work(random: &mut Random) -> Index {
 }
 
 fn check_finished(index: &Index) {
-    assert!(!index.repair_due() && !index.reach_due());
-    let core = index.core();
-    assert!(core.repair.lock().unwrap().is_none() && core.reach.lock().unwrap().is_none());
+    assert!(!index.consolidate_due() && !index.reconnect_due());
+    let generation = index.generation();
+    assert!(generation.consolidation.lock().unwrap().is_none() && generation.reconnection.lock().unwrap().is_none());
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (2_000, 0));
     // fewer than make a repair due
@@ -62,9 +62,9 @@ fn nothing_is_left_to_others_either() {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
-                        index.repair(64, &Uninterrupted).unwrap();
+                        index.consolidate(64, &Uninterrupted).unwrap();
                         index.link(16, &Uninterrupted).unwrap();
-                        index.reach(64, &Uninterrupted).unwrap();
+                        index.reconnect(64, &Uninterrupted).unwrap();
                     }
                 });
             }
@@ -94,7 +94,7 @@ fn an_interrupt_stops_it_anywhere_and_it_can_go_on() {
 #[test]
 fn it_waits_while_the_graph_is_copied() {
     let index = with_work(&mut Random(3));
-    let paused = crate::index::compact::Paused::new(&index.paused);
+    let paused = crate::index::maintain::compact::Paused::new(&index.paused);
     let asked = Nth { asked: AtomicUsize::new(0), stop: 10 };
     assert_eq!(
         index.finish(&asked).unwrap_err().kind,

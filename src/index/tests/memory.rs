@@ -30,7 +30,7 @@ impl Ledger for Arc<Capped> {
     }
 }
 
-/// The rows of the index with their distances from 0, by row id; NaN for odd rows.
+/// The rows of the index with their distances from 0, by row id; NaN for unrankable rows.
 fn contents(index: &Index) -> BTreeMap<i64, f32> {
     let found = index.search(&vec![0.0; index.dimensions()], 1_000_000, 64, &AllVisible).unwrap();
     assert!(found.exhausted);
@@ -137,7 +137,7 @@ fn memory_does_not_grow_with_turnover() {
     let vectors = Random(2).clustered(1_000, 16, 10);
     let mut after_first = 0;
     for round in 0..30i64 {
-        // new row ids every time; an odd row among them
+        // new row ids every time; an unrankable row among them
         let rows: Vec<i64> = (round * 1_000..(round + 1) * 1_000).collect();
         index.append(Origin::Host, &rows, &vectors).unwrap();
         index.append(Origin::Host, &[(round + 1) * 1_000_000], &[f32::NAN; 16]).unwrap();
@@ -147,7 +147,7 @@ fn memory_does_not_grow_with_turnover() {
         index.advance(round as u64 + 1);
         index.compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
-        assert_eq!((stats.count, stats.deleted, stats.pending, stats.odd), (0, 0, 0, 0));
+        assert_eq!((stats.count, stats.deleted, stats.pending, stats.unrankable), (0, 0, 0, 0));
         if round == 0 {
             after_first = stats.memory;
         }
@@ -184,7 +184,7 @@ fn a_refused_append_leaves_none_of_its_rows() {
     let mut vectors = Random(5).clustered(rows.len(), NARROW, 4);
     let last_batch = (BATCHES - 1) * per_batch;
     (last_batch..rows.len()).for_each(|row| vectors[row * NARROW] = f32::NAN);
-    // only the odd rows of the last batch need more than is reserved for all
+    // only the unrankable rows of the last batch need more than is reserved for all
     let ledger = Arc::new(Capped { limit: AtomicUsize::new(0), reserved: AtomicUsize::new(0) });
     let mut late = 0;
     for limit in (0..).step_by(16 << 10) {

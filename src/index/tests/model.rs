@@ -15,7 +15,7 @@ use shuttle::{Config, Runner, thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{AllVisible, Pages, Uninterrupted, Unlimited};
 use crate::index::{Index, Origin, UNSETTLED};
-use crate::metric::Metric;
+use crate::options::Metric;
 use crate::options::Options;
 
 /// Rows that a scan reads at a time, and that a commit hands over at a time.
@@ -317,11 +317,11 @@ impl Host {
             match when {
                 "tended" => self.index.tend(0, &Uninterrupted).unwrap(),
                 "linked" => {
-                    while self.index.repair(usize::MAX, &Uninterrupted).unwrap()
+                    while self.index.consolidate(usize::MAX, &Uninterrupted).unwrap()
                         + self.index.link(usize::MAX, &Uninterrupted).unwrap()
                         > 0
                     {}
-                    self.index.reach(usize::MAX, &Uninterrupted).unwrap();
+                    self.index.reconnect(usize::MAX, &Uninterrupted).unwrap();
                 }
                 "compacted" => self.index.compact(&Uninterrupted).unwrap(),
                 _ => {
@@ -348,11 +348,14 @@ impl Host {
             self.assert_finds(&expected, when);
             let stats = self.index.stats().unwrap();
             assert_eq!(stats.count, expected.len(), "{when}: the count");
-            let core = self.index.core();
-            assert!(core.dead() + core.free_slots_count() <= core.graph.len(), "{when}: dead and free slots");
-            assert_eq!(stats.deleted, core.dead(), "{when}: tombstones are left");
+            let generation = self.index.generation();
+            assert!(
+                generation.dead() + generation.free_slots_count() <= generation.graph.len(),
+                "{when}: dead and free slots"
+            );
+            assert_eq!(stats.deleted, generation.dead(), "{when}: tombstones are left");
         }
-        assert_eq!(self.index.core().dead(), 0, "compacted");
+        assert_eq!(self.index.generation().dead(), 0, "compacted");
     }
 }
 
@@ -441,8 +444,8 @@ fn schedule(start: fn() -> Arc<Host>) {
     let background = |host: &Host| {
         let index = &host.index;
         match thread_rng().gen_range(0..5) {
-            0 => index.reach(300, &Uninterrupted),
-            1 | 2 => index.repair(3, &Uninterrupted),
+            0 => index.reconnect(300, &Uninterrupted),
+            1 | 2 => index.consolidate(3, &Uninterrupted),
             _ => index.link(3, &Uninterrupted),
         }
         .unwrap();
@@ -481,13 +484,13 @@ fn copies_beside_repairs() {
         host.expire();
     };
     let repairs = |host: &Host| {
-        host.index.repair(4, &Uninterrupted).unwrap();
+        host.index.consolidate(4, &Uninterrupted).unwrap();
     };
     let copies = |host: &Host| host.index.compact(&Uninterrupted).unwrap();
     let counts = |host: &Host| {
-        let core = host.index.core();
-        if core.dead() > core.graph.len() {
-            host.fail(&format!("{} dead slots of {}", core.dead(), core.graph.len()));
+        let generation = host.index.generation();
+        if generation.dead() > generation.graph.len() {
+            host.fail(&format!("{} dead slots of {}", generation.dead(), generation.graph.len()));
         }
     };
     let threads =

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::graph::{LEVELS_MAX, Source};
-use crate::index::Core;
+use crate::graph::Source;
+use crate::index::Generation;
 use crate::memory::Memory;
+use crate::options::LEVELS_MAX;
 use crate::vectors::Space;
 
 const NODES: usize = 200;
@@ -35,19 +36,16 @@ impl Source for Liar {
 fn what_is_impossible_is_left_out_of_a_graph() {
     let memory = Memory::new(Box::new(Unlimited));
     let space = Space::new(Metric::L2sq, 4);
-    let core = Core::load(&options(), &space, &memory, NODES, 0, 7, &Liar(Cell::new(0))).unwrap();
-    let _visit = core.rooms.enter(Group::Search);
-    let mut links = vec![0; core.graph.links_max()];
+    let generation = Generation::load(&options(), &space, &memory, NODES, 0, 7, &Liar(Cell::new(0))).unwrap();
+    let graph = generation.graph.read();
+    let mut links = vec![0; graph.links_max()];
     let mut linked = 0;
     for slot in 0..NODES as u32 {
-        // SAFETY: the visit admits readers only.
-        let level = unsafe { core.graph.level(slot) };
+        let level = graph.level(slot);
         assert!(level <= LEVELS_MAX);
         for on in 0..=level {
-            // SAFETY: as above.
-            for &to in unsafe { core.graph.neighbors(slot, on, &mut links) } {
-                // SAFETY: as above.
-                assert!((to as usize) < NODES && unsafe { core.graph.level(to) } >= on, "{slot} to {to} on {on}");
+            for &to in graph.neighbors(slot, on, &mut links) {
+                assert!((to as usize) < NODES && graph.level(to) >= on, "{slot} to {to} on {on}");
                 linked += 1;
             }
         }
@@ -91,7 +89,7 @@ fn lists_are_charged_before_they_are_made() {
     // enough for as many nodes of ordinary levels
     let memory = Memory::new(Box::new(Capped(AtomicI64::new(16 << 20))));
     let source = Tower(Cell::new(0));
-    let refused = Core::load(&options(), &space, &memory, ROWS, LEVELS_MAX * ROWS, 0, &source).err();
+    let refused = Generation::load(&options(), &space, &memory, ROWS, LEVELS_MAX * ROWS, 0, &source).err();
     assert_eq!(refused.map(|error| error.kind), Some(ErrorKind::OutOfMemory));
     assert_eq!(source.0.get(), 0, "lists were made");
     assert_eq!(memory.used(), 0);

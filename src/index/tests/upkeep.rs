@@ -9,9 +9,9 @@ const PENDING_MAX: usize = 512;
 /// Slots of the graph, and rows in the index that are not dead.
 fn slots(index: &Index) -> (usize, usize) {
     let stats = index.stats().unwrap();
-    let core = index.core();
-    let slots = core.graph.len();
-    (slots, stats.count + stats.deleted - core.dead())
+    let generation = index.generation();
+    let slots = generation.graph.len();
+    (slots, stats.count + stats.deleted - generation.dead())
 }
 
 fn assert_small(index: &Index, what: &str) {

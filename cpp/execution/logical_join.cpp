@@ -1,0 +1,131 @@
+#include "execution/logical_join.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/execution/column_binding_resolver.hpp"
+#include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "index/hnsw_index.hpp"
+#include "execution/physical_row_filter.hpp"
+#include "execution/physical_join.hpp"
+
+namespace duckdb {
+
+LogicalHNSWJoin::LogicalHNSWJoin(unique_ptr<LogicalOperator> table_p, IndexSearch search_p,
+                                 unique_ptr<Expression> query, unique_ptr<LogicalOperator> probes, bool table_first_p)
+    : table(std::move(table_p)), search(std::move(search_p)), table_first(table_first_p) {
+	estimated_cardinality = search.wanted * MaxValue<idx_t>(probes->estimated_cardinality, 1);
+	has_estimated_cardinality = true;
+	expressions.push_back(std::move(query));
+	children.push_back(std::move(probes));
+}
+
+void LogicalHNSWJoin::SetFilter(ClientContext &context, RowFilter filter) {
+	row_id_column = filter.row_id_column;
+	auto qualifying = filter.plan->EstimateCardinality(context);
+	if (search.strategy != string(vss::scan_strategy())) {
+		HNSWIndex::Visit(*search.entry, [&](const HNSWIndex &index) {
+			search.strategy = string(index.Core().filtered_strategy(search.wanted, search.ef, qualifying));
+		});
+	}
+	children.insert(children.begin(), std::move(filter.plan));
+}
+
+void LogicalHNSWJoin::SetConditions(vector<unique_ptr<Expression>> conditions_p) {
+	conditions = std::move(conditions_p);
+}
+
+LogicalGet &LogicalHNSWJoin::Get() const {
+	reference<LogicalOperator> current(*table);
+	while (current.get().type != LogicalOperatorType::LOGICAL_GET) {
+		current = *current.get().children[0];
+	}
+	return current.get().Cast<LogicalGet>();
+}
+
+template <class T>
+static vector<T> InOrder(bool table_first, vector<T> table, vector<T> probes) {
+	auto &first = table_first ? table : probes;
+	auto &second = table_first ? probes : table;
+	first.insert(first.end(), second.begin(), second.end());
+	return std::move(first);
+}
+
+vector<ColumnBinding> LogicalHNSWJoin::GetColumnBindings() {
+	return InOrder(table_first, table->GetColumnBindings(), Probes().GetColumnBindings());
+}
+
+void LogicalHNSWJoin::ResolveTypes() {
+	table->ResolveOperatorTypes();
+	types = InOrder(table_first, table->types, Probes().types);
+}
+
+vector<TableIndex> LogicalHNSWJoin::GetTableIndex() const {
+	return table->GetTableIndex();
+}
+
+idx_t LogicalHNSWJoin::EstimateCardinality(ClientContext &context) {
+	return estimated_cardinality;
+}
+
+optional_ptr<const string> LogicalHNSWJoin::GetTypeBindingVerificationIdentifier() const noexcept {
+	static const string IDENTIFIER = "vss.hnsw_index_join";
+	return &IDENTIFIER;
+}
+
+InsertionOrderPreservingMap<string> LogicalHNSWJoin::ParamsToString() const {
+	return SearchParameters(Get().GetTable()->Cast<DuckTableEntry>(), search);
+}
+
+PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
+	ResolveOperatorTypes();
+	auto bindings = GetColumnBindings();
+	for (auto &condition : conditions) {
+		ExpressionIterator::EnumerateExpression(condition, [&](unique_ptr<Expression> &child) {
+			if (child->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+				auto &binding = child->Cast<BoundColumnRefExpression>().Binding();
+				auto position = std::find(bindings.begin(), bindings.end(), binding) - bindings.begin();
+				child = make_uniq<BoundReferenceExpression>(child->GetReturnType(), UnsafeNumericCast<idx_t>(position));
+			}
+		});
+	}
+	auto &get = Get();
+	auto &entry = get.GetTable()->Cast<DuckTableEntry>();
+	vector<StorageIndex> column_ids;
+	for (auto &binding : get.GetColumnBindings()) {
+		column_ids.push_back(entry.GetStorageIndex(get.GetColumnIndex(binding)));
+	}
+	// this side of the plan is no child of the operator, so nobody else turns its column bindings into positions
+	ColumnBindingResolver resolver;
+	resolver.VisitOperator(*table);
+	vector<vector<unique_ptr<Expression>>> projections;
+	for (auto op = table.get(); op != &get; op = op->children[0].get()) {
+		projections.insert(projections.begin(), std::move(op->expressions));
+	}
+	if (row_id_column.IsValid()) {
+		// rows that are not looked up by their id are compared with those that qualify
+		auto row_id = get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
+		if (!get.projection_ids.empty()) {
+			get.projection_ids.push_back(row_id);
+		}
+		get.ResolveOperatorTypes();
+	}
+	auto &scan = planner.CreatePlan(static_cast<LogicalOperator &>(get));
+	auto &join = planner.Make<PhysicalHNSWJoin>(types, estimated_cardinality, entry, std::move(column_ids), search,
+	                                            std::move(expressions[0]), scan, std::move(projections), table_first);
+	auto &physical = join.Cast<PhysicalHNSWJoin>();
+	physical.conditions = std::move(conditions);
+	if (row_id_column.IsValid()) {
+		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex());
+		physical.filter = filter.Cast<PhysicalRowFilter>();
+		join.children.push_back(filter);
+	}
+	auto &probes = planner.CreatePlan(Probes());
+	physical.probes = probes;
+	join.children.push_back(probes);
+	return join;
+}
+
+} // namespace duckdb

@@ -1,0 +1,65 @@
+//! The index search for many query vectors: replaces the cross product of query vectors with a table below an operator
+//! that keeps only the nearest rows (see `Nearest`).
+//!
+//! It emits the same columns as the cross product, for a superset of the pairs that will be kept: for each query vector
+//! the candidates of the index that the transaction sees and all rows the transaction itself has inserted. Where the index
+//! cannot promise that for a query vector, it is all rows of the table.
+#pragma once
+
+#include "duckdb/planner/operator/logical_extension_operator.hpp"
+#include "duckdb/planner/operator/logical_get.hpp"
+#include "execution/logical_scan.hpp"
+
+namespace duckdb {
+
+//! HNSW_INDEX_JOIN in a logical plan. The last child yields the query vectors; `expressions[0]` computes one from a row of it.
+//! With a filter there is another child, before that one.
+class LogicalHNSWJoin : public LogicalExtensionOperator {
+public:
+	//! `table`: the scan of the searched table, possibly below projections. `table_first`: its columns come before
+	//! those of `probes`.
+	LogicalHNSWJoin(unique_ptr<LogicalOperator> table, IndexSearch search, unique_ptr<Expression> query,
+	                unique_ptr<LogicalOperator> probes, bool table_first);
+
+	//! Only rows whose ids `filter` yields are emitted. It becomes the first child.
+	void SetFilter(ClientContext &context, RowFilter filter);
+	//! Pairs for which one of the conditions, over the columns of this operator, is not true do not count as found. They may
+	//! be emitted all the same.
+	void SetConditions(vector<unique_ptr<Expression>> conditions);
+
+	PhysicalOperator &CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) override;
+	vector<ColumnBinding> GetColumnBindings() override;
+	vector<TableIndex> GetTableIndex() const override;
+	idx_t EstimateCardinality(ClientContext &context) override;
+	optional_ptr<const string> GetTypeBindingVerificationIdentifier() const noexcept override;
+	string GetName() const override {
+		return "HNSW_INDEX_JOIN";
+	}
+	InsertionOrderPreservingMap<string> ParamsToString() const override;
+	string GetExtensionName() const override {
+		return "vss";
+	}
+	bool SupportSerialization() const override {
+		return false;
+	}
+
+protected:
+	void ResolveTypes() override;
+
+private:
+	//! The scan at the bottom of `table`.
+	LogicalGet &Get() const;
+	LogicalOperator &Probes() const {
+		return *children.back();
+	}
+
+	unique_ptr<LogicalOperator> table;
+	IndexSearch search;
+	bool table_first;
+	//! The column of the first child that holds the ids of the rows that qualify; invalid if all do.
+	optional_idx row_id_column;
+	//! Not among `expressions`, which are over the children.
+	vector<unique_ptr<Expression>> conditions;
+};
+
+} // namespace duckdb

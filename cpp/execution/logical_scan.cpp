@@ -1,0 +1,129 @@
+#include "execution/logical_scan.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "index/hnsw_index.hpp"
+#include "execution/physical_row_filter.hpp"
+#include "execution/physical_scan.hpp"
+
+namespace duckdb {
+
+LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch search_p, unique_ptr<Expression> query,
+                                 unique_ptr<LogicalOperator> probes, bool get_first_p)
+    : get(std::move(get_p)), search(std::move(search_p)), get_first(get_first_p) {
+	expressions.push_back(std::move(query));
+	if (probes) {
+		children.push_back(std::move(probes));
+	}
+	estimated_cardinality = search.wanted;
+	has_estimated_cardinality = true;
+}
+
+//! The left columns followed by the right ones.
+template <class T>
+static vector<T> Concatenate(vector<T> left, const vector<T> &right) {
+	left.insert(left.end(), right.begin(), right.end());
+	return left;
+}
+
+void LogicalHNSWScan::SetFilter(ClientContext &context, RowFilter filter) {
+	row_id_column = filter.row_id_column;
+	auto qualifying = filter.plan->EstimateCardinality(context);
+	if (search.strategy != string(vss::scan_strategy())) {
+		HNSWIndex::Visit(*search.entry, [&](const HNSWIndex &index) {
+			search.strategy = string(index.Core().filtered_strategy(search.wanted, search.ef, qualifying));
+		});
+	}
+	children.insert(children.begin(), std::move(filter.plan));
+}
+
+optional_ptr<LogicalOperator> LogicalHNSWScan::Probes() const {
+	idx_t filters = row_id_column.IsValid() ? 1 : 0;
+	return children.size() > filters ? children.back().get() : nullptr;
+}
+
+vector<ColumnBinding> LogicalHNSWScan::GetColumnBindings() {
+	auto table_bindings = get->GetColumnBindings();
+	auto probes = Probes();
+	if (!probes || !search.emit_probes) {
+		return table_bindings;
+	}
+	auto probe_bindings = probes->GetColumnBindings();
+	return get_first ? Concatenate(table_bindings, probe_bindings) : Concatenate(probe_bindings, table_bindings);
+}
+
+void LogicalHNSWScan::ResolveTypes() {
+	get->ResolveOperatorTypes();
+	auto probes = Probes();
+	if (!probes || !search.emit_probes) {
+		types = get->types;
+	} else {
+		types = get_first ? Concatenate(get->types, probes->types) : Concatenate(probes->types, get->types);
+	}
+}
+
+vector<TableIndex> LogicalHNSWScan::GetTableIndex() const {
+	return get->GetTableIndex();
+}
+
+idx_t LogicalHNSWScan::EstimateCardinality(ClientContext &context) {
+	return search.wanted;
+}
+
+optional_ptr<const string> LogicalHNSWScan::GetTypeBindingVerificationIdentifier() const noexcept {
+	static const string IDENTIFIER = "vss.hnsw_index_scan";
+	return &IDENTIFIER;
+}
+
+InsertionOrderPreservingMap<string> LogicalHNSWScan::ParamsToString() const {
+	return SearchParameters(get->GetTable()->Cast<DuckTableEntry>(), search);
+}
+
+PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
+	auto &table = get->GetTable()->Cast<DuckTableEntry>();
+	ResolveOperatorTypes();
+	vector<StorageIndex> column_ids;
+	for (auto &binding : get->GetColumnBindings()) {
+		column_ids.push_back(table.GetStorageIndex(get->GetColumnIndex(binding)));
+	}
+	auto table_types = get->types;
+	if (row_id_column.IsValid()) {
+		// rows that are not looked up by their id are compared with those that qualify
+		auto row_id = get->AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
+		if (!get->projection_ids.empty()) {
+			get->projection_ids.push_back(row_id);
+		}
+		get->ResolveOperatorTypes();
+	}
+	auto &table_scan = planner.CreatePlan(static_cast<LogicalOperator &>(*get));
+	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(table_types),
+	                                            std::move(column_ids), search, std::move(expressions[0]), table_scan,
+	                                            get_first);
+	auto &physical = scan.Cast<PhysicalHNSWScan>();
+	if (row_id_column.IsValid()) {
+		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex());
+		physical.filter = filter.Cast<PhysicalRowFilter>();
+		physical.children.push_back(filter);
+	}
+	auto probes = Probes();
+	if (probes) {
+		auto &plan = planner.CreatePlan(*probes);
+		physical.probes = plan;
+		physical.children.push_back(plan);
+	}
+	return scan;
+}
+
+InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search) {
+	InsertionOrderPreservingMap<string> result;
+	result["Table"] = table.name.GetIdentifierName();
+	result["Index"] = search.index_name;
+	result["Metric"] = search.metric;
+	result["K"] = to_string(search.wanted);
+	result["Search Width"] = to_string(search.ef);
+	result["Strategy"] = search.strategy;
+	return result;
+}
+
+} // namespace duckdb

@@ -1,0 +1,99 @@
+//! The index search as an operator: replaces the scan of a table below a TOP_N over a vector distance.
+//!
+//! It emits the same columns as the scan it replaces, for a superset of the rows the TOP_N will keep: candidates of the
+//! index that the transaction sees, and all rows the transaction itself has inserted. Whenever the index cannot promise
+//! that, it runs the scan.
+#pragma once
+
+#include "duckdb/execution/physical_operator.hpp"
+#include "duckdb/planner/operator/logical_extension_operator.hpp"
+#include "duckdb/planner/operator/logical_get.hpp"
+
+namespace duckdb {
+
+class DuckTableEntry;
+class IndexEntry;
+
+//! Which index answers, and for how many rows.
+struct IndexSearch {
+	shared_ptr<IndexEntry> entry;
+	//! Names for EXPLAIN.
+	string index_name;
+	string metric;
+	//! Elements of the indexed `FLOAT[n]`.
+	idx_t dimensions;
+	//! Rows the TOP_N needs: limit + offset.
+	idx_t wanted;
+	//! Search width (ef) and strategy, as planned; both are decided again when the search runs.
+	idx_t ef;
+	string strategy;
+	//! A further order decides between rows that tie with the last one wanted.
+	bool ties = false;
+	//! Pairs without a distance are dropped above: a query vector that is NULL need not be looked for.
+	bool ranked_only = false;
+	//! The index had seen every row of its table when the query was planned.
+	bool covers = false;
+	//! Which rows qualify depends on the probe: several probes cannot be answered together.
+	bool one_probe = false;
+	//! Rows are emitted beside the probe they are candidates for.
+	bool emit_probes = true;
+};
+
+//! A plan that yields the rows of a table that qualify.
+struct RowFilter {
+	unique_ptr<LogicalOperator> plan;
+	//! The column of `plan` that holds row ids. An id may come more than once.
+	idx_t row_id_column = 0;
+};
+
+//! HNSW_INDEX_SCAN in a logical plan. Without a child the query vector is a constant of the execution (literal,
+//! parameter, variable …); with one, the probes, it is an expression over their columns. `expressions[0]` is the query
+//! vector. With a filter there is another child, before that one.
+class LogicalHNSWScan : public LogicalExtensionOperator {
+public:
+	//! `get_first`: the table's columns come before those of the probes.
+	LogicalHNSWScan(unique_ptr<LogicalGet> get, IndexSearch search, unique_ptr<Expression> query,
+	                unique_ptr<LogicalOperator> probes, bool get_first);
+
+	//! The columns of the probes are not emitted, and each row once, whichever probe it is a candidate for.
+	void HideProbes() {
+		search.emit_probes = false;
+	}
+
+	//! Only rows whose ids `filter` yields are emitted. It becomes the first child.
+	void SetFilter(ClientContext &context, RowFilter filter);
+
+	PhysicalOperator &CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) override;
+	vector<ColumnBinding> GetColumnBindings() override;
+	vector<TableIndex> GetTableIndex() const override;
+	idx_t EstimateCardinality(ClientContext &context) override;
+	optional_ptr<const string> GetTypeBindingVerificationIdentifier() const noexcept override;
+	string GetName() const override {
+		return "HNSW_INDEX_SCAN";
+	}
+	InsertionOrderPreservingMap<string> ParamsToString() const override;
+	string GetExtensionName() const override {
+		return "vss";
+	}
+	bool SupportSerialization() const override {
+		return false;
+	}
+
+protected:
+	void ResolveTypes() override;
+
+private:
+	//! The child with the query vectors, if there is one.
+	optional_ptr<LogicalOperator> Probes() const;
+
+	unique_ptr<LogicalGet> get;
+	IndexSearch search;
+	bool get_first;
+	//! The column of the first child that holds the ids of the rows that qualify; invalid if all do.
+	optional_idx row_id_column;
+};
+
+//! What EXPLAIN shows of a search.
+InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search);
+
+} // namespace duckdb

@@ -1,0 +1,59 @@
+//! HNSW_FILTER: collects the ids of the rows that qualify for a search.
+#pragma once
+
+#include "duckdb/execution/physical_operator.hpp"
+#include "vss/src/bridge/mod.rs.h"
+
+namespace duckdb {
+
+//! The rows that qualify, once the pipeline of the filter is done.
+class RowFilterState : public GlobalSinkState {
+public:
+	explicit RowFilterState(ClientContext &context);
+
+	//! Committed rows by their ids.
+	rust::Box<vss::RowSet> stored;
+	//! The transaction's own rows by their ids minus MAX_ROW_ID.
+	rust::Box<vss::RowSet> own;
+	mutex lock;
+
+	//! Whether a row qualifies. Any thread, once the pipeline is done.
+	bool Contains(row_t row_id) const;
+};
+
+//! A sink without output; the operator above reads its state.
+class PhysicalRowFilter : public PhysicalOperator {
+public:
+	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
+
+	//! Column `row_id_column` of `plan` holds row ids; one may come more than once.
+	PhysicalRowFilter(PhysicalPlan &physical_plan, PhysicalOperator &plan, idx_t row_id_column);
+
+	const idx_t row_id_column;
+
+	//! The rows that qualify. Only valid after the pipeline of this sink.
+	const RowFilterState &Rows() const {
+		return sink_state->Cast<RowFilterState>();
+	}
+	//! Makes the pipeline that has to be done before `current` starts.
+	void BuildPipeline(Pipeline &current, MetaPipeline &meta_pipeline);
+
+	string GetName() const override {
+		return "HNSW_FILTER";
+	}
+	unique_ptr<GlobalSinkState> GetGlobalSinkState(ClientContext &context) const override;
+	unique_ptr<LocalSinkState> GetLocalSinkState(ExecutionContext &context) const override;
+	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override;
+	SinkCombineResultType Combine(ExecutionContext &context, OperatorSinkCombineInput &input) const override;
+	bool IsSink() const override {
+		return true;
+	}
+	bool ParallelSink() const override {
+		return true;
+	}
+	bool SinkOrderDependent() const override {
+		return false;
+	}
+};
+
+} // namespace duckdb

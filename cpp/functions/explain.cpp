@@ -1,0 +1,122 @@
+#include "functions/explain.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/function/table_function.hpp"
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/main/extension/extension_loader.hpp"
+#include "duckdb/optimizer/optimizer.hpp"
+#include "duckdb/parser/parser.hpp"
+#include "duckdb/planner/operator/logical_get.hpp"
+#include "duckdb/planner/planner.hpp"
+#include "functions/index_lookup.hpp"
+#include "optimizer/plan_notes.hpp"
+
+namespace duckdb {
+
+namespace {
+
+struct ExplainBindData : public TableFunctionData {
+	string query;
+};
+
+struct ExplainState : public GlobalTableFunctionState {
+	vector<vector<Value>> rows;
+	idx_t next = 0;
+};
+
+} // namespace
+
+static unique_ptr<FunctionData> ExplainBind(ClientContext &context, TableFunctionBindInput &input,
+                                            vector<LogicalType> &return_types, vector<Identifier> &names) {
+	auto result = make_uniq<ExplainBindData>();
+	if (input.inputs[0].IsNull()) {
+		throw BinderException("hnsw_explain: the query is NULL");
+	}
+	result->query = StringValue::Get(input.inputs[0]);
+	names = {"index_name", "table_name", "used", "operator", "reason"};
+	return_types = {LogicalType::VARCHAR, LogicalType::VARCHAR, LogicalType::BOOLEAN, LogicalType::VARCHAR,
+	                LogicalType::VARCHAR};
+	return std::move(result);
+}
+
+static void CollectStorages(LogicalOperator &op, unordered_map<const DataTable *, const TableCatalogEntry *> &tables) {
+	if (op.type == LogicalOperatorType::LOGICAL_GET) {
+		auto table = op.Cast<LogicalGet>().GetTable();
+		if (table && table->IsDuckTable()) {
+			tables[&table->Cast<DuckTableEntry>().GetStorage()] = table.get();
+		}
+	}
+	for (auto &child : op.children) {
+		CollectStorages(*child, tables);
+	}
+}
+
+static vector<Value> DescribeIndex(const FoundIndex &found, const TableCatalogEntry &table, const PlanNotes &notes) {
+	auto &index_name = found.entry.get().name.GetIdentifierName();
+	auto note = notes.Of(table, index_name);
+	Value text(note.text);
+	auto used = note.stage == PlanNotes::Stage::USED;
+	if (!notes.HasPlan()) {
+		text = Value("optimizers are disabled: see the settings disabled_optimizers and enable_optimizer");
+	} else if (note.stage == PlanNotes::Stage::NOTHING) {
+		text = Value("the query does not ask for the rows nearest to a vector");
+	}
+	Value none(LogicalType::VARCHAR);
+	return {Value(index_name), Value(table.name.GetIdentifierName()), Value::BOOLEAN(used), used ? text : none,
+	        used ? none : text};
+}
+
+//! Plans the query, in the caller's transaction and with its settings, but does not run it.
+static unique_ptr<GlobalTableFunctionState> ExplainInit(ClientContext &context, TableFunctionInitInput &input) {
+	Parser parser(context);
+	parser.ParseQuery(input.bind_data->Cast<ExplainBindData>().query);
+	if (parser.statements.size() != 1) {
+		throw InvalidInputException("hnsw_explain: the text holds %llu statements; give it one query",
+		                            parser.statements.size());
+	}
+	unordered_map<const DataTable *, const TableCatalogEntry *> tables;
+	PlanNotes notes;
+	Planner planner(context);
+	try {
+		planner.CreatePlan(std::move(parser.statements[0]));
+		if (!planner.plan) {
+			throw InvalidInputException("hnsw_explain: the type of a parameter of the query is open; write it with a cast, "
+			                            "as in ?::FLOAT[3], or a vector in its place");
+		}
+		CollectStorages(*planner.plan, tables);
+		if (planner.plan->RequireOptimizer()) {
+			Optimizer optimizer(*planner.binder, context);
+			planner.plan = optimizer.Optimize(std::move(planner.plan));
+		}
+	} catch (const InternalException &ex) {
+		// fails this query, as it would that one: here it would invalidate the database, since this query is executed
+		throw InvalidInputException("hnsw_explain: the query cannot be planned: %s", ErrorData(ex).RawMessage());
+	}
+	auto result = make_uniq<ExplainState>();
+	for (auto &found : FindIndexes(context)) {
+		auto table = tables.find(&found.storage.get());
+		if (table != tables.end()) {
+			result->rows.push_back(DescribeIndex(found, *table->second, notes));
+		}
+	}
+	return std::move(result);
+}
+
+static void ExplainScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<ExplainState>();
+	idx_t count = 0;
+	for (; count < STANDARD_VECTOR_SIZE && state.next < state.rows.size(); count++) {
+		auto &row = state.rows[state.next++];
+		for (idx_t col = 0; col < row.size(); col++) {
+			output.data[col].Append(row[col]);
+		}
+	}
+	output.SetChildCardinality(count);
+}
+
+void RegisterExplain(ExtensionLoader &loader) {
+	loader.RegisterFunction(
+	    TableFunction("hnsw_explain", {LogicalType::VARCHAR}, ExplainScan, ExplainBind, ExplainInit));
+}
+
+} // namespace duckdb

@@ -1,0 +1,123 @@
+#include "functions/index_lookup.hpp"
+
+#include "duckdb/catalog/catalog.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/common/exception/binder_exception.hpp"
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/catalog/duck_catalog.hpp"
+#include "duckdb/common/string_util.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/database_manager.hpp"
+#include "duckdb/parser/qualified_name.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
+#include "index/hnsw_index.hpp"
+
+namespace duckdb {
+
+//! Index entries of the catalog, HNSW or not.
+static vector<reference<IndexCatalogEntry>> CatalogIndexes(ClientContext &context) {
+	vector<reference<IndexCatalogEntry>> result;
+	for (auto &schema : Catalog::GetAllSchemas(context)) {
+		schema.get().Scan(context, CatalogType::INDEX_ENTRY,
+		                  [&](CatalogEntry &entry) { result.push_back(entry.Cast<IndexCatalogEntry>()); });
+	}
+	return result;
+}
+
+static bool IsHNSW(const IndexCatalogEntry &entry) {
+	return entry.catalog.IsDuckCatalog() && StringUtil::CIEquals(entry.index_type, HNSWIndex::TYPE_NAME);
+}
+
+static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
+	auto table_name = entry.schema.GetQualifiedName(entry.GetTableName());
+	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, table_name).Cast<DuckTableEntry>();
+	auto &storage = table.GetStorage();
+	auto &info = *storage.GetDataTableInfo();
+	info.BindIndexes(context, entry.index_type);
+	auto create_info = entry.GetInfo();
+	auto expressions = create_info->Cast<CreateIndexInfo>().ExpressionsToList();
+	shared_ptr<IndexEntry> index;
+	for (auto bound : info.GetIndexes().IndexEntries()) {
+		if (bound->GetIndexOid() == entry.oid && bound->GetBindState() == IndexBindState::BOUND) {
+			index = std::move(bound);
+		}
+	}
+	if (index) {
+		HNSWIndex::CatchUp(context, *index, storage);
+	}
+	return FoundIndex {entry, std::move(index), storage, expressions[0]};
+}
+
+vector<FoundIndex> FindIndexes(ClientContext &context) {
+	vector<FoundIndex> result;
+	for (auto &entry : CatalogIndexes(context)) {
+		if (!IsHNSW(entry)) {
+			continue;
+		}
+		auto found = Open(context, entry);
+		if (found.index) {
+			result.push_back(std::move(found));
+		}
+	}
+	return result;
+}
+
+//! Whether a whole path ends with the part of it that somebody wrote.
+static bool EndsWith(const vector<Identifier> &path, const vector<Identifier> &part) {
+	return part.size() <= path.size() && std::equal(part.rbegin(), part.rend(), path.rbegin());
+}
+
+FoundIndex FindIndex(ClientContext &context, const string &name) {
+	auto wanted = QualifiedName::Parse(name);
+	vector<reference<IndexCatalogEntry>> named;
+	vector<string> others;
+	for (auto &entry_ref : CatalogIndexes(context)) {
+		auto &entry = entry_ref.get();
+		if (IsHNSW(entry)) {
+			others.push_back("'" + entry.name.GetIdentifierName() + "'");
+		}
+		if (EndsWith(entry.schema.GetQualifiedName(entry.name).Path(), wanted.Path())) {
+			named.push_back(entry);
+		}
+	}
+	if (named.empty()) {
+		throw BinderException("there is no index '%s'; HNSW indexes: %s", name,
+		                      others.empty() ? "none" : StringUtil::Join(others, ", "));
+	}
+	if (named.size() > 1) {
+		throw BinderException("index name '%s' is ambiguous: write it as catalog.schema.index", name);
+	}
+	auto &entry = named[0].get();
+	if (!IsHNSW(entry)) {
+		throw BinderException("index '%s' has type %s, not HNSW", name, entry.index_type);
+	}
+	auto found = Open(context, entry);
+	if (!found.index) {
+		throw BinderException("index '%s' was dropped by another connection", name);
+	}
+	return found;
+}
+
+void ReleaseStuckIndexes(DatabaseInstance &db) {
+	auto release = [](CatalogEntry &entry) {
+		if (entry.type != CatalogType::TABLE_ENTRY || !entry.Cast<TableCatalogEntry>().IsDuckTable()) {
+			return; // a view
+		}
+		auto &info = *entry.Cast<DuckTableEntry>().GetStorage().GetDataTableInfo();
+		for (auto index : info.GetIndexes().IndexEntries()) {
+			if (index->GetBindState() == IndexBindState::BINDING &&
+			    StringUtil::CIEquals(index->GetIndexType(), HNSWIndex::TYPE_NAME)) {
+				index->SetBindState(IndexBindState::UNBOUND);
+			}
+		}
+	};
+	for (auto &database : DatabaseManager::Get(db).GetDatabases()) {
+		auto &catalog = database->GetCatalog();
+		if (catalog.IsDuckCatalog()) {
+			catalog.Cast<DuckCatalog>().ScanSchemas(
+			    [&](SchemaCatalogEntry &schema) { schema.Scan(CatalogType::TABLE_ENTRY, release); });
+		}
+	}
+}
+
+} // namespace duckdb

@@ -1,0 +1,62 @@
+#include "functions/list_overloads.hpp"
+
+#include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
+#include "duckdb/main/extension/extension_loader.hpp"
+
+namespace duckdb {
+
+//! Array function → DuckDB's list function that computes the same.
+static constexpr const char *LIST_TWINS[][2] = {{"array_distance", "list_distance"},
+                                                {"array_cosine_distance", "list_cosine_distance"},
+                                                {"array_cosine_similarity", "list_cosine_similarity"},
+                                                {"array_inner_product", "list_inner_product"},
+                                                {"array_dot_product", "list_dot_product"},
+                                                {"array_negative_inner_product", "list_negative_inner_product"},
+                                                {"array_negative_dot_product", "list_negative_dot_product"}};
+
+//! Of an ARRAY and a list: the list becomes an ARRAY of the same size. The other way round, NULL rows of the ARRAY would
+//! become lists with NULLs inside, which DuckDB's functions over lists refuse.
+static void ResolveTypes(ResolveScalarFunctionTypesInput &input) {
+	auto &function = input.GetBoundFunction();
+	auto &types = function.GetArguments();
+	auto array_first = types[0].id() == LogicalTypeId::ARRAY;
+	auto &array = input.GetArguments()[array_first ? 0 : 1]->GetReturnType();
+	if (array.id() != LogicalTypeId::ARRAY) {
+		function.SetReturnType(LogicalType::UNKNOWN); // a parameter whose type is not known yet
+		return;
+	}
+	auto type = LogicalType::ARRAY(ArrayType::GetChildType(types[array_first ? 0 : 1]), ArrayType::GetSize(array));
+	types[0] = type;
+	types[1] = type;
+}
+
+//! The functions for two ARRAYs, with a list in the place of one; also with a bare NULL, which else would fit both an ARRAY
+//! and a list.
+static void AddMixed(const ScalarFunctionSet &arrays, ScalarFunctionSet &overloads) {
+	for (auto &function : arrays.functions) {
+		auto &array = function->GetSignature().GetParameter(0).GetType();
+		for (auto &other : {LogicalType::LIST(ArrayType::GetChildType(array)), LogicalType(LogicalType::SQLNULL)}) {
+			for (idx_t position = 0; position < 2; position++) {
+				auto overload = *function;
+				overload.GetSignature().GetParameter(position).SetType(other);
+				overload.SetResolveTypesCallback(ResolveTypes);
+				overloads.AddFunction(std::move(overload));
+			}
+		}
+	}
+}
+
+void RegisterListOverloads(ExtensionLoader &loader) {
+	for (auto &twin : LIST_TWINS) {
+		ScalarFunctionSet overloads(twin[0]);
+		AddMixed(loader.GetFunction(twin[0]).functions, overloads);
+		for (auto &function : loader.GetFunction(twin[1]).functions.functions) {
+			auto overload = *function;
+			overload.SetName(twin[0]);
+			overloads.AddFunction(std::move(overload));
+		}
+		loader.AddFunctionOverload(std::move(overloads));
+	}
+}
+
+} // namespace duckdb

@@ -1,0 +1,256 @@
+#include "functions/pragmas.hpp"
+
+#include "duckdb/catalog/catalog.hpp"
+#include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
+#include "duckdb/function/pragma_function.hpp"
+#include "duckdb/function/table_function.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/extension/extension_loader.hpp"
+#include "duckdb/storage/storage_manager.hpp"
+#include "duckdb/storage/write_ahead_log.hpp"
+#include "host/aside.hpp"
+#include "host/errors.hpp"
+#include "functions/index_lookup.hpp"
+#include "host/host.hpp"
+#include "index/hnsw_index.hpp"
+
+namespace duckdb {
+
+//---------------------------------------------------------------------------------------------------------------------
+// Info
+//---------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct InfoColumn {
+	const char *name;
+	LogicalType type;
+};
+
+//! The first eleven are those of the official extension, in its order.
+vector<InfoColumn> InfoColumns() {
+	auto level = LogicalType::STRUCT({{"nodes", LogicalType::BIGINT},
+	                                  {"edges", LogicalType::BIGINT},
+	                                  {"max_edges", LogicalType::BIGINT},
+	                                  {"allocated_bytes", LogicalType::BIGINT}});
+	return {{"catalog_name", LogicalType::VARCHAR},   {"schema_name", LogicalType::VARCHAR},
+	        {"index_name", LogicalType::VARCHAR},     {"table_name", LogicalType::VARCHAR},
+	        {"metric", LogicalType::VARCHAR},         {"dimensions", LogicalType::BIGINT},
+	        {"count", LogicalType::BIGINT},           {"capacity", LogicalType::BIGINT},
+	        {"approx_memory_usage", LogicalType::BIGINT}, {"levels", LogicalType::BIGINT},
+	        {"levels_stats", LogicalType::LIST(level)}, {"expression", LogicalType::VARCHAR},
+	        {"m", LogicalType::BIGINT},               {"m0", LogicalType::BIGINT},
+	        {"ef_construction", LogicalType::BIGINT}, {"ef_search", LogicalType::BIGINT},
+	        {"deleted", LogicalType::BIGINT},         {"pending", LogicalType::BIGINT},
+	        {"bytes_on_disk", LogicalType::BIGINT},   {"status", LogicalType::VARCHAR}};
+}
+
+struct InfoState : public GlobalTableFunctionState {
+	vector<FoundIndex> indexes;
+	idx_t next = 0;
+};
+
+Value BigInt(uint64_t value) {
+	return Value::BIGINT(NumericCast<int64_t>(value));
+}
+
+Value LevelStats(const vss::IndexInfo &info, const LogicalType &list_type) {
+	vector<Value> levels;
+	for (auto &level : info.levels) {
+		levels.push_back(Value::STRUCT({{"nodes", BigInt(level.nodes)},
+		                                {"edges", BigInt(level.edges)},
+		                                {"max_edges", BigInt(level.max_edges)},
+		                                {"allocated_bytes", BigInt(level.allocated_bytes)}}));
+	}
+	return Value::LIST(ListType::GetChildType(list_type), std::move(levels));
+}
+
+} // namespace
+
+static unique_ptr<FunctionData> InfoBind(ClientContext &context, TableFunctionBindInput &input,
+                                         vector<LogicalType> &return_types, vector<Identifier> &names) {
+	for (auto &column : InfoColumns()) {
+		names.emplace_back(column.name);
+		return_types.push_back(column.type);
+	}
+	return nullptr;
+}
+
+static unique_ptr<GlobalTableFunctionState> InfoInit(ClientContext &context, TableFunctionInitInput &input) {
+	auto result = make_uniq<InfoState>();
+	result->indexes = FindIndexes(context);
+	return std::move(result);
+}
+
+static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<InfoState>();
+	auto columns = InfoColumns();
+	idx_t row = 0;
+	for (; state.next < state.indexes.size() && row < STANDARD_VECTOR_SIZE; state.next++) {
+		auto &found = state.indexes[state.next];
+		auto &entry = found.entry.get();
+		vector<Value> values;
+		auto exists = HNSWIndex::Visit(*found.index, [&](const HNSWIndex &index) {
+			index.Maintain();
+			auto info = Translate([&] { return index.Core().info(); });
+			auto &options = index.Options();
+			values = {Value(entry.catalog.GetName().GetIdentifierName()),
+			          Value(entry.schema.name.GetIdentifierName()),
+			          Value(entry.name.GetIdentifierName()),
+			          Value(entry.GetTableName().GetIdentifierName()),
+			          Value(string(options.metric)),
+			          BigInt(index.Dimensions()),
+			          BigInt(info.count),
+			          BigInt(info.capacity),
+			          BigInt(info.memory),
+			          BigInt(info.levels.size()),
+			          LevelStats(info, columns[10].type),
+			          Value(found.expression),
+			          BigInt(options.m),
+			          BigInt(options.m0),
+			          BigInt(options.ef_construction),
+			          BigInt(options.ef_search),
+			          BigInt(info.deleted),
+			          BigInt(info.pending),
+			          BigInt(index.BytesOnDisk()),
+			          Value(index.Status(found.storage))};
+		});
+		if (!exists) {
+			continue; // dropped meanwhile
+		}
+		for (idx_t col = 0; col < values.size(); col++) {
+			output.data[col].Append(values[col]);
+		}
+		row++;
+	}
+	output.SetChildCardinality(row);
+}
+
+static string InfoPragma(ClientContext &context, const FunctionParameters &parameters) {
+	return "SELECT * FROM pragma_hnsw_index_info()";
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Compaction
+//---------------------------------------------------------------------------------------------------------------------
+
+//! DuckDB makes no checkpoint while its log is empty, and nothing else tells it that there is something to store. An empty
+//! commit in the log does. Takes the log's lock.
+static void NoteInLog(StorageManager &storage) {
+	auto guard = storage.GetWALLock();
+	auto log = storage.GetWAL();
+	if (log && storage.GetWALSize() == 0) {
+		log->Initialize();
+		log->Flush();
+	}
+}
+
+namespace {
+
+struct CompactBindData : public TableFunctionData {
+	string index;
+};
+
+struct CompactState : public GlobalTableFunctionState {
+	unique_ptr<SharedIndex> index;
+	optional_ptr<AttachedDatabase> db;
+	//! Last: it works on the index.
+	unique_ptr<Aside> work;
+};
+
+} // namespace
+
+static unique_ptr<FunctionData> CompactBind(ClientContext &context, TableFunctionBindInput &input,
+                                            vector<LogicalType> &return_types, vector<Identifier> &names) {
+	auto result = make_uniq<CompactBindData>();
+	if (input.inputs[0].IsNull()) {
+		throw BinderException("hnsw_compact_index: the name of the index is NULL; use '[catalog.][schema.]index'");
+	}
+	result->index = StringValue::Get(input.inputs[0]);
+	// returns no rows, like a statement
+	names = {"Success"};
+	return_types = {LogicalType::BOOLEAN};
+	return std::move(result);
+}
+
+static unique_ptr<GlobalTableFunctionState> CompactInit(ClientContext &context, TableFunctionInitInput &input) {
+	auto result = make_uniq<CompactState>();
+	auto found = FindIndex(context, input.bind_data->Cast<CompactBindData>().index);
+	auto &name = found.entry.get().name.GetIdentifierName();
+	result->db = found.storage.get().db;
+	if (result->db->IsReadOnly()) {
+		throw InvalidInputException("index '%s' cannot be compacted: database '%s' is attached read-only", name,
+		                            result->db->GetName().GetIdentifierName());
+	}
+	result->index = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!result->index) {
+		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it", name);
+	}
+	return std::move(result);
+}
+
+static void CompactScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<CompactState>();
+	if (!state.work) {
+		state.work = make_uniq<Aside>(context, [&index = *state.index](const vss::HostInterrupt &interrupt) {
+			Translate([&] { index.core->compact(interrupt); });
+		});
+	}
+	if (state.work->Done(input)) {
+		NoteInLog(state.db->GetStorageManager());
+	}
+}
+
+static string CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
+	return StringUtil::Format("FROM pragma_hnsw_compact_index(%s)", parameters.values[0].ToSQLString());
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Background work
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Does what is left to background threads, and waits for what they are doing.
+static void Finish(ClientContext &context, FoundIndex &found) {
+	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!shared) {
+		if (found.index->GetBindState() != IndexBindState::BOUND) {
+			return; // dropped meanwhile
+		}
+		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it",
+		                            found.entry.get().name.GetIdentifierName());
+	}
+	vss::HostInterrupt interrupt(context);
+	Translate([&] { shared->core->finish(interrupt); });
+	auto &db = found.storage.get().db;
+	if (!db.IsReadOnly()) {
+		NoteInLog(db.GetStorageManager());
+	}
+}
+
+static void FinishPragma(ClientContext &context, const FunctionParameters &parameters) {
+	if (parameters.values.empty()) {
+		for (auto &found : FindIndexes(context)) {
+			Finish(context, found);
+		}
+		return;
+	}
+	if (parameters.values[0].IsNull()) {
+		throw BinderException("hnsw_finish: the name of the index is NULL; use '[catalog.][schema.]index', or nothing for all");
+	}
+	auto found = FindIndex(context, StringValue::Get(parameters.values[0]));
+	Finish(context, found);
+}
+
+void RegisterPragmas(ExtensionLoader &loader) {
+	loader.RegisterFunction(TableFunction("pragma_hnsw_index_info", {}, InfoScan, InfoBind, InfoInit));
+	loader.RegisterFunction(PragmaFunction::PragmaStatement("hnsw_index_info", InfoPragma));
+	loader.RegisterFunction(
+	    TableFunction("pragma_hnsw_compact_index", {LogicalType::VARCHAR}, CompactScan, CompactBind, CompactInit));
+	loader.RegisterFunction(PragmaFunction::PragmaCall("hnsw_compact_index", CompactPragma, {LogicalType::VARCHAR}));
+	PragmaFunctionSet finish("hnsw_finish");
+	finish.AddFunction(PragmaFunction::PragmaStatement("hnsw_finish", FinishPragma));
+	finish.AddFunction(PragmaFunction::PragmaCall("hnsw_finish", FinishPragma, {LogicalType::VARCHAR}));
+	loader.RegisterFunction(finish);
+}
+
+} // namespace duckdb

@@ -1,0 +1,128 @@
+#include "functions/recall.hpp"
+
+#include "duckdb/function/table_function.hpp"
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/main/extension/extension_loader.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "host/aside.hpp"
+#include "host/errors.hpp"
+#include "functions/index_lookup.hpp"
+#include "host/host.hpp"
+#include "index/hnsw_index.hpp"
+#include "host/settings.hpp"
+
+namespace duckdb {
+
+namespace {
+
+constexpr int64_t DEFAULT_K = 10;
+constexpr int64_t DEFAULT_QUERIES = 100;
+constexpr int64_t MAX_K = 10000;
+constexpr int64_t MAX_QUERIES = 100000;
+
+struct RecallBindData : public TableFunctionData {
+	string index;
+	idx_t k = DEFAULT_K;
+	idx_t queries = DEFAULT_QUERIES;
+};
+
+struct RecallState : public GlobalTableFunctionState {
+	bool done = false;
+	string index_name;
+	idx_t ef = 0;
+	unique_ptr<SharedIndex> index;
+	vss::RecallReport measured;
+	//! Last: it works on all of the above.
+	unique_ptr<Aside> work;
+};
+
+idx_t Parameter(const TableFunctionBindInput &input, const char *name, idx_t otherwise, int64_t max) {
+	auto entry = input.named_parameters.find(name);
+	if (entry == input.named_parameters.end()) {
+		return otherwise;
+	}
+	auto given = entry->second.IsNull() ? 0 : entry->second.GetValue<int64_t>();
+	if (given < 1 || given > max) {
+		throw BinderException("hnsw_recall: '%s' is %s; use a value from 1 to %lld", name, entry->second.ToString(), max);
+	}
+	return UnsafeNumericCast<idx_t>(given);
+}
+
+} // namespace
+
+static unique_ptr<FunctionData> RecallBind(ClientContext &context, TableFunctionBindInput &input,
+                                           vector<LogicalType> &return_types, vector<Identifier> &names) {
+	auto result = make_uniq<RecallBindData>();
+	if (input.inputs[0].IsNull()) {
+		throw BinderException("hnsw_recall: the name of the index is NULL");
+	}
+	result->index = StringValue::Get(input.inputs[0]);
+	result->k = Parameter(input, "k", result->k, MAX_K);
+	result->queries = Parameter(input, "queries", result->queries, MAX_QUERIES);
+	FindIndex(context, result->index);
+	names = {"index_name",  "k",        "queries",  "ef_search", "recall",
+	         "recall_low", "recall_high", "index_ms", "exact_ms"};
+	return_types = {LogicalType::VARCHAR, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT};
+	return_types.resize(names.size(), LogicalType::DOUBLE);
+	return std::move(result);
+}
+
+static unique_ptr<GlobalTableFunctionState> RecallInit(ClientContext &context, TableFunctionInitInput &input) {
+	auto result = make_uniq<RecallState>();
+	auto &name = input.bind_data->Cast<RecallBindData>().index;
+	auto found = FindIndex(context, name);
+	result->index = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!result->index) {
+		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it", name);
+	}
+	result->index_name = found.entry.get().name.GetIdentifierName();
+	auto session_ef = EfSearch(context);
+	result->ef = session_ef.IsValid() ? session_ef.GetIndex() : result->index->ef_search;
+	return std::move(result);
+}
+
+static void RecallScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<RecallState>();
+	if (state.done) {
+		return;
+	}
+	auto &bind_data = input.bind_data->Cast<RecallBindData>();
+	if (!state.work) {
+		state.work = make_uniq<Aside>(context, [&state, &bind_data](const vss::HostInterrupt &interrupt) {
+			auto &core = *state.index->core;
+			state.measured = Translate([&] {
+				// the graph as it will be, not as far as it has got: an index built again from its table has none yet
+				core.link(core.pending(), interrupt);
+				return core.measure_recall(bind_data.k, bind_data.queries, state.ef, interrupt);
+			});
+		});
+	}
+	if (!state.work->Done(input)) {
+		return;
+	}
+	state.done = true;
+	auto &measured = state.measured;
+	vector<Value> row {Value(state.index_name),
+	                   Value::BIGINT(NumericCast<int64_t>(bind_data.k)),
+	                   Value::BIGINT(NumericCast<int64_t>(measured.queries)),
+	                   Value::BIGINT(NumericCast<int64_t>(state.ef)),
+	                   Value::DOUBLE(measured.recall),
+	                   Value::DOUBLE(measured.low),
+	                   Value::DOUBLE(measured.high),
+	                   Value::DOUBLE(measured.index_ms),
+	                   Value::DOUBLE(measured.exact_ms)};
+	for (idx_t col = 0; col < row.size(); col++) {
+		output.data[col].Append(row[col]);
+	}
+	output.SetChildCardinality(1);
+}
+
+void RegisterRecall(ExtensionLoader &loader) {
+	TableFunction function("hnsw_recall", {LogicalType::VARCHAR}, RecallScan, RecallBind, RecallInit);
+	function.GetSignature()
+	    .AddKeywordOnly("k", LogicalType::BIGINT, Value::BIGINT(DEFAULT_K))
+	    .AddKeywordOnly("queries", LogicalType::BIGINT, Value::BIGINT(DEFAULT_QUERIES));
+	loader.RegisterFunction(std::move(function));
+}
+
+} // namespace duckdb

@@ -1,0 +1,553 @@
+#include "graph/hnsw.hpp"
+
+#include "graph/memory.hpp"
+#include "graph/half_linked.hpp"
+#include "vss/src/graph/mod.rs.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <vector>
+
+#include <usearch/index.hpp>
+
+namespace vss {
+
+namespace {
+
+using unum::usearch::get_slot;
+
+//! Sum of `dimensions` products or squared differences.
+using Kernel = float (*)(const float *, const float *, size_t);
+//! The same for one vector and four others.
+using Kernel4 = void (*)(const float *, const float *const *, size_t, float *);
+
+using Base = unum::usearch::index_gt<float, uint32_t, uint32_t, CountedAllocator<char>, TapeAllocator>;
+
+//! usearch's type of a node's topmost level, which it does not tell.
+using Level = int16_t;
+
+constexpr size_t CACHE_LINE = 64;
+
+bool IsIn(rust::Slice<const uint64_t> bits, uint32_t slot) noexcept {
+	return slot / 64 < bits.size() && (bits[slot / 64] >> (slot % 64) & 1);
+}
+
+//! The vector that is added.
+struct Query {
+	const float *vector;
+};
+
+//! The vectors by slot, as src/vectors/arena.rs lays them out.
+struct Vectors {
+	//! Loaded anew for every vector: other threads may extend the arena, and link to the new nodes, meanwhile.
+	const size_t *table;
+	uint32_t shift;
+	size_t dimensions;
+
+	float *At(size_t slot) const noexcept {
+		auto segments = reinterpret_cast<const size_t *>(__atomic_load_n(table, __ATOMIC_ACQUIRE));
+		auto segment = reinterpret_cast<float *>(segments[slot >> shift]);
+		return segment + (slot & ((size_t(1) << shift) - 1)) * dimensions;
+	}
+};
+
+//! Distances of the vector that is added, before usearch asks for them.
+struct Measured {
+	//! Most that are measured ahead; a longer list of links is measured as usearch comes to them.
+	static constexpr size_t ROOM = 64;
+
+	size_t count = 0;
+	//! The next that usearch will ask for: it asks in the order of the list.
+	size_t next = 0;
+	uint32_t slots[ROOM];
+	float distances[ROOM];
+};
+
+//! usearch's metric functor.
+struct Metric {
+	Vectors vectors;
+	Kernel kernel;
+	Kernel4 kernel4;
+	//! The kernels are inner products: the distance is one minus them.
+	bool product;
+	//! How much farther apart two neighbours of a node count while links are chosen.
+	float relax;
+	//! Among them the node that is added itself: as its own nearest neighbour it would crowd out all others.
+	const HalfLinked &half_linked;
+	Measured *measured;
+
+	float Distance(float value) const noexcept {
+		return product ? 1 - value : value;
+	}
+	float Between(const float *a, const float *b) const noexcept {
+		return Distance(kernel(a, b, vectors.dimensions));
+	}
+	//! The distance of two nodes, as it counts while links are chosen.
+	float Apart(size_t a, size_t b) const noexcept {
+		return relax * Between(vectors.At(a), vectors.At(b));
+	}
+	template <class ENTRY>
+	float operator()(const Query &query, const ENTRY &entry) const noexcept {
+		auto slot = get_slot(entry);
+		auto &next = measured->next;
+		if (next < measured->count && measured->slots[next] == slot) {
+			return measured->distances[next++];
+		}
+		return half_linked.Has(slot) ? FLT_MAX : Between(query.vector, vectors.At(slot));
+	}
+	template <class ENTRY>
+	float operator()(const ENTRY &a, const ENTRY &b) const noexcept {
+		return Apart(get_slot(a), get_slot(b));
+	}
+};
+
+//! usearch's prefetch functor, called with the neighbours that it is about to measure: measures them, four at a time.
+struct Prefetch {
+	//! Bytes of a vector that are fetched ahead; the processor's own prefetcher does the rest.
+	static constexpr size_t PREFETCH_BYTES = 256;
+
+	const Metric &metric;
+	const float *query;
+
+	template <class ITERATOR>
+	void operator()(ITERATOR begin, ITERATOR end) const noexcept {
+		auto &measured = *metric.measured;
+		auto &vectors = metric.vectors;
+		const float *at[Measured::ROOM];
+		auto bytes = std::min(vectors.dimensions * sizeof(float), PREFETCH_BYTES);
+		size_t count = 0;
+		for (; begin != end && count < Measured::ROOM; ++begin) {
+			auto slot = get_slot(begin);
+			measured.slots[count] = uint32_t(slot);
+			at[count] = vectors.At(slot);
+			for (size_t line = 0; line < bytes; line += CACHE_LINE) {
+				__builtin_prefetch(reinterpret_cast<const char *>(at[count]) + line);
+			}
+			count++;
+		}
+		for (size_t i = 0; i < count; i += 4) {
+			if (i + 1 == count) {
+				measured.distances[i] = metric.kernel(query, at[i], vectors.dimensions);
+				break;
+			}
+			const float *four[4];
+			float values[4];
+			for (size_t k = 0; k < 4; k++) {
+				four[k] = at[std::min(i + k, count - 1)];
+			}
+			metric.kernel4(query, four, vectors.dimensions, values);
+			std::copy_n(values, std::min<size_t>(4, count - i), measured.distances + i);
+		}
+		for (size_t i = 0; i < count; i++) {
+			auto &distance = measured.distances[i];
+			distance = metric.half_linked.Has(measured.slots[i]) ? FLT_MAX : metric.Distance(distance);
+		}
+		measured.count = count;
+		measured.next = 0;
+	}
+};
+
+//! The links of a node on one level, where usearch keeps them: a count and room for slots, unaligned.
+class LinkList {
+public:
+	explicit LinkList(char *at_p) : at(at_p) {
+	}
+
+	uint32_t Count() const noexcept {
+		return Load(0);
+	}
+	uint32_t operator[](size_t i) const noexcept {
+		return Load(1 + i);
+	}
+	//! Adds a slot if there are fewer than `room`; returns whether it is there now.
+	bool Add(uint32_t slot, size_t room) noexcept {
+		auto count = Count();
+		for (uint32_t i = 0; i < count; i++) {
+			if ((*this)[i] == slot) {
+				return true;
+			}
+		}
+		if (count >= room) {
+			return false;
+		}
+		count++;
+		std::memcpy(at, &count, sizeof(count));
+		std::memcpy(at + count * sizeof(slot), &slot, sizeof(slot));
+		return true;
+	}
+	//! Copies as many as there is room for; returns how many.
+	size_t Copy(uint32_t *slots, size_t room) const noexcept {
+		auto count = std::min<size_t>(Count(), room);
+		std::memcpy(slots, at + sizeof(uint32_t), count * sizeof(*slots));
+		return count;
+	}
+	void Assign(const uint32_t *slots, uint32_t count) noexcept {
+		std::memcpy(at, &count, sizeof(count));
+		if (count > 0) { // an empty list may have no address
+			std::memcpy(at + sizeof(count), slots, count * sizeof(*slots));
+		}
+	}
+
+private:
+	uint32_t Load(size_t i) const noexcept {
+		uint32_t value;
+		std::memcpy(&value, at + i * sizeof(value), sizeof(value));
+		return value;
+	}
+
+	char *at;
+};
+
+//! A candidate for the links of a node.
+struct Near {
+	float distance;
+	uint32_t slot;
+
+	bool operator<(const Near &other) const noexcept {
+		return distance < other.distance || (distance == other.distance && slot < other.slot);
+	}
+};
+
+//! Takes the message out of a usearch error, whose destructor would throw it.
+template <class RESULT>
+void Check(RESULT &result) {
+	if (auto message = result.error.release()) {
+		throw std::runtime_error(message);
+	}
+}
+
+} // namespace
+
+struct Hnsw::State {
+	explicit State(const Shape &shape_p) : shape(shape_p) {
+	}
+	~State() {
+		MemoryScope scope(memory);
+		base.reset();
+	}
+
+	struct Metric Metric(const Step &step, Measured *measured = nullptr) const noexcept {
+		Vectors vectors {step.table, shape.segment_shift, shape.dimensions};
+		return {vectors,     reinterpret_cast<Kernel>(shape.kernel), reinterpret_cast<Kernel4>(shape.kernel4), shape.product,
+		        shape.relax, half_linked, measured};
+	}
+
+	//! Links a node has room for on a level.
+	size_t Room(size_t level) const noexcept {
+		return level == 0 ? shape.m0 : shape.m;
+	}
+	//! Where a node's links on a level begin: behind key and level, after those of the levels below.
+	LinkList LinksOf(uint32_t slot, size_t level) const noexcept {
+		auto at = reinterpret_cast<char *>(base->at(slot).key.ptr()) + HEAD_BYTES;
+		for (size_t below = 0; below < level; below++) {
+			at += ListBytes(below);
+		}
+		return LinkList(at);
+	}
+	size_t ListBytes(size_t level) const noexcept {
+		return sizeof(uint32_t) * (1 + Room(level));
+	}
+	//! Sorts candidates for the links of a node by their distance, each once.
+	void Measure(const struct Metric &metric, uint32_t slot, std::vector<Near> &near) const;
+	//! Adds to the `kept` links of a node up to `room` of the candidates: first those that are nearer to the node than
+	//! to what is kept, then the nearest (algorithm 4 of the paper, with the pruned ones kept).
+	void Choose(const struct Metric &metric, const std::vector<Near> &near, size_t room,
+	            std::vector<uint32_t> &kept) const;
+	//! Adds the neighbours of a deleted node that stay; those of its deleted neighbours if it has none.
+	void Behind(rust::Slice<const uint64_t> deleted, uint32_t bridge, size_t level, std::vector<Near> &near) const;
+	//! Consolidates the links of one node on one level; leaves what was not linked in `near`.
+	void Consolidate(const struct Metric &metric, rust::Slice<const uint64_t> deleted, uint32_t slot, size_t level,
+	            std::vector<Near> &near) const;
+
+	//! A node's key and level, as usearch puts them in front of the links.
+	static constexpr size_t HEAD_BYTES = sizeof(Base::vector_key_t) + sizeof(Level);
+
+	const Shape shape;
+	mutable Memory memory;
+	std::unique_ptr<Base> base;
+	HalfLinked half_linked;
+};
+
+Hnsw::Hnsw(const Shape &shape) : state(std::make_unique<State>(shape)) {
+	MemoryScope scope(state->memory);
+	auto made = Base::make({shape.m, shape.m0}, {}, {});
+	Check(made);
+	state->base = std::make_unique<Base>(std::move(made.index));
+	if (state->base->memory_usage_per_node(0) != State::HEAD_BYTES + state->ListBytes(0)) {
+		throw std::runtime_error("this version of usearch lays nodes out in another way");
+	}
+}
+
+Hnsw::~Hnsw() = default;
+
+void Hnsw::reserve(size_t rows, size_t threads) const {
+	MemoryScope scope(state->memory);
+	if (!state->base->try_reserve({rows, threads})) {
+		throw std::bad_alloc();
+	}
+	state->half_linked.Reserve(threads);
+}
+
+Added Hnsw::add(const Step &step) const {
+	MemoryScope scope(state->memory);
+	Measured measured;
+	auto metric = state->Metric(step, &measured);
+	Query query {step.vector};
+	HalfLinked::Entry self(state->half_linked, step.thread);
+	auto place = [&](Base::member_ref_t node) {
+		// Nobody can reach a node of the bottom level before it has its links.
+		if (state->base->level_of(node.slot) > 0) {
+			self.Enter(node.slot);
+		}
+		std::copy_n(query.vector, metric.vectors.dimensions, metric.vectors.At(node.slot));
+	};
+	auto result = state->base->add(0, query, metric, {step.width, step.thread}, place, Prefetch {metric, step.vector});
+	Check(result);
+	return {result.slot, result.visited_members, result.computed_distances};
+}
+
+Added Hnsw::relink(const Step &step, uint32_t slot) const {
+	MemoryScope scope(state->memory);
+	Measured measured;
+	auto metric = state->Metric(step, &measured);
+	// Nobody reads this place, but as soon as the first link is made others may.
+	auto place = metric.vectors.At(slot);
+	if (place != step.vector) {
+		std::copy_n(step.vector, metric.vectors.dimensions, place);
+	}
+	HalfLinked::Entry self(state->half_linked, step.thread);
+	self.Enter(slot);
+	auto result = state->base->update(state->base->iterator_at(slot), 0, Query {step.vector}, metric,
+	                                  {step.width, step.thread}, [](Base::member_ref_t) {}, Prefetch {metric, step.vector});
+	Check(result);
+	return {slot, result.visited_members, result.computed_distances};
+}
+
+size_t Hnsw::consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,
+                    rust::Vec<uint32_t> &orphans) const {
+	auto metric = state->Metric(step);
+	std::vector<Near> near;
+	size_t distances = 0;
+	for (auto slot = begin; slot < end; slot++) {
+		if (IsIn(deleted, slot)) {
+			continue;
+		}
+		auto linked = state->LinksOf(slot, 0).Count() > 0;
+		for (size_t level = 0; level <= state->base->level_of(slot); level++) {
+			near.clear();
+			state->Consolidate(metric, deleted, slot, level, near);
+			distances += near.size();
+		}
+		if (linked && state->LinksOf(slot, 0).Count() == 0) {
+			orphans.push_back(slot);
+		}
+	}
+	return distances;
+}
+
+void Hnsw::State::Consolidate(const struct Metric &metric, rust::Slice<const uint64_t> deleted, uint32_t slot, size_t level,
+                         std::vector<Near> &near) const {
+	auto links = LinksOf(slot, level);
+	std::vector<uint32_t> kept, lost;
+	for (uint32_t i = 0; i < links.Count(); i++) {
+		(IsIn(deleted, links[i]) ? lost : kept).push_back(links[i]);
+	}
+	if (lost.empty()) {
+		return;
+	}
+	auto inherited = kept.size();
+	for (auto &bridge : lost) {
+		Behind(deleted, bridge, level, near);
+	}
+	auto known = [&](const Near &other) {
+		return other.slot == slot || std::find(kept.begin(), kept.end(), other.slot) != kept.end();
+	};
+	near.erase(std::remove_if(near.begin(), near.end(), known), near.end());
+	Measure(metric, slot, near);
+	// What was linked stays, and what is lost is replaced, so that lists do not shrink from one consolidation to the next. Short ones
+	// grow: a few nodes that link to each other only are a trap for walks.
+	Choose(metric, near, std::max<size_t>(links.Count(), Room(level) / 4), kept);
+	links.Assign(kept.data(), uint32_t(kept.size()));
+	// The lost ones may have linked to it. Who is full keeps what he has: src/index/maintain/reconnect.rs finds what is out of reach.
+	for (auto i = inherited; i < kept.size(); i++) {
+		LinksOf(kept[i], level).Add(slot, Room(level));
+	}
+}
+
+void Hnsw::State::Behind(rust::Slice<const uint64_t> deleted, uint32_t bridge, size_t level,
+                         std::vector<Near> &near) const {
+	//! Doomed nodes passed on the way to others.
+	constexpr size_t BRIDGES_MAX = 16;
+	std::vector<uint32_t> bridges {bridge};
+	auto before = near.size();
+	for (size_t next = 0; next < bridges.size() && near.size() == before; next++) {
+		auto links = LinksOf(bridges[next], level);
+		for (uint32_t i = 0; i < links.Count(); i++) {
+			auto other = links[i];
+			if (!IsIn(deleted, other)) {
+				near.push_back({0, other});
+			} else if (bridges.size() < BRIDGES_MAX &&
+			           std::find(bridges.begin(), bridges.end(), other) == bridges.end()) {
+				bridges.push_back(other);
+			}
+		}
+	}
+}
+
+void Hnsw::State::Measure(const struct Metric &metric, uint32_t slot, std::vector<Near> &near) const {
+	auto same = [](const Near &a, const Near &b) { return a.slot == b.slot; };
+	std::sort(near.begin(), near.end(), [](const Near &a, const Near &b) { return a.slot < b.slot; });
+	near.erase(std::unique(near.begin(), near.end(), same), near.end());
+	for (auto &candidate : near) {
+		candidate.distance = metric.Between(metric.vectors.At(slot), metric.vectors.At(candidate.slot));
+	}
+	std::sort(near.begin(), near.end());
+}
+
+void Hnsw::State::Choose(const struct Metric &metric, const std::vector<Near> &near, size_t room,
+                         std::vector<uint32_t> &kept) const {
+	std::vector<uint32_t> hidden;
+	for (auto &candidate : near) {
+		if (kept.size() >= room) {
+			break;
+		}
+		auto farther = [&](uint32_t other) { return metric.Apart(candidate.slot, other) >= candidate.distance; };
+		(std::all_of(kept.begin(), kept.end(), farther) ? kept : hidden).push_back(candidate.slot);
+	}
+	for (size_t i = 0; i < hidden.size() && kept.size() < room; i++) {
+		kept.push_back(hidden[i]);
+	}
+}
+
+void Hnsw::clear(uint32_t slot) const noexcept {
+	for (size_t level = 0; level <= state->base->level_of(slot); level++) {
+		state->LinksOf(slot, level).Assign(nullptr, 0);
+	}
+}
+
+bool Hnsw::attach(uint32_t from, uint32_t to) const noexcept {
+	return state->LinksOf(from, 0).Add(to, state->Room(0));
+}
+
+size_t Hnsw::size() const noexcept {
+	return state->base->size();
+}
+
+uint32_t Hnsw::entry() const noexcept {
+	// usearch tells it only at the head of its stream
+	unum::usearch::index_serialized_header_t header;
+	auto take = [&](const void *bytes, size_t length) {
+		std::memcpy(&header, bytes, std::min(length, sizeof(header)));
+		return false;
+	};
+	auto result = state->base->save_to_stream(take);
+	result.error.release();
+	return uint32_t(header.entry_slot);
+}
+
+size_t Hnsw::link_bytes() const noexcept {
+	return state->memory.tape.Used();
+}
+
+size_t Hnsw::table_bytes() const noexcept {
+	return state->memory.tables.load(std::memory_order_relaxed);
+}
+
+size_t Hnsw::level(uint32_t slot) const noexcept {
+	return state->base->level_of(slot);
+}
+
+size_t Hnsw::neighbors(uint32_t slot, size_t level, rust::Slice<uint32_t> out) const noexcept {
+	if (level > state->base->level_of(slot)) {
+		return 0;
+	}
+	return state->LinksOf(slot, level).Copy(out.data(), out.size());
+}
+
+void Hnsw::prefetch(uint32_t slot) const noexcept {
+	auto at = reinterpret_cast<const char *>(state->base->at(slot).key.ptr());
+	auto bytes = State::HEAD_BYTES + state->ListBytes(0);
+	for (size_t line = 0; line < bytes; line += CACHE_LINE) {
+		__builtin_prefetch(at + line);
+	}
+}
+
+void Hnsw::load(size_t rows, size_t threads, uint32_t entry, const Links &links) {
+	MemoryScope scope(state->memory);
+	// The number of threads first: the stream has room for its own nodes only.
+	if (!state->base->try_reserve({0, threads})) {
+		throw std::bad_alloc();
+	}
+	state->half_linked.Reserve(threads);
+	unum::usearch::index_serialized_header_t header;
+	header.size = rows;
+	header.connectivity = state->shape.m;
+	header.connectivity_base = state->shape.m0;
+	header.entry_slot = entry;
+	// Nodes get memory by their levels, so each level is asked for once, and believed as far as it is possible.
+	auto top = links.level(entry);
+	header.max_level = top;
+	std::vector<Level> levels(rows);
+	for (size_t slot = 0; slot < rows; slot++) {
+		levels[slot] = Level(std::min(links.level(uint32_t(slot)), top));
+	}
+	// usearch asks for the header, for all levels, then for one node after the other
+	size_t asked = 0;
+	std::vector<uint32_t> list(std::max(state->shape.m, state->shape.m0));
+	auto give = [&](void *out, size_t length) {
+		auto bytes = static_cast<char *>(out);
+		if (asked == 0) {
+			std::memcpy(bytes, &header, length);
+		} else if (asked == 1) {
+			std::memcpy(bytes, levels.data(), rows * sizeof(Level));
+		} else {
+			if (!out) {
+				return false; // the tape is out of memory
+			}
+			auto slot = uint32_t(asked - 2);
+			auto level = levels[slot];
+			std::memset(bytes, 0, length);
+			std::memcpy(bytes + sizeof(Base::vector_key_t), &level, sizeof(level));
+			bytes += State::HEAD_BYTES;
+			for (size_t on = 0; on <= size_t(level); on++) {
+				auto count = links.read(slot, on, {list.data(), state->Room(on)});
+				auto leads_nowhere = [&](uint32_t to) { return to >= rows || size_t(levels[to]) < on; };
+				auto end = std::remove_if(list.begin(), list.begin() + std::min(count, state->Room(on)), leads_nowhere);
+				LinkList(bytes).Assign(list.data(), uint32_t(end - list.begin()));
+				bytes += state->ListBytes(on);
+			}
+		}
+		asked++;
+		return true;
+	};
+	auto result = state->base->load_from_stream(give);
+	Check(result);
+}
+
+rust::Vec<LevelSize> Hnsw::levels() const {
+	rust::Vec<LevelSize> sizes;
+	if (state->base->size() == 0) {
+		return sizes;
+	}
+	std::vector<Base::stats_t> stats(state->base->max_level() + 1);
+	state->base->stats(stats.data(), stats.size() - 1);
+	for (auto &level : stats) {
+		sizes.push_back({level.nodes, level.edges, level.max_edges, level.allocated_bytes});
+	}
+	return sizes;
+}
+
+std::unique_ptr<Hnsw> make_hnsw(const Shape &shape) {
+	return std::make_unique<Hnsw>(shape);
+}
+
+std::unique_ptr<Hnsw> load_hnsw(const Shape &shape, size_t rows, size_t threads, uint32_t entry, const Links &links) {
+	auto result = make_hnsw(shape);
+	result->load(rows, threads, entry, links);
+	return result;
+}
+
+} // namespace vss

@@ -1,0 +1,74 @@
+//! The HNSW graph: usearch's index_gt, instantiated in graph.cpp with vectors, kernels and memory of ours.
+//!
+//! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Neighbors, Levels) beside each
+//! other, not one kind beside the other; Reserve, Consolidate, Clear and Attach alone. The Rust side (src/graph/lock.rs) sees to it.
+#pragma once
+
+#include "rust/cxx.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace vss {
+
+struct Added;
+struct LevelSize;
+struct Links;
+struct Shape;
+struct Step;
+
+class Hnsw {
+public:
+	explicit Hnsw(const Shape &shape);
+	~Hnsw();
+
+	//! Makes room for `rows` nodes and `threads` simultaneous callers. Throws when out of memory.
+	void reserve(size_t rows, size_t threads) const;
+	//! Links a vector: copies it to the place of its new slot, whose segment must exist, before others can reach it.
+	//! Throws when there is no room or no memory; then nothing was added.
+	Added add(const Step &step) const;
+	//! Links a vector at a slot that is in use no more: one that was cleared, after no node linked to it. Throws when
+	//! out of memory; then others may link to the slot all the same.
+	Added relink(const Step &step, uint32_t slot) const;
+	//! Takes the deleted slots (a bit each) out of the links of the nodes [begin, end): each of them inherits the
+	//! neighbours of the deleted ones, as far as the selection of neighbours keeps them. Nodes that lose their last link on
+	//! the bottom level are added to `orphans`. Returns the distances computed.
+	size_t consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,
+	              rust::Vec<uint32_t> &orphans) const;
+	//! Forgets the links of a node.
+	void clear(uint32_t slot) const noexcept;
+	//! Makes a node link to another one on the bottom level, if it has room; returns whether it does.
+	bool attach(uint32_t from, uint32_t to) const noexcept;
+
+	//! Replaces an empty graph, see `load_hnsw`.
+	void load(size_t rows, size_t threads, uint32_t entry, const Links &links);
+
+	//! Nodes.
+	size_t size() const noexcept;
+	//! The node where every walk begins; there must be one.
+	uint32_t entry() const noexcept;
+	//! Bytes of adjacency lists.
+	size_t link_bytes() const noexcept;
+	//! Bytes of everything else: the node table, locks, and scratch space of the threads.
+	size_t table_bytes() const noexcept;
+	//! Topmost level of a node.
+	size_t level(uint32_t slot) const noexcept;
+	//! Copies a node's neighbours on one level; returns how many. None above the node's own level.
+	size_t neighbors(uint32_t slot, size_t level, rust::Slice<uint32_t> out) const noexcept;
+	//! Starts to fetch a node's links on the bottom level into the cache.
+	void prefetch(uint32_t slot) const noexcept;
+	//! Sizes of the levels, bottom first. Visits every node.
+	rust::Vec<LevelSize> levels() const;
+
+private:
+	struct State;
+	std::unique_ptr<State> state;
+};
+
+std::unique_ptr<Hnsw> make_hnsw(const Shape &shape);
+//! The graph that `links` describes, `rows` nodes of it, with room for no more. The entry must have the highest level.
+//! Throws when out of memory.
+std::unique_ptr<Hnsw> load_hnsw(const Shape &shape, size_t rows, size_t threads, uint32_t entry, const Links &links);
+
+} // namespace vss

@@ -1,0 +1,41 @@
+//! Long work of a statement that cannot be done in small steps.
+#pragma once
+
+#include "duckdb/common/error_data.hpp"
+#include "duckdb/function/table_function.hpp"
+#include "host/host.hpp"
+
+#include <condition_variable>
+#include <functional>
+#include <thread>
+
+namespace duckdb {
+
+//! Does the work on a thread of its own. The client may have the statement executed by the thread that looks for Ctrl-C,
+//! between two calls: so a call may last some milliseconds, not as long as the work. Must be made while the statement is
+//! executed; its end stops the work and waits for that.
+class Aside {
+public:
+	//! `work` may use nothing that ends before this object.
+	Aside(ClientContext &context, std::function<void(const vss::HostInterrupt &interrupt)> work);
+	~Aside();
+
+	//! For a table function: waits a little, and returns whether the work is done; if not it will be called again. Throws
+	//! what the work threw.
+	bool Done(TableFunctionInput &input);
+
+private:
+	void Run(const std::function<void(const vss::HostInterrupt &interrupt)> &work);
+
+	ClientContext &context;
+	const vss::HostInterrupt executor_interrupt;
+	std::atomic<bool> stop {false};
+	mutex lock;
+	std::condition_variable finished;
+	bool done = false;
+	ErrorData error;
+	//! Last: it uses all of the above.
+	std::thread thread;
+};
+
+} // namespace duckdb

@@ -1,0 +1,120 @@
+#include "host/host.hpp"
+
+#include "duckdb/execution/executor.hpp"
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+
+namespace vss {
+
+HostMemory::HostMemory(duckdb::BufferManager &buffers_p) : buffers(buffers_p) {
+}
+
+//! Memory that stays to the rest of the host however large indexes grow. What they hold cannot be evicted, and a commit that
+//! is taken back has to pin blocks: if it cannot, DuckDB invalidates the database.
+static duckdb::idx_t Headroom(duckdb::BufferManager &buffers) {
+	constexpr duckdb::idx_t HEADROOM_MAX = 8 << 20;
+	return duckdb::MinValue(buffers.GetMaxMemory() / 16, HEADROOM_MAX);
+}
+
+rust::String HostMemory::reserve(size_t bytes) const {
+	try {
+		auto headroom = Headroom(buffers);
+		if (buffers.GetUsedMemory() + bytes + headroom <= buffers.GetMaxMemory()) {
+			buffers.ReserveMemory(bytes);
+		} else {
+			// what can be evicted leaves room for both
+			buffers.ReserveMemory(bytes + headroom);
+			buffers.FreeReservedMemory(headroom);
+		}
+		return rust::String();
+	} catch (std::exception &ex) {
+		return rust::String::lossy(duckdb::ErrorData(ex).RawMessage());
+	}
+}
+
+void HostMemory::release(size_t bytes) const noexcept {
+	buffers.FreeReservedMemory(bytes);
+}
+
+HostInterrupt::HostInterrupt(duckdb::optional_ptr<duckdb::ClientContext> context_p) : context(context_p) {
+}
+
+ReservedMemory::ReservedMemory(duckdb::BufferManager &buffers_p) : buffers(buffers_p) {
+}
+
+ReservedMemory::~ReservedMemory() {
+	buffers.FreeReservedMemory(reserved);
+}
+
+void ReservedMemory::Resize(size_t bytes) {
+	if (bytes > reserved) {
+		buffers.ReserveMemory(bytes - reserved);
+	} else {
+		buffers.FreeReservedMemory(reserved - bytes);
+	}
+	reserved = bytes;
+}
+
+//! The executor drops the buffer of its result as the first thing when it is cancelled. It has none if the client
+//! collects the result by itself.
+static bool HasResultBuffer(duckdb::Executor &executor) {
+	return executor.GetResultBuffer() != nullptr;
+}
+
+HostInterrupt::HostInterrupt(duckdb::ClientContext &context_p, duckdb::Executor &executor_p) : context(context_p) {
+	if (HasResultBuffer(executor_p)) {
+		executor = &executor_p;
+	}
+}
+
+HostInterrupt::HostInterrupt(duckdb::ClientContext &context_p, const std::atomic<bool> &stop_p)
+    : context(context_p), stop(&stop_p) {
+}
+
+HostInterrupt::HostInterrupt(const std::atomic<bool> &stop_p) : stop(&stop_p) {
+}
+
+bool HostInterrupt::interrupted() const noexcept {
+	try {
+		Check();
+		return false;
+	} catch (...) {
+		return true;
+	}
+}
+
+void HostInterrupt::Check() const {
+	if (context) {
+		// also notices a statement timeout
+		context->InterruptCheck();
+	}
+	if ((stop && *stop) || (executor && !HasResultBuffer(*executor))) {
+		throw duckdb::InterruptException();
+	}
+}
+
+HostVisibility::HostVisibility(duckdb::DuckTransaction &transaction_p, duckdb::DataTable &table_p)
+    : transaction(transaction_p), table(table_p) {
+}
+
+bool HostVisibility::visible(int64_t row_id) const noexcept {
+	if (error.HasError()) {
+		return false;
+	}
+	try {
+		return table.CanFetch(transaction, row_id);
+	} catch (std::exception &ex) {
+		error = duckdb::ErrorData(ex);
+		return false;
+	}
+}
+
+void HostVisibility::Rethrow() const {
+	if (error.HasError()) {
+		error.Throw();
+	}
+}
+
+} // namespace vss

@@ -1,0 +1,61 @@
+#include "host/settings.hpp"
+
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/main/config.hpp"
+#include "host/errors.hpp"
+#include "vss/src/bridge/mod.rs.h"
+
+namespace duckdb {
+
+static void CheckEfSearch(ClientContext &context, SetScope scope, Value &value) {
+	if (!value.IsNull()) {
+		Translate([&] { vss::check_ef_search(value.GetValue<int64_t>()); });
+	}
+}
+
+static void CheckStrategy(ClientContext &context, SetScope scope, Value &value) {
+	Translate([&] { vss::check_strategy(rust::Str(value.IsNull() ? string("NULL") : StringValue::Get(value))); });
+}
+
+void RegisterSettings(DBConfig &config) {
+	config.AddExtensionOption(EF_SEARCH_SETTING,
+	                          "Search width (ef) of HNSW index searches in this session; NULL: the index's own",
+	                          LogicalType::BIGINT, Value(LogicalType::BIGINT), CheckEfSearch);
+	Value given;
+	if (!config.TryGetCurrentSetting(EF_SEARCH_SETTING, given)) {
+		// a NULL default is not stored, and current_setting() would not know the setting
+		config.SetOption(EF_SEARCH_SETTING, Value(LogicalType::BIGINT));
+	}
+	config.AddExtensionOption(PERSISTENCE_SETTING, "Allow HNSW indexes to be created in database files",
+	                          LogicalType::BOOLEAN, Value::BOOLEAN(false));
+	config.AddExtensionOption(PREFILTER_SETTING,
+	                          "Serve queries with a filter from an HNSW index; false: they scan the table",
+	                          LogicalType::BOOLEAN, Value::BOOLEAN(true));
+	config.AddExtensionOption(STRATEGY_SETTING, "How HNSW indexes are searched (for benchmarks)", LogicalType::VARCHAR,
+	                          Value("auto"), CheckStrategy);
+}
+
+optional_idx EfSearch(ClientContext &context) {
+	Value value;
+	if (!context.TryGetCurrentSetting(EF_SEARCH_SETTING, value) || value.IsNull()) {
+		return optional_idx();
+	}
+	return optional_idx(value.GetValue<idx_t>());
+}
+
+bool PrefilterEnabled(ClientContext &context) {
+	Value value;
+	return !context.TryGetCurrentSetting(PREFILTER_SETTING, value) || value.IsNull() || value.GetValue<bool>();
+}
+
+string SearchStrategy(ClientContext &context) {
+	Value value;
+	return context.TryGetCurrentSetting(STRATEGY_SETTING, value) && !value.IsNull() ? value.ToString() : "auto";
+}
+
+bool PersistenceEnabled(ClientContext &context) {
+	Value value;
+	return context.TryGetCurrentSetting(PERSISTENCE_SETTING, value) && !value.IsNull() && value.GetValue<bool>();
+}
+
+} // namespace duckdb

@@ -1,0 +1,63 @@
+#include "host/vector_batch.hpp"
+
+#include "duckdb/common/types/value.hpp"
+#include "duckdb/common/vector/array_vector.hpp"
+#include "duckdb/common/vector/flat_vector.hpp"
+
+#include <cmath>
+
+namespace duckdb {
+
+VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t dimensions_p)
+    : dimensions(dimensions_p) {
+	UnifiedVectorFormat array_format;
+	UnifiedVectorFormat child_format;
+	UnifiedVectorFormat row_format;
+	vectors.ToUnifiedFormat(array_format);
+	ArrayVector::GetChild(vectors).ToUnifiedFormat(child_format);
+	row_ids.ToUnifiedFormat(row_format);
+	auto rows = UnifiedVectorFormat::GetData<int64_t>(row_format);
+	auto values = UnifiedVectorFormat::GetData<float>(child_format);
+
+	auto flat = !array_format.sel->IsSet() && !child_format.sel->IsSet() && !row_format.sel->IsSet();
+	if (flat && !array_format.validity.CanHaveNull() && !child_format.validity.CanHaveNull()) {
+		size = count;
+		row_data = rows;
+		value_data = values;
+		return;
+	}
+	owned_rows.reserve(count);
+	owned_values.reserve(count * dimensions);
+	for (idx_t i = 0; i < count; i++) {
+		auto array_idx = array_format.sel->get_index(i);
+		auto row_id = rows[row_format.sel->get_index(i)];
+		if (!array_format.validity.RowIsValid(array_idx)) {
+			null_rows.push_back(row_id);
+			continue;
+		}
+		owned_rows.push_back(row_id);
+		for (idx_t d = 0; d < dimensions; d++) {
+			auto child_idx = child_format.sel->get_index(array_idx * dimensions + d);
+			owned_values.push_back(child_format.validity.RowIsValid(child_idx) ? values[child_idx] : NAN);
+		}
+	}
+	size = owned_rows.size();
+	row_data = owned_rows.data();
+	value_data = owned_values.data();
+}
+
+vector<float> VectorFromValue(const Value &value) {
+	vector<float> result;
+	if (value.IsNull()) {
+		return result;
+	}
+	for (auto &element : ArrayValue::GetChildren(value)) {
+		if (element.IsNull()) {
+			return vector<float>();
+		}
+		result.push_back(FloatValue::Get(element));
+	}
+	return result;
+}
+
+} // namespace duckdb

@@ -1,0 +1,59 @@
+//! What a statement leaves to do for indexes when its transaction is over. Who appends more rows than the background
+//! threads can link helps them, as searches read pending rows one by one; and VACUUM compacts.
+#pragma once
+
+#include "duckdb/common/vector.hpp"
+#include "duckdb/main/client_context_state.hpp"
+#include "vss/src/bridge/mod.rs.h"
+
+namespace duckdb {
+
+class AttachedDatabase;
+class DataTable;
+class LogicalOperator;
+struct DataTableInfo;
+
+//! Of a connection: the tables that it writes to, and what its last transaction has left to do for their indexes.
+class Backlog : public ClientContextState {
+public:
+	//! Pending rows that stay to the background threads: an exact search of them takes a tenth of a short query's time.
+	static constexpr idx_t PENDING_MAX = 4096;
+
+	//! Notes the tables with indexes that `plan` writes to or vacuums.
+	static void Note(ClientContext &context, LogicalOperator &plan);
+
+	//! Takes handles on the indexes of the tables in the database that the transaction has written to. Later that
+	//! database may be gone, and nothing of its tables may be touched: now the transaction holds it.
+	void TransactionCommit(MetaTransaction &transaction, ClientContext &context) override;
+	void TransactionRollback(MetaTransaction &transaction, ClientContext &context) override;
+	//! Links rows of these indexes until not many are pending, and takes slots of deleted rows out of graphs that have too
+	//! many; what a commit has appended or deleted is known by now. Compacts those that were to be vacuumed. Ends early when
+	//! interrupted or out of memory: then the work is left to the background. No lock of DuckDB's storage is held meanwhile.
+	void QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) override;
+
+private:
+	struct Table {
+		//! To be compared only: it may be gone.
+		const AttachedDatabase *db;
+		//! To be locked only while somebody holds the database.
+		weak_ptr<DataTableInfo> info;
+		//! By the transaction that is going on.
+		bool vacuumed;
+	};
+	struct Index {
+		rust::Box<vss::IndexHandle> core;
+		//! Tells which deletes nobody sees any more, if it is still there.
+		weak_ptr<AttachedDatabase> db;
+		bool compact;
+	};
+
+	void Add(DataTable &table, bool vacuumed);
+	//! Takes handles on the indexes of a table. Holds their locks for moments only.
+	void AddIndexes(DataTableInfo &info, bool compact);
+
+	vector<Table> tables;
+	//! Of the transaction that was committed.
+	std::vector<Index> indexes;
+};
+
+} // namespace duckdb

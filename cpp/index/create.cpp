@@ -1,0 +1,373 @@
+#include "index/create.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/common/sql_identifier.hpp"
+#include "duckdb/execution/index/index_type.hpp"
+#include "duckdb/execution/operator/projection/physical_projection.hpp"
+#include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/parallel/base_pipeline_event.hpp"
+#include "duckdb/parallel/executor_task.hpp"
+#include "duckdb/parallel/task_scheduler.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/operator/logical_create_index.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/storage_manager.hpp"
+#include "duckdb/storage/table/append_state.hpp"
+#include "duckdb/storage/table_io_manager.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/transaction/duck_transaction_manager.hpp"
+#include "host/errors.hpp"
+#include "host/host.hpp"
+#include "index/hnsw_index.hpp"
+#include "host/settings.hpp"
+#include "host/vector_batch.hpp"
+
+#include <chrono>
+#include <thread>
+
+namespace duckdb {
+
+//---------------------------------------------------------------------------------------------------------------------
+// Validation
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Refuses every key type but FLOAT[n], with the cast that would make it one.
+static void CheckKeyType(const LogicalType &type, const string &key) {
+	auto cast = StringUtil::Format("(%s::FLOAT[n]), with n the number of dimensions", key);
+	if (type.id() == LogicalTypeId::ARRAY) {
+		auto &element = ArrayType::GetChildType(type);
+		if (element.id() == LogicalTypeId::FLOAT) {
+			Translate([&] { vss::check_dimensions(UnsafeNumericCast<int64_t>(ArrayType::GetSize(type))); });
+			return;
+		}
+		if (element.IsNumeric()) {
+			cast = StringUtil::Format("(%s::FLOAT[%llu])", key, ArrayType::GetSize(type));
+		}
+	}
+	throw BinderException("HNSW index key %s has type %s, but must have type FLOAT[n]; index the expression %s, or "
+	                      "change the type of the column",
+	                      key, type.ToString(), cast);
+}
+
+static void CheckPersistence(ClientContext &context, AttachedDatabase &db) {
+	if (!db.IsTemporary() && !db.GetStorageManager().InMemory() && !PersistenceEnabled(context)) {
+		throw BinderException("HNSW indexes can only be created in in-memory databases, or in a database file when "
+		                      "the setting '%s' is true; it is false",
+		                      PERSISTENCE_SETTING);
+	}
+}
+
+PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
+	auto &op = input.op;
+	auto &info = *op.info;
+	auto name = info.GetIndexName().GetIdentifierName();
+	if (info.constraint_type != IndexConstraintType::NONE) {
+		throw BinderException("HNSW index '%s' cannot be UNIQUE or a PRIMARY KEY: remove the constraint", name);
+	}
+	if (op.unbound_expressions.size() != 1) {
+		throw BinderException("HNSW index '%s' has %llu keys, but can have only one column or expression", name,
+		                      op.unbound_expressions.size());
+	}
+	CheckKeyType(op.unbound_expressions[0]->GetReturnType(), info.ExpressionsToList()[0]);
+	auto options = ParseIndexOptions(info.options);
+	auto &table = op.table.Cast<DuckTableEntry>();
+	CheckPersistence(input.context, table.GetStorage().db);
+	// the stored spelling is compared case-sensitively
+	info.index_type = HNSWIndex::TYPE_NAME;
+
+	vector<column_t> storage_ids;
+	for (auto &column_id : info.column_ids) {
+		storage_ids.push_back(table.GetColumns().LogicalToPhysical(LogicalIndex(column_id)).index);
+	}
+	// SCAN → PROJECTION(key, row id) → CREATE; NULL keys are skipped by the sink
+	vector<LogicalType> types {op.expressions[0]->GetReturnType(), LogicalType::ROW_TYPE};
+	vector<unique_ptr<Expression>> expressions;
+	expressions.push_back(std::move(op.expressions[0]));
+	expressions.push_back(make_uniq<BoundReferenceExpression>(LogicalType::ROW_TYPE, info.scan_types.size() - 1));
+	auto &planner = input.planner;
+	auto &projection =
+	    planner.Make<PhysicalProjection>(std::move(types), std::move(expressions), op.estimated_cardinality);
+	projection.children.push_back(input.table_scan);
+	auto &create = planner.Make<PhysicalCreateHNSW>(op.types, op.estimated_cardinality, table, std::move(op.info),
+	                                                std::move(storage_ids), std::move(op.unbound_expressions),
+	                                                std::move(options));
+	create.children.push_back(projection);
+	return create;
+}
+
+PhysicalCreateHNSW::PhysicalCreateHNSW(PhysicalPlan &physical_plan, vector<LogicalType> types,
+                                       idx_t estimated_cardinality, DuckTableEntry &table_p,
+                                       unique_ptr<CreateIndexInfo> info_p, vector<column_t> storage_ids_p,
+                                       vector<unique_ptr<Expression>> unbound_expressions_p,
+                                       vss::IndexOptions options_p)
+    : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
+      info(std::move(info_p)), storage_ids(std::move(storage_ids_p)),
+      unbound_expressions(std::move(unbound_expressions_p)), options(std::move(options_p)) {
+}
+
+InsertionOrderPreservingMap<string> PhysicalCreateHNSW::ParamsToString() const {
+	InsertionOrderPreservingMap<string> result;
+	result["Table"] = table.name.GetIdentifierName();
+	result["Index"] = info->GetIndexName().GetIdentifierName();
+	result["Metric"] = string(options.metric);
+	return result;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Sink
+//---------------------------------------------------------------------------------------------------------------------
+
+class CreateHNSWGlobalState : public GlobalSinkState {
+public:
+	CreateHNSWGlobalState(ClientContext &context, unique_ptr<HNSWIndex> index_p, idx_t scanned_until_p,
+	                      DataTable &storage)
+	    : index(std::move(index_p)), interrupt(context, Executor::Get(context)), scanned_until(scanned_until_p),
+	      total_rows(storage.GetTotalRows()), rows_linked(0) {
+	}
+
+	unique_ptr<HNSWIndex> index;
+	const vss::HostInterrupt interrupt;
+	//! Row ids below this are delivered by the scan, which starts later; rows seen twice are upserts.
+	const idx_t scanned_until;
+	const idx_t total_rows;
+	atomic<idx_t> rows_linked;
+};
+
+//! Whether the row is in the table, but the transaction that inserts it is not done: it may fail, and other rows get the
+//! row ids from there on.
+static bool InsertPending(DataTable &storage, idx_t row_id) {
+	auto sees = [&](VisibilityBound bound) {
+		TransactionData view(MAX_TRANSACTION_ID, bound);
+		return storage.GetRowGroupCollection()->CanFetch(view, UnsafeNumericCast<row_t>(row_id));
+	};
+	return !sees(VisibilityBound::AllCommitted()) && sees(VisibilityBound::Before(NOT_DELETED_ID));
+}
+
+//! The next row id of the table, with no row below whose insert may yet fail. Commits put their rows at the end one after the
+//! other, so the last row tells; one that is going on is waited for. Takes the append lock for moments.
+static idx_t CommittedEnd(ClientContext &context, DataTable &storage) {
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	while (true) {
+		{
+			// while it is held, no commit is between the index list and the table
+			TableAppendState append_state;
+			storage.AppendLock(transaction, append_state);
+			auto end = storage.GetNextRowId();
+			if (end == 0 || !InsertPending(storage, end - 1)) {
+				return end;
+			}
+		}
+		context.InterruptCheck();
+		std::this_thread::yield();
+	}
+}
+
+unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext &context) const {
+	auto &storage = table.GetStorage();
+	auto core = HNSWIndex::MakeCore(options, unbound_expressions[0]->GetReturnType(), storage.db);
+	auto index = make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids,
+	                                  TableIOManager::Get(storage), unbound_expressions, storage.db, options,
+	                                  std::move(core), Agreement::State::UNKNOWN);
+	index->Core().reserve_rows(storage.GetTotalRows());
+	return make_uniq<CreateHNSWGlobalState>(context, std::move(index), CommittedEnd(context, storage), storage);
+}
+
+SinkResultType PhysicalCreateHNSW::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
+	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+	state.interrupt.Check();
+	VectorBatch batch(chunk.data[0], chunk.data[1], chunk.size(), state.index->Dimensions());
+	Translate([&] { state.index->Core().append(vss::RowOrigin::Scan, batch.RowIds(), batch.Values()); });
+	return SinkResultType::NEED_MORE_INPUT;
+}
+
+ProgressData PhysicalCreateHNSW::GetSinkProgress(ClientContext &context, GlobalSinkState &state_p,
+                                                 const ProgressData source_progress) const {
+	auto &state = state_p.Cast<CreateHNSWGlobalState>();
+	// DuckDB adds up rows over pipelines, and takes the one that reads this operator's (empty) output for as long
+	constexpr double WEIGHT = 1000;
+	ProgressData progress;
+	progress.total = WEIGHT * double(MaxValue<idx_t>(state.total_rows, 1));
+	progress.done = MinValue<double>(WEIGHT * double(state.rows_linked), progress.total);
+	return progress;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Linking
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Some of the work that is left once the rows are collected. The thread is given back soon, and what is left is a new
+//! task: the client looks for Ctrl-C between tasks only, and a query that it cancels then waits for those that run.
+class BuildTask : public ExecutorTask {
+public:
+	//! Does a little; returns whether there may be more to do. Throws what the core throws.
+	using step_t = bool (*)(CreateHNSWGlobalState &state);
+
+	BuildTask(ClientContext &context_p, shared_ptr<Event> event, const PhysicalCreateHNSW &op_p,
+	          CreateHNSWGlobalState &state_p, step_t step_p)
+	    : ExecutorTask(context_p, std::move(event), op_p), client(context_p), create(op_p), state(state_p), step(step_p) {
+	}
+
+	TaskExecutionResult ExecuteTask(TaskExecutionMode mode) override {
+		auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+		while (std::chrono::steady_clock::now() < end) {
+			if (!step(state)) {
+				event->FinishTask();
+				return TaskExecutionResult::TASK_FINISHED;
+			}
+		}
+		auto rest = make_shared_ptr<BuildTask>(client, event, create, state, step);
+		TaskScheduler::GetScheduler(client).ScheduleTask(executor.GetToken(), std::move(rest));
+		return TaskExecutionResult::TASK_FINISHED;
+	}
+	string TaskType() const override {
+		return "HNSWBuildTask";
+	}
+
+private:
+	ClientContext &client;
+	const PhysicalCreateHNSW &create;
+	CreateHNSWGlobalState &state;
+	const step_t step;
+};
+
+class BuildEvent : public BasePipelineEvent {
+public:
+	BuildEvent(Pipeline &pipeline, const PhysicalCreateHNSW &op_p, CreateHNSWGlobalState &state_p)
+	    : BasePipelineEvent(pipeline), op(op_p), state(state_p) {
+	}
+
+protected:
+	void ScheduleTasks(idx_t count, BuildTask::step_t step) {
+		auto &context = pipeline->GetClientContext();
+		vector<shared_ptr<Task>> tasks;
+		for (idx_t i = 0; i < count; i++) {
+			tasks.push_back(make_shared_ptr<BuildTask>(context, shared_from_this(), op, state, step));
+		}
+		SetTasks(std::move(tasks));
+	}
+
+	const PhysicalCreateHNSW &op;
+	CreateHNSWGlobalState &state;
+};
+
+//! Links to the rows that no walk would come to, then publishes.
+class ReachRowsEvent : public BuildEvent {
+public:
+	using BuildEvent::BuildEvent;
+
+	void Schedule() override {
+		ScheduleTasks(1, [](CreateHNSWGlobalState &state) {
+			return Translate([&] { return state.index->Core().reconnect(MaintenanceQueue::NODES_PER_STEP, state.interrupt); }) > 0;
+		});
+	}
+
+	void FinishEvent() override {
+		op.Publish(pipeline->GetClientContext(), state);
+	}
+};
+
+//! Links collected rows until none is left, on all threads. The scan hands a thread whole row groups of 122,880 rows, so
+//! linking in the sink would leave most threads without work.
+class LinkRowsEvent : public BuildEvent {
+public:
+	using BuildEvent::BuildEvent;
+
+	void Schedule() override {
+		auto &scheduler = TaskScheduler::GetScheduler(pipeline->GetClientContext());
+		ScheduleTasks(NumericCast<idx_t>(scheduler.NumberOfThreads()), [](CreateHNSWGlobalState &state) {
+			auto linked = Translate([&] { return state.index->Core().link(ROWS_PER_STEP, state.interrupt); });
+			state.rows_linked += linked;
+			return linked > 0;
+		});
+	}
+
+	void FinishEvent() override {
+		InsertEvent(make_shared_ptr<ReachRowsEvent>(*pipeline, op, state));
+	}
+
+private:
+	//! Some ten milliseconds of work at most, for the widest vectors.
+	static constexpr idx_t ROWS_PER_STEP = 4;
+};
+
+SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
+                                              OperatorSinkFinalizeInput &input) const {
+	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+	state.index->Core().scatter();
+	event.InsertEvent(make_shared_ptr<LinkRowsEvent>(pipeline, *this, state));
+	return SinkFinalizeType::READY;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Publishing
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Appends the rows that reached the table while the graph was built; returns the next row id. The append lock must be held.
+static idx_t CatchUp(const vss::HostInterrupt &interrupt, DuckTransaction &transaction, DataTable &storage,
+                    HNSWIndex &index, idx_t scanned_until) {
+	auto next_row_id = storage.GetNextRowId();
+	auto row = scanned_until;
+	if (next_row_id > scanned_until) {
+		Vector row_ids(LogicalType::ROW_TYPE);
+		storage.ScanTableSegment(transaction, scanned_until, next_row_id - scanned_until, [&](DataChunk &chunk) {
+			interrupt.Check();
+			auto data = FlatVector::GetDataMutable<row_t>(row_ids);
+			for (idx_t i = 0; i < chunk.size(); i++) {
+				data[i] = UnsafeNumericCast<row_t>(row++);
+			}
+			auto error = index.AppendScanned(chunk, row_ids);
+			if (error.HasError()) {
+				error.Throw();
+			}
+		});
+	}
+	return next_row_id;
+}
+
+//! Whether DuckDB would update one of the columns in place, if it did not know of an index. Arrays and lists it never does.
+static bool UpdatedInPlace(DataTable &storage, const vector<column_t> &columns) {
+	auto types = storage.GetTypes();
+	return std::any_of(columns.begin(), columns.end(),
+	                   [&](column_t column) { return types[column].SupportsRegularUpdate(); });
+}
+
+void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &state) const {
+	auto &storage = table.GetStorage();
+	if (!storage.IsMainTable()) {
+		throw TransactionException(
+		    "Transaction conflict: cannot add an index to a table that has been altered or dropped");
+	}
+	auto &schema = table.schema;
+	auto catalog_transaction = schema.GetCatalogTransaction(context);
+	if (schema.GetEntry(catalog_transaction, CatalogType::INDEX_ENTRY, info->GetIndexName())) {
+		if (info->on_conflict != OnCreateConflict::IGNORE_ON_CONFLICT) {
+			throw CatalogException("Index with name %s already exists!", info->GetIndexName());
+		}
+		return;
+	}
+	// The catalog first: ALTER TABLE takes the catalog's lock before the append lock, so we must, too.
+	info->column_ids = storage_ids;
+	auto &entry = schema.CreateIndex(catalog_transaction, *info, table)->Cast<DuckIndexEntry>();
+
+	// Appends go on while the graph is built; from here until AddIndex they wait, so none can be missed.
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	TableAppendState append_state;
+	storage.AppendLock(transaction, append_state);
+	auto next_row_id = CatchUp(state.interrupt, transaction, storage, *state.index, state.scanned_until);
+	entry.initial_index_size = state.index->Core().memory_used();
+	// Deletes reach the index from now on. Those committed since the rows were read are looked for when this transaction
+	// has been committed, and with it the one whose rows are in the table already, but not visible yet.
+	auto &index = *state.index;
+	auto &manager = DuckTransactionManager::Get(storage.db);
+	auto unsure = UpdatedInPlace(storage, storage_ids);
+	index.Published(next_row_id, unsure ? MAX_COMMIT_ID : manager.GetLastCommit(), unsure);
+	storage.AddIndex(std::move(state.index), entry.oid);
+	if (unsure) {
+		// the index is in the list: whoever plans an update from now on knows it
+		index.Published(next_row_id, manager.GetLastCommit(), true);
+	}
+}
+
+} // namespace duckdb

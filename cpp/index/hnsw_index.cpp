@@ -1,0 +1,273 @@
+#include "index/hnsw_index.hpp"
+
+#include "duckdb/common/types/value.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "duckdb/transaction/duck_transaction_manager.hpp"
+#include "host/errors.hpp"
+#include "host/host.hpp"
+#include "index/maintenance.hpp"
+#include "host/vector_batch.hpp"
+
+namespace duckdb {
+
+vss::IndexOptions ParseIndexOptions(const case_insensitive_map_t<Value> &given) {
+	std::vector<vss::GivenOption> options;
+	for (auto &entry : given) {
+		vss::GivenOption option;
+		auto &value = entry.second;
+		option.name = rust::String::lossy(entry.first);
+		option.integer = 0;
+		option.type_name = value.type().ToString();
+		option.text = rust::String::lossy(value.ToString());
+		if (value.IsNull()) {
+			option.kind = vss::OptionKind::Missing;
+		} else if (value.type().IsIntegral()) {
+			// values beyond BIGINT are out of any range: clamp
+			auto integer = value.DefaultTryCastAs(LogicalType::BIGINT);
+			option.kind = vss::OptionKind::Integer;
+			option.integer = integer ? BigIntValue::Get(*integer) : NumericLimits<int64_t>::Maximum();
+		} else if (value.type().id() == LogicalTypeId::VARCHAR) {
+			option.kind = vss::OptionKind::Text;
+		} else {
+			option.kind = vss::OptionKind::Other;
+		}
+		options.push_back(std::move(option));
+	}
+	return Translate([&] { return vss::parse_options({options.data(), options.size()}); });
+}
+
+vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored) {
+	try {
+		return ParseIndexOptions(stored);
+	} catch (const BinderException &) {
+		return ParseIndexOptions(case_insensitive_map_t<Value>());
+	}
+}
+
+rust::Box<vss::IndexHandle> HNSWIndex::MakeCore(const vss::IndexOptions &options, const LogicalType &key,
+                                         AttachedDatabase &db) {
+	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
+	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), std::move(memory)); });
+}
+
+//! Elements of an indexed vector; 0 if the index has another number of keys than one, or one of another type.
+static idx_t KeyDimensions(const vector<LogicalType> &keys) {
+	auto is_vector = keys.size() == 1 && keys[0].id() == LogicalTypeId::ARRAY &&
+	                 ArrayType::GetChildType(keys[0]).id() == LogicalTypeId::FLOAT;
+	return is_vector ? ArrayType::GetSize(keys[0]) : 0;
+}
+
+HNSWIndex::HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
+                     TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
+                     AttachedDatabase &db, const vss::IndexOptions &options_p, rust::Box<vss::IndexHandle> core_p,
+                     Agreement::State state)
+    : BoundIndex(name, TYPE_NAME, constraint_type, column_ids, table_io_manager, unbound_expressions, db),
+      dimensions(KeyDimensions(logical_types)), options(options_p), core(std::move(core_p)),
+      links(make_uniq<MaintenanceQueue>(db.GetDatabase(), *core)), agreement(state) {
+}
+
+bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit) {
+	if (entry.GetBindState() != IndexBindState::BOUND) {
+		return false;
+	}
+	unique_ptr<IndexReadHandle<HNSWIndex>> handle;
+	try {
+		if (entry.GetIndexType() != TYPE_NAME) {
+			return false;
+		}
+		handle = make_uniq<IndexReadHandle<HNSWIndex>>(entry.GetReadHandle<HNSWIndex>());
+	} catch (const InternalException &) {
+		// dropped between two of these lines: an exception that DuckDB would invalidate the database over
+		return false;
+	}
+	visit(*handle->operator->());
+	return true;
+}
+
+void HNSWIndex::Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change) {
+	unique_ptr<IndexWriteHandle<HNSWIndex>> handle;
+	try {
+		handle = make_uniq<IndexWriteHandle<HNSWIndex>>(entry.GetWriteHandle<HNSWIndex>());
+	} catch (const InternalException &) {
+		return; // dropped
+	}
+	change(*handle->operator->());
+}
+
+unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table) {
+	unique_ptr<SharedIndex> result;
+	Visit(entry, [&](const HNSWIndex &index) {
+		if (index.Covers(table)) {
+			index.Maintain();
+			result = make_uniq<SharedIndex>(SharedIndex {index.core->share(), index.options.ef_search});
+		}
+	});
+	if (result) {
+		MaintenanceQueue::LinkWithoutThreads(table.db.GetDatabase(), *result->core);
+	}
+	return result;
+}
+
+bool HNSWIndex::Covers(DataTable &table) const {
+	return agreement.Serves(table.GetNextRowId());
+}
+
+//! Rows deleted by commits below this are seen by nobody.
+static uint64_t LowestVisible(AttachedDatabase &db) {
+	auto bound = DuckTransactionManager::Get(db).LowestVisibilityBound();
+	// the bound hides its number, but the core needs it as one
+	static_assert(sizeof(bound) == sizeof(uint64_t), "VisibilityBound is a transaction_t");
+	uint64_t result;
+	memcpy(&result, &bound, sizeof(result));
+	return result;
+}
+
+void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) {
+	if (unsure) {
+		agreement.PublishedUnsure(next_row_id, last_commit);
+	} else {
+		agreement.Published(next_row_id, last_commit);
+	}
+}
+
+bool HNSWIndex::CatchUpDue() const {
+	auto lowest_visible = LowestVisible(db);
+	return agreement.IsDue(lowest_visible, DuckTransactionManager::Get(db).GetLastCommit());
+}
+
+void HNSWIndex::Expire(AttachedDatabase &db, const vss::IndexHandle &core) {
+	// in this order: a snapshot that begins in between sees what is committed by now
+	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
+	core.expire(last_commit, LowestVisible(db));
+}
+
+void HNSWIndex::Maintain() const {
+	Expire(db, *core);
+	links->Schedule();
+}
+
+ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) {
+	return TakeRows(vss::RowOrigin::Host, chunk, row_ids);
+}
+
+ErrorData HNSWIndex::Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) {
+	return TakeKeys(vss::RowOrigin::Host, keys, row_ids);
+}
+
+ErrorData HNSWIndex::AppendScanned(DataChunk &chunk, Vector &row_ids) {
+	return TakeRows(vss::RowOrigin::Scan, chunk, row_ids);
+}
+
+ErrorData HNSWIndex::TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids) {
+	if (agreement.Missed()) {
+		return ErrorData();
+	}
+	DataChunk keys;
+	try {
+		keys.Initialize(Allocator::Get(db), logical_types);
+		ExecuteExpressions(chunk, keys);
+	} catch (std::exception &ex) {
+		return ErrorData(ex);
+	}
+	return TakeKeys(origin, keys, row_ids);
+}
+
+ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, IndexAppendInfo &info) {
+	auto error = Append(lock, chunk, row_ids);
+	// Rows of the log come while the index is bound, and may be taken as duplicates. A binding that fails is tried again
+	// for ever by everybody, or invalidates the database; the table has the rows.
+	if (error.HasError() && info.append_mode == IndexAppendMode::INSERT_DUPLICATES) {
+		Close(error.RawMessage());
+		return ErrorData();
+	}
+	return error;
+}
+
+ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids) {
+	auto count = keys.size();
+	if (count == 0) {
+		return ErrorData();
+	}
+	try {
+		VectorBatch batch(keys.data[0], row_ids, count, Dimensions());
+		Translate([&] { core->append(origin, batch.RowIds(), batch.Values()); });
+		core->without_vector(origin, batch.NullRowIds());
+	} catch (std::exception &ex) {
+		return ErrorData(ex);
+	}
+	UnifiedVectorFormat format;
+	row_ids.ToUnifiedFormat(format);
+	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);
+	idx_t end = 0;
+	for (idx_t i = 0; i < count; i++) {
+		end = MaxValue(end, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
+	}
+	agreement.Took(end);
+	Maintain();
+	return ErrorData();
+}
+
+idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
+                           optional_ptr<SelectionVector> deleted_sel, optional_ptr<SelectionVector> non_deleted_sel) {
+	// Unknown ids count as deleted: rows with NULL vectors, and rows of a failed append, never were in the core.
+	auto count = entries.size();
+	agreement.Missed();
+	UnifiedVectorFormat format;
+	row_ids.ToUnifiedFormat(format);
+	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);
+	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
+	// DuckDB hands over at most a vector of rows, and nothing here may allocate
+	int64_t ids[STANDARD_VECTOR_SIZE];
+	for (idx_t begin = 0; begin < count; begin += STANDARD_VECTOR_SIZE) {
+		auto size = MinValue<idx_t>(count - begin, STANDARD_VECTOR_SIZE);
+		for (idx_t i = 0; i < size; i++) {
+			ids[i] = rows[format.sel->get_index(begin + i)];
+		}
+		core->remove({ids, size}, last_commit);
+	}
+	if (deleted_sel) {
+		for (idx_t i = 0; i < count; i++) {
+			deleted_sel->set_index(i, i);
+		}
+	}
+	return count;
+}
+
+bool HNSWIndex::MergeIndexes(IndexLock &lock, BoundIndex &other) {
+	// only transaction-local twins of unique indexes are ever merged
+	return false;
+}
+
+void HNSWIndex::Vacuum(IndexLock &lock) {
+	// The list and the entry are locked, and nobody could interrupt it: `Backlog` compacts after the statement.
+	Maintain();
+}
+
+idx_t HNSWIndex::GetInMemorySize(IndexLock &lock) const {
+	return core->memory_used();
+}
+
+void HNSWIndex::Verify(IndexLock &lock) {
+	// the core checks its own invariants in its tests; the table decides what a query returns
+}
+
+string HNSWIndex::ToString(IndexLock &lock, bool display_ascii) {
+	return StringUtil::Format("HNSW index %s: %s, %llu dimensions", name.GetIdentifierName(), string(options.metric),
+	                          Dimensions());
+}
+
+void HNSWIndex::VerifyAllocations(IndexLock &lock) {
+}
+
+void HNSWIndex::VerifyBuffers(IndexLock &lock) {
+}
+
+string HNSWIndex::GetConstraintViolationMessage(VerifyExistenceType verify_type, idx_t failed_index,
+                                                DataChunk &input) const {
+	return "an HNSW index has no constraint that could be violated";
+}
+
+} // namespace duckdb

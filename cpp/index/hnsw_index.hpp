@@ -1,0 +1,144 @@
+//! DuckDB's view of an HNSW index: a BoundIndex whose overrides unpack, call the Rust core and translate.
+#pragma once
+
+#include "duckdb/execution/index/bound_index.hpp"
+#include "duckdb/storage/index_storage_info.hpp"
+#include "index/agreement.hpp"
+#include "index/maintenance.hpp"
+#include "vss/src/bridge/mod.rs.h"
+
+namespace duckdb {
+
+class DataTable;
+struct CreateIndexInput;
+struct IndexType;
+
+//! What a search needs of an index; stays valid after the index entry is retired.
+struct SharedIndex {
+	rust::Box<vss::IndexHandle> core;
+	idx_t ef_search;
+};
+
+//! The index of one table column (or expression). Lock order: table index list → index entry → IndexLock → core.
+class HNSWIndex : public BoundIndex {
+public:
+	//! The spelling under which the index type is stored; DuckDB compares it case-sensitively.
+	static constexpr const char *TYPE_NAME = "HNSW";
+
+	HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
+	          TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
+	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::IndexHandle> core, Agreement::State state);
+
+	//! The core of an index without rows over keys of this type. Throws an OutOfMemoryException.
+	static rust::Box<vss::IndexHandle> MakeCore(const vss::IndexOptions &options, const LogicalType &key, AttachedDatabase &db);
+	//! DuckDB's way to bind a stored, replayed or copied index. Reads what was stored. An index for which that is not
+	//! possible now stays closed. DuckDB holds the entry exclusively: takes no lock of the table's index list and none of
+	//! the catalog. Never throws over what is stored, or for want of memory.
+	static unique_ptr<BoundIndex> CreateInstance(CreateIndexInput &input);
+	//! Brings an index in step with its table, if it is not: one that was just bound may be closed, lack rows that came, or
+	//! hold rows that went, without it, and one that was just made may hold the latter. Reads the row ids of the table, and
+	//! all vectors if they may have changed. Afterwards the index covers the table, unless memory is short: then queries
+	//! go on scanning the table, and the next call tries again. Takes the entry's lock for moments only; must not be
+	//! called with it, the index list's or the catalog's held. Throws only an InterruptException.
+	static void CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table);
+	//! Runs `visit` with the index behind `entry`, which is locked (shared) meanwhile. False, without a call, if there is
+	//! none: it was dropped, is not bound or of another type.
+	static bool Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit);
+
+	const vss::IndexOptions &Options() const {
+		return options;
+	}
+	//! Elements of the indexed `FLOAT[n]`; 0 if the key has another type, as a damaged catalog may say.
+	idx_t Dimensions() const {
+		return dimensions;
+	}
+	//! The index behind `entry` for a search of `table`; nothing if it was dropped or does not cover the table. Holds
+	//! the entry's shared lock only for the moment of the call, so a long search never stops a commit.
+	static unique_ptr<SharedIndex> TryShare(IndexEntry &entry, DataTable &table);
+	//! The core, for calls made while the index cannot go away.
+	const vss::IndexHandle &Core() const {
+		return *core;
+	}
+	//! Whether the index may answer queries of `table`; if not they scan it.
+	bool Covers(DataTable &table) const;
+	//! CREATE INDEX is done, see `Agreement::Published`; `unsure`: and `PublishedUnsure`.
+	void Published(idx_t next_row_id, uint64_t last_commit, bool unsure);
+	//! For users: whether the index serves queries, and what was wrong with its stored image if something was.
+	string Status(DataTable &table) const;
+	//! Bytes of the database file that hold the newest image.
+	idx_t BytesOnDisk() const;
+	//! Tombstones of an index in `db` that no snapshot can see any more are dead. Takes no lock of DuckDB.
+	static void Expire(AttachedDatabase &db, const vss::IndexHandle &core);
+	//! Turns tombstones that no snapshot can see any more into free slots, and schedules linking of pending rows.
+	//! Cheap when there is nothing to do. Takes no lock of DuckDB.
+	void Maintain() const;
+
+	//! Takes rows that a scan of the table yields, for an index that is not in the table's list yet. Errors: out of memory.
+	ErrorData AppendScanned(DataChunk &chunk, Vector &row_ids);
+	ErrorData Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) override;
+	ErrorData Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, IndexAppendInfo &info) override;
+	ErrorData Insert(IndexLock &lock, DataChunk &keys, Vector &row_ids) override;
+	idx_t TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids, optional_ptr<SelectionVector> deleted_sel,
+	                optional_ptr<SelectionVector> non_deleted_sel) override;
+	void ResetStorage(IndexLock &lock) override;
+	bool MergeIndexes(IndexLock &lock, BoundIndex &other) override;
+	void Vacuum(IndexLock &lock) override;
+	idx_t GetInMemorySize(IndexLock &lock) const override;
+	void Verify(IndexLock &lock) override;
+	string ToString(IndexLock &lock, bool display_ascii) override;
+	void VerifyAllocations(IndexLock &lock) override;
+	void VerifyBuffers(IndexLock &lock) override;
+	string GetConstraintViolationMessage(VerifyExistenceType verify_type, idx_t failed_index,
+	                                     DataChunk &input) const override;
+	IndexStorageInfo SerializeToDisk(QueryContext context, const case_insensitive_map_t<Value> &options) override;
+	IndexStorageInfo SerializeToWAL(const case_insensitive_map_t<Value> &options) override;
+
+private:
+	struct Comparison;
+	struct Opened;
+
+	//! The keys of a chunk of the table, then `TakeKeys`.
+	ErrorData TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids);
+	//! Hands rows to the core.
+	ErrorData TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids);
+	//! See `Agreement::IsDue`.
+	bool CatchUpDue() const;
+
+	//! The core for what is stored; without rows if nothing is, or nothing that can be used. Throws an
+	//! OutOfMemoryException if there is not enough memory for it now.
+	static Opened Open(const vss::IndexOptions &options, const LogicalType &key, const IndexStorageInfo &info,
+	                   TableIOManager &table_io_manager, AttachedDatabase &db);
+	//! The index has this core from now on.
+	void Adopt(Opened opened);
+	//! There is not enough memory for the index's rows: gives back what it has, so that queries can scan the table.
+	void Close(string reason);
+	//! Runs `change` with the index behind `entry`, which is locked exclusively meanwhile, unless it was dropped.
+	static void Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change);
+	//! Opens the index behind `entry` if it is closed. Takes the entry's lock for moments only.
+	static void OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table);
+	//! The checkpoint that the database file holds, or that is being made.
+	static uint64_t Checkpoint(TableIOManager &table_io_manager, bool next);
+
+	const idx_t dimensions;
+	vss::IndexOptions options;
+	//! One without rows as long as the index is closed.
+	rust::Box<vss::IndexHandle> core;
+	unique_ptr<MaintenanceQueue> links;
+	//! With its table.
+	Agreement agreement;
+	//! The newest image in the file; a name alone if there is none.
+	IndexStorageInfo stored;
+	//! One comparison at a time; shared with it, as the index may be dropped meanwhile.
+	shared_ptr<mutex> compare_lock = make_shared_ptr<mutex>();
+	//! Blocks of an image that could not be used, until the next checkpoint.
+	vector<block_id_t> useless_blocks;
+	//! What the last checkpoint stored.
+	atomic<idx_t> bytes_on_disk {0};
+};
+
+//! Options of `WITH (…)`, checked by the core. Throws a BinderException that names the option.
+vss::IndexOptions ParseIndexOptions(const case_insensitive_map_t<Value> &given);
+//! Options that were stored, perhaps by another extension that allows others; the defaults if we do not. Never throws.
+vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored);
+
+} // namespace duckdb

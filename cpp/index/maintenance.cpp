@@ -1,0 +1,101 @@
+#include "index/maintenance.hpp"
+
+#include "duckdb/main/database.hpp"
+#include "duckdb/parallel/task_scheduler.hpp"
+#include "host/host.hpp"
+
+namespace duckdb {
+
+//! Consolidates and links a little; true if there may be more to do. Errors (out of memory) leave rows pending and searched
+//! exactly, and slots dead. Consolidation comes first: it frees slots for the rows.
+static bool MaintenanceStep(const vss::IndexHandle &core) {
+	try {
+		vss::HostInterrupt never(nullptr);
+		auto done = core.consolidate(MaintenanceQueue::NODES_PER_STEP, never);
+		done += core.link(MaintenanceQueue::ROWS_PER_STEP, never);
+		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, never) > 0;
+	} catch (const rust::Error &) {
+		return false;
+	}
+}
+
+//! Makes a graph small again that has many more slots than rows; true if it did. That may take long, but ends soon after `stop`.
+//! Errors (out of memory) leave it as large as it is.
+static bool Shrink(const vss::IndexHandle &core, const atomic<bool> &stop) {
+	try {
+		return core.shrink_if_oversize(vss::HostInterrupt(stop));
+	} catch (const rust::Error &) {
+		return false;
+	}
+}
+
+class MaintenanceQueue::MaintenanceTask : public BaseExecutorTask {
+public:
+	explicit MaintenanceTask(MaintenanceQueue &queue_p)
+	    : BaseExecutorTask(*queue_p.executor), queue(queue_p), running(queue_p.running) {
+		++*running;
+	}
+	~MaintenanceTask() override {
+		// a finished task may outlive the queue
+		--*running;
+	}
+
+	TaskExecutionResult ExecuteTaskStep() override {
+		auto more = !queue.stopping && (Shrink(queue.core, queue.stopping) || MaintenanceStep(queue.core));
+		return more ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
+	}
+
+	string TaskType() const override {
+		return "HNSWMaintenanceTask";
+	}
+
+private:
+	MaintenanceQueue &queue;
+	shared_ptr<atomic<idx_t>> running;
+};
+
+MaintenanceQueue::MaintenanceQueue(DatabaseInstance &db_p, const vss::IndexHandle &core_p)
+    : db(db_p), core(core_p), running(make_shared_ptr<atomic<idx_t>>(0)) {
+}
+
+MaintenanceQueue::~MaintenanceQueue() {
+	stopping = true;
+}
+
+static idx_t BackgroundThreads(TaskScheduler &scheduler) {
+	// one of the threads is the user's own
+	return NumericCast<idx_t>(scheduler.NumberOfThreads()) - 1;
+}
+
+//! How many threads there is work for.
+static idx_t WorkFor(const vss::IndexHandle &core) {
+	return core.pending() / MaintenanceQueue::LINK_FROM + (core.consolidate_due() || core.reconnect_due() || core.oversize() ? 1 : 0);
+}
+
+void MaintenanceQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {
+	if (WorkFor(core) > 0 && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
+		MaintenanceStep(core);
+	}
+}
+
+void MaintenanceQueue::Schedule() {
+	auto work = WorkFor(core);
+	if (work == 0) {
+		return;
+	}
+	auto &scheduler = TaskScheduler::GetScheduler(db);
+	auto background = BackgroundThreads(scheduler);
+	auto wanted = MinValue<idx_t>(background, work);
+	if (*running >= wanted) {
+		return;
+	}
+	lock_guard<mutex> guard(schedule_lock);
+	if (!executor) {
+		executor = make_uniq<TaskExecutor>(scheduler);
+	}
+	while (*running < wanted) {
+		executor->ScheduleTask(make_uniq<MaintenanceTask>(*this));
+	}
+}
+
+} // namespace duckdb

@@ -1,0 +1,521 @@
+//! An index in the database file: written at checkpoints, read when it is bound, compared with its table before it is used.
+#include "duckdb/catalog/catalog.hpp"
+#include "duckdb/catalog/catalog_entry/index_catalog_entry.hpp"
+#include "duckdb/common/types/data_chunk.hpp"
+#include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/execution/index/index_type.hpp"
+#include "duckdb/execution/index/index_lock.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/parser/parsed_data/create_index_info.hpp"
+#include "duckdb/parser/parser.hpp"
+#include "duckdb/parser/statement/create_statement.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/single_file_block_manager.hpp"
+#include "duckdb/storage/table/append_state.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "duckdb/storage/table/row_group_collection.hpp"
+#include "duckdb/storage/table/scan_state.hpp"
+#include "duckdb/storage/table_io_manager.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/transaction/duck_transaction_manager.hpp"
+#include "host/errors.hpp"
+#include "host/host.hpp"
+#include "index/hnsw_index.hpp"
+#include "host/block_pages.hpp"
+#include "host/vector_batch.hpp"
+
+#include <chrono>
+#include <thread>
+
+namespace duckdb {
+
+//! Where the root of an image stands among the options that DuckDB stores for an index.
+static constexpr const char *ROOT_OPTION = "vss_root";
+//! The same for what was written behind WITH: what comes after it is the option's name.
+static const string WITH_OPTION = "vss_with_";
+
+//---------------------------------------------------------------------------------------------------------------------
+// Checkpoint
+//---------------------------------------------------------------------------------------------------------------------
+
+uint64_t HNSWIndex::Checkpoint(TableIOManager &table_io_manager, bool next) {
+	auto &blocks = table_io_manager.GetIndexBlockManager();
+	if (blocks.InMemory()) {
+		return 0;
+	}
+	// files are the only storage DuckDB has besides memory
+	auto iteration = static_cast<SingleFileBlockManager &>(blocks).GetCheckpointIteration();
+	return iteration + (next ? 1 : 0);
+}
+
+//! What is stored of an index that does not change.
+static IndexStorageInfo CopyOf(const IndexStorageInfo &info) {
+	IndexStorageInfo result(info.name);
+	// nobody sets it without an image
+	result.root = info.IsValid() ? info.root : 0;
+	result.options = info.options;
+	result.allocator_infos = info.allocator_infos;
+	result.root_block_ptr = info.root_block_ptr;
+	return result;
+}
+
+static vector<block_id_t> BlocksOf(const IndexStorageInfo &info) {
+	vector<block_id_t> result;
+	for (auto &allocator : info.allocator_infos) {
+		for (auto &pointer : allocator.block_pointers) {
+			if (pointer.IsValid()) {
+				result.push_back(pointer.block_id);
+			}
+		}
+	}
+	return result;
+}
+
+//! Notes options, so that whoever binds the index next need not look for them in the catalog.
+static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_t<Value> &stored) {
+	stored[WITH_OPTION + "metric"] = Value(string(options.metric));
+	for (auto &number : std::initializer_list<std::pair<const char *, size_t>> {
+	         {"m", options.m}, {"m0", options.m0}, {"ef_construction", options.ef_construction}, {"ef_search", options.ef_search}}) {
+		stored[WITH_OPTION + number.first] = Value::BIGINT(NumericCast<int64_t>(number.second));
+	}
+}
+
+//! The options of `StoreOptions`; empty if there are none.
+static case_insensitive_map_t<Value> OptionsOf(const IndexStorageInfo &info) {
+	case_insensitive_map_t<Value> result;
+	for (auto &entry : info.options) {
+		if (StringUtil::StartsWith(entry.first, WITH_OPTION)) {
+			result[entry.first.substr(WITH_OPTION.size())] = entry.second;
+		}
+	}
+	return result;
+}
+
+IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_insensitive_map_t<Value> &given) {
+	IndexLock lock(*this);
+	auto &blocks = table_io_manager.GetIndexBlockManager();
+	vss::HostPages pages(blocks, context);
+	for (auto &block : useless_blocks) {
+		pages.free(block);
+	}
+	useless_blocks.clear();
+	if (agreement.IsClosed()) {
+		return CopyOf(stored);
+	}
+	IndexStorageInfo info(name);
+	info.options = given;
+	info.root = 0;
+	StoreOptions(options, info.options);
+	auto verified = agreement.IsComplete() ? Checkpoint(table_io_manager, true) : 0;
+	auto image = Translate([&] { return core->store(pages, agreement.Covered(), verified); });
+	info.options[ROOT_OPTION] = Value::BLOB(image.root.data(), image.root.size());
+	FixedSizeAllocatorInfo allocator;
+	// the fields that DuckDB reads for every index; to it a page is a buffer
+	allocator.segment_size = pages.page_bytes();
+	for (idx_t i = 0; i < image.pages.size(); i++) {
+		allocator.buffer_ids.push_back(i);
+		allocator.block_pointers.emplace_back(image.pages[i], 0);
+		allocator.segment_counts.push_back(1);
+		allocator.allocation_sizes.push_back(pages.page_bytes());
+	}
+	info.allocator_infos.push_back(std::move(allocator));
+	bytes_on_disk = image.pages.size() * blocks.GetBlockAllocSize();
+	stored = CopyOf(info);
+	return info;
+}
+
+IndexStorageInfo HNSWIndex::SerializeToWAL(const case_insensitive_map_t<Value> &given) {
+	// Only that the index exists: a log with all its pages would be a second copy in memory, and whoever replays the
+	// log has the table to take the rows from.
+	IndexStorageInfo info(name);
+	info.options = given;
+	info.root = 0;
+	return info;
+}
+
+void HNSWIndex::ResetStorage(IndexLock &lock) {
+	// Searches may be running on the core, so it is not emptied but abandoned: nobody asks it any more, and its memory goes
+	// with the last handle.
+	auto was_closed = agreement.IsClosed();
+	agreement.Dropped();
+	auto &blocks = table_io_manager.GetIndexBlockManager();
+	if (blocks.InMemory()) {
+		return;
+	}
+	vss::HostPages pages(blocks, QueryContext());
+	if (was_closed) {
+		for (auto &block : BlocksOf(stored)) {
+			pages.free(block);
+		}
+	}
+	for (auto &page : core->forget_pages()) {
+		pages.free(page);
+	}
+	for (auto &block : useless_blocks) {
+		pages.free(block);
+	}
+	useless_blocks.clear();
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Load
+//---------------------------------------------------------------------------------------------------------------------
+
+//! A core, and what is known of it.
+struct HNSWIndex::Opened {
+	Opened(rust::Box<vss::IndexHandle> core_p, vss::IndexOptions options_p)
+	    : core(std::move(core_p)), options(std::move(options_p)) {
+	}
+
+	rust::Box<vss::IndexHandle> core;
+	vss::IndexOptions options;
+	//! It was read from an image.
+	bool has_image = false;
+	idx_t covered = 0;
+	bool trusted = false;
+	idx_t bytes_on_disk = 0;
+	//! Why the image could not be used, if there was one, and its blocks.
+	string problem;
+	vector<block_id_t> useless_blocks;
+};
+
+HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const LogicalType &key, const IndexStorageInfo &info,
+                                  TableIOManager &table_io_manager, AttachedDatabase &db) {
+	if (!info.IsValid()) {
+		// created by the log alone, or copied: the table has its rows
+		return Opened(MakeCore(options, key, db), options);
+	}
+	auto ids = BlocksOf(info);
+	auto &blocks = table_io_manager.GetIndexBlockManager();
+	vss::HostPages pages(blocks, QueryContext());
+	string problem;
+	try {
+		auto &root = StringValue::Get(info.options.at(ROOT_OPTION));
+		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
+		auto loaded = Translate([&] {
+			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory),
+			                      {const_data_ptr_cast(root.data()), root.size()}, {ids.data(), ids.size()}, pages);
+		});
+		Opened result(std::move(loaded.core), options);
+		result.has_image = true;
+		result.covered = loaded.covered;
+		result.trusted = loaded.verified != 0 && loaded.verified == Checkpoint(table_io_manager, false);
+		result.bytes_on_disk = ids.size() * blocks.GetBlockAllocSize();
+		return result;
+	} catch (std::exception &ex) {
+		ErrorData error(ex);
+		if (error.Type() == ExceptionType::OUT_OF_MEMORY || pages.MayBeReadLater()) {
+			throw;
+		}
+		problem = error.RawMessage();
+	}
+	Opened result(MakeCore(options, key, db), options);
+	result.problem = std::move(problem);
+	result.useless_blocks = std::move(ids);
+	return result;
+}
+
+void HNSWIndex::Adopt(Opened opened) {
+	links.reset();
+	core = std::move(opened.core);
+	links = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
+	options = std::move(opened.options);
+	agreement.Opened(opened.covered, opened.trusted);
+	bytes_on_disk = opened.bytes_on_disk;
+	if (!opened.useless_blocks.empty()) {
+		useless_blocks.insert(useless_blocks.end(), opened.useless_blocks.begin(), opened.useless_blocks.end());
+		stored = IndexStorageInfo(name);
+	}
+	if (opened.has_image || !opened.problem.empty()) {
+		agreement.SetProblem(std::move(opened.problem));
+	}
+}
+
+void HNSWIndex::Close(string reason) {
+	agreement.Closed(Agreement::Reason::FOR_NOW);
+	links.reset();
+	core = vss::idle_core();
+	links = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
+	bytes_on_disk = 0;
+	agreement.SetProblem(std::move(reason));
+}
+
+unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
+	auto given = input.options.empty() ? OptionsOf(input.storage_info) : input.options;
+	auto index = make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
+	                                  input.unbound_expressions, input.db, StoredIndexOptions(given), vss::idle_core(),
+	                                  Agreement::State::CLOSED);
+	auto &agreement = index->agreement;
+	auto root = input.storage_info.options.find(ROOT_OPTION);
+	if (root != input.storage_info.options.end() && root->second.type().id() == LogicalTypeId::BLOB) {
+		index->stored = CopyOf(input.storage_info);
+	} else if (input.storage_info.IsValid()) {
+		agreement.SetProblem("the stored index cannot be used: it was written by another extension");
+		index->useless_blocks = BlocksOf(input.storage_info);
+	}
+	index->stored.name = input.name;
+	auto options_known = !given.empty();
+	if (index->Dimensions() == 0) {
+		agreement.Closed(Agreement::Reason::FOR_GOOD);
+		agreement.SetProblem("its key has not the type FLOAT[n]");
+	} else if (!options_known) {
+		// the catalog cannot be asked now
+		agreement.Closed(Agreement::Reason::OPTIONS_UNKNOWN);
+	} else {
+		try {
+			index->Adopt(Open(index->options, index->logical_types[0], index->stored, input.table_io_manager, input.db));
+		} catch (std::exception &ex) {
+			agreement.SetProblem(ErrorData(ex).RawMessage());
+		}
+	}
+	return std::move(index);
+}
+
+//! The options in the text of the statement that made an index. DuckDB before 2.0 stores them nowhere else.
+static case_insensitive_map_t<Value> OptionsInStatement(const string &sql) {
+	try {
+		auto parser = Parser::GetBuiltinParser();
+		parser.ParseQuery(sql);
+		auto &statement = parser.statements.at(0)->Cast<CreateStatement>();
+		return statement.info->Cast<CreateIndexInfo>().options;
+	} catch (std::exception &) {
+		return case_insensitive_map_t<Value>();
+	}
+}
+
+//! The index's entry in the catalog, as the transaction sees it: nothing if it was dropped meanwhile.
+static optional_ptr<IndexCatalogEntry> CatalogEntryOf(ClientContext &context, DataTableInfo &info, const Identifier &name,
+                                                      idx_t index_oid) {
+	auto path = QualifiedName::FromCatalogSchema(info.GetDB().GetCatalog().GetName(), info.GetSchemaPath(), name);
+	auto entry = Catalog::GetEntry<IndexCatalogEntry>(context, path, OnEntryNotFound::RETURN_NULL);
+	return entry && entry->oid == index_oid ? entry : nullptr;
+}
+
+void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table) {
+	auto &info = *table.GetDataTableInfo();
+	bool is_closed = false;
+	bool options_known = false;
+	LogicalType key;
+	vss::IndexOptions options;
+	IndexStorageInfo stored;
+	Visit(entry, [&](const HNSWIndex &index) {
+		if (index.agreement.IsClosed()) {
+			is_closed = true;
+			options_known = index.agreement.OptionsKnown();
+			key = index.logical_types[0];
+			options = index.options;
+			stored = CopyOf(index.stored);
+		}
+	});
+	if (!is_closed) {
+		return;
+	}
+	if (!options_known) {
+		auto catalog_entry = CatalogEntryOf(context, info, stored.name, entry.GetIndexOid());
+		if (!catalog_entry) {
+			return;
+		}
+		options = StoredIndexOptions(OptionsInStatement(catalog_entry->sql));
+	}
+	auto opened = Open(options, key, stored, info.GetIOManager(), info.GetDB());
+	Change(entry, [&](HNSWIndex &index) { index.Adopt(std::move(opened)); });
+}
+
+idx_t HNSWIndex::BytesOnDisk() const {
+	return bytes_on_disk;
+}
+
+string HNSWIndex::Status(DataTable &table) const {
+	return agreement.Describe(table.GetNextRowId());
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Comparison with the table
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Waits until rows that a commit has handed to the indexes are in the table, where a scan sees them: an index that was closed
+//! then has not got them. False if the table was altered or dropped meanwhile: rows go to its newest version now. Takes the
+//! table's append lock for a moment.
+static bool WaitForAppends(ClientContext &context, DataTable &table) {
+	if (!table.IsMainTable()) {
+		return false;
+	}
+	try {
+		TableAppendState append_state;
+		table.AppendLock(DuckTransaction::Get(context, table.db), append_state);
+		return true;
+	} catch (TransactionException &) {
+		return false;
+	}
+}
+
+//! Scans columns of the rows of a table, also of those that are not committed yet, and their row ids behind them. Appends go
+//! on meanwhile.
+static void ScanRows(ClientContext &context, DataTable &table, const vector<column_t> &columns, TableScanType type,
+                     const std::function<void(DataChunk &chunk)> &consume) {
+	auto &rows = *table.GetRowGroupCollection();
+	auto table_types = rows.GetTypes();
+	vector<StorageIndex> column_ids;
+	vector<LogicalType> types;
+	for (auto &column : columns) {
+		column_ids.emplace_back(column);
+		types.push_back(table_types[column]);
+	}
+	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+	types.push_back(LogicalType::ROW_TYPE);
+	DataChunk chunk;
+	chunk.Initialize(Allocator::Get(table.db), types);
+	TableScanState state;
+	state.Initialize(column_ids, nullptr);
+	rows.InitializeScan(QueryContext(), state.table_state, column_ids, nullptr);
+	while (true) {
+		context.InterruptCheck();
+		chunk.Reset();
+		state.table_state.Scan(chunk, type);
+		if (chunk.size() == 0) {
+			return;
+		}
+		consume(chunk);
+	}
+}
+
+//! Row ids of a chunk of `ScanRows`.
+static rust::Slice<const int64_t> RowIds(DataChunk &chunk) {
+	auto &row_ids = chunk.data.back();
+	row_ids.Flatten();
+	return {FlatVector::GetData<int64_t>(row_ids), chunk.size()};
+}
+
+//! What a comparison needs of an index, which may be dropped meanwhile.
+struct HNSWIndex::Comparison {
+	Comparison(ClientContext &context_p, const HNSWIndex &index, AttachedDatabase &db_p)
+	    : context(context_p), db(db_p), core(index.core->share()), vectors(!index.agreement.IsTrusted()), dimensions(index.Dimensions()),
+	      complete(index.agreement.IsComplete()), types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
+		// over the scanned columns
+		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
+		    key, [](BoundColumnRefExpression &column, unique_ptr<Expression> &expr) {
+			    auto position = idx_t(column.Binding().column_index);
+			    expr = make_uniq<BoundReferenceExpression>(expr->GetReturnType(), position);
+		    });
+	}
+
+	//! Compares. Returns the commit after which rows have to be looked for again that are gone; `NEVER` if there is none.
+	uint64_t Run(DataTable &table);
+	void AppendVectors(DataTable &table);
+
+	ClientContext &context;
+	AttachedDatabase &db;
+	rust::Box<vss::IndexHandle> core;
+	bool vectors;
+	const idx_t dimensions;
+	//! No row is missing.
+	const bool complete;
+	const vector<LogicalType> types;
+	const vector<column_t> columns;
+	unique_ptr<Expression> key;
+};
+
+//! Rows in `core` whose deletion from `table` is committed become tombstones. Returns the commit after which more of them may be
+//! found: a delete that was handed over after it is not done yet, and the rows are still there. `NEVER` if there is none.
+static uint64_t ForgetDeleted(ClientContext &context, const vss::IndexHandle &core, DataTable &table) {
+	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
+	auto deleting = core.deleted_after() == last_commit;
+	Translate([&] { core.begin_comparison(table.GetNextRowId()); });
+	ScanRows(context, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
+	         [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
+	core.end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
+	return deleting ? last_commit : Agreement::NEVER;
+}
+
+uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
+	// row ids stand for the same rows while this is held
+	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
+	if (complete) {
+		return ForgetDeleted(context, *core, table);
+	}
+	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
+	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
+	// taken; which rows are left is what the last scan says.
+	if (!vectors) {
+		ScanRows(context, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED,
+		         [&](DataChunk &chunk) { vectors = core->saw(RowIds(chunk)) || vectors; });
+	}
+	if (vectors) {
+		AppendVectors(table);
+	}
+	return ForgetDeleted(context, *core, table);
+}
+
+void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
+	ExpressionExecutor executor(context, *key);
+	DataChunk keys;
+	keys.Initialize(Allocator::Get(db), types);
+	ScanRows(context, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
+		keys.Reset();
+		executor.Execute(chunk, keys);
+		VectorBatch batch(keys.data[0], chunk.data.back(), chunk.size(), dimensions);
+		Translate([&] { core->append(vss::RowOrigin::Scan, batch.RowIds(), batch.Values()); });
+		core->without_vector(vss::RowOrigin::Scan, batch.NullRowIds());
+	});
+}
+
+//! Waits for a lock that may be held for long.
+static unique_lock<mutex> LockUnlessInterrupted(ClientContext &context, mutex &lock) {
+	unique_lock<mutex> result(lock, std::defer_lock);
+	while (!result.try_lock()) {
+		context.InterruptCheck();
+		std::this_thread::sleep_for(std::chrono::milliseconds(1));
+	}
+	return result;
+}
+
+void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table) {
+	shared_ptr<mutex> compare_lock;
+	Visit(entry, [&](const HNSWIndex &index) {
+		if (index.CatchUpDue()) {
+			compare_lock = index.compare_lock;
+		}
+	});
+	if (!compare_lock) {
+		return;
+	}
+	auto guard = LockUnlessInterrupted(context, *compare_lock);
+	ErrorData failure;
+	auto recheck_after = Agreement::NEVER;
+	try {
+		OpenLate(context, entry, table);
+		unique_ptr<Comparison> comparison;
+		Visit(entry, [&](const HNSWIndex &index) {
+			if (!index.agreement.IsClosed() && index.CatchUpDue()) {
+				comparison = make_uniq<Comparison>(context, index, table.db);
+			}
+		});
+		if (!comparison || !WaitForAppends(context, table)) {
+			return;
+		}
+		// no lock of the entry is held: commits go on
+		recheck_after = comparison->Run(table);
+	} catch (InterruptException &) {
+		throw;
+	} catch (std::exception &ex) {
+		failure = ErrorData(ex);
+	}
+	Change(entry, [&](HNSWIndex &index) {
+		if (!failure.HasError()) {
+			index.agreement.Reconciled(table.GetNextRowId(), recheck_after);
+			index.links->Schedule();
+		} else if (failure.Type() == ExceptionType::OUT_OF_MEMORY && !index.agreement.IsClosed() &&
+		           !index.agreement.IsComplete()) {
+			index.Close(failure.RawMessage());
+		} else {
+			index.agreement.SetProblem(failure.RawMessage());
+		}
+	});
+}
+
+} // namespace duckdb

@@ -1,0 +1,591 @@
+#include "optimizer/distance_matcher.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/planner/expression/bound_case_expression.hpp"
+#include "duckdb/planner/expression/bound_cast_expression.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
+#include "duckdb/planner/expression/bound_constant_expression.hpp"
+#include "duckdb/planner/expression/bound_operator_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/planner/expression_nullability.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "index/hnsw_index.hpp"
+#include "host/settings.hpp"
+
+#include <cmath>
+
+namespace duckdb {
+
+//---------------------------------------------------------------------------------------------------------------------
+// Expressions
+//---------------------------------------------------------------------------------------------------------------------
+
+static void CollectTables(const Expression &expr, unordered_set<idx_t> &tables) {
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+		tables.insert(expr.Cast<BoundColumnRefExpression>().Binding().table_index.index);
+	}
+	ExpressionIterator::EnumerateChildren(expr, [&](const Expression &child) { CollectTables(child, tables); });
+}
+
+unordered_set<idx_t> ReferencedTables(const Expression &expr) {
+	unordered_set<idx_t> tables;
+	CollectTables(expr, tables);
+	return tables;
+}
+
+static bool IsReal(const LogicalType &type) {
+	return type.id() == LogicalTypeId::FLOAT || type.id() == LogicalTypeId::DOUBLE;
+}
+
+//! The value of a foldable number.
+static double ConstantOr(ClientContext &context, const Expression &expr, double otherwise = NAN) {
+	Value value;
+	if (!expr.IsFoldable() || !ExpressionExecutor::TryEvaluateScalar(context, expr, value)) {
+		return otherwise;
+	}
+	auto number = value.DefaultTryCastAs(LogicalType::DOUBLE);
+	return number && !number->IsNull() ? number->GetValue<double>() : otherwise;
+}
+
+static bool IsCall(const Expression &expr, const char *name, idx_t arguments) {
+	return expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+	       expr.Cast<BoundFunctionExpression>().Function().GetName() == name &&
+	       expr.Cast<BoundFunctionExpression>().GetChildren().size() == arguments;
+}
+
+//! Whether `expr` is a distance that is never negative, but for rounding, plus a constant well above zero.
+static bool IsAboveZero(ClientContext &context, const Expression &expr) {
+	static const unordered_set<string> DISTANCES {"array_distance", "<->", "array_cosine_distance", "<=>"};
+	if (!IsCall(expr, "+", 2)) {
+		return false;
+	}
+	auto &children = expr.Cast<BoundFunctionExpression>().GetChildren();
+	for (idx_t i = 0; i < 2; i++) {
+		reference<const Expression> distance(*children[1 - i]);
+		while (BoundCastExpression::IsCast(distance.get())) {
+			distance = BoundCastExpression::Child(distance.get().Cast<BoundFunctionExpression>());
+		}
+		if (ConstantOr(context, *children[i], 0) >= 0.001 &&
+		    distance.get().GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+		    DISTANCES.count(
+		        distance.get().Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName()) > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+//! How an order key differs from the distance inside.
+struct OrderKeyShape {
+	//! The key descends where the distance ascends.
+	bool descending;
+	//! Different distances may give equal keys.
+	bool rounds;
+	//! The key is NULL where one of these vectors is NULL, or has only zeros.
+	vector<reference<const Expression>> not_null;
+	vector<reference<const Expression>> not_zero;
+};
+
+static const Expression &PeelVectorCast(const Expression &expr);
+
+static optional_ptr<const Expression> OperatorArgument(const Expression &expr, ExpressionType type) {
+	if (expr.GetExpressionClass() != ExpressionClass::BOUND_OPERATOR || expr.GetExpressionType() != type) {
+		return nullptr;
+	}
+	return *expr.Cast<BoundOperatorExpression>().GetChildren()[0];
+}
+
+//! The vector that `expr`, a comparison with zero by `equal` or `unequal`, asks about: `array_inner_product(v, v) = 0`.
+static optional_ptr<const Expression> ComparedWithZero(ClientContext &context, const Expression &expr,
+                                                       ExpressionType equal, ExpressionType unequal) {
+	static const unordered_set<string> PRODUCTS {"array_inner_product", "array_dot_product", "list_inner_product",
+	                                             "list_dot_product"};
+	if (!BoundComparisonExpression::IsComparison(expr)) {
+		return nullptr;
+	}
+	auto &comparison = expr.Cast<BoundFunctionExpression>();
+	auto &product = BoundComparisonExpression::Left(comparison);
+	if ((expr.GetExpressionType() != equal && expr.GetExpressionType() != unequal) ||
+	    ConstantOr(context, BoundComparisonExpression::Right(comparison)) != 0 ||
+	    product.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return nullptr;
+	}
+	auto &call = product.Cast<BoundFunctionExpression>();
+	if (PRODUCTS.count(call.Function().GetName().GetIdentifierName()) == 0 || call.GetChildren().size() != 2 ||
+	    !call.GetChildren()[0]->Equals(*call.GetChildren()[1])) {
+		return nullptr;
+	}
+	return PeelVectorCast(*call.GetChildren()[0]);
+}
+
+//! The branch of `expr` that holds the distance, if the other one, for vectors that have none, is NULL: `CASE WHEN v IS NULL THEN NULL
+//! ELSE distance END`.
+static optional_ptr<const Expression> GuardedBranch(ClientContext &context, const Expression &expr, OrderKeyShape &shape) {
+	auto &guarded = expr.Cast<BoundCaseExpression>();
+	if (guarded.CaseChecks().size() != 1) {
+		return nullptr;
+	}
+	auto is_null = [](const Expression &branch) {
+		reference<const Expression> value(branch);
+		while (BoundCastExpression::IsCast(value.get())) {
+			value = BoundCastExpression::Child(value.get().Cast<BoundFunctionExpression>());
+		}
+		return value.get().GetExpressionClass() == ExpressionClass::BOUND_CONSTANT &&
+		       value.get().Cast<BoundConstantExpression>().GetValue().IsNull();
+	};
+	auto &check = guarded.CaseChecks()[0];
+	auto excludes = is_null(*check.then_expr);
+	if (excludes == is_null(guarded.Else())) {
+		return nullptr;
+	}
+	auto &when = *check.when_expr;
+	auto null_type = excludes ? ExpressionType::OPERATOR_IS_NULL : ExpressionType::OPERATOR_IS_NOT_NULL;
+	auto equal = excludes ? ExpressionType::COMPARE_EQUAL : ExpressionType::COMPARE_NOTEQUAL;
+	auto unequal = excludes ? ExpressionType::COMPARE_LESSTHANOREQUALTO : ExpressionType::COMPARE_GREATERTHAN;
+	if (auto vector = OperatorArgument(when, null_type)) {
+		shape.not_null.push_back(PeelVectorCast(*vector));
+	} else if (auto vector = ComparedWithZero(context, when, equal, unequal)) {
+		shape.not_zero.push_back(*vector);
+	} else {
+		return nullptr;
+	}
+	return excludes ? guarded.Else() : *check.then_expr;
+}
+
+//! The argument of `expr` that it grows or shrinks with, and whether it shrinks; nothing if there is no such argument.
+static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, const Expression &expr, bool &shrinks,
+                                                       bool &rounds) {
+	shrinks = false;
+	rounds = false;
+	if (BoundCastExpression::IsCast(expr)) {
+		auto &child = BoundCastExpression::Child(expr.Cast<BoundFunctionExpression>());
+		auto widens = IsReal(child.GetReturnType()) && expr.GetReturnType().id() == LogicalTypeId::DOUBLE;
+		return widens ? optional_ptr<const Expression>(child) : nullptr;
+	}
+	auto &children = expr.Cast<BoundFunctionExpression>().GetChildren();
+	if (IsCall(expr, "-", 1)) {
+		shrinks = true;
+		return *children[0];
+	}
+	rounds = true;
+	auto adds = IsCall(expr, "+", 2);
+	auto subtracts = IsCall(expr, "-", 2);
+	auto multiplies = IsCall(expr, "*", 2);
+	auto divides = IsCall(expr, "/", 2);
+	if (!IsReal(expr.GetReturnType()) || !(adds || subtracts || multiplies || divides)) {
+		return nullptr;
+	}
+	auto left = ConstantOr(context, *children[0]);
+	auto right = ConstantOr(context, *children[1]);
+	if (std::isfinite(left) == std::isfinite(right)) {
+		return nullptr;
+	}
+	auto constant_first = std::isfinite(left);
+	auto constant = constant_first ? left : right;
+	auto &argument = *children[constant_first ? 1 : 0];
+	if (adds) {
+		return argument;
+	}
+	if (subtracts) {
+		shrinks = constant_first;
+		return argument;
+	}
+	if (constant == 0) {
+		return nullptr;
+	}
+	shrinks = constant < 0;
+	if (multiplies || (divides && !constant_first)) {
+		return argument;
+	}
+	if (divides && IsAboveZero(context, argument)) {
+		shrinks = !shrinks;
+		return argument;
+	}
+	return nullptr;
+}
+
+//! Peels what does not change an order off a distance (FLOAT → DOUBLE, 2 * d) and what reverses it (-d, 1 - d).
+//! Also what gives NULL for vectors without a distance.
+static const Expression &PeelOrderKey(ClientContext &context, const Expression &expr, OrderKeyShape &shape) {
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_CASE) {
+		auto branch = GuardedBranch(context, expr, shape);
+		return branch ? PeelOrderKey(context, *branch, shape) : expr;
+	}
+	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return expr;
+	}
+	bool shrinks;
+	bool rounds;
+	auto argument = MonotoneArgument(context, expr, shrinks, rounds);
+	if (!argument) {
+		return expr;
+	}
+	shape.descending = shape.descending != shrinks;
+	shape.rounds = shape.rounds || rounds;
+	return PeelOrderKey(context, *argument, shape);
+}
+
+//! Peels casts off an argument of a distance that keep its elements: FLOAT[n] to DOUBLE[n], FLOAT[] or DOUBLE[].
+static const Expression &PeelVectorCast(const Expression &expr) {
+	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION || !BoundCastExpression::IsCast(expr)) {
+		return expr;
+	}
+	auto &child = BoundCastExpression::Child(expr.Cast<BoundFunctionExpression>());
+	auto &source = child.GetReturnType();
+	auto &target = expr.GetReturnType();
+	if (source.id() != LogicalTypeId::ARRAY || ArrayType::GetChildType(source).id() != LogicalTypeId::FLOAT) {
+		return expr;
+	}
+	auto keeps_elements = (target.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(target))) ||
+	                      (target.id() == LogicalTypeId::LIST && IsReal(ListType::GetChildType(target)));
+	return keeps_elements ? PeelVectorCast(child) : expr;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Matching
+//---------------------------------------------------------------------------------------------------------------------
+
+DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &below) : context(context_p) {
+	Collect(below);
+}
+
+DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &below, LogicalGet &scan)
+    : context(context_p) {
+	CollectPath(below, scan);
+}
+
+void DistanceMatcher::Collect(LogicalOperator &op) {
+	if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		projections.emplace(op.GetTableIndex()[0].index, op);
+	} else if (op.type == LogicalOperatorType::LOGICAL_GET) {
+		auto &get = op.Cast<LogicalGet>();
+		gets.emplace(get.table_index.index, get);
+	}
+	for (auto &child : op.children) {
+		Collect(*child);
+	}
+}
+
+bool DistanceMatcher::CollectPath(LogicalOperator &op, LogicalGet &scan) {
+	if (&op == &scan) {
+		gets.emplace(scan.table_index.index, scan);
+		return true;
+	}
+	for (auto &child : op.children) {
+		if (CollectPath(*child, scan)) {
+			if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+				projections.emplace(op.GetTableIndex()[0].index, op);
+			}
+			return true;
+		}
+	}
+	return false;
+}
+
+unique_ptr<Expression> DistanceMatcher::Resolve(unique_ptr<Expression> expr) const {
+	if (expr->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+		auto &binding = expr->Cast<BoundColumnRefExpression>().Binding();
+		auto entry = projections.find(binding.table_index.index);
+		if (entry == projections.end()) {
+			return expr;
+		}
+		return Resolve(entry->second.get().expressions[binding.column_index]->Copy());
+	}
+	ExpressionIterator::EnumerateChildren(*expr,
+	                                      [&](unique_ptr<Expression> &child) { child = Resolve(std::move(child)); });
+	return expr;
+}
+
+bool DistanceMatcher::NeverNull(const Expression &expr, LogicalGet &get) const {
+	auto resolved = Resolve(expr.Copy());
+	switch (resolved->GetExpressionClass()) {
+	case ExpressionClass::BOUND_CONSTANT:
+		return !resolved->Cast<BoundConstantExpression>().GetValue().IsNull();
+	case ExpressionClass::BOUND_FUNCTION:
+		// a struct is not NULL, whatever its fields are
+		return resolved->Cast<BoundFunctionExpression>().Function().GetName() == "struct_pack";
+	case ExpressionClass::BOUND_COLUMN_REF: {
+		auto &binding = resolved->Cast<BoundColumnRefExpression>().Binding();
+		if (binding.table_index == get.table_index && get.GetColumnIndex(binding).IsRowIdColumn()) {
+			return true;
+		}
+		return NotNullExpressionAnalyzer(context).IsNotNull(get, *resolved);
+	}
+	default:
+		return false;
+	}
+}
+
+unique_ptr<DistanceMatch> DistanceMatcher::Refuse(PlanNotes::Stage stage, const string &reason) {
+	if (stage > refusal_stage) {
+		refusal_stage = stage;
+		refusal = reason;
+	}
+	for (auto &entry : gets) {
+		auto table = entry.second.get().GetTable();
+		if (table) {
+			PlanNotes::Add(*table, string(), stage, reason);
+		}
+	}
+	return nullptr;
+}
+
+//! Whether the key of `shape` is NULL only for rows that the index does not rank.
+static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
+	auto is_key = [&](const reference<const Expression> &expr) { return expr.get().Equals(*match.key); };
+	return std::all_of(shape.not_null.begin(), shape.not_null.end(), is_key) &&
+	       std::all_of(shape.not_zero.begin(), shape.not_zero.end(), is_key) &&
+	       // a vector of zeros has no direction, but a length and a place
+	       (shape.not_zero.empty() || match.search.metric == "cosine");
+}
+
+unique_ptr<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t wanted) {
+	refusal_stage = PlanNotes::Stage::NOTHING;
+	if (order.null_order == OrderByNullType::NULLS_FIRST) {
+		return Refuse(PlanNotes::Stage::KEY, "NULLS FIRST: rows without a vector are not in the index");
+	}
+	OrderKeyShape shape {order.type == OrderType::DESCENDING, false, {}, {}};
+	auto resolved = Resolve(order.expression->Copy());
+	auto &key = PeelOrderKey(context, *resolved, shape);
+	if (key.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return Refuse(PlanNotes::Stage::TABLE, "the query does not order by a vector distance");
+	}
+	auto &function = key.Cast<BoundFunctionExpression>();
+	auto &name = function.Function().GetName().GetIdentifierName();
+	auto metric = string(vss::ranking_metric(rust::Str(name), shape.descending));
+	if (metric.empty() || function.GetChildren().size() != 2) {
+		return Refuse(PlanNotes::Stage::TABLE,
+		              StringUtil::Format("no metric ranks like the first ORDER BY key, '%s' %s", name,
+		                                 shape.descending ? "descending" : "ascending"));
+	}
+	auto &left = *function.GetChildren()[0];
+	auto &right = *function.GetChildren()[1];
+	auto match = MatchKey(PeelVectorCast(left), right, metric, wanted);
+	if (!match) {
+		match = MatchKey(PeelVectorCast(right), left, metric, wanted);
+	}
+	if (match) {
+		match->distance = key.Copy();
+		match->descending = shape.descending;
+		match->rounds = shape.rounds;
+		if (!GuardsKey(*match, shape)) {
+			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::KEY,
+			               "the order key is NULL for vectors that have a distance");
+			return nullptr;
+		}
+	}
+	return match;
+}
+
+bool DistanceMatcher::IsOrderKey(const DistanceMatch &match, const Expression &expr, OrderKeyShape &shape) const {
+	return PeelOrderKey(context, expr, shape).Equals(*match.distance) && GuardsKey(match, shape);
+}
+
+bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &predicate) const {
+	OrderKeyShape shape {match.descending, false, {}, {}};
+	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_IS_NOT_NULL)) {
+		return PeelVectorCast(*argument).Equals(*match.key) || IsOrderKey(match, *argument, shape);
+	}
+	// the index ranks what has a finite distance; arithmetic may have made it infinite
+	auto is_distance = [&](const Expression &expr) { return IsOrderKey(match, expr, shape) && !shape.rounds; };
+	if (IsCall(predicate, "isfinite", 1)) {
+		return is_distance(*predicate.Cast<BoundFunctionExpression>().GetChildren()[0]);
+	}
+	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_NOT)) {
+		return (IsCall(*argument, "isnan", 1) || IsCall(*argument, "isinf", 1)) &&
+		       is_distance(*argument->Cast<BoundFunctionExpression>().GetChildren()[0]);
+	}
+	if (match.search.metric == "cosine") {
+		auto vector = ComparedWithZero(context, predicate, ExpressionType::COMPARE_NOTEQUAL,
+		                               ExpressionType::COMPARE_GREATERTHAN);
+		if (vector && vector->Equals(*match.key)) {
+			return true;
+		}
+	}
+	if (predicate.GetExpressionType() == ExpressionType::COMPARE_EQUAL &&
+	    BoundComparisonExpression::IsComparison(predicate)) {
+		auto &comparison = predicate.Cast<BoundFunctionExpression>();
+		auto &left = BoundComparisonExpression::Left(comparison);
+		// NaN equals itself
+		return left.Equals(BoundComparisonExpression::Right(comparison)) && IsOrderKey(match, left, shape);
+	}
+	return false;
+}
+
+bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &predicate) const {
+	if (!BoundComparisonExpression::IsComparison(predicate)) {
+		return false;
+	}
+	auto &comparison = predicate.Cast<BoundFunctionExpression>();
+	auto &left = BoundComparisonExpression::Left(comparison);
+	auto &right = BoundComparisonExpression::Right(comparison);
+	auto type = predicate.GetExpressionType();
+	auto flipped = left.IsFoldable();
+	if (flipped == right.IsFoldable()) {
+		return false;
+	}
+	if (flipped) {
+		type = FlipComparisonExpression(type);
+	}
+	auto below = type == ExpressionType::COMPARE_LESSTHAN || type == ExpressionType::COMPARE_LESSTHANOREQUALTO;
+	auto above = type == ExpressionType::COMPARE_GREATERTHAN || type == ExpressionType::COMPARE_GREATERTHANOREQUALTO;
+	if (!below && !above) {
+		return false;
+	}
+	OrderKeyShape shape {match.descending, false, {}, {}};
+	return IsOrderKey(match, flipped ? right : left, shape) && below != shape.descending;
+}
+
+//! Every HNSW index of the table, bound.
+static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataTable &storage) {
+	vector<shared_ptr<IndexEntry>> result;
+	auto &info = *storage.GetDataTableInfo();
+	if (info.GetIndexes().Empty()) {
+		return result;
+	}
+	if (info.GetIndexes().HasUnbound()) {
+		info.BindIndexes(context, string(HNSWIndex::TYPE_NAME));
+	}
+	for (auto &&entry : info.GetIndexes().IndexEntries()) {
+		if (entry->GetBindState() == IndexBindState::BOUND) {
+			result.push_back(entry);
+		}
+	}
+	return result;
+}
+
+//! `expr` over the columns of `get`, in the terms in which an index stores its key: positions in its column list.
+//! Nothing if a column is not in that list.
+static unique_ptr<Expression> AsIndexKey(const Expression &expr, const LogicalGet &get, const TableCatalogEntry &table,
+                                         const vector<column_t> &index_columns, TableIndex index_table) {
+	auto result = expr.Copy();
+	bool possible = true;
+	ExpressionIterator::EnumerateExpression(result, [&](Expression &child) {
+		if (child.GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
+			return;
+		}
+		auto &binding = child.Cast<BoundColumnRefExpression>().BindingMutable();
+		auto &column = get.GetColumnIndex(binding);
+		if (column.IsVirtualColumn() || column.HasChildren() || column.HasType()) {
+			possible = false;
+			return;
+		}
+		auto physical = table.GetColumns().LogicalToPhysical(LogicalIndex(column.GetPrimaryIndex()));
+		auto position = std::find(index_columns.begin(), index_columns.end(), physical.index);
+		if (position == index_columns.end()) {
+			possible = false;
+			return;
+		}
+		binding = ColumnBinding(index_table, ProjectionIndex(UnsafeNumericCast<idx_t>(position - index_columns.begin())));
+	});
+	return possible ? std::move(result) : nullptr;
+}
+
+//! Whether two keys compute the same. DuckDB's own comparison takes the addresses of functions, and an index that was
+//! bound from here has those of the extension's copy of DuckDB.
+static bool SameKey(const Expression &left, const Expression &right) {
+	if (left.GetExpressionClass() != right.GetExpressionClass() ||
+	    left.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return left.Equals(right);
+	}
+	auto &one = left.Cast<BoundFunctionExpression>();
+	auto &other = right.Cast<BoundFunctionExpression>();
+	auto &arguments = one.GetChildren();
+	if (one.Function().GetName() != other.Function().GetName() || left.GetReturnType() != right.GetReturnType() ||
+	    BoundCastExpression::IsCast(left) != BoundCastExpression::IsCast(right) ||
+	    arguments.size() != other.GetChildren().size()) {
+		return false;
+	}
+	for (idx_t i = 0; i < arguments.size(); i++) {
+		if (!SameKey(*arguments[i], *other.GetChildren()[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
+//! The table index that stands for the indexed table in an index's stored key.
+static TableIndex IndexTable(const Expression &stored_key) {
+	TableIndex result;
+	auto copy = stored_key.Copy();
+	ExpressionIterator::EnumerateExpression(copy, [&](Expression &child) {
+		if (child.GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+			result = child.Cast<BoundColumnRefExpression>().Binding().table_index;
+		}
+	});
+	return result;
+}
+
+unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query,
+                                                    const string &metric, idx_t wanted) {
+	auto tables = ReferencedTables(key);
+	if (tables.size() != 1 || gets.find(*tables.begin()) == gets.end()) {
+		return Refuse(PlanNotes::Stage::TABLE, "no argument of the distance comes from one table");
+	}
+	auto &get = gets.find(*tables.begin())->second.get();
+	if (ReferencedTables(query).count(get.table_index.index) > 0) {
+		return Refuse(PlanNotes::Stage::KEY, "both arguments of the distance come from the same row");
+	}
+	if (query.IsVolatile()) {
+		return Refuse(PlanNotes::Stage::KEY, "the query vector changes from row to row");
+	}
+	auto table = get.GetTable();
+	if (!table || !table->IsDuckTable() || get.function.GetName() != "seq_scan") {
+		return Refuse(PlanNotes::Stage::KEY, "the vectors do not come from a table of DuckDB");
+	}
+	auto &duck_table = table->Cast<DuckTableEntry>();
+	Refuse(PlanNotes::Stage::KEY, StringUtil::Format("table '%s' has no HNSW index on the vectors that are compared",
+	                                                 duck_table.name.GetIdentifierName()));
+	auto note = [&](const string &name, const string &reason) {
+		PlanNotes::Add(duck_table, name, PlanNotes::Stage::INDEX, reason);
+	};
+	unique_ptr<DistanceMatch> best;
+	idx_t best_cost = 0;
+	auto consider = [&](const shared_ptr<IndexEntry> &entry, const HNSWIndex &index) {
+		auto &name = index.name.GetIdentifierName();
+		auto stored_key = index.CopyUnboundExpression(0);
+		auto as_key = AsIndexKey(key, get, duck_table, index.GetColumnIds(), IndexTable(*stored_key));
+		if (index.Dimensions() == 0 || !as_key || !SameKey(*as_key, *stored_key)) {
+			note(name, "the index is on another column or expression than the vectors that are compared");
+			return;
+		}
+		auto &options = index.Options();
+		auto index_metric = string(options.metric);
+		if (index_metric != metric) {
+			refusal = StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name, index_metric,
+			                             metric);
+			refusal_stage = PlanNotes::Stage::INDEX;
+			note(name, refusal);
+			return;
+		}
+		// distances computed on the bottom layer grow with both
+		auto cost = options.ef_search * options.m0;
+		if (best && best_cost <= cost) {
+			note(name, StringUtil::Format("index '%s' serves the query at lower cost", best->search.index_name));
+			return;
+		}
+		if (best) {
+			note(best->search.index_name, StringUtil::Format("index '%s' serves the query at lower cost", name));
+		}
+		best_cost = cost;
+		auto session_ef = EfSearch(context);
+		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
+		auto covers = index.Covers(duck_table.GetStorage());
+		auto strategy = string(covers ? index.Core().strategy(wanted, ef) : vss::scan_strategy());
+		IndexSearch search {entry, name, index_metric, index.Dimensions(), wanted, ef, strategy};
+		search.covers = covers;
+		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false});
+	};
+	for (auto &entry : BoundIndexes(context, duck_table.GetStorage())) {
+		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());
+		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) { consider(entry, index); });
+	}
+	return best;
+}
+
+} // namespace duckdb

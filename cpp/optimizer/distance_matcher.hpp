@@ -1,0 +1,73 @@
+//! Recognizes order keys that an HNSW index can serve. Every refusal carries its reason.
+#pragma once
+
+#include "duckdb/planner/bound_result_modifier.hpp"
+#include "duckdb/planner/operator/logical_get.hpp"
+#include "optimizer/plan_notes.hpp"
+#include "execution/logical_scan.hpp"
+
+namespace duckdb {
+
+struct OrderKeyShape;
+
+//! A distance between an indexed column (or expression) of `get` and `query`.
+struct DistanceMatch {
+	LogicalGet &get;
+	IndexSearch search;
+	//! Free of columns of `get`.
+	unique_ptr<Expression> query;
+	//! The indexed vector, as the distance has it.
+	unique_ptr<Expression> key;
+	//! The distance function, without what the order key applies to it.
+	unique_ptr<Expression> distance;
+	//! Whether the farthest come first in ascending order of `distance` (a similarity).
+	bool descending;
+	//! The order key can be equal where the distance is not: `1 - distance`, rounded.
+	bool rounds;
+};
+
+class DistanceMatcher {
+public:
+	//! For keys over any table below `below`, the operator under the ORDER BY.
+	DistanceMatcher(ClientContext &context, LogicalOperator &below);
+	//! For keys over the table of `scan` alone: columns of others stay what they are on the way from it to `below`.
+	DistanceMatcher(ClientContext &context, LogicalOperator &below, LogicalGet &scan);
+
+	//! The index that serves `order` for `wanted` rows; nothing if there is none, see `Refusal`.
+	unique_ptr<DistanceMatch> Match(const BoundOrderByNode &order, idx_t wanted);
+	//! Why the last call returned nothing, in a user's words.
+	const string &Refusal() const {
+		return refusal;
+	}
+	//! Replaces references to the projections below by what they stand for.
+	unique_ptr<Expression> Resolve(unique_ptr<Expression> expr) const;
+	//! Whether `predicate`, resolved, holds for a row if it holds for one that is farther away: `distance < constant`.
+	bool IsBound(const DistanceMatch &match, const Expression &predicate) const;
+	//! Whether `predicate`, resolved, holds for every row that the index ranks: `v IS NOT NULL`, `isfinite(distance)`.
+	bool IsGuard(const DistanceMatch &match, const Expression &predicate) const;
+	//! Whether `expr` can be NULL for no row of `get`.
+	bool NeverNull(const Expression &expr, LogicalGet &get) const;
+
+private:
+	//! Whether `expr` orders rows as the distance of `match` does; `shape`: how.
+	bool IsOrderKey(const DistanceMatch &match, const Expression &expr, OrderKeyShape &shape) const;
+	//! Keeps and notes the reason, unless there is one of a later stage.
+	unique_ptr<DistanceMatch> Refuse(PlanNotes::Stage stage, const string &reason);
+	void Collect(LogicalOperator &op);
+	//! False if `scan` is not below `op`.
+	bool CollectPath(LogicalOperator &op, LogicalGet &scan);
+	//! Matches `key` against the indexes of its table; `query` is the other argument of the distance.
+	unique_ptr<DistanceMatch> MatchKey(const Expression &key, const Expression &query, const string &metric,
+	                                   idx_t wanted);
+
+	ClientContext &context;
+	unordered_map<idx_t, reference<LogicalOperator>> projections;
+	unordered_map<idx_t, reference<LogicalGet>> gets;
+	string refusal;
+	PlanNotes::Stage refusal_stage = PlanNotes::Stage::NOTHING;
+};
+
+//! The tables whose columns `expr` refers to.
+unordered_set<idx_t> ReferencedTables(const Expression &expr);
+
+} // namespace duckdb

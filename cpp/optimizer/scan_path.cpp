@@ -1,0 +1,581 @@
+#include "optimizer/scan_path.hpp"
+
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/column_binding_map.hpp"
+#include "duckdb/planner/expression/bound_aggregate_expression.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_conjunction_expression.hpp"
+#include "duckdb/planner/expression/bound_constant_expression.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/planner/filter/expression_filter.hpp"
+#include "duckdb/planner/logical_operator_deep_copy.hpp"
+#include "duckdb/planner/logical_operator_visitor.hpp"
+#include "duckdb/planner/operator/logical_distinct.hpp"
+#include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/planner/operator/logical_join.hpp"
+#include "duckdb/planner/operator/logical_projection.hpp"
+#include "optimizer/rewrite.hpp"
+
+namespace duckdb {
+
+//---------------------------------------------------------------------------------------------------------------------
+// The path
+//---------------------------------------------------------------------------------------------------------------------
+
+//! What an operator does to the rows of one of its children.
+enum class Effect {
+	//! Every row gets through, once or more often.
+	KEEPS,
+	//! Rows get through, some of them perhaps not.
+	RESTRICTS,
+	//! Anything else.
+	CHANGES
+};
+
+static Effect JoinEffect(JoinType type, idx_t child) {
+	switch (type) {
+	case JoinType::INNER:
+		return Effect::RESTRICTS;
+	case JoinType::LEFT:
+	case JoinType::SINGLE:
+	case JoinType::MARK:
+		return child == 0 ? Effect::KEEPS : Effect::CHANGES;
+	case JoinType::RIGHT:
+		return child == 1 ? Effect::KEEPS : Effect::CHANGES;
+	case JoinType::SEMI:
+	case JoinType::ANTI:
+		return child == 0 ? Effect::RESTRICTS : Effect::CHANGES;
+	case JoinType::RIGHT_SEMI:
+	case JoinType::RIGHT_ANTI:
+		return child == 1 ? Effect::RESTRICTS : Effect::CHANGES;
+	default:
+		return Effect::CHANGES;
+	}
+}
+
+static Effect EffectOf(LogicalOperator &op, idx_t child) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_PROJECTION:
+		return Effect::KEEPS;
+	case LogicalOperatorType::LOGICAL_CROSS_PRODUCT:
+		// all rows or, if the other side is empty, none: then it does not matter which
+		return Effect::KEEPS;
+	case LogicalOperatorType::LOGICAL_FILTER:
+		return Effect::RESTRICTS;
+	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
+	case LogicalOperatorType::LOGICAL_ANY_JOIN:
+	case LogicalOperatorType::LOGICAL_DELIM_JOIN:
+		return JoinEffect(op.Cast<LogicalJoin>().join_type, child);
+	default:
+		return Effect::CHANGES;
+	}
+}
+
+//! Whether `expr` may have another value each time. `error`, with which DuckDB guards scalar subqueries, counts as volatile
+//! only so that it is not evaluated early.
+static bool IsVolatile(const Expression &expr) {
+	if (!expr.IsVolatile()) {
+		return false;
+	}
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+	    expr.Cast<BoundFunctionExpression>().Function().GetName() == "error") {
+		return false;
+	}
+	bool explained = false;
+	bool result = false;
+	ExpressionIterator::EnumerateChildren(expr, [&](const Expression &child) {
+		explained = explained || child.IsVolatile();
+		result = result || IsVolatile(child);
+	});
+	return result || !explained;
+}
+
+static bool IsVolatile(const LogicalOperator &op) {
+	bool result = false;
+	LogicalOperatorVisitor::EnumerateExpressions(
+	    op, [&](const unique_ptr<Expression> *expr) { result = result || IsVolatile(**expr); });
+	return result;
+}
+
+ScanPath::ScanPath(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher_p, const DistanceMatch &match_p,
+                   string &refusal)
+    : matcher(matcher_p), match(match_p) {
+	refusal = "the vectors do not come from a scan of their table";
+	if (!Find(below, refusal)) {
+		return;
+	}
+	refusal.clear();
+	std::reverse(steps.begin(), steps.end());
+	FindTop();
+}
+
+void ScanPath::FindTop() {
+	for (idx_t i = 0; i < steps.size() && !top.IsValid(); i++) {
+		if (Restricts(steps[i])) {
+			top = i;
+		}
+	}
+}
+
+bool ScanPath::Find(unique_ptr<LogicalOperator> &op, string &refusal) {
+	if (op.get() == &match.get) {
+		steps.push_back({op, 0});
+		return true;
+	}
+	for (idx_t child = 0; child < op->children.size(); child++) {
+		if (!Find(op->children[child], refusal)) {
+			continue;
+		}
+		steps.push_back({op, child});
+		if (EffectOf(*op, child) == Effect::CHANGES) {
+			refusal = StringUtil::Format("%s between the ORDER BY and the table", op->GetName());
+			return false;
+		}
+		if (IsVolatile(*op)) {
+			refusal = "an expression below the ORDER BY changes from row to row";
+			return false;
+		}
+		return true;
+	}
+	return false;
+}
+
+//! Filters of a scan as predicates over its columns.
+static unique_ptr<Expression> AsPredicate(const LogicalGet &get, const TableFilter &filter, ProjectionIndex column) {
+	if (filter.filter_type != TableFilterType::EXPRESSION_FILTER) {
+		return nullptr;
+	}
+	auto result = filter.Cast<ExpressionFilter>().expr->Copy();
+	ExpressionIterator::EnumerateExpression(result, [&](unique_ptr<Expression> &child) {
+		if (child->GetExpressionClass() == ExpressionClass::BOUND_REF) {
+			child = make_uniq<BoundColumnRefExpression>(child->GetReturnType(),
+			                                            ColumnBinding(get.table_index, column));
+		}
+	});
+	return result;
+}
+
+bool ScanPath::IsBound(const Expression &predicate) const {
+	auto resolved = matcher.Resolve(predicate.Copy());
+	return matcher.IsBound(match, *resolved) || (!guards_restrict && matcher.IsGuard(match, *resolved));
+}
+
+unique_ptr<Expression> ScanPath::Lift(unique_ptr<Expression> expr, LogicalOperator &op) const {
+	bool possible = true;
+	auto bindings = op.GetColumnBindings();
+	ExpressionIterator::EnumerateExpression(expr, [&](unique_ptr<Expression> &child) {
+		if (child->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
+			return;
+		}
+		for (auto &binding : bindings) {
+			auto lifted = make_uniq<BoundColumnRefExpression>(child->GetReturnType(), binding);
+			if (matcher.Resolve(lifted->Copy())->Equals(*child)) {
+				child = std::move(lifted);
+				return;
+			}
+		}
+		possible = false;
+	});
+	return possible ? std::move(expr) : nullptr;
+}
+
+bool ScanPath::CanLiftGuards(LogicalOperator &op) const {
+	for (auto &entry : match.get.table_filters) {
+		auto predicate = AsPredicate(match.get, entry.Filter(), entry.GetIndex());
+		if (predicate && IsBound(*predicate) && !Lift(std::move(predicate), op)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+void ScanPath::LetGuardsRestrict() {
+	guards_restrict = true;
+	FindTop();
+}
+
+bool ScanPath::Restricts(const Step &step) const {
+	auto &op = *step.op.get();
+	if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
+		for (auto &expr : op.expressions) {
+			if (!IsBound(*expr)) {
+				return true;
+			}
+		}
+		return false;
+	}
+	if (op.type != LogicalOperatorType::LOGICAL_GET) {
+		return EffectOf(op, step.child) == Effect::RESTRICTS;
+	}
+	auto &get = op.Cast<LogicalGet>();
+	for (auto &entry : get.table_filters) {
+		auto predicate = AsPredicate(get, entry.Filter(), entry.GetIndex());
+		if (!predicate || !IsBound(*predicate)) {
+			return true;
+		}
+	}
+	return get.table_filters.HasMultiColumnFilters();
+}
+
+bool ScanPath::HasFilter() const {
+	for (auto &step : steps) {
+		auto &op = *step.op.get();
+		if (Restricts(step) || (op.type == LogicalOperatorType::LOGICAL_FILTER && !op.expressions.empty())) {
+			return true;
+		}
+	}
+	return match.get.table_filters.HasFilters();
+}
+
+bool ScanPath::CanMove() const {
+	for (idx_t i = top.GetIndex(); i + 1 < steps.size(); i++) {
+		auto &op = *steps[i].op.get();
+		auto join = op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN ||
+		            op.type == LogicalOperatorType::LOGICAL_ANY_JOIN ||
+		            op.type == LogicalOperatorType::LOGICAL_DELIM_JOIN;
+		auto drops_only = op.type == LogicalOperatorType::LOGICAL_FILTER ||
+		                  (join && op.Cast<LogicalJoin>().join_type != JoinType::INNER &&
+		                   (op.Cast<LogicalJoin>().join_type == JoinType::MARK ||
+		                    EffectOf(op, steps[i].child) == Effect::RESTRICTS));
+		if (!drops_only) {
+			return false;
+		}
+	}
+	for (auto &binding : steps[top.GetIndex()].op.get()->GetColumnBindings()) {
+		if (binding.table_index != match.get.table_index) {
+			return false;
+		}
+	}
+	return true;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Query vectors
+//---------------------------------------------------------------------------------------------------------------------
+
+idx_t ScanPath::Slot() const {
+	return top.IsValid() && CanMove() ? top.GetIndex() : steps.size() - 1;
+}
+
+optional_ptr<unique_ptr<LogicalOperator>> ScanPath::Product(idx_t &child) const {
+	auto step = Slot();
+	if (top.IsValid() && top.GetIndex() < step) {
+		return nullptr;
+	}
+	do {
+		if (step == 0) {
+			return nullptr;
+		}
+		step--;
+	} while (steps[step].op.get()->type == LogicalOperatorType::LOGICAL_PROJECTION);
+	child = steps[step].child;
+	auto &op = steps[step].op.get();
+	auto is_product = op->type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT;
+	return is_product ? optional_ptr<unique_ptr<LogicalOperator>>(op) : nullptr;
+}
+
+//! Whether `op` pairs rows of its children.
+static bool IsInner(LogicalOperator &op) {
+	auto join = op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN ||
+	            op.type == LogicalOperatorType::LOGICAL_ANY_JOIN;
+	return op.type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT ||
+	       (join && op.Cast<LogicalJoin>().join_type == JoinType::INNER);
+}
+
+optional_idx ScanPath::FindProbes(const Expression &query) const {
+	for (idx_t i = 0; i < steps.size(); i++) {
+		auto &op = *steps[i].op.get();
+		if (IsInner(op) && HasBindingsOf(*op.children[1 - steps[i].child], query)) {
+			return i;
+		}
+	}
+	return optional_idx();
+}
+
+optional_ptr<unique_ptr<LogicalOperator>> ScanPath::ProductAboveSlot(idx_t probes, idx_t &probe_child) const {
+	auto &op = steps[probes].op.get();
+	if (probes + 1 != Slot() || op->type != LogicalOperatorType::LOGICAL_CROSS_PRODUCT) {
+		return nullptr;
+	}
+	probe_child = 1 - steps[probes].child;
+	return op;
+}
+
+bool ScanPath::FiltersByProbe(idx_t probes) const {
+	return top.IsValid() && top.GetIndex() <= probes;
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Plans that are run twice
+//---------------------------------------------------------------------------------------------------------------------
+
+//! Whether an aggregate gives the same result whatever the order of its input.
+static bool IsRepeatableAggregate(const LogicalOperator &op) {
+	// a scalar subquery: the first of its rows, and their number, which must be one
+	auto is_scalar_subquery = op.expressions.size() == 2 &&
+	                          op.expressions[1]->GetExpressionClass() == ExpressionClass::BOUND_AGGREGATE &&
+	                          op.expressions[1]->Cast<BoundAggregateExpression>().Function().GetName() == "count_star";
+	for (auto &expr : op.expressions) {
+		auto &function = expr->Cast<BoundAggregateExpression>().Function();
+		if (function.GetOrderDependent() == AggregateOrderDependent::ORDER_DEPENDENT && !is_scalar_subquery) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool HasParameter(const LogicalOperator &op) {
+	bool result = false;
+	LogicalOperatorVisitor::EnumerateExpressions(
+	    op, [&](const unique_ptr<Expression> *expr) { result = result || (*expr)->HasParameter(); });
+	return result;
+}
+
+//! Whether a plan yields the same rows each time it runs within one transaction.
+static bool IsRepeatable(const LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_GET:
+		if (op.Cast<LogicalGet>().extra_info.sample_options) {
+			return false;
+		}
+		break;
+	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
+		if (!IsRepeatableAggregate(op)) {
+			return false;
+		}
+		break;
+	case LogicalOperatorType::LOGICAL_DISTINCT:
+		if (op.Cast<LogicalDistinct>().distinct_type != DistinctType::DISTINCT) {
+			return false;
+		}
+		break;
+	case LogicalOperatorType::LOGICAL_PROJECTION:
+	case LogicalOperatorType::LOGICAL_FILTER:
+	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
+	case LogicalOperatorType::LOGICAL_ANY_JOIN:
+	case LogicalOperatorType::LOGICAL_CROSS_PRODUCT:
+	case LogicalOperatorType::LOGICAL_EXPRESSION_GET:
+	case LogicalOperatorType::LOGICAL_CHUNK_GET:
+	case LogicalOperatorType::LOGICAL_DUMMY_SCAN:
+	case LogicalOperatorType::LOGICAL_EMPTY_RESULT:
+	case LogicalOperatorType::LOGICAL_CTE_REF:
+	case LogicalOperatorType::LOGICAL_UNION:
+	case LogicalOperatorType::LOGICAL_EXCEPT:
+	case LogicalOperatorType::LOGICAL_INTERSECT:
+	case LogicalOperatorType::LOGICAL_ORDER_BY:
+	case LogicalOperatorType::LOGICAL_UNNEST:
+		break;
+	default:
+		return false;
+	}
+	for (auto &child : op.children) {
+		if (!IsRepeatable(*child)) {
+			return false;
+		}
+	}
+	return !IsVolatile(op) && !HasParameter(op);
+}
+
+unique_ptr<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, const Expression &query) {
+	reference<LogicalOperator> source(*steps[probes].op.get()->children[1 - steps[probes].child]);
+	for (bool found = true; found;) {
+		// what the vectors are joined with can only drop some of them
+		found = false;
+		auto children = IsInner(source) ? source.get().children.size() : 0;
+		for (idx_t i = 0; i < children && !found; i++) {
+			found = HasBindingsOf(*source.get().children[i], query);
+			source = found ? *source.get().children[i] : source.get();
+		}
+	}
+	auto &side = source.get();
+	auto cardinality = side.EstimateCardinality(binder.context);
+	if (!IsRepeatable(side) || (FiltersByProbe(probes) && cardinality > 1)) {
+		return nullptr;
+	}
+	vector<unique_ptr<Expression>> select_list;
+	select_list.push_back(query.Copy());
+	unique_ptr<LogicalOperator> projection =
+	    make_uniq<LogicalProjection>(binder.GenerateTableIndex(), std::move(select_list));
+	projection->children.push_back(side.Copy(binder.context));
+	projection->SetEstimatedCardinality(cardinality);
+	return LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(projection);
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Splitting
+//---------------------------------------------------------------------------------------------------------------------
+
+vector<unique_ptr<Expression>> ScanPath::TakeBounds(LogicalOperator &op) const {
+	vector<unique_ptr<Expression>> bounds;
+	if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
+		vector<unique_ptr<Expression>> others;
+		for (auto &expr : op.expressions) {
+			(IsBound(*expr) ? bounds : others).push_back(std::move(expr));
+		}
+		op.expressions = std::move(others);
+	} else if (op.type == LogicalOperatorType::LOGICAL_GET) {
+		auto &get = op.Cast<LogicalGet>();
+		vector<ProjectionIndex> columns;
+		for (auto &entry : get.table_filters) {
+			auto predicate = AsPredicate(get, entry.Filter(), entry.GetIndex());
+			if (predicate && IsBound(*predicate)) {
+				bounds.push_back(std::move(predicate));
+				columns.push_back(entry.GetIndex());
+			}
+		}
+		for (auto &column : columns) {
+			get.table_filters.RemoveFilterByColumnIndex(column);
+		}
+	}
+	return bounds;
+}
+
+//! The scan of `get` without its filters, yielding the columns of `bindings`.
+static unique_ptr<LogicalGet> WithoutFilters(const LogicalGet &get, const vector<ColumnBinding> &bindings) {
+	auto result = make_uniq<LogicalGet>(get.table_index, get.function, get.bind_data->Copy(), get.returned_types,
+	                                    get.names, get.virtual_columns);
+	result->GetMutableColumnIds() = get.GetColumnIds();
+	result->parameters = get.parameters;
+	result->named_parameters = get.named_parameters;
+	for (auto &binding : bindings) {
+		result->projection_ids.push_back(binding.column_index);
+	}
+	return result;
+}
+
+static void AddReferences(LogicalOperator &op, column_binding_set_t &needed) {
+	LogicalOperatorVisitor::EnumerateExpressions(op, [&](unique_ptr<Expression> *expr) {
+		ExpressionIterator::VisitExpression<BoundColumnRefExpression>(
+		    **expr, [&](const BoundColumnRefExpression &ref) { needed.insert(ref.Binding()); });
+	});
+}
+
+//! Replaces columns of a scan that neither `needed` nor its own filters use by the row id, which costs nothing to read.
+static void PruneScan(LogicalGet &get, const column_binding_set_t &needed) {
+	unordered_set<idx_t> filtered;
+	for (auto &entry : get.table_filters) {
+		filtered.insert(entry.GetIndex().GetIndex());
+	}
+	for (auto &filter : get.table_filters.GetMultiColumnFilters()) {
+		for (auto &column : filter->Cast<ExpressionFilter>().column_indexes) {
+			filtered.insert(column.GetIndex());
+		}
+	}
+	auto &columns = get.GetMutableColumnIds();
+	for (idx_t i = 0; i < columns.size(); i++) {
+		if (filtered.count(i) == 0 && needed.count(ColumnBinding(get.table_index, ProjectionIndex(i))) == 0) {
+			columns[i] = ColumnIndex(COLUMN_IDENTIFIER_ROW_ID);
+		}
+	}
+}
+
+//! Makes a plan that yields rows of a scan yield their row ids, and read no columns but those it needs for that. `path`:
+//! the operators from `plan` down to the scan, with the child that leads on.
+static RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path) {
+	vector<reference<LogicalOperator>> ops {*plan};
+	for (auto child : path) {
+		ops.push_back(*ops.back().get().children[child]);
+	}
+	column_binding_set_t needed;
+	for (idx_t i = 0; i < path.size(); i++) {
+		auto &op = ops[i].get();
+		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+			auto table = op.Cast<LogicalProjection>().table_index;
+			for (idx_t col = 0; col < op.expressions.size(); col++) {
+				if (needed.count(ColumnBinding(table, ProjectionIndex(col))) == 0) {
+					op.expressions[col] = make_uniq<BoundConstantExpression>(Value::BOOLEAN(false));
+				}
+			}
+		}
+		AddReferences(op, needed);
+	}
+	vector<vector<ColumnBinding>> bindings;
+	for (auto &op : ops) {
+		bindings.push_back(op.get().GetColumnBindings());
+	}
+	auto &get = ops.back().get().Cast<LogicalGet>();
+	PruneScan(get, needed);
+	ColumnBinding row_id(get.table_index, get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID));
+	if (path.empty()) {
+		get.projection_ids = {row_id.column_index};
+	} else if (!get.projection_ids.empty()) {
+		get.projection_ids.push_back(row_id.column_index);
+	}
+	auto position = [](LogicalOperator &op, const ColumnBinding &binding) {
+		auto bindings = op.GetColumnBindings();
+		return UnsafeNumericCast<idx_t>(std::find(bindings.begin(), bindings.end(), binding) - bindings.begin());
+	};
+	for (idx_t i = path.size(); i-- > 0;) {
+		auto &op = ops[i].get();
+		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+			op.expressions.push_back(make_uniq<BoundColumnRefExpression>(LogicalType::ROW_TYPE, row_id));
+			row_id = ColumnBinding(op.Cast<LogicalProjection>().table_index, ProjectionIndex(op.expressions.size() - 1));
+			continue;
+		}
+		auto map = LogicalOperatorVisitor::GetProjectionMap(op, path[i]);
+		// not every join can do without columns: one that has no map must not get one
+		if (map && (!map->empty() || (i == 0 && op.type == LogicalOperatorType::LOGICAL_FILTER))) {
+			auto &child = ops[i + 1].get();
+			if (i == 0) {
+				map->clear();
+			}
+			// the row id stands before what a join below adds to its rows
+			for (auto &column : *map) {
+				column = ProjectionIndex(position(child, bindings[i + 1][column]));
+			}
+			map->push_back(ProjectionIndex(position(child, row_id)));
+		}
+	}
+	RowFilter result;
+	result.row_id_column = position(*plan, row_id);
+	result.plan = std::move(plan);
+	return result;
+}
+
+//! Gives `scan`, which is part of `plan`, another table index: its own is still needed elsewhere.
+static void Renumber(Binder &binder, LogicalOperator &plan, LogicalGet &scan) {
+	unordered_map<TableIndex, TableIndex> replacements {{scan.table_index, binder.GenerateTableIndex()}};
+	scan.table_index = replacements.begin()->second;
+	TableBindingReplacer(replacements, nullptr).VisitOperator(plan);
+}
+
+SplitPath ScanPath::Split(Binder &binder) {
+	auto &scan = steps.back().op.get();
+	if (!top.IsValid()) {
+		auto get = WithoutFilters(match.get, scan->GetColumnBindings());
+		return {scan, std::move(get), RowFilter(), TakeBounds(*scan)};
+	}
+	auto &filter = steps[top.GetIndex()].op.get();
+	vector<idx_t> path;
+	for (idx_t i = top.GetIndex(); i + 1 < steps.size(); i++) {
+		path.push_back(steps[i].child);
+	}
+	if (CanMove()) {
+		auto get = WithoutFilters(match.get, filter->GetColumnBindings());
+		vector<unique_ptr<Expression>> bounds;
+		for (idx_t i = top.GetIndex(); i < steps.size(); i++) {
+			for (auto &bound : TakeBounds(*steps[i].op.get())) {
+				bounds.push_back(std::move(bound));
+			}
+		}
+		Renumber(binder, *filter, match.get);
+		return {filter, std::move(get), YieldRowIds(std::move(filter), path), std::move(bounds)};
+	}
+	if (!IsRepeatable(*filter)) {
+		throw NotImplementedException("a part of the query would have to be run twice, and may differ the second time");
+	}
+	auto copy = filter->Copy(binder.context);
+	reference<LogicalOperator> op(*copy);
+	TakeBounds(op);
+	for (auto child : path) {
+		op = *op.get().children[child];
+		TakeBounds(op);
+	}
+	copy = LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(copy);
+	auto get = WithoutFilters(match.get, scan->GetColumnBindings());
+	return {scan, std::move(get), YieldRowIds(std::move(copy), path), TakeBounds(*scan)};
+}
+
+} // namespace duckdb

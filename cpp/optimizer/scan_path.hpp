@@ -1,0 +1,86 @@
+//! Which rows of a table a query asks for: the filters and joins between a scan and the ORDER BY above it become a plan
+//! of their own, which yields the ids of the rows that qualify, and is the child of an HNSW_INDEX_SCAN.
+#pragma once
+
+#include "duckdb/planner/operator/logical_get.hpp"
+#include "optimizer/distance_matcher.hpp"
+
+namespace duckdb {
+
+class Binder;
+
+//! A path taken apart: what is left to do is to put a search into `slot`.
+struct SplitPath {
+	//! Where the rows of the table are to come from.
+	reference<unique_ptr<LogicalOperator>> slot;
+	//! The scan without filters; its columns are those that `slot` must yield.
+	unique_ptr<LogicalGet> get;
+	//! Without a plan if every row qualifies.
+	RowFilter filter;
+	//! Predicates that only cut off the farther rows, or those that the index does not rank: to be applied above the search.
+	vector<unique_ptr<Expression>> bounds;
+};
+
+//! The operators from below an ORDER BY down to the scan of a table whose nearest rows are wanted.
+class ScanPath {
+public:
+	//! Leaves a reason in `refusal` unless every operator of the path passes on rows of the scan as they are: it may drop
+	//! some, pair them with rows of other tables, and compute columns.
+	ScanPath(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match,
+	         string &refusal);
+
+	//! Whether anything on the path drops rows.
+	bool HasFilter() const;
+	//! The cross product above the slot that Split() will return, and which of its children leads there: if only
+	//! projections lie between, and nothing that stays above drops rows.
+	optional_ptr<unique_ptr<LogicalOperator>> Product(idx_t &child) const;
+	//! Where the rows are paired with their query vectors: the step whose other side has the columns of `query`.
+	optional_idx FindProbes(const Expression &query) const;
+	//! The cross product at step `probes`, and which of its children has the query vectors, if the search can take its
+	//! place: if it is right above the slot that Split() will return.
+	optional_ptr<unique_ptr<LogicalOperator>> ProductAboveSlot(idx_t probes, idx_t &probe_child) const;
+	//! Whether the step `probes`, or one above it, drops rows: which rows qualify may then depend on the query vector.
+	bool FiltersByProbe(idx_t probes) const;
+	//! A plan that yields the values of `query`, for other places than the one above. Nothing if they may differ from
+	//! those at step `probes`, or if there are several, each for some of the rows only. Throws as Split() does.
+	unique_ptr<LogicalOperator> CopyProbes(Binder &binder, idx_t probes, const Expression &query);
+	//! `expr` over the columns of the scan, over those of `op` above it instead, between which there are only projections; nothing if
+	//! `op` does not have them all.
+	unique_ptr<Expression> Lift(unique_ptr<Expression> expr, LogicalOperator &op) const;
+	//! Whether all guards of the scan can be lifted to `op`.
+	bool CanLiftGuards(LogicalOperator &op) const;
+	//! From now on guards count as filters.
+	void LetGuardsRestrict();
+	//! Takes the filters off the path. Throws a NotImplementedException, and changes nothing, if a part of the plan
+	//! that has to be run twice cannot be.
+	SplitPath Split(Binder &binder);
+
+private:
+	struct Step {
+		reference<unique_ptr<LogicalOperator>> op;
+		//! The child with which the path continues.
+		idx_t child;
+	};
+
+	bool Find(unique_ptr<LogicalOperator> &op, string &refusal);
+	void FindTop();
+	//! Whether `predicate`, at any place of the path, only cuts off the farther rows, or those that the index does not rank.
+	bool IsBound(const Expression &predicate) const;
+	bool Restricts(const Step &step) const;
+	//! Whether the operators from the topmost filter down do nothing but drop rows: they can be moved as they are.
+	bool CanMove() const;
+	//! The step that Split() will replace.
+	idx_t Slot() const;
+	//! Removes the bounds from the filters of `op` and returns them.
+	vector<unique_ptr<Expression>> TakeBounds(LogicalOperator &op) const;
+
+	const DistanceMatcher &matcher;
+	const DistanceMatch &match;
+	//! From top to bottom; the last is the scan.
+	vector<Step> steps;
+	//! The topmost step that drops rows.
+	optional_idx top;
+	bool guards_restrict = false;
+};
+
+} // namespace duckdb

@@ -1,0 +1,609 @@
+//! The border between Rust and C++, on one page: shared structs, Rust seen from C++, C++ seen from Rust.
+//!
+//! Only the text of an error crosses it ([`crate::error::Error::encode`]); panics stop at [`guard`](crate::bridge::guard::guard).
+
+mod guard;
+mod host;
+
+use std::sync::Arc;
+
+use cxx::UniquePtr;
+
+use self::host::HostLedger;
+use crate::bridge::guard::{Crossing, guard, guard_or};
+use crate::error::Result;
+use crate::graph::LevelStats;
+use crate::host::{Unlimited, Visibility};
+use crate::index::{Index, Origin, UNSETTLED};
+use crate::memory::Memory;
+use crate::options::Metric;
+use crate::options::{self, Given, Options};
+use crate::search::{self, Found, Outcome, Request, Strategy};
+
+#[cxx::bridge(namespace = "vss")]
+mod ffi {
+    /// What kind of SQL value stands behind an option of `WITH (…)`.
+    enum OptionKind {
+        Integer,
+        Text,
+        Other,
+        Missing,
+    }
+
+    /// One option of `WITH (…)` as the user wrote it.
+    struct GivenOption {
+        name: String,
+        kind: OptionKind,
+        integer: i64,
+        text: String,
+        type_name: String,
+    }
+
+    /// Who hands rows to the index, see [`crate::index::Origin`].
+    enum RowOrigin {
+        Host,
+        Scan,
+    }
+
+    /// Checked options of an index.
+    #[derive(Clone)]
+    struct IndexOptions {
+        metric: String,
+        m: usize,
+        m0: usize,
+        ef_construction: usize,
+        ef_search: usize,
+    }
+
+    /// What one search did.
+    #[derive(Clone, Default)]
+    struct SearchReport {
+        /// As [`crate::search::Strategy`] reads.
+        strategy: String,
+        /// Graph nodes expanded.
+        visited: u64,
+        /// Distances computed.
+        distances: u64,
+        /// Candidates returned.
+        candidates: u64,
+    }
+
+    /// What is asked of a search, beside the query vector and the rows that qualify.
+    struct SearchRequest {
+        /// Rows wanted.
+        want: usize,
+        /// Search width.
+        ef: usize,
+        /// All rows that tie with the last one wanted are, too.
+        ties: bool,
+        /// `auto` or how to search, see [`check_strategy`]; for benchmarks.
+        strategy: String,
+    }
+
+    /// The answer to one search.
+    struct SearchAnswer {
+        /// The index cannot answer: scan the table.
+        scan: bool,
+        /// These are all rows that qualify, ranked or not.
+        complete: bool,
+        /// Visible candidates, nearest first, each once.
+        row_ids: Vec<i64>,
+        report: SearchReport,
+    }
+
+    /// One level of the graph, bottom first.
+    struct LevelInfo {
+        nodes: u64,
+        edges: u64,
+        max_edges: u64,
+        allocated_bytes: u64,
+    }
+
+    /// An index as `pragma_hnsw_index_info()` shows it.
+    struct IndexInfo {
+        count: u64,
+        capacity: u64,
+        memory: u64,
+        deleted: u64,
+        pending: u64,
+        unrankable: u64,
+        levels: Vec<LevelInfo>,
+    }
+
+    /// What `hnsw_recall` measured.
+    struct RecallReport {
+        /// Queries run: fewer than asked for when the index has fewer rows.
+        queries: u64,
+        /// Mean recall in [0, 1], NaN without queries, and its 95 % confidence interval.
+        recall: f64,
+        low: f64,
+        high: f64,
+        /// Mean milliseconds a search, through the index and exactly.
+        index_ms: f64,
+        exact_ms: f64,
+    }
+
+    /// An image of an index, as the host has to remember it.
+    struct StoredImage {
+        root: Vec<u8>,
+        /// Ids of its pages, in order.
+        pages: Vec<i64>,
+        /// Bytes written for it.
+        written: u64,
+    }
+
+    /// An index read from an image.
+    struct LoadedCore {
+        core: Box<IndexHandle>,
+        /// Rows [0, covered) had been handed to it.
+        covered: u64,
+        /// The checkpoint at which it was known to agree with its table; 0 if it was not.
+        verified: u64,
+    }
+
+    extern "Rust" {
+        type IndexHandle;
+        type RowSet;
+
+        fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
+        fn check_ef_search(given: i64) -> Result<()>;
+        fn check_dimensions(given: i64) -> Result<()>;
+        fn check_strategy(given: &str) -> Result<()>;
+        fn scan_strategy() -> String;
+        fn ranking_metric(function: &str, descending: bool) -> String;
+
+        fn macro_sources() -> Vec<String>;
+
+        fn create_core(
+            options: &IndexOptions,
+            dimensions: usize,
+            memory: UniquePtr<HostMemory>,
+        ) -> Result<Box<IndexHandle>>;
+        fn idle_core() -> Result<Box<IndexHandle>>;
+        fn load_core(
+            options: &IndexOptions,
+            dimensions: usize,
+            memory: UniquePtr<HostMemory>,
+            root: &[u8],
+            pages: &[i64],
+            store: &HostPages,
+        ) -> Result<LoadedCore>;
+        fn share(self: &IndexHandle) -> Box<IndexHandle>;
+        fn reserve_rows(self: &IndexHandle, rows: usize);
+        fn scatter(self: &IndexHandle);
+        fn append(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
+        fn without_vector(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64]);
+        fn remove(self: &IndexHandle, row_ids: &[i64], last_commit: u64);
+        fn expire(self: &IndexHandle, last_commit: u64, lowest_visible: u64);
+        fn pending(self: &IndexHandle) -> usize;
+        fn link(self: &IndexHandle, max_rows: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn reconnect_due(self: &IndexHandle) -> bool;
+        fn reconnect(self: &IndexHandle, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn consolidate_due(self: &IndexHandle) -> bool;
+        fn oversize(self: &IndexHandle) -> bool;
+        fn shrink_if_oversize(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<bool>;
+        fn tend(self: &IndexHandle, pending_max: usize, interrupt: &HostInterrupt) -> Result<()>;
+        fn consolidate(self: &IndexHandle, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
+        fn finish(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
+        fn store(self: &IndexHandle, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
+        fn forget_pages(self: &IndexHandle) -> Vec<i64>;
+        fn deleted_after(self: &IndexHandle) -> u64;
+        fn begin_comparison(self: &IndexHandle, end: usize) -> Result<()>;
+        fn saw(self: &IndexHandle, row_ids: &[i64]) -> bool;
+        fn end_comparison(self: &IndexHandle, last_commit: u64) -> usize;
+        fn search(
+            self: &IndexHandle,
+            query: &[f32],
+            want: usize,
+            ef: usize,
+            visibility: &HostVisibility,
+        ) -> Result<SearchAnswer>;
+        fn search_rows(
+            self: &IndexHandle,
+            query: &[f32],
+            request: &SearchRequest,
+            rows: &RowSet,
+        ) -> Result<SearchAnswer>;
+        fn search_all(
+            self: &IndexHandle,
+            query: &[f32],
+            request: &SearchRequest,
+            visibility: &HostVisibility,
+        ) -> Result<SearchAnswer>;
+        fn strategy(self: &IndexHandle, want: usize, ef: usize) -> String;
+        fn filtered_strategy(self: &IndexHandle, want: usize, ef: usize, qualifying: usize) -> String;
+        fn compact(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
+        fn measure_recall(
+            self: &IndexHandle,
+            k: usize,
+            queries: usize,
+            ef: usize,
+            interrupt: &HostInterrupt,
+        ) -> Result<RecallReport>;
+        fn memory_used(self: &IndexHandle) -> usize;
+
+        fn create_row_set(memory: UniquePtr<HostMemory>) -> Result<Box<RowSet>>;
+        fn insert(self: &mut RowSet, row_ids: &[i64]) -> Result<()>;
+        fn merge(self: &mut RowSet, other: &RowSet) -> Result<()>;
+        fn size(self: &RowSet) -> usize;
+        fn contains(self: &RowSet, row_id: i64) -> bool;
+        fn info(self: &IndexHandle) -> Result<IndexInfo>;
+    }
+
+    unsafe extern "C++" {
+        include!("host/host.hpp");
+
+        type HostMemory;
+        fn reserve(self: &HostMemory, bytes: usize) -> String;
+        fn release(self: &HostMemory, bytes: usize);
+
+        include!("host/block_pages.hpp");
+
+        type HostPages;
+        fn page_bytes(self: &HostPages) -> usize;
+        fn write(self: &HostPages, bytes: &[u8], id: &mut i64) -> String;
+        fn read(self: &HostPages, id: i64, out: &mut [u8]) -> String;
+        fn free(self: &HostPages, id: i64);
+
+        type HostInterrupt;
+        fn interrupted(self: &HostInterrupt) -> bool;
+
+        type HostVisibility;
+        fn visible(self: &HostVisibility, row_id: i64) -> bool;
+    }
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// Rust seen from C++
+//---------------------------------------------------------------------------------------------------------------------
+
+fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOptions, Crossing> {
+    guard(|| {
+        let given = given.iter().map(|option| {
+            let value = match option.kind {
+                ffi::OptionKind::Integer => Given::Integer(option.integer),
+                ffi::OptionKind::Text => Given::Text(option.text.clone()),
+                ffi::OptionKind::Missing => Given::Missing,
+                _ => Given::Other { type_name: option.type_name.clone(), text: option.text.clone() },
+            };
+            (option.name.clone(), value)
+        });
+        let options = Options::parse(given)?;
+        Ok(ffi::IndexOptions {
+            metric: options.metric.name().to_owned(),
+            m: options.m,
+            m0: options.m0,
+            ef_construction: options.ef_construction,
+            ef_search: options.ef_search,
+        })
+    })
+}
+
+fn check_ef_search(given: i64) -> std::result::Result<(), Crossing> {
+    guard(|| options::check_ef_search(given))
+}
+
+fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
+    guard(|| options::check_dimensions(given))
+}
+
+fn check_strategy(given: &str) -> std::result::Result<(), Crossing> {
+    guard(|| Strategy::parse(given).map(|_| ()))
+}
+
+/// How a search reads that has to scan the table.
+fn scan_strategy() -> String {
+    Strategy::Scan.to_string()
+}
+
+/// The name of the metric that ranks like the SQL function, empty if none does.
+fn ranking_metric(function: &str, descending: bool) -> String {
+    guard_or(String::new(), || {
+        Metric::ranking_like(function, descending).map_or_else(String::new, |metric| metric.name().to_owned())
+    })
+}
+
+/// The table macros as SQL, one or more statements each.
+fn macro_sources() -> Vec<String> {
+    [
+        include_str!("../../sql/vector_search.sql"),
+        include_str!("../../sql/vss_join.sql"),
+        include_str!("../../sql/vss_match.sql"),
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+impl From<ffi::RowOrigin> for Origin {
+    fn from(origin: ffi::RowOrigin) -> Self {
+        // An origin that C++ made up wins over nothing.
+        if origin == ffi::RowOrigin::Host { Self::Host } else { Self::Scan }
+    }
+}
+
+/// A handle to an index; copies of it share the index.
+pub struct IndexHandle(Arc<Index>);
+
+fn create_core(
+    options: &ffi::IndexOptions,
+    dimensions: usize,
+    memory: UniquePtr<ffi::HostMemory>,
+) -> std::result::Result<Box<IndexHandle>, Crossing> {
+    guard(|| {
+        let index = Index::new(checked(options)?, dimensions, Box::new(HostLedger(memory)))?;
+        Ok(Box::new(IndexHandle(Arc::new(index))))
+    })
+}
+
+/// The core of an index that takes no rows: it reserves nothing, so that there is always memory for it.
+fn idle_core() -> std::result::Result<Box<IndexHandle>, Crossing> {
+    guard(|| Ok(Box::new(IndexHandle(Arc::new(Index::new(Options::default(), 1, Box::new(Unlimited))?)))))
+}
+
+fn load_core(
+    options: &ffi::IndexOptions,
+    dimensions: usize,
+    memory: UniquePtr<ffi::HostMemory>,
+    root: &[u8],
+    pages: &[i64],
+    store: &ffi::HostPages,
+) -> std::result::Result<ffi::LoadedCore, Crossing> {
+    guard(|| {
+        let ledger = Box::new(HostLedger(memory));
+        let (index, root) = Index::load(checked(options)?, dimensions, ledger, root, pages, store)?;
+        let core = Box::new(IndexHandle(Arc::new(index)));
+        Ok(ffi::LoadedCore { core, covered: root.covered, verified: root.verified })
+    })
+}
+
+/// Options that were checked before they went to C++.
+fn checked(options: &ffi::IndexOptions) -> Result<Options> {
+    Ok(Options {
+        metric: Metric::parse(&options.metric)?,
+        m: options.m,
+        m0: options.m0,
+        ef_construction: options.ef_construction,
+        ef_search: options.ef_search,
+    })
+}
+
+impl IndexHandle {
+    fn share(&self) -> Box<IndexHandle> {
+        Box::new(IndexHandle(Arc::clone(&self.0)))
+    }
+
+    fn reserve_rows(&self, rows: usize) {
+        guard_or((), || self.0.reserve_rows(rows));
+    }
+
+    fn scatter(&self) {
+        guard_or((), || self.0.scatter());
+    }
+
+    fn append(&self, origin: ffi::RowOrigin, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.append(origin.into(), row_ids, vectors))
+    }
+
+    fn without_vector(&self, origin: ffi::RowOrigin, row_ids: &[i64]) {
+        guard_or((), || self.0.without_vector(origin.into(), row_ids));
+    }
+
+    fn remove(&self, row_ids: &[i64], last_commit: u64) {
+        guard_or((), || self.0.remove(row_ids, UNSETTLED | last_commit));
+    }
+
+    fn expire(&self, last_commit: u64, lowest_visible: u64) {
+        guard_or((), || self.0.expire(last_commit, lowest_visible));
+    }
+
+    fn pending(&self) -> usize {
+        guard_or(0, || self.0.pending())
+    }
+
+    fn link(&self, max_rows: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
+        guard(|| self.0.link(max_rows, interrupt))
+    }
+
+    fn reconnect_due(&self) -> bool {
+        guard_or(false, || self.0.reconnect_due())
+    }
+
+    fn reconnect(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
+        guard(|| self.0.reconnect(max_nodes, interrupt))
+    }
+
+    fn oversize(&self) -> bool {
+        guard_or(false, || self.0.oversize())
+    }
+
+    fn shrink_if_oversize(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
+        guard(|| self.0.shrink_if_oversize(interrupt))
+    }
+
+    fn tend(&self, pending_max: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.tend(pending_max, interrupt))
+    }
+
+    fn consolidate_due(&self) -> bool {
+        guard_or(false, || self.0.consolidate_due())
+    }
+
+    fn consolidate(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
+        guard(|| self.0.consolidate(max_nodes, interrupt))
+    }
+
+    fn finish(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.finish(interrupt))
+    }
+
+    fn store(
+        &self,
+        store: &ffi::HostPages,
+        covered: u64,
+        verified: u64,
+    ) -> std::result::Result<ffi::StoredImage, Crossing> {
+        guard(|| {
+            let image = self.0.store(store, covered, verified)?;
+            Ok(ffi::StoredImage { root: image.root, pages: image.pages, written: image.written as u64 })
+        })
+    }
+
+    fn forget_pages(&self) -> Vec<i64> {
+        guard_or(Vec::new(), || self.0.forget_pages())
+    }
+
+    fn deleted_after(&self) -> u64 {
+        self.0.deleted_after()
+    }
+
+    fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.begin_comparison(end))
+    }
+
+    fn saw(&self, row_ids: &[i64]) -> bool {
+        guard_or(true, || self.0.saw(row_ids))
+    }
+
+    fn end_comparison(&self, last_commit: u64) -> usize {
+        guard_or(0, || self.0.end_comparison(UNSETTLED | last_commit))
+    }
+
+    fn search(
+        &self,
+        query: &[f32],
+        want: usize,
+        ef: usize,
+        visibility: &ffi::HostVisibility,
+    ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
+        guard(|| Ok(answer(self.0.search(query, want, ef, visibility)?)))
+    }
+
+    fn search_rows(
+        &self,
+        query: &[f32],
+        request: &ffi::SearchRequest,
+        rows: &RowSet,
+    ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
+        guard(|| self.find(query, request, Some(&rows.0), &rows.0))
+    }
+
+    fn search_all(
+        &self,
+        query: &[f32],
+        request: &ffi::SearchRequest,
+        visibility: &ffi::HostVisibility,
+    ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
+        guard(|| self.find(query, request, None, visibility))
+    }
+
+    fn find(
+        &self,
+        query: &[f32],
+        request: &ffi::SearchRequest,
+        filter: Option<&search::RowSet>,
+        visibility: &dyn Visibility,
+    ) -> Result<ffi::SearchAnswer> {
+        let forced = Strategy::parse(&request.strategy)?;
+        let request =
+            Request { query, want: request.want, ef: request.ef, ties: request.ties, filter, may_scan: true, forced };
+        Ok(answer(self.0.find(request, visibility)?))
+    }
+
+    fn strategy(&self, want: usize, ef: usize) -> String {
+        guard_or(String::new(), || self.0.strategy(want, ef).to_string())
+    }
+
+    fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> String {
+        guard_or(String::new(), || self.0.filtered_strategy(want, ef, qualifying).to_string())
+    }
+
+    fn compact(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.compact(interrupt))
+    }
+
+    fn measure_recall(
+        &self,
+        k: usize,
+        queries: usize,
+        ef: usize,
+        interrupt: &ffi::HostInterrupt,
+    ) -> std::result::Result<ffi::RecallReport, Crossing> {
+        guard(|| {
+            let measured = self.0.measure_recall(k, queries, ef, interrupt)?;
+            Ok(ffi::RecallReport {
+                queries: measured.queries as u64,
+                recall: measured.recall,
+                low: measured.low,
+                high: measured.high,
+                index_ms: measured.index_ms,
+                exact_ms: measured.exact_ms,
+            })
+        })
+    }
+
+    fn memory_used(&self) -> usize {
+        guard_or(0, || self.0.memory_used())
+    }
+
+    fn info(&self) -> std::result::Result<ffi::IndexInfo, Crossing> {
+        guard(|| {
+            let stats = self.0.stats()?;
+            let level = |level: &LevelStats| ffi::LevelInfo {
+                nodes: level.nodes as u64,
+                edges: level.edges as u64,
+                max_edges: level.max_edges as u64,
+                allocated_bytes: level.allocated_bytes as u64,
+            };
+            Ok(ffi::IndexInfo {
+                count: stats.count as u64,
+                capacity: stats.capacity as u64,
+                memory: stats.memory as u64,
+                deleted: stats.deleted as u64,
+                pending: stats.pending as u64,
+                unrankable: stats.unrankable as u64,
+                levels: stats.levels.iter().map(level).collect(),
+            })
+        })
+    }
+}
+
+/// Rows that pass a filter.
+pub struct RowSet(search::RowSet);
+
+fn create_row_set(memory: UniquePtr<ffi::HostMemory>) -> std::result::Result<Box<RowSet>, Crossing> {
+    guard(|| Ok(Box::new(RowSet(search::RowSet::new(&Memory::new(Box::new(HostLedger(memory))))?))))
+}
+
+impl RowSet {
+    fn insert(&mut self, row_ids: &[i64]) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.insert(row_ids))
+    }
+
+    fn merge(&mut self, other: &RowSet) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.merge(&other.0))
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn contains(&self, row_id: i64) -> bool {
+        self.0.contains(row_id)
+    }
+}
+
+fn answer(found: Found) -> ffi::SearchAnswer {
+    let scan = matches!(found.outcome, Outcome::Scan);
+    let strategy = found.report.strategy.to_string();
+    ffi::SearchAnswer {
+        scan,
+        complete: found.report.strategy == Strategy::All,
+        report: ffi::SearchReport {
+            strategy,
+            visited: found.report.visited as u64,
+            distances: found.report.distances as u64,
+            candidates: found.rows.len() as u64,
+        },
+        row_ids: found.rows.into_iter().map(|row| row.row_id).collect(),
+    }
+}

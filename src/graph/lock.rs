@@ -1,0 +1,370 @@
+//! The lock that owns a graph and its vectors: a guard for each way to use them, with the calls of that way and no others.
+//!
+//! usearch lets additions run beside each other, and readers beside each other, but not one beside the other; everything else wants
+//! to be alone.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use super::search_layer::{Neighbor, SearchLayer};
+use super::turns::{Access, Turn, Turns};
+use super::{Cost, Graph, LevelStats, Source};
+use crate::error::Result;
+use crate::memory::Memory;
+use crate::options::Options;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::vectors::{Arena, Space};
+
+/// A graph with the vectors of its nodes. No guard may be taken while the same thread holds another one of the same lock.
+pub(crate) struct GraphLock {
+    turns: Turns,
+    /// Readers of vectors that do not take a turn; slots become free when there are none.
+    pins: RwLock<()>,
+    graph: Graph,
+    arena: Arena,
+    space: Space,
+    /// Nodes that the graph's table has place for.
+    reserved: AtomicUsize,
+    /// Slots that additions may take: at most `reserved`, and as many as have memory for their vectors.
+    open: AtomicUsize,
+    /// Slots promised to additions; never less than the graph's nodes.
+    taken: AtomicUsize,
+}
+
+/// A slot whose node was cleared: nobody links to it, and nobody else may use it again.
+pub(crate) struct FreeSlot(u32);
+
+impl FreeSlot {
+    pub(crate) fn slot(&self) -> u32 {
+        self.0
+    }
+}
+
+impl GraphLock {
+    /// An empty graph without place for nodes. Errors: `OutOfMemory`.
+    pub(crate) fn new(options: &Options, space: &Space, memory: &Arc<Memory>) -> Result<Self> {
+        let arena = Arena::new(memory, space.dimensions)?;
+        let graph = Graph::new(options, &arena, space.dimensions)?;
+        Ok(Self::of(graph, arena, space, 0))
+    }
+
+    /// A graph of `nodes` nodes that are linked as `source` says, with memory for their vectors, which are zeros: see
+    /// [`ExclusiveGuard::vectors`]. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
+    pub(crate) fn load(
+        options: &Options,
+        space: &Space,
+        memory: &Arc<Memory>,
+        nodes: usize,
+        entry: u32,
+        source: &dyn Source,
+    ) -> Result<Self> {
+        let arena = Arena::new(memory, space.dimensions)?;
+        let graph = Graph::load(options, &arena, space.dimensions, nodes, entry, source)?;
+        arena.extend(nodes)?;
+        Ok(Self::of(graph, arena, space, nodes))
+    }
+
+    fn of(graph: Graph, arena: Arena, space: &Space, nodes: usize) -> Self {
+        Self {
+            turns: Turns::new(),
+            pins: RwLock::new(()),
+            graph,
+            arena,
+            space: *space,
+            reserved: AtomicUsize::new(nodes),
+            open: AtomicUsize::new(nodes),
+            taken: AtomicUsize::new(nodes),
+        }
+    }
+
+    /// Waits until nobody adds nodes, and keeps it so. For searches; any number of them.
+    pub(crate) fn read(&self) -> ReadGuard<'_> {
+        ReadGuard { lock: self, _turn: self.turns.enter(Access::Read) }
+    }
+
+    /// Waits until nobody reads, and keeps it so. For additions of one node; any number of them.
+    pub(crate) fn link(&self) -> LinkGuard<'_> {
+        LinkGuard { lock: self, _turn: self.turns.enter(Access::Link) }
+    }
+
+    /// Waits until nobody else uses the graph, and keeps it so.
+    pub(crate) fn exclusive(&self) -> ExclusiveGuard<'_> {
+        ExclusiveGuard(ReadGuard { lock: self, _turn: self.turns.enter(Access::Exclusive) })
+    }
+
+    /// Waits until those who use the graph now have left it.
+    pub(crate) fn drain(&self) {
+        drop(self.exclusive());
+    }
+
+    /// While it is held no slot becomes free. Takes no turn: additions go on. Waits for an instant at most.
+    pub(crate) fn pin(&self) -> PinGuard<'_> {
+        PinGuard { lock: self, _pinned: self.pins.read().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// Nodes, including those that are being added.
+    pub(crate) fn len(&self) -> usize {
+        self.graph.len()
+    }
+
+    /// Bytes of the node table and of all links.
+    pub(crate) fn bytes(&self) -> usize {
+        self.graph.table_bytes() + self.graph.link_bytes()
+    }
+
+    /// Slots that additions may take.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Slots that additions have taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Nodes that the table has place for.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Gives memory to the vectors of at least `slots` slots, and lets additions take as many slots as have memory and a place in the
+    /// table, `most` at most; returns how many. To be called by one thread at a time. Errors: `OutOfMemory`.
+    pub(crate) fn extend(&self, slots: usize, most: usize) -> Result<usize> {
+        self.arena.extend(slots)?;
+        let open = self.reserved().min(self.arena.rows()).min(most).max(self.open());
+        self.open.store(open, Ordering::Release);
+        Ok(open)
+    }
+
+    /// Takes one slot for an addition; false if none is open.
+    fn take_slot(&self) -> bool {
+        let open = self.open.load(Ordering::Acquire);
+        let take = |taken| (taken < open).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+}
+
+/// Nobody adds nodes, or changes links or vectors.
+pub(crate) struct ReadGuard<'a> {
+    lock: &'a GraphLock,
+    _turn: Turn<'a>,
+}
+
+impl ReadGuard<'_> {
+    /// Nodes.
+    pub(crate) fn len(&self) -> usize {
+        self.lock.len()
+    }
+
+    /// Where every search begins: a node with the highest level; `None` without nodes.
+    pub(crate) fn entry(&self) -> Option<u32> {
+        // SAFETY: nobody adds nodes.
+        (self.len() > 0).then(|| unsafe { self.lock.graph.entry() })
+    }
+
+    /// Topmost level of a node. Panics if there is no such node.
+    pub(crate) fn level(&self, slot: u32) -> usize {
+        // SAFETY: only readers use the graph.
+        unsafe { self.lock.graph.level(slot) }
+    }
+
+    /// The neighbours of a node on one level, none above its own. `out` takes them, as many as fit (`m0` do). Panics if there is no such
+    /// node.
+    #[inline]
+    pub(crate) fn neighbors<'b>(&self, slot: u32, level: usize, out: &'b mut [u32]) -> &'b [u32] {
+        // SAFETY: only readers use the graph.
+        unsafe { self.lock.graph.neighbors(slot, level, out) }
+    }
+
+    /// Most links of a node on one level.
+    pub(crate) fn links_max(&self) -> usize {
+        self.lock.graph.links_max()
+    }
+
+    /// Starts to fetch a node's links on the bottom level into the cache. Panics if there is no such node.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        self.lock.graph.prefetch(slot);
+    }
+
+    /// Sizes of the levels, bottom first. Visits every node. Errors: `OutOfMemory`.
+    pub(crate) fn levels(&self) -> Result<Vec<LevelStats>> {
+        // SAFETY: only readers use the graph.
+        unsafe { self.lock.graph.levels() }
+    }
+
+    /// The vector of a node, in stored form. Panics if there is no such node.
+    #[inline]
+    pub(crate) fn vector(&self, slot: u32) -> &[f32] {
+        assert!((slot as usize) < self.lock.arena.rows());
+        // SAFETY: memory of the arena is zeroed or written, and nobody writes it.
+        unsafe { self.lock.arena.get(slot) }
+    }
+
+    /// Calls `each` with the slots, in order, and their distances to `query`, which is in stored form. Panics if a slot has no memory.
+    #[inline]
+    pub(crate) fn measure(&self, query: &[f32], slots: &[u32], each: impl FnMut(u32, f32)) {
+        // SAFETY: as in `vector`.
+        unsafe { self.lock.arena.measure(&self.lock.space, query, slots, each) };
+    }
+
+    /// A search that has not begun. `query`: in stored form. `ef`: nodes it keeps, at least 1. `passes`: the nodes that it may keep.
+    pub(crate) fn search_layer<'b, P: Fn(u32) -> bool>(
+        &'b self,
+        query: &'b [f32],
+        ef: usize,
+        passes: P,
+    ) -> SearchLayer<'b, P> {
+        SearchLayer::new(self, query, ef, passes)
+    }
+
+    /// The nodes nearest to `query` that pass, nearest first; approximate. `ef`: most that are returned, and the paper's `ef`.
+    pub(crate) fn nearest(&self, query: &[f32], ef: usize, passes: impl Fn(u32) -> bool) -> (Vec<Neighbor>, Cost) {
+        self.search_layer(query, ef, passes).run()
+    }
+}
+
+/// Others may add nodes, too; nobody reads.
+pub(crate) struct LinkGuard<'a> {
+    lock: &'a GraphLock,
+    _turn: Turn<'a>,
+}
+
+impl LinkGuard<'_> {
+    /// Whether it is a guard of this lock.
+    pub(crate) fn is_of(&self, lock: &GraphLock) -> bool {
+        std::ptr::eq(self.lock, lock)
+    }
+
+    /// Adds `vector`, in stored form, and links it; `None` if no slot is open. Waits for a free scratch space. Errors: `OutOfMemory`;
+    /// nothing is added then.
+    pub(crate) fn add(&self, vector: &[f32]) -> Result<Option<u32>> {
+        let lock = self.lock;
+        if !lock.take_slot() {
+            return Ok(None);
+        }
+        // SAFETY: the guard keeps readers and changes out. Every addition has taken an open slot, which has memory in the arena, and the
+        // graph gives out as many slots as there are additions.
+        let added = unsafe { lock.graph.add(&lock.arena, vector) };
+        match added {
+            Ok((slot, _)) => Ok(Some(slot)),
+            Err(error) => {
+                lock.taken.fetch_sub(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a free slot's node a vector, in stored form, and links it, on the levels it has. Waits for a free scratch space. Errors:
+    /// `OutOfMemory`; the node may be linked to by then.
+    pub(crate) fn relink(&self, slot: FreeSlot, vector: &[f32]) -> Result<u32> {
+        assert!((slot.0 as usize) < self.lock.len(), "a slot of another graph");
+        // SAFETY: the guard keeps readers and changes out; nobody else has this free slot.
+        unsafe { self.lock.graph.relink(&self.lock.arena, slot.0, vector) }.map(|_| slot.0)
+    }
+
+    /// Links a node that has lost all its links anew, with the vector that it has. Errors: as for `relink`.
+    ///
+    /// # Safety
+    /// Nobody else relinks the node.
+    pub(crate) unsafe fn relink_orphan(&self, slot: u32) -> Result<()> {
+        // SAFETY: the guard keeps readers and changes out, and the caller others who relink it; so nobody writes its vector.
+        unsafe { self.lock.graph.relink(&self.lock.arena, slot, self.lock.arena.get(slot)) }.map(|_| ())
+    }
+}
+
+/// Nobody else uses the graph. Also a [`ReadGuard`].
+pub(crate) struct ExclusiveGuard<'a>(ReadGuard<'a>);
+
+impl<'a> Deref for ExclusiveGuard<'a> {
+    type Target = ReadGuard<'a>;
+
+    fn deref(&self) -> &ReadGuard<'a> {
+        &self.0
+    }
+}
+
+impl ExclusiveGuard<'_> {
+    /// Makes place for `nodes` nodes in total in the table. Errors: `OutOfMemory`; the graph stays as it was.
+    pub(crate) fn reserve(&mut self, nodes: usize) -> Result<()> {
+        let lock = self.0.lock;
+        // SAFETY: nobody else uses the graph.
+        unsafe { lock.graph.reserve(nodes) }?;
+        lock.reserved.fetch_max(nodes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes the `deleted` nodes (a bit a slot) out of the links of the other nodes in `slots`. Where a node linked to a deleted one, the
+    /// neighbours of that one compete for its place. Nodes left without links are added to `orphans`. Errors: `OutOfMemory`.
+    pub(crate) fn consolidate(&mut self, deleted: &[u64], slots: Range<u32>, orphans: &mut Vec<u32>) -> Result<()> {
+        let lock = self.0.lock;
+        // SAFETY: nobody else uses the graph.
+        unsafe { lock.graph.consolidate(&lock.arena, deleted, slots, orphans) }
+    }
+
+    /// Forgets the links of these nodes, to which nobody links any more: their slots are free. `None` if somebody holds a pin: then
+    /// nothing happens. Never allocates, if `free` has room.
+    pub(crate) fn clear(&mut self, slots: &[u32], free: &mut Vec<FreeSlot>) -> bool {
+        let lock = self.0.lock;
+        let Ok(_unpinned) = lock.pins.try_write() else { return false };
+        for &slot in slots {
+            // SAFETY: nobody else uses the graph.
+            unsafe { lock.graph.clear(slot) };
+            free.push(FreeSlot(slot));
+        }
+        true
+    }
+
+    /// Makes a node link to another one on the bottom level, if it has room; returns whether it does.
+    pub(crate) fn attach(&mut self, from: u32, to: u32) -> bool {
+        // SAFETY: nobody else uses the graph.
+        unsafe { self.0.lock.graph.attach(from, to) }
+    }
+
+    /// The vectors, to be written. Waits for those who hold a pin.
+    pub(crate) fn vectors(&mut self) -> Vectors<'_> {
+        let lock = self.0.lock;
+        Vectors { lock, _unpinned: lock.pins.write().unwrap_or_else(PoisonError::into_inner) }
+    }
+}
+
+/// The vectors of a graph that nobody else uses.
+pub(crate) struct Vectors<'a> {
+    lock: &'a GraphLock,
+    _unpinned: RwLockWriteGuard<'a, ()>,
+}
+
+impl Vectors<'_> {
+    /// The vector of a slot. Panics if it has no memory.
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut [f32] {
+        // SAFETY: nobody else uses the graph, and nobody has pinned it.
+        unsafe { self.lock.arena.place(slot) }
+    }
+}
+
+/// Slots stay what they are: none becomes free.
+pub(crate) struct PinGuard<'a> {
+    lock: &'a GraphLock,
+    _pinned: RwLockReadGuard<'a, ()>,
+}
+
+impl PinGuard<'_> {
+    /// As [`ReadGuard::measure`].
+    ///
+    /// # Safety
+    /// The nodes of these slots have been added, and the guard was taken before that was found out.
+    pub(crate) unsafe fn measure(&self, query: &[f32], slots: &[u32], each: impl FnMut(u32, f32)) {
+        // SAFETY: their vectors are written, and stay so as the slots do not become free.
+        unsafe { self.lock.arena.measure(&self.lock.space, query, slots, each) };
+    }
+
+    /// The vector of a slot.
+    ///
+    /// # Safety
+    /// As for `measure`.
+    pub(crate) unsafe fn vector(&self, slot: u32) -> &[f32] {
+        // SAFETY: as in `measure`.
+        unsafe { self.lock.arena.get(slot) }
+    }
+}

@@ -1,0 +1,426 @@
+//! The safe face of usearch's `index_gt`: an HNSW graph over slots whose vectors lie in an [`Arena`].
+//!
+//! Graph slot and arena slot are the same number: slots are given out densely, from 0, in the order of additions.
+//! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1). Searches are in [`crate::graph::search_layer`].
+
+pub(crate) mod lock;
+pub(crate) mod search_layer;
+mod turns;
+
+use crate::sync::{Condvar, Mutex, PoisonError};
+use std::num::NonZero;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::Metric;
+use crate::options::{LEVELS_MAX, Options};
+use crate::vectors::Arena;
+use crate::vectors::distance::Kernels;
+
+#[cxx::bridge(namespace = "vss")]
+mod ffi {
+    /// What a graph is made with.
+    struct Shape {
+        m: usize,
+        m0: usize,
+        dimensions: usize,
+        /// `log2` of the slots of an arena segment.
+        segment_shift: u32,
+        /// Address of a `float (*)(const float *, const float *, size_t)`.
+        kernel: usize,
+        /// Address of a `void (*)(const float *, const float *const[4], size_t, float[4])`: the kernel for four pairs.
+        kernel4: usize,
+        /// The kernels are inner products.
+        product: bool,
+        /// See [`relax`].
+        relax: f32,
+    }
+
+    /// One addition.
+    struct Step {
+        /// Where the address of the arena's table of segment addresses stands; it changes when the arena grows.
+        table: *const usize,
+        /// `[dimensions]`, in stored form.
+        vector: *const f32,
+        /// Candidates kept: the paper's `efConstruction`.
+        width: usize,
+        /// Scratch space to use.
+        thread: usize,
+    }
+
+    /// What an addition did.
+    struct Added {
+        slot: u32,
+        visited: usize,
+        distances: usize,
+    }
+
+    /// One level of the graph.
+    struct LevelSize {
+        nodes: usize,
+        edges: usize,
+        max_edges: usize,
+        allocated_bytes: usize,
+    }
+
+    extern "Rust" {
+        type Links<'a>;
+        fn level(self: &Links<'_>, slot: u32) -> usize;
+        fn read(self: &Links<'_>, slot: u32, level: usize, out: &mut [u32]) -> usize;
+    }
+
+    unsafe extern "C++" {
+        include!("graph/hnsw.hpp");
+
+        type Hnsw;
+        fn make_hnsw(shape: &Shape) -> Result<UniquePtr<Hnsw>>;
+        fn load_hnsw(shape: &Shape, rows: usize, threads: usize, entry: u32, links: &Links) -> Result<UniquePtr<Hnsw>>;
+        fn reserve(self: &Hnsw, rows: usize, threads: usize) -> Result<()>;
+        fn add(self: &Hnsw, step: &Step) -> Result<Added>;
+        fn relink(self: &Hnsw, step: &Step, slot: u32) -> Result<Added>;
+        fn consolidate(
+            self: &Hnsw,
+            step: &Step,
+            deleted: &[u64],
+            begin: u32,
+            end: u32,
+            orphans: &mut Vec<u32>,
+        ) -> Result<usize>;
+        fn clear(self: &Hnsw, slot: u32);
+        fn attach(self: &Hnsw, from: u32, to: u32) -> bool;
+        fn size(self: &Hnsw) -> usize;
+        fn entry(self: &Hnsw) -> u32;
+        fn link_bytes(self: &Hnsw) -> usize;
+        fn table_bytes(self: &Hnsw) -> usize;
+        fn level(self: &Hnsw, slot: u32) -> usize;
+        fn neighbors(self: &Hnsw, slot: u32, level: usize, out: &mut [u32]) -> usize;
+        fn prefetch(self: &Hnsw, slot: u32);
+        fn levels(self: &Hnsw) -> Result<Vec<LevelSize>>;
+    }
+}
+
+// SAFETY: no member is bound to a thread: usearch locks what additions share, its scratch space is chosen by
+// `Step::thread` (one caller each, see `Threads`), and the groups of calls that must not meet are kept apart as the
+// safety sections of `Graph` demand.
+unsafe impl Send for ffi::Hnsw {}
+// SAFETY: as above.
+unsafe impl Sync for ffi::Hnsw {}
+
+/// The links of a graph that is to be made, node by node. What is impossible is left out of the graph.
+pub trait Source {
+    /// Topmost level of a node, at most `LEVELS_MAX` and that of the node where walks begin.
+    fn level(&self, slot: u32) -> usize;
+    /// Writes the neighbours of a node on one of its levels to `out`, which has room for as many as a node may have
+    /// there; returns how many. They are nodes of the same graph that have this level, too.
+    fn links(&self, slot: u32, level: usize, out: &mut [u32]) -> usize;
+}
+
+/// A source, called from C++.
+struct Links<'a>(&'a dyn Source);
+
+impl Links<'_> {
+    fn level(&self, slot: u32) -> usize {
+        self.0.level(slot).min(LEVELS_MAX)
+    }
+
+    fn read(&self, slot: u32, level: usize, out: &mut [u32]) -> usize {
+        self.0.links(slot, level, out)
+    }
+}
+
+/// How much farther apart two neighbours of a node count while its links are chosen, so that more of them stay (the alpha
+/// of Vamana: Subramanya et al. 2019, for squared distances). On sentence embeddings of unequal norms it lifts the recall
+/// of `L2sq` by two points; directions lose half a point by it.
+fn relax(metric: Metric) -> f32 {
+    match metric {
+        Metric::L2sq => 1.2,
+        Metric::Cosine | Metric::Ip => 1.0,
+    }
+}
+
+/// What one walk through the graph cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Nodes expanded.
+    pub visited: usize,
+    /// Distances computed.
+    pub distances: usize,
+}
+
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { visited: self.visited + other.visited, distances: self.distances + other.distances }
+    }
+}
+
+/// One level of the graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelStats {
+    /// Nodes on this level.
+    pub nodes: usize,
+    /// Links between them, each direction counted.
+    pub edges: usize,
+    /// Links they have room for.
+    pub max_edges: usize,
+    /// Bytes of their adjacency lists.
+    pub allocated_bytes: usize,
+}
+
+/// An HNSW graph. It stores links only; every call gets the arena that holds the vectors.
+///
+/// # Invariants
+/// `add` and `relink` calls may run beside each other, readers beside each other, never one kind beside the other; the
+/// others run alone. The methods are unsafe where this is the caller's duty; [`crate::graph::lock::Rooms`] is how the index keeps it.
+pub struct Graph {
+    hnsw: cxx::UniquePtr<ffi::Hnsw>,
+    threads: Threads,
+    ef_construction: usize,
+    links_max: usize,
+    dimensions: usize,
+}
+
+impl Graph {
+    /// An empty graph over vectors of `arena`; has room for nothing. Errors: `OutOfMemory`.
+    pub fn new(options: &Options, arena: &Arena, dimensions: usize) -> Result<Self> {
+        let hnsw = ffi::make_hnsw(&shape(options, arena, dimensions)).map_err(failed)?;
+        Ok(Self::of(hnsw, Threads::new(), options, dimensions))
+    }
+
+    /// The graph of `rows` nodes that `source` describes, with room for no more; `arena` has, or will have, their
+    /// vectors. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
+    pub fn load(
+        options: &Options,
+        arena: &Arena,
+        dimensions: usize,
+        rows: usize,
+        entry: u32,
+        source: &dyn Source,
+    ) -> Result<Self> {
+        assert!((entry as usize) < rows, "walks begin at node {entry} of {rows}");
+        let threads = Threads::new();
+        let shape = shape(options, arena, dimensions);
+        let hnsw = ffi::load_hnsw(&shape, rows, threads.count, entry, &Links(source)).map_err(failed)?;
+        Ok(Self::of(hnsw, threads, options, dimensions))
+    }
+
+    fn of(hnsw: cxx::UniquePtr<ffi::Hnsw>, threads: Threads, options: &Options, dimensions: usize) -> Self {
+        let links_max = options.m0.max(options.m);
+        Self { hnsw, threads, ef_construction: options.ef_construction, links_max, dimensions }
+    }
+
+    /// Makes room for `rows` nodes in total. Errors: `OutOfMemory`; the graph stays as it was.
+    ///
+    /// # Safety
+    /// No other call runs on this graph.
+    pub unsafe fn reserve(&self, rows: usize) -> Result<()> {
+        self.hnsw.reserve(rows, self.threads.count).map_err(failed)
+    }
+
+    /// Adds `vector`, in stored form: copies it into the arena at the slot it gets, and links it. Waits for a free
+    /// scratch space. Errors: `OutOfMemory`, also when no room was reserved; nothing is added then.
+    ///
+    /// # Safety
+    /// Only other `add` calls run on this graph. The arena is always the one given to `new`, and has memory for at
+    /// least as many slots as the graph has nodes once all running `add` calls are done.
+    pub unsafe fn add(&self, arena: &Arena, vector: &[f32]) -> Result<(u32, Cost)> {
+        let thread = self.threads.take();
+        let step = self.step(arena, vector, self.ef_construction, &thread);
+        let added = self.hnsw.add(&step).map_err(failed)?;
+        Ok((added.slot, Cost { visited: added.visited, distances: added.distances }))
+    }
+
+    /// Gives a node that nobody links to another vector, in stored form, and links it anew, on the levels it has. The
+    /// vector may be the node's own: then the node may be linked to. Waits for a free scratch space. Errors:
+    /// `OutOfMemory`; the node may be linked to by then.
+    ///
+    /// # Safety
+    /// As for `add`; the node exists, was cleared unless it keeps its vector, and nobody else relinks it.
+    pub unsafe fn relink(&self, arena: &Arena, slot: u32, vector: &[f32]) -> Result<Cost> {
+        assert!((slot as usize) < self.len());
+        let thread = self.threads.take();
+        let step = self.step(arena, vector, self.ef_construction, &thread);
+        let added = self.hnsw.relink(&step, slot).map_err(failed)?;
+        Ok(Cost { visited: added.visited, distances: added.distances })
+    }
+
+    /// Takes the deleted nodes (a bit a slot) out of the links of the other nodes in `slots`. Where a node linked to a
+    /// deleted one, the neighbours of that one compete for its place. Nodes left without links are added to `orphans`.
+    /// (Source: the delete consolidation of FreshDiskANN, Singh et al. 2021, with HNSW's selection of neighbours.)
+    /// Errors: `OutOfMemory`.
+    ///
+    /// # Safety
+    /// No other call runs on this graph. The arena is always the one given to `new`.
+    pub unsafe fn consolidate(
+        &self,
+        arena: &Arena,
+        deleted: &[u64],
+        slots: std::ops::Range<u32>,
+        orphans: &mut Vec<u32>,
+    ) -> Result<()> {
+        assert!(slots.end as usize <= self.len());
+        let step = ffi::Step { table: arena.table().cast(), vector: std::ptr::null(), width: 0, thread: 0 };
+        self.hnsw.consolidate(&step, deleted, slots.start, slots.end, orphans).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Forgets the links of a node.
+    ///
+    /// # Safety
+    /// No other call runs on this graph.
+    pub unsafe fn clear(&self, slot: u32) {
+        assert!((slot as usize) < self.len());
+        self.hnsw.clear(slot);
+    }
+
+    /// Makes a node link to another one on the bottom level, if it has room; returns whether it does.
+    ///
+    /// # Safety
+    /// No other call runs on this graph.
+    pub unsafe fn attach(&self, from: u32, to: u32) -> bool {
+        assert!((from.max(to) as usize) < self.len());
+        self.hnsw.attach(from, to)
+    }
+
+    /// Where every walk begins: a node with the highest level. Panics without nodes.
+    ///
+    /// # Safety
+    /// No `add` runs on this graph.
+    pub unsafe fn entry(&self) -> u32 {
+        assert!(!self.is_empty());
+        self.hnsw.entry()
+    }
+
+    /// Nodes, including those whose `add` still runs.
+    pub fn len(&self) -> usize {
+        self.hnsw.size()
+    }
+
+    /// True without nodes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Most links of a node on one level.
+    pub fn links_max(&self) -> usize {
+        self.links_max
+    }
+
+    /// Bytes of adjacency lists.
+    pub fn link_bytes(&self) -> usize {
+        self.hnsw.link_bytes()
+    }
+
+    /// Bytes of everything else: the node table, locks, scratch space.
+    pub fn table_bytes(&self) -> usize {
+        self.hnsw.table_bytes()
+    }
+
+    /// Topmost level of a node. Panics if there is no such node.
+    ///
+    /// # Safety
+    /// Only readers run on this graph.
+    pub unsafe fn level(&self, slot: u32) -> usize {
+        assert!((slot as usize) < self.len());
+        self.hnsw.level(slot)
+    }
+
+    /// The neighbours of a node on one level, none above its own. `out` takes them, as many as fit (`m0` do). Panics
+    /// if there is no such node.
+    ///
+    /// # Safety
+    /// Only readers run on this graph.
+    pub unsafe fn neighbors<'a>(&self, slot: u32, level: usize, out: &'a mut [u32]) -> &'a [u32] {
+        assert!((slot as usize) < self.len());
+        let count = self.hnsw.neighbors(slot, level, out);
+        &out[..count]
+    }
+
+    /// Starts to fetch a node's links on the bottom level into the cache. Panics if there is no such node.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        assert!((slot as usize) < self.len());
+        self.hnsw.prefetch(slot);
+    }
+
+    /// Sizes of the levels, bottom first. Visits every node. Errors: `OutOfMemory`.
+    ///
+    /// # Safety
+    /// Only readers run on this graph.
+    pub unsafe fn levels(&self) -> Result<Vec<LevelStats>> {
+        let levels = self.hnsw.levels().map_err(failed)?;
+        let stats = |level: ffi::LevelSize| LevelStats {
+            nodes: level.nodes,
+            edges: level.edges,
+            max_edges: level.max_edges,
+            allocated_bytes: level.allocated_bytes,
+        };
+        Ok(levels.into_iter().map(stats).collect())
+    }
+
+    fn step(&self, arena: &Arena, vector: &[f32], width: usize, thread: &Thread) -> ffi::Step {
+        assert_eq!(vector.len(), self.dimensions);
+        ffi::Step { table: arena.table().cast(), vector: vector.as_ptr(), width, thread: thread.id }
+    }
+}
+
+fn shape(options: &Options, arena: &Arena, dimensions: usize) -> ffi::Shape {
+    let product = options.metric != Metric::L2sq;
+    let kernels = Kernels::detect();
+    let (kernel, kernel4) = if product { (kernels.dot, kernels.dot4) } else { (kernels.l2sq, kernels.l2sq4) };
+    ffi::Shape {
+        m: options.m,
+        m0: options.m0,
+        dimensions,
+        segment_shift: arena.shift(),
+        kernel: kernel as *const () as usize,
+        kernel4: kernel4 as *const () as usize,
+        product,
+        relax: relax(options.metric),
+    }
+}
+
+/// The library's messages are few and all mean that memory, or room for nodes, ran out.
+fn failed(error: cxx::Exception) -> Error {
+    Error::new(ErrorKind::OutOfMemory, format!("HNSW graph: {}", error.what()))
+}
+
+/// Scratch spaces of a graph, each for one caller at a time.
+struct Threads {
+    free: Mutex<Vec<usize>>,
+    freed: Condvar,
+    count: usize,
+}
+
+impl Threads {
+    /// As many as the machine runs at once, within 4 (hosts may use more threads than processors) and 64 (each
+    /// costs some kilobytes).
+    fn new() -> Self {
+        let count = std::thread::available_parallelism().map_or(4, NonZero::get).clamp(4, 64);
+        Self { free: Mutex::new((0..count).rev().collect()), freed: Condvar::new(), count }
+    }
+
+    /// Waits until one is free. The last returned is taken first: its memory is warm, and one caller alone gets the
+    /// same one each time, so that its graphs are reproducible.
+    fn take(&self) -> Thread<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match free.pop() {
+                Some(id) => return Thread { threads: self, id },
+                None => free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+struct Thread<'a> {
+    threads: &'a Threads,
+    id: usize,
+}
+
+impl Drop for Thread<'_> {
+    fn drop(&mut self) {
+        self.threads.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
+        self.threads.freed.notify_one();
+    }
+}

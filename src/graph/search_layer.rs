@@ -1,0 +1,293 @@
+//! Walks through a graph, from node to node towards a query.
+//!
+//! Source: Malkov & Yashunin 2018, algorithms 2 and 5. The neighbours of a node are measured four at a time, and the links
+//! of those that will probably be followed are fetched ahead: a walk waits for memory most of its time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::Cost;
+use super::lock::ReadGuard;
+use crate::bits;
+
+/// Nodes that a walk probably meets, for each of its `ef`; and most that memory is taken for before it has.
+const MET_PER_EF: usize = 24;
+const MET_MAX: usize = 1 << 16;
+
+/// A node with its distance to the query, in one number that orders by distance, equal ones by slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Neighbor(u64);
+
+impl Neighbor {
+    pub(crate) fn new(distance: f32, slot: u32) -> Self {
+        let bits = distance.to_bits();
+        // The bits of positive floats are in order, those of negative ones in reverse order.
+        let ordered = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
+        Self(u64::from(ordered) << 32 | u64::from(slot))
+    }
+
+    pub(crate) fn distance(self) -> f32 {
+        let ordered = (self.0 >> 32) as u32;
+        f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
+    }
+
+    pub(crate) fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// By distance alone: a walk that preferred one of many equal vectors to another would walk through all of them.
+    fn is_nearer_than(self, other: Self) -> bool {
+        self.0 >> 32 < other.0 >> 32
+    }
+}
+
+/// A search of the bottom level, the paper's SEARCH-LAYER: what is still to be expanded, and the best so far.
+pub(crate) struct SearchLayer<'a, P> {
+    graph: &'a ReadGuard<'a>,
+    query: &'a [f32],
+    /// The nodes that may be among the best.
+    passes: P,
+    ef: usize,
+    /// Nodes to expand, nearest first.
+    open: BinaryHeap<Reverse<Neighbor>>,
+    /// The nearest nodes that pass, at most `ef`, farthest first.
+    best: BinaryHeap<Neighbor>,
+    cost: Cost,
+}
+
+impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
+    /// See [`ReadGuard::search_layer`].
+    pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a [f32], ef: usize, passes: P) -> Self {
+        let ef = ef.clamp(1, graph.len().max(1));
+        let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
+        Self { graph, query, passes, ef, open, best, cost: Cost::default() }
+    }
+
+    /// Walks to the end over all nodes. Returns the nearest ones that pass, nearest first.
+    pub(crate) fn run(mut self) -> (Vec<Neighbor>, Cost) {
+        let Some(entry) = self.graph.entry() else { return (Vec::new(), self.cost) };
+        let mut visited = VisitedSet::new(self.graph.len(), self.ef);
+        let start = self.descend(entry);
+        let mut links = vec![start.slot()];
+        visited.keep_new(&mut links);
+        self.offer(start);
+        while let Some(node) = self.next() {
+            self.links(node, 0, &mut links);
+            visited.keep_new(&mut links);
+            self.meet(&links);
+        }
+        (self.best.into_sorted_vec(), self.cost)
+    }
+
+    /// The node to expand now; `None` at the end of the walk.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<u32> {
+        let Reverse(node) = self.open.pop()?;
+        if self.is_full() && self.best.peek().is_some_and(|worst| worst.is_nearer_than(node)) {
+            return None;
+        }
+        self.cost.visited += 1;
+        if let Some(Reverse(following)) = self.open.peek() {
+            self.graph.prefetch(following.slot());
+        }
+        Some(node.slot())
+    }
+
+    /// Writes the neighbours of a node on a level to `links`.
+    #[inline]
+    pub(crate) fn links(&self, slot: u32, level: usize, links: &mut Vec<u32>) {
+        links.resize(self.graph.links_max(), 0);
+        let count = self.graph.neighbors(slot, level, links).len();
+        links.truncate(count);
+    }
+
+    /// Takes in nodes that were not met before: to be expanded, and among the best if they pass.
+    #[inline]
+    pub(crate) fn meet(&mut self, slots: &[u32]) {
+        self.measure(slots, Self::offer);
+    }
+
+    /// Calls `each` with the nodes and their distances.
+    #[inline]
+    pub(crate) fn measure(&mut self, slots: &[u32], mut each: impl FnMut(&mut Self, Neighbor)) {
+        self.cost.distances += slots.len();
+        let (graph, query) = (self.graph, self.query);
+        graph.measure(query, slots, |slot, distance| each(self, Neighbor::new(distance, slot)));
+    }
+
+    /// Takes in a node whose distance is known.
+    #[inline]
+    pub(crate) fn offer(&mut self, node: Neighbor) {
+        let full = self.is_full();
+        if full && self.best.peek().is_some_and(|worst| !node.is_nearer_than(*worst)) {
+            return;
+        }
+        if self.open.peek().is_none_or(|Reverse(next)| node.is_nearer_than(*next)) {
+            self.graph.prefetch(node.slot());
+        }
+        self.open.push(Reverse(node));
+        if (self.passes)(node.slot()) {
+            match self.best.peek_mut() {
+                Some(mut worst) if full => *worst = node,
+                worst => {
+                    drop(worst);
+                    self.best.push(node);
+                }
+            }
+        }
+    }
+
+    /// Most links of a node on one level.
+    pub(crate) fn links_max(&self) -> usize {
+        self.graph.links_max()
+    }
+
+    /// What the walk has cost so far.
+    pub(crate) fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// The best so far, in no order.
+    pub(crate) fn best(&self) -> impl Iterator<Item = Neighbor> {
+        self.best.iter().copied()
+    }
+
+    fn is_full(&self) -> bool {
+        self.best.len() == self.ef
+    }
+
+    /// The node of the bottom level that the links of the upper levels lead to.
+    fn descend(&mut self, entry: u32) -> Neighbor {
+        let top = self.graph.level(entry);
+        let mut nearest = Neighbor::new(f32::INFINITY, entry);
+        self.measure(&[entry], |_, node| nearest = node);
+        let mut links = Vec::new();
+        for level in (1..=top).rev() {
+            loop {
+                let from = nearest;
+                self.cost.visited += 1;
+                self.links(from.slot(), level, &mut links);
+                self.measure(&links, |_, node| nearest = nearest.min(node));
+                if nearest == from {
+                    break;
+                }
+            }
+        }
+        nearest
+    }
+}
+
+/// The nodes that were met.
+enum VisitedSet {
+    /// A bit each, for graphs of up to `BITS_MAX` nodes: clearing them is cheaper than hashing.
+    Bits(Vec<u64>),
+    /// A hash set with linear probing, for others: a walk's costs do not depend on the size of the graph.
+    Hashed(Hashed),
+}
+
+/// A power of two of places, at most half of them used.
+struct Hashed {
+    places: Vec<u32>,
+    count: usize,
+}
+
+impl VisitedSet {
+    const BITS_MAX: usize = 1 << 20;
+
+    /// `ef`: that of the search.
+    fn new(nodes: usize, ef: usize) -> Self {
+        if nodes <= Self::BITS_MAX {
+            return Self::Bits(vec![0; nodes.div_ceil(64)]);
+        }
+        let places = (2 * MET_PER_EF * ef).min(MET_MAX).next_power_of_two();
+        Self::Hashed(Hashed { places: vec![Hashed::FREE; places], count: 0 })
+    }
+
+    /// Takes those out of `slots` that were met before.
+    #[inline]
+    fn keep_new(&mut self, slots: &mut Vec<u32>) {
+        match self {
+            // Without a branch, which nothing could predict.
+            Self::Bits(met) => {
+                let mut kept = 0;
+                for at in 0..slots.len() {
+                    let slot = slots[at];
+                    slots[kept] = slot;
+                    kept += usize::from(bits::insert(met, slot as usize));
+                }
+                slots.truncate(kept);
+            }
+            Self::Hashed(set) => slots.retain(|&slot| set.insert(slot)),
+        }
+    }
+}
+
+impl Hashed {
+    /// No slot.
+    const FREE: u32 = u32::MAX;
+
+    /// True the first time.
+    fn insert(&mut self, slot: u32) -> bool {
+        if !Self::put(&mut self.places, slot) {
+            return false;
+        }
+        self.count += 1;
+        if 2 * self.count > self.places.len() {
+            let mut places = vec![Self::FREE; 2 * self.places.len()];
+            for &slot in self.places.iter().filter(|&&slot| slot != Self::FREE) {
+                Self::put(&mut places, slot);
+            }
+            self.places = places;
+        }
+        true
+    }
+
+    fn put(places: &mut [u32], slot: u32) -> bool {
+        let mask = places.len() - 1;
+        // Fibonacci hashing: the upper bits of the product are well mixed.
+        let mut at = slot.wrapping_mul(0x9E37_79B9) as usize >> (32 - mask.count_ones());
+        loop {
+            let place = &mut places[at & mask];
+            if *place == slot {
+                return false;
+            }
+            if *place == Self::FREE {
+                *place = slot;
+                return true;
+            }
+            at += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn nodes_order_by_distance_then_slot(a in any::<f32>(), b in any::<f32>(), x in any::<u32>(), y in any::<u32>()) {
+            let order = a.total_cmp(&b).then(x.cmp(&y));
+            prop_assert_eq!(Neighbor::new(a, x).cmp(&Neighbor::new(b, y)), order);
+            prop_assert_eq!(Neighbor::new(a, x).distance().to_bits(), a.to_bits());
+            prop_assert_eq!(Neighbor::new(a, x).slot(), x);
+        }
+
+        #[test]
+        fn both_forms_of_met_keep_what_is_new(lists in proptest::collection::vec(proptest::collection::vec(0u32..5000, 0..64), 0..200)) {
+            let mut seen = std::collections::HashSet::new();
+            let (mut bits, mut hashed) = (VisitedSet::new(5000, 1), VisitedSet::new(VisitedSet::BITS_MAX + 1, 1));
+            prop_assert!(matches!(&hashed, VisitedSet::Hashed(set) if set.places.len() <= 64));
+            for list in lists {
+                let (mut a, mut b) = (list.clone(), list.clone());
+                bits.keep_new(&mut a);
+                hashed.keep_new(&mut b);
+                let new: Vec<u32> = list.into_iter().filter(|&slot| seen.insert(slot)).collect();
+                prop_assert_eq!(&a, &new);
+                prop_assert_eq!(&b, &new);
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! One generation of the linked rows: graph, vectors and entries by slot. Compaction replaces it as a whole.
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use super::maintain::consolidate::Consolidation;
+use super::maintain::reconnect::Reconnection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Source;
+use crate::graph::lock::{ExclusiveGuard, FreeSlot, GraphLock, LinkGuard, PinGuard};
+use crate::index::rows::{SlotState, SlotStates, State};
+use crate::memory::{Charge, Memory};
+use crate::options::{Options, SLOTS_MAX};
+use crate::vectors::Space;
+
+/// Nodes a graph has room for at first.
+const FIRST_CAPACITY: usize = if cfg!(feature = "model") { 4 } else { 1024 };
+/// Slots used again that are remembered until the graph is stored.
+const RELINKED_MAX: usize = 1 << 14;
+/// Bytes of a node in usearch's node table.
+const NODE_BYTES: usize = size_of::<usize>();
+/// Bytes of a node's key and level.
+const HEAD_BYTES: usize = 6;
+
+/// Linked rows. The entry of a slot is published once the slot's row is linked; until then it is empty, and again when
+/// the slot is free.
+pub(crate) struct Generation {
+    /// The graph and the vectors. A generation is replaced with a read guard held, which keeps additions out.
+    pub(crate) graph: GraphLock,
+    pub(crate) entries: SlotStates,
+    options: Options,
+    growth: Mutex<Growth>,
+    pub(super) consolidation: Mutex<Option<Consolidation>>,
+    pub(super) reconnection: Mutex<Option<Reconnection>>,
+    /// Nodes linked, or freed, since the last pass of `reconnect` began, or the graph was loaded: as many may be out of reach.
+    pub(super) unconnected: AtomicUsize,
+    /// Slots whose entry is dead. Changed with the index's row lock held.
+    dead: AtomicUsize,
+    free: Mutex<Free>,
+}
+
+/// Slots that no node links to, to be used again.
+struct Free {
+    /// Descending: the lowest is used first, so that new rows stay close to each other in a stored index.
+    slots: Vec<FreeSlot>,
+    /// Slots used again since `links_stored`, `None` if there were more than it has room for or it never was.
+    relinked: Option<Vec<u32>>,
+    /// Links were changed other than by additions since then.
+    links_changed: bool,
+    charge: Charge,
+}
+
+impl Free {
+    fn take(&mut self) -> Option<FreeSlot> {
+        let slot = self.slots.pop()?;
+        if let Some(relinked) = &mut self.relinked {
+            if relinked.len() < relinked.capacity() {
+                relinked.push(slot.slot());
+            } else {
+                self.relinked = None;
+            }
+        }
+        Some(slot)
+    }
+}
+
+struct Growth {
+    /// Rows announced by `hint`.
+    hint: usize,
+    /// The graph's bytes: its table, its links, and the links expected for the slots that are open.
+    charge: Charge,
+}
+
+impl Generation {
+    /// Expected bytes of a row: vector, links, entry and place.
+    pub(super) fn row_bytes(options: &Options, dimensions: usize) -> usize {
+        dimensions * size_of::<f32>() + link_bytes(options) as usize + NODE_BYTES + 2 * size_of::<u64>()
+    }
+
+    /// Without rows, and without memory for any.
+    pub(crate) fn new(options: &Options, space: &Space, memory: &Arc<Memory>) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            graph: GraphLock::new(options, space, memory)?,
+            entries: SlotStates::new(memory)?,
+            options: options.clone(),
+            growth: Mutex::new(Growth { hint: 0, charge: memory.charge(0)? }),
+            consolidation: Mutex::new(None),
+            reconnection: Mutex::new(None),
+            unconnected: AtomicUsize::new(0),
+            dead: AtomicUsize::new(0),
+            free: Mutex::new(Free {
+                slots: Vec::new(),
+                relinked: None,
+                links_changed: true,
+                charge: memory.charge(0)?,
+            }),
+        }))
+    }
+
+    /// `rows` nodes linked as `source` says, with memory for their vectors and entries, which are the caller's to set.
+    /// `upper`: lists above the bottom level, of all nodes together. `entry`: a node with the highest level. Errors: `OutOfMemory`.
+    pub(crate) fn load(
+        options: &Options,
+        space: &Space,
+        memory: &Arc<Memory>,
+        rows: usize,
+        upper: usize,
+        entry: u32,
+        source: &dyn Source,
+    ) -> Result<Arc<Self>> {
+        let mut generation = Self::new(options, space, memory)?;
+        if rows == 0 {
+            return Ok(generation);
+        }
+        let loaded = Arc::get_mut(&mut generation).expect("nobody else has it yet");
+        let growth = loaded.growth.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let bottom = HEAD_BYTES + list_bytes(options.m0);
+        growth.charge.resize(rows * (NODE_BYTES + bottom) + upper * list_bytes(options.m))?;
+        loaded.graph = GraphLock::load(options, space, memory, rows, entry, source)?;
+        growth.charge.resize(loaded.graph.bytes())?;
+        loaded.entries.extend(rows)?;
+        Ok(generation)
+    }
+
+    /// While it is held, the vector of a slot whose entry is published stays what it is. Additions go on.
+    pub(crate) fn pin_vectors(&self) -> PinnedVectors<'_> {
+        PinnedVectors { entries: &self.entries, pin: self.graph.pin() }
+    }
+
+    /// Slots that need no further growth.
+    pub(crate) fn capacity(&self) -> usize {
+        self.graph.open()
+    }
+
+    /// The next growth makes room in the graph for `rows` rows at once. Takes the growth lock.
+    pub(crate) fn hint(&self, rows: usize) {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner).hint = rows;
+    }
+
+    /// Links `vector`, in stored form: at a free slot, else at a new one. `None` if `grow` has to come first. The entry
+    /// is the caller's to publish. `links`: of this generation's graph. Errors: `OutOfMemory`, with the slot if it may be linked to by
+    /// now.
+    pub(crate) fn link(
+        &self,
+        vector: &[f32],
+        links: &LinkGuard<'_>,
+    ) -> std::result::Result<Option<u32>, (Error, Option<u32>)> {
+        assert!(links.is_of(&self.graph), "a guard of another generation");
+        let free = self.free().take();
+        if let Some(free) = free {
+            let slot = free.slot();
+            let linked = links.relink(free, vector);
+            self.unconnected.fetch_add(1, Ordering::Relaxed);
+            return linked.map(Some).map_err(|error| (error, Some(slot)));
+        }
+        let added = links.add(vector).map_err(|error| (error, None))?;
+        if added.is_some() {
+            self.unconnected.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(added)
+    }
+
+    /// Makes sure that `slots` more slots can become free. Errors: `OutOfMemory`.
+    pub(crate) fn reserve_free(&self, slots: usize) -> Result<()> {
+        let mut free = self.free();
+        let missing = (free.slots.len() + slots).saturating_sub(free.slots.capacity());
+        if missing > 0 {
+            free.charge.grow(missing * size_of::<FreeSlot>())?;
+            let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
+            free.slots.try_reserve_exact(slots).map_err(full)?;
+        }
+        Ok(())
+    }
+
+    /// Slots that are free.
+    pub(super) fn free_slots_count(&self) -> usize {
+        self.free().slots.len()
+    }
+
+    /// Slots whose rows are not dead, or are being linked.
+    pub(super) fn survivors(&self) -> usize {
+        self.graph.len().saturating_sub(self.dead() + self.free_slots_count())
+    }
+
+    /// Slots whose entry is dead.
+    pub(crate) fn dead(&self) -> usize {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// The entry of this slot is dead from now on. The caller holds the row lock, and says so once.
+    pub(crate) fn die(&self, slot: u32) {
+        self.entries.at(slot).set_state(State::Dead);
+        self.dead.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many dead slots are free now. The caller holds the row lock.
+    pub(super) fn dead_freed(&self, slots: usize) {
+        self.dead.fetch_sub(slots, Ordering::Relaxed);
+    }
+
+    /// Slots that were used again since the graph was stored; nothing if nobody knows.
+    pub(crate) fn relinked(&self) -> Option<Vec<u32>> {
+        self.free().relinked.clone()
+    }
+
+    /// Whether links were changed other than by additions since the graph was stored, or it never was.
+    pub(crate) fn links_changed(&self) -> bool {
+        self.free().links_changed
+    }
+
+    /// Links are changed, by a consolidation say.
+    pub(super) fn change_links(&self) {
+        self.free().links_changed = true;
+    }
+
+    /// The graph is stored as it is now.
+    pub(crate) fn links_stored(&self) {
+        let mut free = self.free();
+        free.links_changed = false;
+        free.relinked = Some(Vec::with_capacity(RELINKED_MAX));
+    }
+
+    /// These slots are free, unless somebody pins vectors: then nothing happens. Their nodes are cleared and their entries emptied.
+    /// `graph`: of this generation. The caller has reserved room for them, and no node links to them.
+    pub(crate) fn free_slots(&self, slots: &[u32], graph: &mut ExclusiveGuard<'_>) -> bool {
+        let mut free = self.free();
+        if !graph.clear(slots, &mut free.slots) {
+            return false;
+        }
+        for &slot in slots {
+            self.entries.at(slot).store(SlotState::EMPTY);
+        }
+        self.unconnected.fetch_add(slots.len(), Ordering::Relaxed);
+        free.slots.sort_unstable_by_key(|free| Reverse(free.slot()));
+        true
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for at least one more slot. Waits for the graph when its table has to move, so the caller must not hold a guard of it.
+    /// Errors: `OutOfMemory`; the generation stays usable.
+    pub(crate) fn grow(&self) -> Result<()> {
+        let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.graph.taken() + 1;
+        if rows <= self.graph.open() {
+            return Ok(());
+        }
+        if rows > SLOTS_MAX {
+            return Err(Error::new(ErrorKind::OutOfMemory, format!("an HNSW index holds at most {SLOTS_MAX} rows")));
+        }
+        if rows > self.graph.reserved() {
+            let capacity = (2 * self.graph.reserved()).max(growth.hint).clamp(FIRST_CAPACITY, SLOTS_MAX);
+            // The old table lives until its nodes are copied.
+            growth.charge.grow(capacity * NODE_BYTES)?;
+            if let Err(error) = self.graph.exclusive().reserve(capacity) {
+                growth.charge.shrink(capacity * NODE_BYTES);
+                return Err(error);
+            }
+        }
+        self.entries.extend(rows)?;
+        let open = self.graph.extend(rows, self.entries.rows())?;
+        let expected = (open - self.graph.len()) as f64 * link_bytes(&self.options);
+        growth.charge.resize(self.graph.bytes() + expected as usize)
+    }
+}
+
+/// Vectors that stay what they are while rows are linked: those of published slots.
+pub(crate) struct PinnedVectors<'a> {
+    entries: &'a SlotStates,
+    pin: PinGuard<'a>,
+}
+
+impl PinnedVectors<'_> {
+    /// Calls `each` with the entries of those of `slots` that hold a row, in order, and their distances to `query`, which is in stored
+    /// form. `scratch`: for some slots.
+    pub(crate) fn measure(
+        &self,
+        query: &[f32],
+        slots: impl Iterator<Item = u32>,
+        scratch: &mut Vec<u32>,
+        each: impl FnMut(u32, f32),
+    ) {
+        let published = |slot: &u32| matches!(self.entries.at(*slot).load().state, State::Live | State::Tombstone);
+        scratch.clear();
+        scratch.extend(slots.filter(published));
+        // SAFETY: an entry is published when its slot's node has been added, and the pin is older than that was read.
+        unsafe { self.pin.measure(query, scratch, each) };
+    }
+
+    /// The vector of a slot, if it holds a row.
+    pub(crate) fn get(&self, slot: u32) -> Option<&[f32]> {
+        let published = matches!(self.entries.at(slot).load().state, State::Live | State::Tombstone);
+        // SAFETY: as in `measure`.
+        published.then(|| unsafe { self.pin.vector(slot) })
+    }
+}
+
+/// Expected bytes of a node's links: its head; a list is a count and the neighbours; and a node has
+/// `1 / (m - 1)` lists above the bottom on average, as each level keeps one node in `m`.
+fn link_bytes(options: &Options) -> f64 {
+    (HEAD_BYTES + list_bytes(options.m0)) as f64 + list_bytes(options.m) as f64 / (options.m - 1) as f64
+}
+
+fn list_bytes(links: usize) -> usize {
+    size_of::<u32>() * (1 + links)
+}

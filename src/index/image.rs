@@ -1,0 +1,36 @@
+//! The newest image of an index, as the host and the index remember it.
+
+use std::sync::Weak;
+
+use super::Generation;
+use crate::format::root::Root;
+
+/// A page that the host keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StoredPage {
+    pub(super) checksum: u64,
+    pub(super) id: i64,
+}
+
+/// The newest image of an index.
+pub(crate) struct Stored {
+    /// What it says; its checksums are those of `graph` and `rows`.
+    pub(super) root: Root,
+    /// The generation whose graph it holds.
+    pub(super) generation: Weak<Generation>,
+    /// The index's count of changes at that time.
+    pub(super) changes: u64,
+    pub(super) graph: Vec<StoredPage>,
+    pub(super) rows: Vec<StoredPage>,
+}
+
+/// An image, as the host has to remember it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The encoded root.
+    pub root: Vec<u8>,
+    /// The host's ids of all pages, in order.
+    pub pages: Vec<i64>,
+    /// Bytes written to pages for this image.
+    pub written: usize,
+}

@@ -1,0 +1,298 @@
+//! Reading: an index from its pages, with every number checked before it is used.
+
+use crate::sync::PoisonError;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::image::{Stored, StoredPage};
+use crate::bits;
+use crate::error::{Error, Result};
+use crate::format::checksum::checksum;
+use crate::format::layout::{Layout, Region};
+use crate::format::root::{Root, corrupt};
+use crate::graph::Source;
+use crate::host::{Ledger, Pages};
+use crate::index::rows::{Place, SlotState, State};
+use crate::index::{Generation, Index};
+use crate::memory::{Charge, Memory};
+use crate::options::{LEVELS_MAX, Options};
+
+/// Rows handed to the pending area at a time.
+const BATCH_ROWS: usize = 1024;
+
+impl Index {
+    /// The index that was stored as `root` in the pages `ids`. Also the root as it was read.
+    ///
+    /// Reads each page once, and holds a page or two of them beside the index. Errors: `Corrupt` (damaged, foreign, of
+    /// another version, or made with other options), `OutOfMemory`, those of `pages`.
+    pub fn load(
+        options: Options,
+        dimensions: usize,
+        ledger: Box<dyn Ledger>,
+        root: &[u8],
+        ids: &[i64],
+        pages: &dyn Pages,
+    ) -> Result<(Self, Root)> {
+        let root = Root::decode(root)?;
+        if !root.made_with(&options, dimensions) {
+            return Err(corrupt("it was made with other options than the catalog says"));
+        }
+        if root.page_bytes != pages.page_bytes() as u64 {
+            return Err(corrupt("its pages have another size than those of this database"));
+        }
+        if ids.len() != root.graph_sums.len() + root.rows_sums.len() {
+            return Err(corrupt("it has another number of pages than its root says"));
+        }
+        let (graph_ids, rows_ids) = ids.split_at(root.graph_sums.len());
+        let graph_layout = root.graph_layout();
+        let rows_layout = root.rows_layout();
+        let graph = || Reader::new(pages, &root, &graph_layout, graph_ids, &root.graph_sums);
+        let rows = || Reader::new(pages, &root, &rows_layout, rows_ids, &root.rows_sums);
+
+        let index = Self::new(options, dimensions, ledger)?;
+        let links = StoredLinks::new(&root, index.memory(), graph(), graph())?;
+        let entry = root.entry as u32;
+        let (slots, upper) = (root.slots as usize, root.upper as usize);
+        let generation = Generation::load(&index.options, &index.space, index.memory(), slots, upper, entry, &links);
+        let linked = links.finish()?;
+        let generation = generation?;
+        read_vectors(&root, graph(), &generation)?;
+        index.adopt(&generation, &mut rows(), &root, &linked)?;
+        index.adopt_pending(&mut rows(), &mut rows(), &root)?;
+
+        let stored = |ids: &[i64], sums: &[u64]| {
+            ids.iter().zip(sums).map(|(&id, &checksum)| StoredPage { checksum, id }).collect()
+        };
+        *index.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stored {
+            graph: stored(graph_ids, &root.graph_sums),
+            rows: stored(rows_ids, &root.rows_sums),
+            root: root.clone(),
+            generation: Arc::downgrade(&generation),
+            changes: index.changes(),
+        });
+        Ok((index, root))
+    }
+
+    /// Makes `generation` the generation of an empty index: its entries, free slots, and the places of its rows.
+    fn adopt(&self, generation: &Arc<Generation>, reader: &mut Reader<'_>, root: &Root, linked: &[u64]) -> Result<()> {
+        let mut free = Vec::new();
+        let mut rows = self.rows();
+        for slot in 0..root.slots as u32 {
+            let entry = SlotState::unpack(u64::from_le_bytes(reader.array(Region::SlotStates, slot as usize)?));
+            let is_linked = bits::is_set(linked, slot as usize);
+            match entry.state {
+                State::Live => {
+                    rows.adopt(entry.row_id, Place::Slot(slot))?;
+                    generation.entries.at(slot).store(entry);
+                }
+                // A slot that walks can reach must not be used again before it is repaired.
+                State::Empty if !is_linked && root.entry != u64::from(slot) => free.push(slot),
+                _ => {
+                    generation.die(slot);
+                }
+            }
+        }
+        generation.reserve_free(free.len())?;
+        let freed = generation.free_slots(&free, &mut generation.graph.exclusive());
+        debug_assert!(freed, "nobody else knows the generation");
+        generation.links_stored();
+        self.set_core(Arc::clone(generation));
+        self.publish(&rows);
+        Ok(())
+    }
+
+    fn adopt_pending(&self, ids: &mut Reader<'_>, vectors: &mut Reader<'_>, root: &Root) -> Result<()> {
+        let mut vector = vec![0.0; self.space.dimensions];
+        let mut rows = self.rows();
+        for row in 0..root.pending as usize {
+            if row % BATCH_ROWS == 0 {
+                rows.pending.reserve(BATCH_ROWS.min(root.pending as usize - row))?;
+            }
+            let row_id = i64::from_le_bytes(ids.array(Region::PendingRows, row)?);
+            vectors.vector(Region::PendingVectors, row, &mut vector)?;
+            let ticket = rows.pending.push(row_id, &vector);
+            rows.adopt(row_id, Place::Pending(ticket))?;
+        }
+        rows.pending.release();
+        self.unrankable.reserve(root.unrankable as usize)?;
+        for row in 0..root.unrankable as usize {
+            let row_id = i64::from_le_bytes(ids.array(Region::Unrankable, row)?);
+            let position = self.unrankable.push(row_id);
+            rows.adopt(row_id, Place::Unrankable(position))?;
+        }
+        self.publish(&rows);
+        Ok(())
+    }
+}
+
+/// Reads records of regions; keeps the last page.
+struct Reader<'a> {
+    pages: &'a dyn Pages,
+    root: &'a Root,
+    layout: &'a Layout,
+    ids: &'a [i64],
+    sums: &'a [u64],
+    page: usize,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(pages: &'a dyn Pages, root: &'a Root, layout: &'a Layout, ids: &'a [i64], sums: &'a [u64]) -> Self {
+        Self { pages, root, layout, ids, sums, page: usize::MAX, buffer: Vec::new() }
+    }
+
+    /// Brings a page into the buffer.
+    fn open(&mut self, page: usize) -> Result<()> {
+        if self.page == page {
+            return Ok(());
+        }
+        self.page = usize::MAX;
+        self.buffer.resize(self.pages.page_bytes(), 0);
+        self.pages.read(self.ids[page], &mut self.buffer)?;
+        if checksum(&self.buffer) != self.sums[page] {
+            return Err(corrupt(format!("page {} of {} is damaged", page + 1, self.ids.len())));
+        }
+        self.page = page;
+        Ok(())
+    }
+
+    /// Reads bytes of a region, which are inside it.
+    fn bytes(&mut self, region: Region, mut at: usize, mut out: &mut [u8]) -> Result<()> {
+        while !out.is_empty() {
+            let (page, extent) =
+                match self.layout.pages.get(self.page).and_then(|extents| {
+                    extents.iter().find(|extent| extent.region == region && extent.bytes.contains(&at))
+                }) {
+                    Some(extent) => (self.page, extent),
+                    None => self.layout.find(region, at).ok_or_else(|| corrupt("a part of it is missing"))?,
+                };
+            let length = (extent.bytes.end - at).min(out.len());
+            let from = extent.at + at - extent.bytes.start;
+            self.open(page)?;
+            let (part, rest) = out.split_at_mut(length);
+            part.copy_from_slice(&self.buffer[from..][..length]);
+            at += length;
+            out = rest;
+        }
+        Ok(())
+    }
+
+    /// A record of eight bytes.
+    fn array(&mut self, region: Region, index: usize) -> Result<[u8; 8]> {
+        let mut bytes = [0; 8];
+        self.bytes(region, 8 * index, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn vector(&mut self, region: Region, index: usize, out: &mut [f32]) -> Result<()> {
+        let mut bytes = vec![0; self.root.record(region)];
+        self.bytes(region, index * bytes.len(), &mut bytes)?;
+        read_floats(&bytes, out);
+        Ok(())
+    }
+}
+
+fn read_floats(bytes: &[u8], out: &mut [f32]) {
+    bytes.as_chunks::<4>().0.iter().zip(out).for_each(|(from, x)| *x = f32::from_le_bytes(*from));
+}
+
+/// Copies all vectors to the arena, page by page.
+fn read_vectors(root: &Root, mut reader: Reader<'_>, generation: &Generation) -> Result<()> {
+    let mut graph = generation.graph.exclusive();
+    let mut vectors = graph.vectors();
+    for slot in 0..root.slots as usize {
+        reader.vector(Region::Vectors, slot, vectors.get_mut(slot as u32))?;
+    }
+    Ok(())
+}
+
+/// The links of a stored graph. Asked node by node, level by level; what is wrong is told at the end, as the graph's
+/// library does not expect errors in between.
+struct StoredLinks<'a> {
+    root: &'a Root,
+    levels: Vec<u8>,
+    _charge: Charge,
+    state: RefCell<LinksState<'a>>,
+}
+
+struct LinksState<'a> {
+    base: Reader<'a>,
+    upper: Reader<'a>,
+    /// Lists above the bottom level read so far.
+    upper_read: usize,
+    /// Nodes that are linked to, a bit each.
+    linked: Vec<u64>,
+    error: Option<Error>,
+}
+
+impl<'a> StoredLinks<'a> {
+    fn new(root: &'a Root, memory: &Arc<Memory>, mut base: Reader<'a>, upper: Reader<'a>) -> Result<Self> {
+        let slots = root.slots as usize;
+        // the levels twice: the graph's library has its own
+        let charge = memory.charge(slots * (size_of::<u8>() + size_of::<u16>()) + slots / 8)?;
+        let mut levels = vec![0; slots];
+        base.bytes(Region::Levels, 0, &mut levels)?;
+        let highest = levels.iter().copied().max().unwrap_or(0);
+        let lists: u64 = levels.iter().map(|&level| u64::from(level)).sum();
+        if usize::from(highest) > LEVELS_MAX
+            || lists != root.upper
+            || slots > 0 && levels[root.entry as usize] != highest
+        {
+            return Err(corrupt("the levels of its graph do not fit"));
+        }
+        let linked = vec![0; slots.div_ceil(64)];
+        Ok(Self {
+            root,
+            levels,
+            _charge: charge,
+            state: RefCell::new(LinksState { base, upper, upper_read: 0, linked, error: None }),
+        })
+    }
+
+    /// The nodes that are linked to. Errors: what went wrong on the way.
+    fn finish(self) -> Result<Vec<u64>> {
+        let state = self.state.into_inner();
+        state.error.map_or(Ok(state.linked), Err)
+    }
+
+    fn read(&self, state: &mut LinksState<'_>, slot: u32, level: usize, out: &mut [u32]) -> Result<usize> {
+        let (region, index) =
+            if level == 0 { (Region::Base, slot as usize) } else { (Region::Upper, state.upper_read) };
+        let mut bytes = vec![0; self.root.record(region)];
+        if level == 0 {
+            state.base.bytes(region, index * bytes.len(), &mut bytes)?;
+        } else {
+            state.upper.bytes(region, index * bytes.len(), &mut bytes)?;
+            state.upper_read += 1;
+        }
+        let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let count = words[0] as usize;
+        let list = words[1..].get(..count).filter(|list| list.len() <= out.len());
+        let list = list.ok_or_else(|| corrupt("a node of its graph has too many links"))?;
+        for (to, &link) in out.iter_mut().zip(list) {
+            if self.levels.get(link as usize).is_none_or(|&above| (above as usize) < level) {
+                return Err(corrupt("a link of its graph leads nowhere"));
+            }
+            bits::set(&mut state.linked, link as usize);
+            *to = link;
+        }
+        Ok(count)
+    }
+}
+
+impl Source for StoredLinks<'_> {
+    fn level(&self, slot: u32) -> usize {
+        self.levels[slot as usize] as usize
+    }
+
+    fn links(&self, slot: u32, level: usize, out: &mut [u32]) -> usize {
+        let mut state = self.state.borrow_mut();
+        if state.error.is_some() {
+            return 0;
+        }
+        self.read(&mut state, slot, level, out).unwrap_or_else(|error| {
+            state.error = Some(error);
+            0
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! Compaction: a new generation without the slots that are dead or free.
+
+use crate::sync::PoisonError;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Source;
+use crate::graph::lock::ReadGuard;
+use crate::host::Interrupt;
+use crate::index::link::check;
+use crate::index::rows::{Place, State};
+use crate::index::{Generation, Index};
+
+/// Marks a slot that is not copied.
+const GONE: u32 = u32::MAX;
+/// Vectors copied between two looks at the interrupt.
+const COPY_ROWS: usize = 1024;
+
+impl Index {
+    /// Frees the slots of dead rows (see [`expire`](Self::expire)), repairs the links around them, and gives their
+    /// memory back. The graph stays otherwise as it is, so this costs far less than linking all rows again. Searches,
+    /// appends and removals go on meanwhile; linking pauses while the graph is copied, and the row lock is held for
+    /// all rows at the end.
+    ///
+    /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; the index stays usable.
+    pub fn compact(&self, interrupt: &dyn Interrupt) -> Result<()> {
+        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.generation();
+        self.consolidate_all(&old, interrupt)?;
+        self.trim();
+
+        let _paused = Paused::new(&self.paused);
+        // Waits for linkers that do not know yet: while they wait for us, searches would wait behind them.
+        old.graph.drain();
+        let graph = old.graph.read();
+        let copy = Copy::plan(&old, &graph)?;
+        if copy.kept.len() == old.graph.len() {
+            return Ok(());
+        }
+        let rows = copy.kept.len();
+        let new = Generation::load(&self.options, &self.space, &self.memory, rows, copy.upper, copy.entry, &copy)?;
+        let mut to = new.graph.exclusive();
+        let mut vectors = to.vectors();
+        for (slot, &origin) in (0..).zip(&copy.kept) {
+            if (slot as usize).is_multiple_of(COPY_ROWS) {
+                check(interrupt)?;
+            }
+            vectors.get_mut(slot).copy_from_slice(graph.vector(origin));
+        }
+        drop(vectors);
+        drop(to);
+        self.reconnect_all(&new, interrupt)?;
+        let mut rows = self.rows();
+        for (slot, &origin) in (0..).zip(&copy.kept) {
+            // Now, not when it was copied: the row may have been deleted or replaced since.
+            let entry = old.entries.at(origin).load();
+            new.entries.at(slot).store(entry);
+            if entry.state == State::Dead {
+                new.die(slot);
+            } else {
+                rows.places.set(entry.row_id, Place::Slot(slot));
+            }
+        }
+        self.set_core(new);
+        self.publish(&rows);
+        Ok(())
+    }
+
+    /// Gives memory back that only more rows would need than there are. Takes the append lock, as nobody may have reserved room.
+    fn trim(&self) {
+        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rows().trim();
+    }
+}
+
+/// Stops linking while it lives.
+pub(crate) struct Paused<'a>(&'a AtomicUsize);
+
+impl<'a> Paused<'a> {
+    pub(crate) fn new(paused: &'a AtomicUsize) -> Self {
+        paused.fetch_add(1, Ordering::Relaxed);
+        Self(paused)
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Which slots of a generation are copied, and to where.
+struct Copy<'a> {
+    graph: &'a ReadGuard<'a>,
+    /// The old slot of each new one.
+    kept: Vec<u32>,
+    /// The new slot of each old one, or `GONE`.
+    moved: Vec<u32>,
+    /// Lists above the bottom level.
+    upper: usize,
+    /// The new slot where walks begin.
+    entry: u32,
+}
+
+impl<'a> Copy<'a> {
+    /// `graph`: of `old`.
+    fn plan(old: &Generation, graph: &'a ReadGuard<'a>) -> Result<Self> {
+        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while compacting an HNSW index");
+        let nodes = graph.len();
+        let (mut kept, mut moved) = (Vec::new(), Vec::new());
+        kept.try_reserve_exact(nodes).map_err(full)?;
+        moved.try_reserve_exact(nodes).map_err(full)?;
+        let old_entry = graph.entry();
+        let mut entry = (0, 0);
+        let mut upper = 0;
+        for slot in 0..nodes as u32 {
+            let state = old.entries.at(slot).load().state;
+            // A dead entry is all that consolidations leave; rows that have died since are still linked, so they stay.
+            if state == State::Empty || state == State::Dead && old_entry == Some(slot) {
+                moved.push(GONE);
+                continue;
+            }
+            let level = graph.level(slot);
+            upper += level;
+            if kept.is_empty() || level > entry.0 {
+                entry = (level, kept.len() as u32);
+            }
+            moved.push(kept.len() as u32);
+            kept.push(slot);
+        }
+        Ok(Self { graph, kept, moved, upper, entry: entry.1 })
+    }
+}
+
+impl Source for Copy<'_> {
+    fn level(&self, slot: u32) -> usize {
+        self.graph.level(self.kept[slot as usize])
+    }
+
+    fn links(&self, slot: u32, level: usize, out: &mut [u32]) -> usize {
+        let count = self.graph.neighbors(self.kept[slot as usize], level, out).len();
+        let mut linked = 0;
+        for i in 0..count {
+            let to = self.moved[out[i] as usize];
+            if to != GONE {
+                out[linked] = to;
+                linked += 1;
+            }
+        }
+        linked
+    }
+}

@@ -1,0 +1,154 @@
+//! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
+
+use crate::bits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Interrupt;
+use crate::index::link::check;
+use crate::index::rows::State;
+use crate::index::{Generation, Index};
+use crate::memory::Charge;
+use crate::sync::PoisonError;
+use crate::sync::atomic::Ordering;
+
+/// Slots per dead slot when a consolidation is due. The more are consolidated together the cheaper each of them is; dead slots cost
+/// searches and memory as long.
+const SLOTS_PER_DEAD: usize = 16;
+/// Fewest dead slots for which a consolidation is due.
+const DEAD_MIN: usize = if cfg!(feature = "model") { 2 } else { 16 };
+/// At least so many slots stay for each that is freed at a time: the fewer go at once the better the links are that are
+/// found instead.
+const SLOTS_PER_DOOMED: usize = 8;
+/// Nodes consolidated in one visit: less than a millisecond, for which searches wait.
+const VISIT_NODES: u32 = 16;
+
+/// A consolidation under way.
+pub(in crate::index) struct Consolidation {
+    /// The slots to be freed, a bit each, and as a list.
+    deleted: Vec<u64>,
+    slots: Vec<u32>,
+    /// Nodes before this one are consolidated.
+    next: u32,
+    /// Nodes that have lost all their links.
+    orphans: Vec<u32>,
+    _charge: Charge,
+}
+
+impl Index {
+    /// Whether so many slots are dead that they should be consolidated. Takes no lock.
+    pub fn consolidate_due(&self) -> bool {
+        let generation = self.generation();
+        generation.dead() >= DEAD_MIN && generation.dead() >= generation.graph.len() / SLOTS_PER_DEAD
+    }
+
+    /// Goes on with a consolidation, or begins one that is due: passes at most `max_nodes` nodes; returns how many it passed or
+    /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Takes the
+    /// graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the consolidation can go on later.
+    pub fn consolidate(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
+        if self.paused.load(Ordering::Relaxed) > 0 {
+            return Ok(0); // whoever copies the graph would be waited for, and searches would wait behind us
+        }
+        let generation = self.generation();
+        let Ok(mut consolidation) = generation.consolidation.try_lock() else { return Ok(0) };
+        if consolidation.is_none() && self.consolidate_due() {
+            *consolidation = Some(self.begin_consolidation(&generation)?);
+        }
+        let Some(running) = consolidation.as_mut() else { return Ok(0) };
+        let first = running.next;
+        let end = (generation.graph.len() as u32).min(first.saturating_add(max_nodes as u32));
+        running.pass(&generation, end, interrupt)?;
+        let mut done = (end - first) as usize;
+        if end as usize == generation.graph.len() && self.finish_consolidation(&generation, running)? {
+            done += running.slots.len();
+            *consolidation = None;
+        }
+        Ok(done)
+    }
+
+    /// Frees all slots that are dead now, except the one where walks begin. Errors: as for `consolidation`.
+    pub(in crate::index) fn consolidate_all(&self, generation: &Generation, interrupt: &dyn Interrupt) -> Result<()> {
+        let mut consolidation = generation.consolidation.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if consolidation.is_none() {
+                *consolidation = Some(self.begin_consolidation(generation)?).filter(|begun| !begun.slots.is_empty());
+            }
+            let Some(running) = consolidation.as_mut() else { return Ok(()) };
+            running.pass(generation, generation.graph.len() as u32, interrupt)?;
+            check(interrupt)?;
+            if self.finish_consolidation(generation, running)? {
+                *consolidation = None;
+            } else {
+                crate::sync::thread::yield_now();
+            }
+        }
+    }
+
+    fn begin_consolidation(&self, generation: &Generation) -> Result<Consolidation> {
+        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
+        let nodes = generation.graph.len();
+        let words = nodes.div_ceil(64);
+        let dead = generation.dead().min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));
+        let charge = self.memory.charge(words * size_of::<u64>() + dead * size_of::<u32>())?;
+        generation.reserve_free(dead)?;
+        let (mut deleted, mut slots) = (Vec::new(), Vec::new());
+        deleted.try_reserve_exact(words).map_err(full)?;
+        slots.try_reserve_exact(dead).map_err(full)?;
+        deleted.resize(words, 0);
+        let entry = generation.graph.read().entry();
+        for slot in 0..nodes as u32 {
+            let dead = generation.entries.at(slot).load().state == State::Dead;
+            // Walks begin at the entry, so it has to stay.
+            if dead && entry != Some(slot) && slots.len() < slots.capacity() {
+                bits::set(&mut deleted, slot as usize);
+                slots.push(slot);
+            }
+        }
+        if !slots.is_empty() {
+            generation.change_links();
+        }
+        Ok(Consolidation { deleted, slots, next: 0, orphans: Vec::new(), _charge: charge })
+    }
+
+    /// Every node was passed: consolidates what was linked to deleted nodes meanwhile, then frees them. False if that has to
+    /// be tried again, as vectors are being read.
+    fn finish_consolidation(&self, generation: &Generation, consolidation: &mut Consolidation) -> Result<bool> {
+        consolidation.adopt_orphans(generation)?;
+        let freed = {
+            let mut graph = generation.graph.exclusive();
+            let end = graph.len() as u32;
+            graph.consolidate(&consolidation.deleted, 0..end, &mut consolidation.orphans)?;
+            let freed = generation.free_slots(&consolidation.slots, &mut graph);
+            if freed {
+                // The slots of this generation, whether or not it is the current one by now.
+                let rows = self.rows();
+                generation.dead_freed(consolidation.slots.len());
+                self.publish(&rows);
+            }
+            freed
+        };
+        consolidation.adopt_orphans(generation)?;
+        Ok(freed)
+    }
+}
+
+impl Consolidation {
+    /// Consolidates the nodes up to `end`.
+    fn pass(&mut self, generation: &Generation, end: u32, interrupt: &dyn Interrupt) -> Result<()> {
+        while self.next < end {
+            check(interrupt)?;
+            let until = end.min(self.next + VISIT_NODES);
+            generation.graph.exclusive().consolidate(&self.deleted, self.next..until, &mut self.orphans)?;
+            self.next = until;
+        }
+        Ok(())
+    }
+
+    /// Links nodes that have lost all links as if they were new.
+    fn adopt_orphans(&mut self, generation: &Generation) -> Result<()> {
+        while let Some(&slot) = self.orphans.last() {
+            // SAFETY: only a consolidation relinks orphans, and there is one at a time.
+            unsafe { generation.graph.link().relink_orphan(slot) }?;
+            self.orphans.pop();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! Work that the host leaves to background threads, done by one caller to its end.
+
+use crate::sync::PoisonError;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::host::Interrupt;
+use crate::index::Index;
+use crate::index::link::check;
+
+/// How long the caller sleeps when the rest of the work is another thread's, or waits for readers.
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Index {
+    /// Links all pending rows, ends the consolidation and the pass of `reach` that are under way, and those that are due. Returns when none
+    /// of it is left: also what other threads do at the same time is waited for. While rows keep coming it goes on. Takes the guards of
+    /// `link`, `repair` and `reach` do. Errors: `OutOfMemory`, `Interrupted`; what is done stays done.
+    pub fn finish(&self, interrupt: &dyn Interrupt) -> Result<()> {
+        loop {
+            check(interrupt)?;
+            let mut done = self.consolidate(usize::MAX, interrupt)?;
+            done += self.link(usize::MAX, interrupt)?;
+            if done == 0 {
+                done = self.reconnect(usize::MAX, interrupt)?;
+            }
+            if done == 0 {
+                if self.finished() {
+                    return Ok(());
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// Whether nothing is left to do or under way. Waits for the steps that others are in.
+    fn finished(&self) -> bool {
+        let generation = self.generation();
+        let consolidating = generation.consolidation.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let reconnecting = generation.reconnection.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        !consolidating && !reconnecting && self.pending() == 0 && !self.consolidate_due() && !self.reconnect_due()
+    }
+}

@@ -1,0 +1,154 @@
+//! Rows that no walk would ever come to are linked to.
+//!
+//! A node that everything near it finds too similar to another, or that lies far from everything, loses the links to it
+//! while others come. Nothing in the graph's algorithms brings it back: of real embeddings with unequal norms that is
+//! one of a hundred under the inner product.
+
+use crate::sync::atomic::Ordering;
+
+use crate::bits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::lock::ExclusiveGuard;
+use crate::host::Interrupt;
+use crate::index::link::check;
+use crate::index::{Generation, Index};
+use crate::memory::Charge;
+
+/// Fewest nodes that must have come or gone since the last pass for another one.
+const CHANGED_MIN: usize = if cfg!(feature = "model") { 2 } else { 64 };
+/// Nodes per such node when a pass is due: it visits every node, which costs a hundredth of linking one.
+const NODES_PER_CHANGED: usize = 2;
+/// Nodes visited at a time: a fraction of a millisecond, for which searches wait.
+const VISIT_NODES: usize = 256;
+
+/// Visits that cost as much as the search for a node to link from.
+const VISITS_PER_ATTACHED: usize = 128;
+
+/// Costly searches in vain until a pass makes no more of them.
+const VAIN_MAX: usize = 64;
+
+/// A pass under way: along the links of all levels, from the node where walks begin.
+pub(in crate::index) struct Reconnection {
+    /// Nodes that are reached, a bit each. Those added since the pass began are left to the next one.
+    seen: Vec<u64>,
+    nodes: usize,
+    /// Nodes that are reached, whose links are not followed yet.
+    open: Vec<u32>,
+    /// Nodes before this one are reached, or cannot be.
+    next: u32,
+    /// Nodes nobody near has room to link to.
+    vain: usize,
+    /// Candidates for such a link: as many as when a node is added.
+    ef: usize,
+    _charge: Charge,
+}
+
+impl Index {
+    /// Whether so many nodes came or went since the last pass that another one is due. Takes no lock.
+    pub fn reconnect_due(&self) -> bool {
+        let generation = self.generation();
+        generation.unconnected.load(Ordering::Relaxed) >= CHANGED_MIN.max(generation.graph.len() / NODES_PER_CHANGED)
+    }
+
+    /// Goes on with a pass, or begins one that is due; returns about how many nodes it visited, at
+    /// least `max_nodes` if there are so many; 0 when there is nothing to do, or somebody else does it or copies the
+    /// graph. Takes the graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
+    pub fn reconnect(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
+        let generation = self.generation();
+        let Ok(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
+        if reconnection.is_none() && self.reconnect_due() {
+            *reconnection = Some(self.begin_reconnection(&generation)?);
+        }
+        let Some(running) = reconnection.as_mut() else { return Ok(0) };
+        let mut visited = 0;
+        while visited < max_nodes && self.paused.load(Ordering::Relaxed) == 0 {
+            check(interrupt)?;
+            visited += VISIT_NODES;
+            if !running.visit(&generation) {
+                *reconnection = None;
+                break;
+            }
+        }
+        Ok(visited)
+    }
+
+    /// A whole pass over a generation that nobody else knows yet.
+    pub(in crate::index) fn reconnect_all(&self, generation: &Generation, interrupt: &dyn Interrupt) -> Result<()> {
+        let mut reconnection = self.begin_reconnection(generation)?;
+        while reconnection.visit(generation) {
+            check(interrupt)?;
+        }
+        Ok(())
+    }
+
+    fn begin_reconnection(&self, generation: &Generation) -> Result<Reconnection> {
+        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while linking an HNSW index");
+        let changed = generation.unconnected.load(Ordering::Relaxed);
+        let nodes = generation.graph.len();
+        let words = nodes.div_ceil(64);
+        let charge = self.memory.charge(words * size_of::<u64>() + nodes * size_of::<u32>())?;
+        let (mut seen, mut open) = (Vec::new(), Vec::new());
+        seen.try_reserve_exact(words).map_err(full)?;
+        open.try_reserve_exact(nodes).map_err(full)?;
+        seen.resize(words, 0);
+        generation.unconnected.fetch_sub(changed, Ordering::Relaxed);
+        let mut reconnection =
+            Reconnection { seen, nodes, open, next: 0, vain: 0, ef: self.options.ef_construction, _charge: charge };
+        if let Some(entry) = generation.graph.read().entry() {
+            reconnection.see(entry);
+        }
+        Ok(reconnection)
+    }
+}
+
+impl Reconnection {
+    /// Visits up to `VISIT_NODES` nodes; false if there are no more.
+    fn visit(&mut self, generation: &Generation) -> bool {
+        let mut graph = generation.graph.exclusive();
+        let mut links = vec![0; graph.links_max()];
+        let mut left = VISIT_NODES;
+        while left > 0 {
+            left -= 1;
+            if let Some(node) = self.open.pop() {
+                for level in 0..=graph.level(node) {
+                    graph.neighbors(node, level, &mut links).iter().for_each(|&node| self.see(node));
+                }
+            } else if (self.next as usize) < self.nodes {
+                let node = self.next;
+                if !self.seen(node) && !graph.neighbors(node, 0, &mut links).is_empty() {
+                    self.attach(generation, &mut graph, node);
+                    left = left.saturating_sub(VISITS_PER_ATTACHED);
+                }
+                self.next += 1;
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Makes the nearest node that is reached, and has room, link to this one.
+    fn attach(&mut self, generation: &Generation, graph: &mut ExclusiveGuard<'_>, node: u32) {
+        let mut attach = |passes: &dyn Fn(u32) -> bool| {
+            let near = graph.nearest(graph.vector(node), self.ef, passes).0;
+            near.iter().any(|other| self.seen(other.slot()) && graph.attach(other.slot(), node))
+        };
+        // A walk that looks for what is reached passes everything in between: it comes second, and not for ever in vain.
+        if attach(&|_| true) || self.vain < VAIN_MAX && attach(&|other| self.seen(other)) {
+            generation.change_links();
+            self.see(node);
+        } else {
+            self.vain += 1;
+        }
+    }
+
+    fn seen(&self, node: u32) -> bool {
+        bits::is_set(&self.seen, node as usize)
+    }
+
+    fn see(&mut self, node: u32) {
+        if (node as usize) < self.nodes && bits::insert(&mut self.seen, node as usize) {
+            self.open.push(node);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Renewal: a graph of which little is alive is given up, and what is alive is linked anew.
+
+use crate::sync::PoisonError;
+use crate::sync::atomic::Ordering;
+
+use super::compact::Paused;
+use crate::error::Result;
+use crate::index::rows::{Place, State};
+use crate::index::{Generation, Index};
+
+/// Dead slots per survivor from which linking the survivors anew costs less than repairing the links around the dead.
+/// Measured: freeing a dead slot costs half as much as linking a row.
+const DEAD_PER_SURVIVOR: usize = 2;
+/// Most bytes of vectors that survive: they are copied while commits wait, and searched exactly until they are linked.
+const SURVIVORS_BYTES_MAX: usize = 64 << 20;
+
+impl Index {
+    /// Whether renewing the graph costs less than repairing it. Takes the lock of the free slots.
+    pub(in crate::index) fn renewal_pays(&self, generation: &Generation) -> bool {
+        let survivors = generation.survivors();
+        generation.dead() >= DEAD_PER_SURVIVOR * survivors
+            && survivors * self.space.dimensions * size_of::<f32>() <= SURVIVORS_BYTES_MAX
+    }
+
+    /// Begins a new generation without nodes. The rows of the old one, tombstones included, are pending again; its memory
+    /// goes back when the last search has left it. Takes the compaction and append locks, and the row lock while the
+    /// vectors are copied. Errors: `OutOfMemory`; then nothing has changed.
+    pub(in crate::index) fn renew(&self) -> Result<()> {
+        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.generation();
+        if !self.renewal_pays(&old) {
+            return Ok(()); // somebody was faster
+        }
+        let new = Generation::new(&self.options, &self.space, &self.memory)?;
+        // Nobody else may have reserved room in the pending area.
+        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        let _paused = Paused::new(&self.paused);
+        old.graph.drain();
+        let graph = old.graph.read();
+        let mut rows = self.rows();
+        let reserved = rows.pending.reserve(old.survivors());
+        if reserved.is_ok() {
+            for slot in 0..graph.len() as u32 {
+                let entry = old.entries.at(slot).load();
+                if !matches!(entry.state, State::Live | State::Tombstone) {
+                    continue;
+                }
+                let ticket = rows.pending.push(entry.row_id, graph.vector(slot));
+                rows.pending.entry(ticket).set_state(entry.state);
+                rows.places.set(entry.row_id, Place::Pending(ticket));
+            }
+        }
+        rows.pending.release();
+        reserved?;
+        rows.pending.scatter();
+        rows.trim();
+        // In this order: a search that sees the new graph has seen the pending rows, or sees that it has to begin again.
+        self.publish(&rows);
+        self.renewals.fetch_add(1, Ordering::Release);
+        self.set_core(new);
+        Ok(())
+    }
+}

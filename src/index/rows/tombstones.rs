@@ -1,0 +1,119 @@
+//! Deleted rows that snapshots may still see, in about the order in which they were deleted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::memory::{Charge, Memory};
+
+/// Marks the bound of a row whose deletion is being committed, when only the last commit before is known: the host does
+/// not say which commit it is. Commits that delete are serial, so the row is gone for all when another commit is the last.
+pub const UNSETTLED: u64 = 1 << 63;
+
+/// Room for so many is not given back.
+const ROOM_MIN: usize = 1024;
+
+/// Bounds and rows. Pushing never allocates within what was reserved.
+pub(in crate::index) struct Tombstones {
+    /// The bound: the commit that deleted the row, or a later one; or `UNSETTLED` and the last commit before. Bounds need not
+    /// ascend: who deletes, who compares and who settles read the last commit at different times.
+    list: VecDeque<(u64, i64)>,
+    /// How many are unsettled.
+    unsettled: usize,
+    /// Not above the last commit before any of these.
+    unsettled_after: u64,
+    charge: Charge,
+}
+
+impl Tombstones {
+    pub(in crate::index) fn new(memory: &Arc<Memory>) -> Result<Self> {
+        Ok(Self { list: VecDeque::new(), unsettled: 0, unsettled_after: u64::MAX, charge: memory.charge(0)? })
+    }
+
+    pub(in crate::index) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Makes room for so many in total. Errors: `OutOfMemory`.
+    pub(in crate::index) fn reserve(&mut self, rows: usize) -> Result<()> {
+        let old = self.list.capacity();
+        if rows <= old {
+            return Ok(());
+        }
+        let new = rows.max(2 * old);
+        let bytes = size_of::<(u64, i64)>();
+        self.charge.resize((old + new) * bytes)?;
+        let grown = self.list.try_reserve_exact(new - self.list.len());
+        self.charge.resize(self.list.capacity() * bytes)?;
+        grown.map_err(|_| Error::new(ErrorKind::OutOfMemory, "out of memory for the rows of an HNSW index"))
+    }
+
+    /// Gives room beyond so many in total back, if it is most of the room.
+    pub(in crate::index) fn trim(&mut self, rows: usize) {
+        if self.list.capacity() / 4 > rows.max(ROOM_MIN) {
+            self.list.shrink_to(rows);
+            self.charge.shrink(self.charge.bytes() - self.list.capacity() * size_of::<(u64, i64)>());
+        }
+    }
+
+    /// A row is deleted. Needs a reservation.
+    pub(in crate::index) fn push(&mut self, bound: u64, row_id: i64) {
+        if bound & UNSETTLED != 0 {
+            self.unsettled += 1;
+            self.unsettled_after = self.unsettled_after.min(bound & !UNSETTLED);
+        }
+        self.list.push_back((bound, row_id));
+    }
+
+    /// The last commit before the oldest unsettled one, or an older one; `u64::MAX` if all are settled.
+    pub(in crate::index) fn unsettled_after(&self) -> u64 {
+        if self.unsettled == 0 { u64::MAX } else { self.unsettled_after }
+    }
+
+    /// Those that were deleted after a commit before `last_commit` were deleted by it, or earlier.
+    pub(in crate::index) fn settle(&mut self, last_commit: u64) {
+        let mut left = self.unsettled;
+        self.unsettled_after = u64::MAX;
+        for (bound, _) in self.list.iter_mut().rev() {
+            if left == 0 {
+                return;
+            }
+            if *bound & UNSETTLED != 0 {
+                left -= 1;
+                let after = *bound & !UNSETTLED;
+                if after < last_commit {
+                    *bound = last_commit;
+                    self.unsettled -= 1;
+                } else {
+                    self.unsettled_after = self.unsettled_after.min(after);
+                }
+            }
+        }
+    }
+
+    /// The bound of the first; `u64::MAX` if there is none.
+    pub(in crate::index) fn oldest(&self) -> u64 {
+        self.list.front().map_or(u64::MAX, |&(bound, _)| bound)
+    }
+
+    /// Takes the first if its bound is below this one.
+    pub(in crate::index) fn pop_below(&mut self, bound: u64) -> Option<i64> {
+        (self.oldest() < bound).then(|| self.list.pop_front()).flatten().map(|(_, row_id)| row_id)
+    }
+
+    /// These rows are no tombstones any more.
+    pub(in crate::index) fn forget(&mut self, mut rows: Vec<i64>) {
+        if rows.is_empty() {
+            return;
+        }
+        rows.sort_unstable();
+        // Most tombstones are of other rows, far away.
+        let range = rows[0]..=rows[rows.len() - 1];
+        let unsettled = &mut self.unsettled;
+        self.list.retain(|(bound, row_id)| {
+            let stays = !range.contains(row_id) || rows.binary_search(row_id).is_err();
+            *unsettled -= usize::from(!stays && bound & UNSETTLED != 0);
+            stays
+        });
+    }
+}

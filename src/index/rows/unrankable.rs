@@ -1,0 +1,121 @@
+//! Rows whose vectors cannot be ranked (see [`crate::vectors::Space::store`]): kept by id, returned to every search.
+
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::rows::{AtomicSlotState, PLACE_BITS, SlotState, SlotStates, State};
+use crate::memory::{Charge, Memory};
+
+/// Unrankable rows by position. Read without locks; changed with the index's row lock held.
+pub struct Unrankable {
+    entries: SlotStates,
+    /// Positions ever used.
+    end: AtomicUsize,
+    free: Mutex<Free>,
+}
+
+/// Positions to use again. Has room for all positions, so that rows can die without allocation.
+struct Free {
+    positions: Vec<u32>,
+    charge: Charge,
+}
+
+impl Unrankable {
+    /// No rows; allocates nothing.
+    pub fn new(memory: &Arc<Memory>) -> Result<Self> {
+        let free = Mutex::new(Free { positions: Vec::new(), charge: memory.charge(0)? });
+        Ok(Self { entries: SlotStates::new(memory)?, end: AtomicUsize::new(0), free })
+    }
+
+    /// Rows that are not dead.
+    pub fn len(&self) -> usize {
+        self.end.load(Ordering::Acquire) - self.free().positions.len()
+    }
+
+    /// Makes sure that the next `rows` pushes have memory. Errors: `OutOfMemory`.
+    pub fn reserve(&self, rows: usize) -> Result<()> {
+        if rows == 0 {
+            return Ok(());
+        }
+        let full = || Error::new(ErrorKind::OutOfMemory, "too many unrankable vectors in an HNSW index");
+        let end = self.end.load(Ordering::Relaxed) + rows;
+        if end > 1 << PLACE_BITS {
+            return Err(full());
+        }
+        let mut free = self.free();
+        let missing = end.saturating_sub(free.positions.capacity());
+        if missing > 0 {
+            free.charge.grow(missing * size_of::<u32>())?;
+            let additional = end - free.positions.len();
+            free.positions.try_reserve_exact(additional).map_err(|_| full())?;
+        }
+        self.entries.extend(end)
+    }
+
+    /// Publishes a row and returns its position. Needs a reservation.
+    pub fn push(&self, row_id: i64) -> u32 {
+        let position = self.free().positions.pop().unwrap_or_else(|| self.end.load(Ordering::Relaxed) as u32);
+        self.entries.at(position).store(SlotState::live(row_id));
+        self.end.fetch_max(position as usize + 1, Ordering::Release);
+        position
+    }
+
+    /// The entry of a row that is not dead.
+    pub fn entry(&self, position: u32) -> &AtomicSlotState {
+        self.entries.at(position)
+    }
+
+    /// The row is gone. Once a row. Never allocates.
+    pub fn finish(&self, position: u32) {
+        self.entries.at(position).set_state(State::Dead);
+        self.free().positions.push(position);
+    }
+
+    /// Positions ever used: all below it have an entry.
+    pub fn end(&self) -> u32 {
+        self.end.load(Ordering::Acquire) as u32
+    }
+
+    /// Ids of the rows that are not dead.
+    pub fn rows(&self) -> impl Iterator<Item = i64> {
+        let entries = (0..self.end()).map(|position| self.entries.at(position).load());
+        entries.filter(|entry| matches!(entry.state, State::Live | State::Tombstone)).map(|entry| entry.row_id)
+    }
+
+    /// Ids of the rows that are live.
+    pub fn live_rows(&self) -> impl Iterator<Item = i64> {
+        let entries = (0..self.end()).map(|position| self.entries.at(position).load());
+        entries.filter(|entry| entry.state == State::Live).map(|entry| entry.row_id)
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Unlimited;
+
+    #[test]
+    fn positions_are_used_again() {
+        let memory = Memory::new(Box::new(Unlimited));
+        let unrankable = Unrankable::new(&memory).unwrap();
+        for row_id in 0..100_000 {
+            unrankable.reserve(1).unwrap();
+            let position = unrankable.push(row_id);
+            assert!(position < 3);
+            if row_id >= 2 {
+                let oldest = unrankable.rows().min().unwrap();
+                let at = (0..3).find(|&at| unrankable.entry(at).load() == SlotState::live(oldest)).unwrap();
+                unrankable.finish(at);
+            }
+        }
+        assert_eq!(unrankable.len(), 2);
+        drop(unrankable);
+        assert_eq!(memory.used(), 0);
+    }
+}

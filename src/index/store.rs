@@ -1,0 +1,290 @@
+//! Writing: a checkpoint turns the index into pages, those that have changed.
+
+use crate::sync::PoisonError;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::image::{Image, Stored, StoredPage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::checksum::checksum;
+use crate::format::layout::{Extent, Layout, Region};
+use crate::format::root::Root;
+use crate::graph::lock::ReadGuard;
+use crate::host::Pages;
+use crate::index::rows::{SlotState, State};
+use crate::index::{Generation, Index, Paused};
+
+/// Rows per row that may be missing in the stored graph before it is written anew; they are linked again after loading.
+const ROWS_PER_UNSTORED: usize = 100;
+/// So many may always be missing.
+const UNSTORED_MIN: usize = 256;
+
+/// What is written, as it was at one moment. The graph and its vectors stand still while it lives.
+struct Snapshot<'a> {
+    graph: &'a ReadGuard<'a>,
+    /// Lists above the bottom level: node and level.
+    upper: Vec<(u32, usize)>,
+    /// Slots of the stored graph's slots.
+    entries: Vec<SlotState>,
+    pending: Vec<(i64, &'a [f32])>,
+    unrankable: Vec<i64>,
+}
+
+impl Index {
+    /// Writes the index to `pages`, as far as it has changed since the last time, and gives back the pages that it needs
+    /// no more. Rows that were deleted are not in the image, whoever may still see them now.
+    ///
+    /// - `covered`, `verified`: see [`Root`].
+    ///
+    /// The caller keeps appends and removals out. Searches go on; linking pauses. Errors: those of `pages`,
+    /// `OutOfMemory`; the image before stays valid, and pages written meanwhile are given back.
+    pub fn store(&self, pages: &dyn Pages, covered: u64, verified: u64) -> Result<Image> {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let _paused = Paused::new(&self.paused);
+        let generation = self.generation();
+        generation.graph.drain();
+        let graph = generation.graph.read();
+        let changes = self.changes();
+        let before = stored.take().filter(|before| before.root.page_bytes == pages.page_bytes() as u64);
+        if let Some(mut same) = before.as_ref().filter(|before| before.changes == changes).map(Stored::copy) {
+            (same.root.covered, same.root.verified) = (covered, verified);
+            return Ok(stored.insert(same).image(0));
+        }
+        let mut writer = Writer { pages, written: Vec::new(), buffer: vec![0; pages.page_bytes()] };
+        match self.write(&mut writer, &generation, &graph, before.as_ref(), covered, verified) {
+            Ok((mut new, whole_graph)) => {
+                new.changes = changes;
+                // Only now: an image that was not finished leaves the one before, and what has changed since then.
+                if whole_graph {
+                    generation.links_stored();
+                }
+                let kept = |id| new.graph.iter().chain(&new.rows).any(|page: &StoredPage| page.id == id);
+                let old = before.iter().flat_map(|before| before.graph.iter().chain(&before.rows));
+                // The pages of a group keep their places, so this is no search for most of them.
+                let same_place = |at: usize, id| new.graph.get(at).is_some_and(|page| page.id == id);
+                for (at, page) in old.enumerate() {
+                    if !same_place(at, page.id) && !kept(page.id) {
+                        pages.free(page.id);
+                    }
+                }
+                let written = writer.written.len() * pages.page_bytes();
+                Ok(stored.insert(new).image(written))
+            }
+            Err(error) => {
+                writer.written.iter().for_each(|&id| pages.free(id));
+                *stored = before;
+                Err(error)
+            }
+        }
+    }
+
+    /// The ids of all pages, which are forgotten: the index is dropped.
+    pub fn forget_pages(&self) -> Vec<i64> {
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stored.iter().flat_map(|stored| stored.graph.iter().chain(&stored.rows)).map(|page| page.id).collect()
+    }
+
+    /// The new image, and whether the graph's pages are new, too. `links`: of the generation's graph.
+    fn write(
+        &self,
+        writer: &mut Writer<'_>,
+        generation: &Arc<Generation>,
+        links: &ReadGuard<'_>,
+        before: Option<&Stored>,
+        covered: u64,
+        verified: u64,
+    ) -> Result<(Stored, bool)> {
+        let same_core =
+            before.filter(|before| before.generation.upgrade().is_some_and(|stored| Arc::ptr_eq(&stored, generation)));
+        let nodes = links.len();
+        let relinked = generation.relinked();
+        let rows = self.rows();
+        let blocks = rows.pending.snapshot();
+        let again = relinked.as_deref().unwrap_or_default();
+        let missing = |stored: &Stored| nodes - stored.root.slots as usize + again.len() + rows.pending.len();
+        let enough = |stored: &Stored| UNSTORED_MIN.max(stored.root.slots as usize / ROWS_PER_UNSTORED);
+        let light = same_core
+            .filter(|stored| relinked.is_some() && !generation.links_changed() && missing(stored) <= enough(stored));
+        let slots = light.map_or(nodes, |stored| stored.root.slots as usize);
+
+        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while storing an HNSW index");
+        let mut snapshot = Snapshot {
+            graph: links,
+            upper: Vec::new(),
+            entries: Vec::new(),
+            pending: Vec::new(),
+            unrankable: Vec::new(),
+        };
+        snapshot.entries.try_reserve_exact(slots).map_err(full)?;
+        snapshot.entries.extend((0..slots as u32).map(|slot| generation.entries.at(slot).load()));
+        let unstored = if light.is_some() { again } else { &[] };
+        snapshot.pending.try_reserve(nodes - slots + unstored.len() + rows.pending.len()).map_err(full)?;
+        for slot in unstored.iter().copied().chain(slots as u32..nodes as u32) {
+            let entry = generation.entries.at(slot).load();
+            if entry.state == State::Live {
+                snapshot.pending.push((entry.row_id, links.vector(slot)));
+            }
+            if let Some(stored) = snapshot.entries.get_mut(slot as usize) {
+                *stored = SlotState::EMPTY;
+            }
+        }
+        for (entry, vector) in blocks.iter().flat_map(|block| block.rows()) {
+            if entry.state == State::Live {
+                snapshot.pending.push((entry.row_id, vector));
+            }
+        }
+        snapshot.unrankable.extend(self.unrankable.live_rows());
+        drop(rows);
+
+        let mut root = light.map_or_else(
+            || Root::new(&self.options, self.space.dimensions, writer.buffer.len()),
+            |stored| stored.root.clone(),
+        );
+        root.pending = snapshot.pending.len() as u64;
+        root.unrankable = snapshot.unrankable.len() as u64;
+        (root.covered, root.verified) = (covered, verified);
+        let graph = if let Some(stored) = light {
+            stored.graph.clone()
+        } else {
+            root.slots = nodes as u64;
+            for slot in 0..nodes as u32 {
+                snapshot.upper.extend((1..=links.level(slot)).map(|level| (slot, level)));
+            }
+            root.upper = snapshot.upper.len() as u64;
+            root.entry = u64::from(links.entry().unwrap_or(0));
+            let old = before.map(|stored| (stored.root.graph_layout(), &stored.graph[..]));
+            // Vectors stay what they are until their slot is used again.
+            let known = same_core.filter(|_| relinked.is_some());
+            let first_new = known.map_or(0, |stored| stored.root.slots as u32);
+            let same_vectors =
+                |slots: Range<u32>| slots.end <= first_new && !again.iter().any(|slot| slots.contains(slot));
+            writer.group(&snapshot, &root, &root.graph_layout(), old, &same_vectors)?
+        };
+        let old = before.map(|stored| (stored.root.rows_layout(), &stored.rows[..]));
+        let rows = writer.group(&snapshot, &root, &root.rows_layout(), old, &|_| false)?;
+        root.graph_sums = graph.iter().map(|page| page.checksum).collect();
+        root.rows_sums = rows.iter().map(|page| page.checksum).collect();
+        let new = Stored { root, generation: Arc::downgrade(generation), changes: 0, graph, rows };
+        Ok((new, light.is_none()))
+    }
+}
+
+impl Stored {
+    fn copy(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            generation: self.generation.clone(),
+            changes: self.changes,
+            graph: self.graph.clone(),
+            rows: self.rows.clone(),
+        }
+    }
+
+    fn image(&self, written: usize) -> Image {
+        let pages = self.graph.iter().chain(&self.rows).map(|page| page.id).collect();
+        Image { root: self.root.encode(), pages, written }
+    }
+}
+
+/// Writes pages and remembers which.
+struct Writer<'a> {
+    pages: &'a dyn Pages,
+    written: Vec<i64>,
+    buffer: Vec<u8>,
+}
+
+impl Writer<'_> {
+    /// Writes the pages of a group that differ from the `old` ones; `same_vectors` says of slots that their vectors are
+    /// what they were.
+    fn group(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        root: &Root,
+        layout: &Layout,
+        old: Option<(Layout, &[StoredPage])>,
+        same_vectors: &dyn Fn(Range<u32>) -> bool,
+    ) -> Result<Vec<StoredPage>> {
+        let mut result = Vec::with_capacity(layout.pages.len());
+        for (at, extents) in layout.pages.iter().enumerate() {
+            let same_place = old.as_ref().filter(|(layout, _)| layout.pages.get(at) == Some(extents));
+            let old_page = same_place.map(|(_, pages)| pages[at]);
+            let untouched = |extent: &Extent| {
+                let record = root.record(Region::Vectors);
+                let slots = (extent.bytes.start / record) as u32..extent.bytes.end.div_ceil(record) as u32;
+                extent.region == Region::Vectors && same_vectors(slots)
+            };
+            if let Some(page) = old_page.filter(|_| extents.iter().all(untouched)) {
+                result.push(page);
+                continue;
+            }
+            self.buffer.fill(0);
+            for extent in extents {
+                snapshot.fill(root, extent, &mut self.buffer[extent.at..][..extent.bytes.len()]);
+            }
+            let checksum = checksum(&self.buffer);
+            let id = match old_page.filter(|page| page.checksum == checksum) {
+                Some(page) => page.id,
+                None => {
+                    let id = self.pages.write(&self.buffer)?;
+                    self.written.push(id);
+                    id
+                }
+            };
+            result.push(StoredPage { checksum, id });
+        }
+        Ok(result)
+    }
+}
+
+impl Snapshot<'_> {
+    /// Copies a part of a region.
+    fn fill(&self, root: &Root, extent: &Extent, out: &mut [u8]) {
+        let record = root.record(extent.region);
+        let mut whole = vec![0; record];
+        let mut at = extent.bytes.start;
+        let mut out = out;
+        while !out.is_empty() {
+            let skipped = at % record;
+            let (part, rest) = out.split_at_mut((record - skipped).min(out.len()));
+            if part.len() == record {
+                self.record(extent.region, at / record, part);
+            } else {
+                self.record(extent.region, at / record, &mut whole);
+                part.copy_from_slice(&whole[skipped..][..part.len()]);
+            }
+            at += part.len();
+            out = rest;
+        }
+    }
+
+    fn record(&self, region: Region, index: usize, out: &mut [u8]) {
+        match region {
+            Region::Levels => out[0] = self.graph.level(index as u32) as u8,
+            Region::Base => self.links(index as u32, 0, out),
+            Region::Upper => self.links(self.upper[index].0, self.upper[index].1, out),
+            Region::Vectors => put_vector(self.graph.vector(index as u32), out),
+            Region::SlotStates => {
+                let entry = self.entries[index];
+                // A snapshot of another transaction does not outlive the process.
+                let gone = SlotState { state: State::Dead, row_id: 0 };
+                let kept = if entry.state == State::Tombstone { gone } else { entry };
+                out.copy_from_slice(&kept.pack().to_le_bytes());
+            }
+            Region::PendingRows => out.copy_from_slice(&self.pending[index].0.to_le_bytes()),
+            Region::PendingVectors => put_vector(self.pending[index].1, out),
+            Region::Unrankable => out.copy_from_slice(&self.unrankable[index].to_le_bytes()),
+        }
+    }
+
+    fn links(&self, slot: u32, level: usize, out: &mut [u8]) {
+        let mut links = vec![0; out.len() / 4 - 1];
+        let count = self.graph.neighbors(slot, level, &mut links).len();
+        links[count..].fill(0);
+        let words = [count as u32].into_iter().chain(links);
+        out.as_chunks_mut::<4>().0.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());
+    }
+}
+
+fn put_vector(vector: &[f32], out: &mut [u8]) {
+    out.as_chunks_mut::<4>().0.iter_mut().zip(vector).for_each(|(to, x)| *to = x.to_le_bytes());
+}

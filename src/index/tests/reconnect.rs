@@ -1,0 +1,119 @@
+//! Every row can be found: also those that come in order, each close to the last, which is hard for a graph that several
+//! threads build at once, and those that are nobody's nearest.
+
+use super::*;
+
+const SIDE: i64 = 200;
+
+/// A point of a plane's grid; rows run along its lines.
+fn point(row: i64) -> [f32; 2] {
+    [(row % SIDE) as f32, (row / SIDE) as f32]
+}
+
+fn plane() -> Index {
+    let options = Options { metric: Metric::L2sq, m: 8, m0: 16, ef_construction: 32, ..Options::default() };
+    Index::new(options, 2, Box::new(Unlimited)).unwrap()
+}
+
+/// Searches for every row; returns those that are not found.
+fn lost(index: &Index, rows: i64) -> Vec<i64> {
+    let found = |row: i64| index.search(&point(row), 1, 64, &|_| true).unwrap().rows[0].row_id;
+    (0..rows).filter(|&row| found(row) != row).collect()
+}
+
+/// Which rows are lost is up to the threads' timing: two neighbours may link to each other, while everything else links to nearer
+/// nodes. Passes of `reconnect` give each of them a path; a search of common width may still miss some of these, few of ten thousand.
+fn check_lost(index: &Index, rows: i64) {
+    let few = rows as usize / 1_000;
+    let after_linking = lost(index, rows);
+    assert!(after_linking.len() <= few, "{} lost: {after_linking:?}", after_linking.len());
+    index.finish(&Uninterrupted).unwrap();
+    assert_eq!(unconnected(index), 0);
+    let finished = lost(index, rows);
+    assert!(finished.len() <= few, "{} lost: {finished:?}", finished.len());
+}
+
+#[test]
+fn neighbours_linked_at_the_same_time_are_found() {
+    let index = plane();
+    let rows = SIDE * SIDE;
+    (0..rows).for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());
+    link_all(&index, 4);
+    check_lost(&index, rows);
+}
+
+#[test]
+fn rows_from_several_places_at_once_are_found() {
+    const PART: i64 = 13_000;
+    const STEP: i64 = 2_000;
+    let index = plane();
+    let rows = 3 * PART;
+    // as threads deliver them that scan a part of the table each
+    for begin in (0..PART).step_by(STEP as usize) {
+        for part in 0..3 {
+            let some = part * PART + begin..part * PART + PART.min(begin + STEP);
+            some.for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());
+        }
+    }
+    index.scatter();
+    link_all(&index, 2);
+    check_lost(&index, rows);
+}
+
+/// Slots in use that no path of links leads to.
+fn unconnected(index: &Index) -> usize {
+    let generation = index.generation();
+    let graph = generation.graph.read();
+    let mut seen = vec![false; graph.len()];
+    let mut open = Vec::from_iter(graph.entry());
+    let mut links = [0; 256];
+    while let Some(slot) = open.pop() {
+        if !std::mem::replace(&mut seen[slot as usize], true) {
+            for level in 0..=graph.level(slot) {
+                open.extend(graph.neighbors(slot, level, &mut links));
+            }
+        }
+    }
+    let live = |slot: usize| generation.entries.at(slot as u32).load().state == State::Live;
+    (0..seen.len()).filter(|&slot| !seen[slot] && live(slot)).count()
+}
+
+/// Under the inner product short vectors are nobody's nearest.
+fn of_unequal_norms(rows: usize, random: &mut Random) -> Vec<f32> {
+    let mut vectors = random.clustered(rows, 16, 20);
+    for vector in vectors.chunks_mut(16) {
+        let norm = 0.2 + 2.0 * random.below(1000) as f32 / 1000.0;
+        vector.iter_mut().for_each(|x| *x *= norm);
+    }
+    vectors
+}
+
+#[test]
+fn everything_is_reached_after_a_build_more_rows_and_compaction() {
+    const ROWS: usize = 6_000;
+    let mut random = Random(8);
+    let index = index(Metric::Ip, 16);
+    append_all(&index, &of_unequal_norms(ROWS, &mut random), 16);
+    link_all(&index, 1);
+    assert!(unconnected(&index) > 0, "the test needs other data");
+    assert!(index.reconnect_due());
+    while index.reconnect(100, &Uninterrupted).unwrap() > 0 {}
+    assert!(!index.reconnect_due());
+    assert_eq!(unconnected(&index), 0);
+
+    let more: Vec<i64> = (ROWS as i64..2 * ROWS as i64).collect();
+    index.append(Origin::Host, &more, &of_unequal_norms(ROWS, &mut random)).unwrap();
+    link_all(&index, 1);
+    assert!(unconnected(&index) > 0, "the test needs other data");
+    assert!(index.reconnect_due());
+    index.reconnect(usize::MAX, &Uninterrupted).unwrap();
+    assert_eq!(unconnected(&index), 0);
+
+    let gone: Vec<i64> = (0..2 * ROWS as i64).filter(|row| row % 3 == 0).collect();
+    index.remove(&gone, 1);
+    index.advance(2);
+    index.advance(2);
+    index.compact(&Uninterrupted).unwrap();
+    assert_eq!(index.stats().unwrap().count, 8_000);
+    assert_eq!(unconnected(&index), 0);
+}

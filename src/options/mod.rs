@@ -1,0 +1,265 @@
+//! The options of an index: names, defaults, ranges, and the messages about them.
+
+mod metric;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::metric::Metric;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Most levels of a node above the bottom one.
+pub const LEVELS_MAX: usize = 64;
+/// Most slots an index can have: the word 0 means "no place".
+pub const SLOTS_MAX: usize = (1 << 31) - 2;
+
+/// A whole number that the user may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Tunable {
+    /// The name in `WITH (…)`.
+    pub name: &'static str,
+    /// The value without one; `None` where it follows from another option.
+    pub default: Option<usize>,
+    /// Smallest value.
+    pub min: usize,
+    /// Largest value.
+    pub max: usize,
+}
+
+/// Links of a node above the bottom layer (the paper's `M`). 16 is usearch's default; the range is pgvector's.
+pub const M: Tunable = Tunable { name: "m", default: Some(16), min: 2, max: 100 };
+/// Links of a node on the bottom layer. Twice `M` by default (paper, section 4.1).
+pub const M0: Tunable = Tunable { name: "m0", default: None, min: 2, max: 200 };
+/// Candidates kept while a row is linked (the paper's `efConstruction`). 128 is usearch's default.
+pub const EF_CONSTRUCTION: Tunable = Tunable { name: "ef_construction", default: Some(128), min: 1, max: 10_000 };
+/// Candidates kept while searching (the paper's `ef`). 64 is usearch's default.
+pub const EF_SEARCH: Tunable = Tunable { name: "ef_search", default: Some(64), min: 1, max: 10_000 };
+/// Elements of the vectors of an index: DuckDB's own limit of an ARRAY.
+pub const DIMENSIONS_MAX: i64 = 100_000;
+
+/// Every option name, as messages list them.
+const NAMES: [&str; 5] = ["metric", M.name, M0.name, EF_CONSTRUCTION.name, EF_SEARCH.name];
+
+impl Tunable {
+    /// `given` if it lies in the range. Errors: `Binder`.
+    fn check(&self, given: i64) -> Result<usize> {
+        let fits = usize::try_from(given).is_ok_and(|value| (self.min..=self.max).contains(&value));
+        if fits { Ok(given as usize) } else { Err(self.refuse(&given.to_string())) }
+    }
+
+    fn refuse(&self, given: &str) -> Error {
+        let Self { name, min, max, .. } = self;
+        Error::new(
+            ErrorKind::Binder,
+            format!("HNSW option '{name}' is {given}; use a whole number from {min} to {max}"),
+        )
+    }
+}
+
+/// A value as the user gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// A whole number; those beyond `i64` are clamped.
+    Integer(i64),
+    /// A string.
+    Text(String),
+    /// Anything else, as SQL shows it.
+    Other {
+        /// The SQL type.
+        type_name: String,
+        /// The value.
+        text: String,
+    },
+    /// The name stood alone, or the value is NULL.
+    Missing,
+}
+
+impl Given {
+    /// The value as a message shows it.
+    fn shown(&self) -> String {
+        match self {
+            Self::Integer(value) => value.to_string(),
+            Self::Text(text) => format!("'{text}'"),
+            Self::Other { type_name, text } => format!("{text} ({type_name})"),
+            Self::Missing => "without a value".to_owned(),
+        }
+    }
+}
+
+/// How an index is built and searched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// What rows are ranked by.
+    pub metric: Metric,
+    /// See [`M`].
+    pub m: usize,
+    /// See [`M0`]; at least `m`.
+    pub m0: usize,
+    /// See [`EF_CONSTRUCTION`].
+    pub ef_construction: usize,
+    /// See [`EF_SEARCH`].
+    pub ef_search: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { metric: Metric::L2sq, m: 16, m0: 32, ef_construction: 128, ef_search: 64 }
+    }
+}
+
+impl Options {
+    /// Options from pairs of name and value; names in any case, each at most once.
+    ///
+    /// Errors: `Binder` for unknown or repeated names, wrong types, missing values and values out of range; the message
+    /// names the option, the value and what is allowed.
+    pub fn parse(given: impl IntoIterator<Item = (String, Given)>) -> Result<Self> {
+        let mut options = Self::default();
+        let mut m0 = None;
+        let mut seen = Vec::new();
+        for (name, value) in given {
+            let lower = name.to_ascii_lowercase();
+            if seen.contains(&lower) {
+                return Err(Error::new(ErrorKind::Binder, format!("HNSW option '{lower}' is given twice")));
+            }
+            match lower.as_str() {
+                "metric" => options.metric = metric(&value)?,
+                "m" => options.m = whole(&M, &value)?,
+                "m0" => m0 = Some(whole(&M0, &value)?),
+                "ef_construction" => options.ef_construction = whole(&EF_CONSTRUCTION, &value)?,
+                "ef_search" => options.ef_search = whole(&EF_SEARCH, &value)?,
+                _ => {
+                    let names = NAMES.join(", ");
+                    let message = format!("there is no HNSW option '{name}'; the options are {names}");
+                    return Err(Error::new(ErrorKind::Binder, message));
+                }
+            }
+            seen.push(lower);
+        }
+        options.m0 = m0.unwrap_or(2 * options.m);
+        if options.m0 < options.m {
+            let Self { m, m0, .. } = options;
+            let message =
+                format!("HNSW option 'm0' is {m0}, but 'm' is {m}; use a whole number from {m} to {}", M0.max);
+            return Err(Error::new(ErrorKind::Binder, message));
+        }
+        Ok(options)
+    }
+}
+
+fn whole(tunable: &Tunable, given: &Given) -> Result<usize> {
+    match given {
+        Given::Integer(value) => tunable.check(*value),
+        other => Err(tunable.refuse(&other.shown())),
+    }
+}
+
+fn metric(given: &Given) -> Result<Metric> {
+    match given {
+        Given::Text(text) => Metric::parse(text),
+        // as an unknown name, so that the message lists the known ones
+        other => Metric::parse(&other.shown()),
+    }
+}
+
+/// Checks a search width for the setting `hnsw_ef_search`. Errors: `InvalidInput`.
+pub fn check_ef_search(given: i64) -> Result<()> {
+    EF_SEARCH.check(given).map(|_| ()).map_err(|_| {
+        let Tunable { min, max, .. } = EF_SEARCH;
+        let message =
+            format!("hnsw_ef_search is {given}; use a whole number from {min} to {max}, or NULL for each index's own");
+        Error::new(ErrorKind::InvalidInput, message)
+    })
+}
+
+/// Checks the number of elements of the vectors to be indexed. Errors: `Binder`.
+pub fn check_dimensions(given: i64) -> Result<()> {
+    if (1..=DIMENSIONS_MAX).contains(&given) {
+        return Ok(());
+    }
+    let message = format!("vectors of {given} dimensions cannot be indexed; use 1 to {DIMENSIONS_MAX}");
+    Err(Error::new(ErrorKind::Binder, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(given: &[(&str, Given)]) -> Result<Options> {
+        Options::parse(given.iter().map(|(name, value)| ((*name).to_owned(), value.clone())))
+    }
+
+    fn refusal(name: &str, value: Given) -> String {
+        let error = parse(&[(name, value)]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Binder);
+        error.message
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_tunables() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options, Options::default());
+        assert_eq!(Some(options.m), M.default);
+        assert_eq!(options.m0, 2 * options.m);
+        assert_eq!(Some(options.ef_construction), EF_CONSTRUCTION.default);
+        assert_eq!(Some(options.ef_search), EF_SEARCH.default);
+    }
+
+    #[test]
+    fn names_are_read_in_any_case_and_m0_follows_m() {
+        let options = parse(&[("M", Given::Integer(24)), ("Metric", Given::Text("COS".into()))]).unwrap();
+        assert_eq!((options.m, options.m0, options.metric), (24, 48, Metric::Cosine));
+        assert_eq!(parse(&[("m", Given::Integer(100))]).unwrap().m0, 200);
+    }
+
+    #[test]
+    fn refusals_name_option_value_and_range() {
+        assert_eq!(refusal("m", Given::Integer(0)), "HNSW option 'm' is 0; use a whole number from 2 to 100");
+        assert_eq!(refusal("M0", Given::Integer(-1)), "HNSW option 'm0' is -1; use a whole number from 2 to 200");
+        assert_eq!(
+            refusal("ef_construction", Given::Text("abc".into())),
+            "HNSW option 'ef_construction' is 'abc'; use a whole number from 1 to 10000"
+        );
+        assert_eq!(
+            refusal("ef_search", Given::Other { type_name: "DECIMAL(2,1)".into(), text: "1.5".into() }),
+            "HNSW option 'ef_search' is 1.5 (DECIMAL(2,1)); use a whole number from 1 to 10000"
+        );
+        assert_eq!(
+            refusal("m", Given::Missing),
+            "HNSW option 'm' is without a value; use a whole number from 2 to 100"
+        );
+        assert_eq!(
+            refusal("quantization", Given::Text("i8".into())),
+            "there is no HNSW option 'quantization'; the options are metric, m, m0, ef_construction, ef_search"
+        );
+        assert_eq!(
+            refusal("m0", Given::Integer(8)),
+            "HNSW option 'm0' is 8, but 'm' is 16; use a whole number from 16 to 200"
+        );
+        assert!(refusal("metric", Given::Integer(3)).starts_with("HNSW option 'metric' is '3'; use one of"));
+        let twice = parse(&[("m", Given::Integer(3)), ("M", Given::Integer(4))]).unwrap_err();
+        assert_eq!(twice.message, "HNSW option 'm' is given twice");
+    }
+
+    #[test]
+    fn settings_and_dimensions_are_checked() {
+        assert!(check_ef_search(1).is_ok() && check_ef_search(10_000).is_ok());
+        assert_eq!(
+            check_ef_search(-5).unwrap_err().message,
+            "hnsw_ef_search is -5; use a whole number from 1 to 10000, or NULL for each index's own"
+        );
+        assert!(check_dimensions(1).is_ok() && check_dimensions(DIMENSIONS_MAX).is_ok());
+        assert_eq!(
+            check_dimensions(0).unwrap_err().message,
+            "vectors of 0 dimensions cannot be indexed; use 1 to 100000"
+        );
+    }
+
+    #[test]
+    fn options_survive_serialization() {
+        let options = parse(&[("metric", Given::Text("ip".into())), ("m", Given::Integer(5))]).unwrap();
+        let text = serde_json::to_string(&options).unwrap();
+        assert!(text.contains("\"ip\""));
+        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
+        assert!(serde_json::from_str::<Options>("{\"metric\":\"ip\"}").is_err());
+    }
+}

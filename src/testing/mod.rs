@@ -1,0 +1,3 @@
+//! What tests and benches compare with.
+
+pub mod naive;
