@@ -171,6 +171,21 @@ def test_measured_from_another_process(url, dataset):
     assert re.fullmatch(r"4 clients, [1-9]\d* requests in 1 s: p50 [\d.]+ ms, p99 [\d.]+ ms\n", printed)
 
 
+def test_sample_request(url, http, dataset):
+    """As README.md shows it: sent by the script, and as a body for curl."""
+    word = duckdb.execute(f"SELECT words[1] FROM '{dataset}/words.parquet' ORDER BY id LIMIT 1").fetchall()[0][0]
+    command = [sys.executable, FEED / "request.py", dataset / "words.parquet", word]
+    page = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert len(page) == 6 and page[-1] == "next page from 5"
+    assert page[0].startswith("0.000  ") and word in page[0]
+    body = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    answer = http.post("/feed?category=noun.artifact", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200
+    assert {item["category"] for item in answer.json()["items"]} == {"noun.artifact"} and len(answer.json()["items"]) == 5
+    missing = subprocess.run([*command[:-1], "no such word"], capture_output=True, text=True)
+    assert missing.returncode == 1 and missing.stderr.endswith("has the word 'no such word'\n")
+
+
 def test_new_day(page, http, database, dataset, vectors, tmp_path):
     """The job swaps the file below a service that is being asked."""
     duckdb.execute(f"COPY (FROM '{dataset}/words.parquet' WHERE id % 2 = 0) TO '{tmp_path}/fewer.parquet'")
