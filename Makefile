@@ -184,8 +184,15 @@ $(BENCHES_VENV)/installed: benches/requirements.txt
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
-lint:
+# What formats C++: one version, as each formats a little otherwise.
+$(CACHE)/lint/venv/tools: tools/lint.txt
+	python3 -m venv $(@D)
+	@$(DOWNLOAD) "what formats C++" $(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+lint: $(CACHE)/lint/venv/tools
 	cargo fmt --all --check
+	find cpp -name '*.?pp' | xargs $(CACHE)/lint/venv/bin/clang-format --dry-run -Werror
 	$(CORE) clippy --release --no-default-features -p vss --all-targets -- -D warnings
 	CARGO_TARGET_DIR=$(CACHE)/model cargo clippy --release --no-default-features --features model -p vss --lib --tests -- -D warnings
 	cargo clippy --release --workspace --all-targets -- -D warnings

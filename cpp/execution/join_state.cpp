@@ -51,7 +51,8 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
 	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : (index ? index->ef_search : 0);
 	request.ties = op.search.ties;
 	request.strategy = SearchStrategy(context);
-	auto batches = UnsafeNumericCast<idx_t>(TaskScheduler::GetScheduler(context).NumberOfThreads()) * BATCHES_PER_THREAD;
+	auto batches =
+	    UnsafeNumericCast<idx_t>(TaskScheduler::GetScheduler(context).NumberOfThreads()) * BATCHES_PER_THREAD;
 	batch_size = MaxValue<idx_t>(1, MinValue(MAX_BATCH, probes.Count() / batches));
 	probes.InitializeScan(scan_state);
 	probes.InitializeScanChunk(scan_state, current);
@@ -79,8 +80,7 @@ void HNSWJoinGlobalState::NextBatch(DataChunk &batch, idx_t limit) {
 HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const PhysicalHNSWJoin &op_p,
                                        HNSWJoinGlobalState &gstate_p)
     : context(context_p), op(op_p), gstate(gstate_p), query_executor(context.client, *op.query),
-      condition_executor(context.client),
-      batch_limit(PairsLimit()),
+      condition_executor(context.client), batch_limit(PairsLimit()),
       pairs_memory(BufferManager::GetBufferManager(context.client)), fetched_ids(op.column_ids) {
 	auto &allocator = Allocator::Get(context.client);
 	if (!op.conditions.empty()) {
@@ -210,7 +210,8 @@ vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> 
 		Search(probe, want, found, report);
 	}
 	// in the table's order rows are fetched with the fewest jumps
-	std::sort(found.begin(), found.end(), [](const Pair &left, const Pair &right) { return left.row_id < right.row_id; });
+	std::sort(found.begin(), found.end(),
+	          [](const Pair &left, const Pair &right) { return left.row_id < right.row_id; });
 	if (!op.conditions.empty()) {
 		CountPassing(found, open);
 	}

@@ -97,9 +97,9 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 		get->ResolveOperatorTypes();
 	}
 	auto &table_scan = planner.CreatePlan(static_cast<LogicalOperator &>(*get));
-	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(table_types),
-	                                            std::move(column_ids), search, std::move(expressions[0]), table_scan,
-	                                            get_first);
+	auto &scan =
+	    planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(table_types),
+	                                   std::move(column_ids), search, std::move(expressions[0]), table_scan, get_first);
 	auto &physical = scan.Cast<PhysicalHNSWScan>();
 	if (row_id_column.IsValid()) {
 		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex());

@@ -32,8 +32,8 @@ PhysicalHNSWScan::PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalTy
                                    vector<StorageIndex> column_ids_p, IndexSearch search_p,
                                    unique_ptr<Expression> query_p, PhysicalOperator &table_scan_p, bool get_first_p)
     : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
-      table_types(std::move(table_types_p)), column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
-      table_scan(table_scan_p), get_first(get_first_p) {
+      table_types(std::move(table_types_p)), column_ids(std::move(column_ids_p)), search(std::move(search_p)),
+      query(std::move(query_p)), table_scan(table_scan_p), get_first(get_first_p) {
 }
 
 InsertionOrderPreservingMap<string> PhysicalHNSWScan::ParamsToString() const {
@@ -81,8 +81,7 @@ vector<const_reference<PhysicalOperator>> PhysicalHNSWScan::GetSources() const {
 
 class HNSWScanSinkState : public GlobalSinkState {
 public:
-	HNSWScanSinkState(ClientContext &context, const PhysicalHNSWScan &op)
-	    : probes(context, op.probes->GetTypes()) {
+	HNSWScanSinkState(ClientContext &context, const PhysicalHNSWScan &op) : probes(context, op.probes->GetTypes()) {
 	}
 
 	ColumnDataCollection probes;

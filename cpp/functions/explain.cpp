@@ -80,8 +80,9 @@ static unique_ptr<GlobalTableFunctionState> ExplainInit(ClientContext &context, 
 	try {
 		planner.CreatePlan(std::move(parser.statements[0]));
 		if (!planner.plan) {
-			throw InvalidInputException("hnsw_explain: the type of a parameter of the query is open; write it with a cast, "
-			                            "as in ?::FLOAT[3], or a vector in its place");
+			throw InvalidInputException(
+			    "hnsw_explain: the type of a parameter of the query is open; write it with a cast, "
+			    "as in ?::FLOAT[3], or a vector in its place");
 		}
 		CollectStorages(*planner.plan, tables);
 		if (planner.plan->RequireOptimizer()) {

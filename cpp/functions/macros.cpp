@@ -15,7 +15,8 @@ void RegisterMacros(ExtensionLoader &loader) {
 		for (auto &statement : parser.statements) {
 			auto &info = statement->Cast<CreateStatement>().info->Cast<CreateMacroInfo>();
 			info.internal = true;
-			info.SetQualifiedName(QualifiedName(Identifier(), Identifier::DefaultSchema(), info.GetQualifiedName().Name()));
+			info.SetQualifiedName(
+			    QualifiedName(Identifier(), Identifier::DefaultSchema(), info.GetQualifiedName().Name()));
 			loader.RegisterFunction(info);
 		}
 	}

@@ -33,16 +33,26 @@ vector<InfoColumn> InfoColumns() {
 	                                  {"edges", LogicalType::BIGINT},
 	                                  {"max_edges", LogicalType::BIGINT},
 	                                  {"allocated_bytes", LogicalType::BIGINT}});
-	return {{"catalog_name", LogicalType::VARCHAR},   {"schema_name", LogicalType::VARCHAR},
-	        {"index_name", LogicalType::VARCHAR},     {"table_name", LogicalType::VARCHAR},
-	        {"metric", LogicalType::VARCHAR},         {"dimensions", LogicalType::BIGINT},
-	        {"count", LogicalType::BIGINT},           {"capacity", LogicalType::BIGINT},
-	        {"approx_memory_usage", LogicalType::BIGINT}, {"levels", LogicalType::BIGINT},
-	        {"levels_stats", LogicalType::LIST(level)}, {"expression", LogicalType::VARCHAR},
-	        {"m", LogicalType::BIGINT},               {"m0", LogicalType::BIGINT},
-	        {"ef_construction", LogicalType::BIGINT}, {"ef_search", LogicalType::BIGINT},
-	        {"deleted", LogicalType::BIGINT},         {"pending", LogicalType::BIGINT},
-	        {"bytes_on_disk", LogicalType::BIGINT},   {"status", LogicalType::VARCHAR}};
+	return {{"catalog_name", LogicalType::VARCHAR},
+	        {"schema_name", LogicalType::VARCHAR},
+	        {"index_name", LogicalType::VARCHAR},
+	        {"table_name", LogicalType::VARCHAR},
+	        {"metric", LogicalType::VARCHAR},
+	        {"dimensions", LogicalType::BIGINT},
+	        {"count", LogicalType::BIGINT},
+	        {"capacity", LogicalType::BIGINT},
+	        {"approx_memory_usage", LogicalType::BIGINT},
+	        {"levels", LogicalType::BIGINT},
+	        {"levels_stats", LogicalType::LIST(level)},
+	        {"expression", LogicalType::VARCHAR},
+	        {"m", LogicalType::BIGINT},
+	        {"m0", LogicalType::BIGINT},
+	        {"ef_construction", LogicalType::BIGINT},
+	        {"ef_search", LogicalType::BIGINT},
+	        {"deleted", LogicalType::BIGINT},
+	        {"pending", LogicalType::BIGINT},
+	        {"bytes_on_disk", LogicalType::BIGINT},
+	        {"status", LogicalType::VARCHAR}};
 }
 
 struct InfoState : public GlobalTableFunctionState {
@@ -235,7 +245,8 @@ static void FinishPragma(ClientContext &context, const FunctionParameters &param
 		return;
 	}
 	if (parameters.values[0].IsNull()) {
-		throw BinderException("hnsw_finish: the name of the index is NULL; use '[catalog.][schema.]index', or nothing for all");
+		throw BinderException(
+		    "hnsw_finish: the name of the index is NULL; use '[catalog.][schema.]index', or nothing for all");
 	}
 	auto found = FindIndex(context, StringValue::Get(parameters.values[0]));
 	Finish(context, found);

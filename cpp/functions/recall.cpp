@@ -43,7 +43,8 @@ idx_t Parameter(const TableFunctionBindInput &input, const char *name, idx_t oth
 	}
 	auto given = entry->second.IsNull() ? 0 : entry->second.GetValue<int64_t>();
 	if (given < 1 || given > max) {
-		throw BinderException("hnsw_recall: '%s' is %s; use a value from 1 to %lld", name, entry->second.ToString(), max);
+		throw BinderException("hnsw_recall: '%s' is %s; use a value from 1 to %lld", name, entry->second.ToString(),
+		                      max);
 	}
 	return UnsafeNumericCast<idx_t>(given);
 }
@@ -60,8 +61,7 @@ static unique_ptr<FunctionData> RecallBind(ClientContext &context, TableFunction
 	result->k = Parameter(input, "k", result->k, MAX_K);
 	result->queries = Parameter(input, "queries", result->queries, MAX_QUERIES);
 	FindIndex(context, result->index);
-	names = {"index_name",  "k",        "queries",  "ef_search", "recall",
-	         "recall_low", "recall_high", "index_ms", "exact_ms"};
+	names = {"index_name", "k", "queries", "ef_search", "recall", "recall_low", "recall_high", "index_ms", "exact_ms"};
 	return_types = {LogicalType::VARCHAR, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT};
 	return_types.resize(names.size(), LogicalType::DOUBLE);
 	return std::move(result);

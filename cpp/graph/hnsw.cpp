@@ -231,8 +231,13 @@ struct Hnsw::State {
 
 	struct Metric Metric(const Step &step, Measured *measured = nullptr) const noexcept {
 		Vectors vectors {step.table, shape.segment_shift, shape.dimensions};
-		return {vectors,     reinterpret_cast<Kernel>(shape.kernel), reinterpret_cast<Kernel4>(shape.kernel4), shape.product,
-		        shape.relax, half_linked, measured};
+		return {vectors,
+		        reinterpret_cast<Kernel>(shape.kernel),
+		        reinterpret_cast<Kernel4>(shape.kernel4),
+		        shape.product,
+		        shape.relax,
+		        half_linked,
+		        measured};
 	}
 
 	//! Links a node has room for on a level.
@@ -260,7 +265,7 @@ struct Hnsw::State {
 	void Behind(rust::Slice<const uint64_t> deleted, uint32_t bridge, size_t level, std::vector<Near> &near) const;
 	//! Consolidates the links of one node on one level; leaves what was not linked in `near`.
 	void Consolidate(const struct Metric &metric, rust::Slice<const uint64_t> deleted, uint32_t slot, size_t level,
-	            std::vector<Near> &near) const;
+	                 std::vector<Near> &near) const;
 
 	//! A node's key and level, as usearch puts them in front of the links.
 	static constexpr size_t HEAD_BYTES = sizeof(Base::vector_key_t) + sizeof(Level);
@@ -320,14 +325,15 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	}
 	HalfLinked::Entry self(state->half_linked, step.thread);
 	self.Enter(slot);
-	auto result = state->base->update(state->base->iterator_at(slot), 0, Query {step.vector}, metric,
-	                                  {step.width, step.thread}, [](Base::member_ref_t) {}, Prefetch {metric, step.vector});
+	auto result = state->base->update(
+	    state->base->iterator_at(slot), 0, Query {step.vector}, metric, {step.width, step.thread},
+	    [](Base::member_ref_t) {}, Prefetch {metric, step.vector});
 	Check(result);
 	return {slot, result.visited_members, result.computed_distances};
 }
 
 size_t Hnsw::consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,
-                    rust::Vec<uint32_t> &orphans) const {
+                         rust::Vec<uint32_t> &orphans) const {
 	auto metric = state->Metric(step);
 	std::vector<Near> near;
 	size_t distances = 0;
@@ -348,8 +354,8 @@ size_t Hnsw::consolidate(const Step &step, rust::Slice<const uint64_t> deleted, 
 	return distances;
 }
 
-void Hnsw::State::Consolidate(const struct Metric &metric, rust::Slice<const uint64_t> deleted, uint32_t slot, size_t level,
-                         std::vector<Near> &near) const {
+void Hnsw::State::Consolidate(const struct Metric &metric, rust::Slice<const uint64_t> deleted, uint32_t slot,
+                              size_t level, std::vector<Near> &near) const {
 	auto links = LinksOf(slot, level);
 	std::vector<uint32_t> kept, lost;
 	for (uint32_t i = 0; i < links.Count(); i++) {

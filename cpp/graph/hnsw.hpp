@@ -35,7 +35,7 @@ public:
 	//! neighbours of the deleted ones, as far as the selection of neighbours keeps them. Nodes that lose their last link on
 	//! the bottom level are added to `orphans`. Returns the distances computed.
 	size_t consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,
-	              rust::Vec<uint32_t> &orphans) const;
+	                   rust::Vec<uint32_t> &orphans) const;
 	//! Forgets the links of a node.
 	void clear(uint32_t slot) const noexcept;
 	//! Makes a node link to another one on the bottom level, if it has room; returns whether it does.

@@ -46,7 +46,8 @@ rust::String HostPages::read(int64_t id, rust::Slice<uint8_t> out) const noexcep
 	} catch (std::exception &ex) {
 		duckdb::ErrorData error(ex);
 		// a file that ends too early has no number of the system's
-		may_be_read_later = error.Type() == duckdb::ExceptionType::OUT_OF_MEMORY || error.ExtraInfo().count("errno") > 0;
+		may_be_read_later =
+		    error.Type() == duckdb::ExceptionType::OUT_OF_MEMORY || error.ExtraInfo().count("errno") > 0;
 		return rust::String::lossy(error.RawMessage());
 	}
 }

@@ -8,8 +8,7 @@
 
 namespace duckdb {
 
-VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t dimensions_p)
-    : dimensions(dimensions_p) {
+VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t dimensions_p) : dimensions(dimensions_p) {
 	UnifiedVectorFormat array_format;
 	UnifiedVectorFormat child_format;
 	UnifiedVectorFormat row_format;

@@ -90,9 +90,9 @@ PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
 	auto &projection =
 	    planner.Make<PhysicalProjection>(std::move(types), std::move(expressions), op.estimated_cardinality);
 	projection.children.push_back(input.table_scan);
-	auto &create = planner.Make<PhysicalCreateHNSW>(op.types, op.estimated_cardinality, table, std::move(op.info),
-	                                                std::move(storage_ids), std::move(op.unbound_expressions),
-	                                                std::move(options));
+	auto &create =
+	    planner.Make<PhysicalCreateHNSW>(op.types, op.estimated_cardinality, table, std::move(op.info),
+	                                     std::move(storage_ids), std::move(op.unbound_expressions), std::move(options));
 	create.children.push_back(projection);
 	return create;
 }
@@ -167,9 +167,9 @@ static idx_t CommittedEnd(ClientContext &context, DataTable &storage) {
 unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext &context) const {
 	auto &storage = table.GetStorage();
 	auto core = HNSWIndex::MakeCore(options, unbound_expressions[0]->GetReturnType(), storage.db);
-	auto index = make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids,
-	                                  TableIOManager::Get(storage), unbound_expressions, storage.db, options,
-	                                  std::move(core), Agreement::State::UNKNOWN);
+	auto index =
+	    make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids, TableIOManager::Get(storage),
+	                         unbound_expressions, storage.db, options, std::move(core), Agreement::State::UNKNOWN);
 	index->Core().reserve_rows(storage.GetTotalRows());
 	return make_uniq<CreateHNSWGlobalState>(context, std::move(index), CommittedEnd(context, storage), storage);
 }
@@ -206,7 +206,8 @@ public:
 
 	BuildTask(ClientContext &context_p, shared_ptr<Event> event, const PhysicalCreateHNSW &op_p,
 	          CreateHNSWGlobalState &state_p, step_t step_p)
-	    : ExecutorTask(context_p, std::move(event), op_p), client(context_p), create(op_p), state(state_p), step(step_p) {
+	    : ExecutorTask(context_p, std::move(event), op_p), client(context_p), create(op_p), state(state_p),
+	      step(step_p) {
 	}
 
 	TaskExecutionResult ExecuteTask(TaskExecutionMode mode) override {
@@ -259,7 +260,9 @@ public:
 
 	void Schedule() override {
 		ScheduleTasks(1, [](CreateHNSWGlobalState &state) {
-			return Translate([&] { return state.index->Core().reconnect(MaintenanceQueue::NODES_PER_STEP, state.interrupt); }) > 0;
+			return Translate([&] {
+				       return state.index->Core().reconnect(MaintenanceQueue::NODES_PER_STEP, state.interrupt);
+			       }) > 0;
 		});
 	}
 
@@ -306,7 +309,7 @@ SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, 
 
 //! Appends the rows that reached the table while the graph was built; returns the next row id. The append lock must be held.
 static idx_t CatchUp(const vss::HostInterrupt &interrupt, DuckTransaction &transaction, DataTable &storage,
-                    HNSWIndex &index, idx_t scanned_until) {
+                     HNSWIndex &index, idx_t scanned_until) {
 	auto next_row_id = storage.GetNextRowId();
 	auto row = scanned_until;
 	if (next_row_id > scanned_until) {

@@ -48,7 +48,7 @@ vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored
 }
 
 rust::Box<vss::IndexHandle> HNSWIndex::MakeCore(const vss::IndexOptions &options, const LogicalType &key,
-                                         AttachedDatabase &db) {
+                                                AttachedDatabase &db) {
 	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
 	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), std::move(memory)); });
 }

@@ -27,10 +27,12 @@ public:
 
 	HNSWIndex(const Identifier &name, IndexConstraintType constraint_type, const vector<column_t> &column_ids,
 	          TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
-	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::IndexHandle> core, Agreement::State state);
+	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::IndexHandle> core,
+	          Agreement::State state);
 
 	//! The core of an index without rows over keys of this type. Throws an OutOfMemoryException.
-	static rust::Box<vss::IndexHandle> MakeCore(const vss::IndexOptions &options, const LogicalType &key, AttachedDatabase &db);
+	static rust::Box<vss::IndexHandle> MakeCore(const vss::IndexOptions &options, const LogicalType &key,
+	                                            AttachedDatabase &db);
 	//! DuckDB's way to bind a stored, replayed or copied index. Reads what was stored. An index for which that is not
 	//! possible now stays closed. DuckDB holds the entry exclusively: takes no lock of the table's index list and none of
 	//! the catalog. Never throws over what is stored, or for want of memory.

@@ -69,7 +69,8 @@ static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 
 //! How many threads there is work for.
 static idx_t WorkFor(const vss::IndexHandle &core) {
-	return core.pending() / MaintenanceQueue::LINK_FROM + (core.consolidate_due() || core.reconnect_due() || core.oversize() ? 1 : 0);
+	return core.pending() / MaintenanceQueue::LINK_FROM +
+	       (core.consolidate_due() || core.reconnect_due() || core.oversize() ? 1 : 0);
 }
 
 void MaintenanceQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {

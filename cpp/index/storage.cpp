@@ -79,8 +79,11 @@ static vector<block_id_t> BlocksOf(const IndexStorageInfo &info) {
 //! Notes options, so that whoever binds the index next need not look for them in the catalog.
 static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_t<Value> &stored) {
 	stored[WITH_OPTION + "metric"] = Value(string(options.metric));
-	for (auto &number : std::initializer_list<std::pair<const char *, size_t>> {
-	         {"m", options.m}, {"m0", options.m0}, {"ef_construction", options.ef_construction}, {"ef_search", options.ef_search}}) {
+	for (auto &number :
+	     std::initializer_list<std::pair<const char *, size_t>> {{"m", options.m},
+	                                                             {"m0", options.m0},
+	                                                             {"ef_construction", options.ef_construction},
+	                                                             {"ef_search", options.ef_search}}) {
 		stored[WITH_OPTION + number.first] = Value::BIGINT(NumericCast<int64_t>(number.second));
 	}
 }
@@ -184,8 +187,9 @@ struct HNSWIndex::Opened {
 	vector<block_id_t> useless_blocks;
 };
 
-HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const LogicalType &key, const IndexStorageInfo &info,
-                                  TableIOManager &table_io_manager, AttachedDatabase &db) {
+HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const LogicalType &key,
+                                  const IndexStorageInfo &info, TableIOManager &table_io_manager,
+                                  AttachedDatabase &db) {
 	if (!info.IsValid()) {
 		// created by the log alone, or copied: the table has its rows
 		return Opened(MakeCore(options, key, db), options);
@@ -268,7 +272,8 @@ unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
 		agreement.Closed(Agreement::Reason::OPTIONS_UNKNOWN);
 	} else {
 		try {
-			index->Adopt(Open(index->options, index->logical_types[0], index->stored, input.table_io_manager, input.db));
+			index->Adopt(
+			    Open(index->options, index->logical_types[0], index->stored, input.table_io_manager, input.db));
 		} catch (std::exception &ex) {
 			agreement.SetProblem(ErrorData(ex).RawMessage());
 		}
@@ -289,8 +294,8 @@ static case_insensitive_map_t<Value> OptionsInStatement(const string &sql) {
 }
 
 //! The index's entry in the catalog, as the transaction sees it: nothing if it was dropped meanwhile.
-static optional_ptr<IndexCatalogEntry> CatalogEntryOf(ClientContext &context, DataTableInfo &info, const Identifier &name,
-                                                      idx_t index_oid) {
+static optional_ptr<IndexCatalogEntry> CatalogEntryOf(ClientContext &context, DataTableInfo &info,
+                                                      const Identifier &name, idx_t index_oid) {
 	auto path = QualifiedName::FromCatalogSchema(info.GetDB().GetCatalog().GetName(), info.GetSchemaPath(), name);
 	auto entry = Catalog::GetEntry<IndexCatalogEntry>(context, path, OnEntryNotFound::RETURN_NULL);
 	return entry && entry->oid == index_oid ? entry : nullptr;
@@ -394,8 +399,9 @@ static rust::Slice<const int64_t> RowIds(DataChunk &chunk) {
 //! What a comparison needs of an index, which may be dropped meanwhile.
 struct HNSWIndex::Comparison {
 	Comparison(ClientContext &context_p, const HNSWIndex &index, AttachedDatabase &db_p)
-	    : context(context_p), db(db_p), core(index.core->share()), vectors(!index.agreement.IsTrusted()), dimensions(index.Dimensions()),
-	      complete(index.agreement.IsComplete()), types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
+	    : context(context_p), db(db_p), core(index.core->share()), vectors(!index.agreement.IsTrusted()),
+	      dimensions(index.Dimensions()), complete(index.agreement.IsComplete()), types(index.logical_types),
+	      columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
 		// over the scanned columns
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
 		    key, [](BoundColumnRefExpression &column, unique_ptr<Expression> &expr) {

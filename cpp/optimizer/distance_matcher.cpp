@@ -72,8 +72,8 @@ static bool IsAboveZero(ClientContext &context, const Expression &expr) {
 		}
 		if (ConstantOr(context, *children[i], 0) >= 0.001 &&
 		    distance.get().GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
-		    DISTANCES.count(
-		        distance.get().Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName()) > 0) {
+		    DISTANCES.count(distance.get().Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName()) >
+		        0) {
 			return true;
 		}
 	}
@@ -125,7 +125,8 @@ static optional_ptr<const Expression> ComparedWithZero(ClientContext &context, c
 
 //! The branch of `expr` that holds the distance, if the other one, for vectors that have none, is NULL: `CASE WHEN v IS NULL THEN NULL
 //! ELSE distance END`.
-static optional_ptr<const Expression> GuardedBranch(ClientContext &context, const Expression &expr, OrderKeyShape &shape) {
+static optional_ptr<const Expression> GuardedBranch(ClientContext &context, const Expression &expr,
+                                                    OrderKeyShape &shape) {
 	auto &guarded = expr.Cast<BoundCaseExpression>();
 	if (guarded.CaseChecks().size() != 1) {
 		return nullptr;
@@ -401,8 +402,8 @@ bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &pred
 		       is_distance(*argument->Cast<BoundFunctionExpression>().GetChildren()[0]);
 	}
 	if (match.search.metric == "cosine") {
-		auto vector = ComparedWithZero(context, predicate, ExpressionType::COMPARE_NOTEQUAL,
-		                               ExpressionType::COMPARE_GREATERTHAN);
+		auto vector =
+		    ComparedWithZero(context, predicate, ExpressionType::COMPARE_NOTEQUAL, ExpressionType::COMPARE_GREATERTHAN);
 		if (vector && vector->Equals(*match.key)) {
 			return true;
 		}
@@ -481,7 +482,8 @@ static unique_ptr<Expression> AsIndexKey(const Expression &expr, const LogicalGe
 			possible = false;
 			return;
 		}
-		binding = ColumnBinding(index_table, ProjectionIndex(UnsafeNumericCast<idx_t>(position - index_columns.begin())));
+		binding =
+		    ColumnBinding(index_table, ProjectionIndex(UnsafeNumericCast<idx_t>(position - index_columns.begin())));
 	});
 	return possible ? std::move(result) : nullptr;
 }
@@ -557,8 +559,8 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		auto &options = index.Options();
 		auto index_metric = string(options.metric);
 		if (index_metric != metric) {
-			refusal = StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name, index_metric,
-			                             metric);
+			refusal =
+			    StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name, index_metric, metric);
 			refusal_stage = PlanNotes::Stage::INDEX;
 			note(name, refusal);
 			return;
@@ -579,7 +581,8 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		auto strategy = string(covers ? index.Core().strategy(wanted, ef) : vss::scan_strategy());
 		IndexSearch search {entry, name, index_metric, index.Dimensions(), wanted, ef, strategy};
 		search.covers = covers;
-		best = make_uniq<DistanceMatch>(DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false});
+		best = make_uniq<DistanceMatch>(
+		    DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false});
 	};
 	for (auto &entry : BoundIndexes(context, duck_table.GetStorage())) {
 		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());

@@ -51,8 +51,8 @@ static void ReplaceIn(unique_ptr<Expression> &expr, const Expression &replaced, 
 }
 
 static void ReplaceIn(LogicalOperator &op, const Expression &replaced, const Expression &by) {
-	LogicalOperatorVisitor::EnumerateExpressions(
-	    op, [&](unique_ptr<Expression> *expr) { ReplaceIn(*expr, replaced, by); });
+	LogicalOperatorVisitor::EnumerateExpressions(op,
+	                                             [&](unique_ptr<Expression> *expr) { ReplaceIn(*expr, replaced, by); });
 	for (auto &child : op.children) {
 		ReplaceIn(*child, replaced, by);
 	}
@@ -63,8 +63,8 @@ static bool Contains(const Expression &expr, const Expression &part) {
 		return true;
 	}
 	bool result = false;
-	ExpressionIterator::EnumerateChildren(
-	    expr, [&](const Expression &child) { result = result || Contains(child, part); });
+	ExpressionIterator::EnumerateChildren(expr,
+	                                      [&](const Expression &child) { result = result || Contains(child, part); });
 	return result;
 }
 
@@ -280,7 +280,8 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 			match->search.one_probe = path.FiltersByProbe(probe_step.GetIndex());
 			probes = path.CopyProbes(binder, probe_step.GetIndex(), *match->query);
 			if (!probes) {
-				return refuse("there are several query vectors, each for some of the rows, or they differ when read again");
+				return refuse(
+				    "there are several query vectors, each for some of the rows, or they differ when read again");
 			}
 			match->query = make_uniq<BoundColumnRefExpression>(
 			    match->query->GetReturnType(), ColumnBinding(probes->GetTableIndex()[0], ProjectionIndex(0)));

@@ -150,8 +150,7 @@ static unique_ptr<Expression> AsPredicate(const LogicalGet &get, const TableFilt
 	auto result = filter.Cast<ExpressionFilter>().expr->Copy();
 	ExpressionIterator::EnumerateExpression(result, [&](unique_ptr<Expression> &child) {
 		if (child->GetExpressionClass() == ExpressionClass::BOUND_REF) {
-			child = make_uniq<BoundColumnRefExpression>(child->GetReturnType(),
-			                                            ColumnBinding(get.table_index, column));
+			child = make_uniq<BoundColumnRefExpression>(child->GetReturnType(), ColumnBinding(get.table_index, column));
 		}
 	});
 	return result;
@@ -235,10 +234,10 @@ bool ScanPath::CanMove() const {
 		auto join = op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN ||
 		            op.type == LogicalOperatorType::LOGICAL_ANY_JOIN ||
 		            op.type == LogicalOperatorType::LOGICAL_DELIM_JOIN;
-		auto drops_only = op.type == LogicalOperatorType::LOGICAL_FILTER ||
-		                  (join && op.Cast<LogicalJoin>().join_type != JoinType::INNER &&
-		                   (op.Cast<LogicalJoin>().join_type == JoinType::MARK ||
-		                    EffectOf(op, steps[i].child) == Effect::RESTRICTS));
+		auto drops_only =
+		    op.type == LogicalOperatorType::LOGICAL_FILTER ||
+		    (join && op.Cast<LogicalJoin>().join_type != JoinType::INNER &&
+		     (op.Cast<LogicalJoin>().join_type == JoinType::MARK || EffectOf(op, steps[i].child) == Effect::RESTRICTS));
 		if (!drops_only) {
 			return false;
 		}
@@ -278,8 +277,8 @@ optional_ptr<unique_ptr<LogicalOperator>> ScanPath::Product(idx_t &child) const 
 
 //! Whether `op` pairs rows of its children.
 static bool IsInner(LogicalOperator &op) {
-	auto join = op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN ||
-	            op.type == LogicalOperatorType::LOGICAL_ANY_JOIN;
+	auto join =
+	    op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN || op.type == LogicalOperatorType::LOGICAL_ANY_JOIN;
 	return op.type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT ||
 	       (join && op.Cast<LogicalJoin>().join_type == JoinType::INNER);
 }
@@ -511,7 +510,8 @@ static RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_
 		auto &op = ops[i].get();
 		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
 			op.expressions.push_back(make_uniq<BoundColumnRefExpression>(LogicalType::ROW_TYPE, row_id));
-			row_id = ColumnBinding(op.Cast<LogicalProjection>().table_index, ProjectionIndex(op.expressions.size() - 1));
+			row_id =
+			    ColumnBinding(op.Cast<LogicalProjection>().table_index, ProjectionIndex(op.expressions.size() - 1));
 			continue;
 		}
 		auto map = LogicalOperatorVisitor::GetProjectionMap(op, path[i]);

@@ -48,7 +48,8 @@ static unique_ptr<DistanceMatch> MatchAll(DistanceMatcher &matcher, const Neares
 }
 
 //! Whether all rows with one query vector are in one group. `probes` yields the query vectors; nothing if there is but one.
-static bool GroupsByProbe(const DistanceMatcher &matcher, const Nearest &nearest, optional_ptr<LogicalOperator> probes) {
+static bool GroupsByProbe(const DistanceMatcher &matcher, const Nearest &nearest,
+                          optional_ptr<LogicalOperator> probes) {
 	for (auto &group : nearest.groups) {
 		auto resolved = matcher.Resolve(group->Copy());
 		if (resolved->IsVolatile() ||
@@ -190,9 +191,8 @@ void NearlyProduct::Keep() {
 }
 
 //! `product`: of query vectors with what comes from the slot of `split`, which is child `table_child`.
-static void PutJoin(ClientContext &context, DistanceMatch &match, SplitPath split,
-                    unique_ptr<LogicalOperator> &product, idx_t table_child,
-                    vector<unique_ptr<Expression>> conditions, const ScanPath &path) {
+static void PutJoin(ClientContext &context, DistanceMatch &match, SplitPath split, unique_ptr<LogicalOperator> &product,
+                    idx_t table_child, vector<unique_ptr<Expression>> conditions, const ScanPath &path) {
 	split.slot.get() = std::move(split.get);
 	auto bounds = make_uniq<LogicalFilter>();
 	for (auto &bound : split.bounds) {
