@@ -1,4 +1,4 @@
-# How DuckDB's own CMake build finds this extension and its tests. In a checkout of DuckDB v2.0.0:
+# How DuckDB's own CMake build finds this extension and its tests. In a checkout of DuckDB:
 #
 #     make EXTENSION_CONFIGS=/path/to/vss/extension_config.cmake
 #     build/release/test/unittest --test-dir /path/to/vss "test/sql/*"
@@ -9,5 +9,4 @@ duckdb_extension_load(vss
     INCLUDE_DIR ${CMAKE_CURRENT_LIST_DIR}/cpp
     EXTENSION_VERSION v0.2.0
     LOAD_TESTS
-    TEST_DIR ${CMAKE_CURRENT_LIST_DIR}/test/sql
-    DONT_LINK)
+    TEST_DIR ${CMAKE_CURRENT_LIST_DIR}/test/sql)

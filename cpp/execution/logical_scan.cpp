@@ -9,6 +9,16 @@
 
 namespace duckdb {
 
+void IndexSearch::TakePages() {
+	paged = true;
+	if (covers) {
+		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
+			ef = index.Core().ef_of_pages(ef);
+			strategy = string(index.Core().strategy(wanted, ef));
+		});
+	}
+}
+
 LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch search_p, unique_ptr<Expression> query,
                                  unique_ptr<LogicalOperator> probes, bool get_first_p)
     : get(std::move(get_p)), search(std::move(search_p)), get_first(get_first_p) {

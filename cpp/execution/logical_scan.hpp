@@ -31,12 +31,17 @@ struct IndexSearch {
 	bool ties = false;
 	//! Pairs without a distance are dropped above: a query vector that is NULL need not be looked for.
 	bool ranked_only = false;
+	//! One of the pages of an answer: it has the search width of all of them.
+	bool paged = false;
 	//! The index had seen every row of its table when the query was planned.
 	bool covers = false;
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.
 	bool one_probe = false;
 	//! Rows are emitted beside the probe they are candidates for.
 	bool emit_probes = true;
+
+	//! From now on it is one of several pages.
+	void TakePages();
 };
 
 //! A plan that yields the rows of a table that qualify.

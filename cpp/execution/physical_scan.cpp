@@ -294,6 +294,9 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 	vss::SearchRequest request;
 	request.want = op.search.wanted;
 	request.ef = ef.IsValid() ? ef.GetIndex() : shared->ef_search;
+	if (op.search.paged) {
+		request.ef = shared->core->ef_of_pages(request.ef);
+	}
 	request.ties = op.search.ties;
 	request.strategy = SearchStrategy(context);
 	rust::Slice<const float> vector {query.data(), query.size()};

@@ -1,6 +1,7 @@
 #include "optimizer/rewrite.hpp"
 
 #include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/main/client_context.hpp"
 #include "duckdb/main/config.hpp"
 #include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
@@ -118,8 +119,23 @@ static bool IsTop(const LogicalOperator &op) {
 	return op.type == LogicalOperatorType::LOGICAL_PROJECTION || op.type == LogicalOperatorType::LOGICAL_LIMIT;
 }
 
-//! `top`: there is nothing above `op` whose conditions might be moved below it. `queries`: query vectors hidden so far.
-static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, idx_t &queries) {
+//! What the first half of the rule has to tell the second one about the query that is being planned.
+class Paged : public ClientContextState {
+public:
+	static constexpr const char *NAME = "vss_paged";
+
+	//! Scans below an ORDER BY with an OFFSET, be it 0.
+	unordered_set<idx_t> scans;
+};
+
+static bool IsPaged(ClientContext &context, const LogicalGet &scan) {
+	auto paged = context.registered_state->Get<Paged>(Paged::NAME);
+	return paged && paged->scans.count(scan.table_index.index) > 0;
+}
+
+//! `top`: there is nothing above `op` whose conditions might be moved below it. `paged`: only projections lie between `op` and an OFFSET.
+//! `queries`: query vectors hidden so far.
+static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool paged, idx_t &queries) {
 	auto order = FirstOrder(op);
 	if (order) {
 		DistanceMatcher matcher(context, *op.children[0]);
@@ -128,20 +144,30 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, idx_
 			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
 			               "the ORDER BY has no LIMIT, or none that is constant");
 			match->get.function.late_materialization = false;
+			if (paged && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
+				context.registered_state->GetOrCreate<Paged>(Paged::NAME)->scans.insert(match->get.table_index.index);
+			}
 			if (top && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
 				HideQuery(context, op, matcher, *match->query, ++queries);
 			}
 		}
 	}
+	if (op.type == LogicalOperatorType::LOGICAL_LIMIT) {
+		paged = op.Cast<LogicalLimit>().offset_val.Type() != LimitNodeType::UNSET;
+	} else {
+		paged = paged && op.type == LogicalOperatorType::LOGICAL_PROJECTION;
+	}
 	for (auto &child : op.children) {
-		KeepTopN(context, *child, top && IsTop(op), queries);
+		KeepTopN(context, *child, top && IsTop(op), paged, queries);
 	}
 }
 
 static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
-	Backlog::Note(input.context, *plan);
+	auto &context = input.context;
+	Backlog::Note(context, *plan);
+	context.registered_state->Remove(Paged::NAME);
 	idx_t queries = 0;
-	KeepTopN(input.context, *plan, true, queries);
+	KeepTopN(context, *plan, true, false, queries);
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -268,6 +294,9 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 	optional_ptr<unique_ptr<LogicalOperator>> product;
 	if (probe_step.IsValid()) {
 		product = path.ProductAboveSlot(probe_step.GetIndex(), probe_child);
+	}
+	if (IsPaged(context, scan)) {
+		match->search.TakePages();
 	}
 	match->search.ties = limit.keys->size() > 1;
 	if (match->search.ties && match->rounds) {

@@ -212,6 +212,7 @@ mod ffi {
         ) -> Result<SearchAnswer>;
         fn strategy(self: &IndexHandle, want: usize, ef: usize) -> String;
         fn filtered_strategy(self: &IndexHandle, want: usize, ef: usize, qualifying: usize) -> String;
+        fn ef_of_pages(self: &IndexHandle, ef: usize) -> usize;
         fn compact(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn measure_recall(
             self: &IndexHandle,
@@ -511,6 +512,10 @@ impl IndexHandle {
 
     fn strategy(&self, want: usize, ef: usize) -> String {
         guard_or(String::new(), || self.0.strategy(want, ef).to_string())
+    }
+
+    fn ef_of_pages(&self, ef: usize) -> usize {
+        guard_or(ef, || self.0.ef_of_pages(ef))
     }
 
     fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> String {

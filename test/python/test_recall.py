@@ -57,3 +57,31 @@ def test_a_blob_is_the_fast_way_in(words):
     assert "Hnsw Index Scan" in words.execute("EXPLAIN " + sql, {"q": blob}).fetchone()[1]
     assert words.execute(sql, {"q": blob}).fetchall() == words.execute(sql, {"q": q}).fetchall()
     words.execute("DROP INDEX i")
+
+
+@pytest.mark.parametrize(("metric", "function"), [("cosine", "array_cosine_distance"), ("l2sq", "array_distance")])
+def test_pages_of_an_answer_have_each_row_once(extension, metric, function):
+    """Ten pages of twenty, as an interface asks for them, of searches through the graph."""
+    import duckdb
+
+    with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as con:
+        con.load_extension(str(extension))
+        embeddings.load(con, 40)
+        # some more rows: fewer would be searched exactly with the width of pages
+        moved = f"list_transform(v::FLOAT[], lambda x, i: x + 0.02 * sin(id + i))::{VECTOR}"
+        con.execute(f"INSERT INTO words SELECT id + 100_000, category, {moved} FROM words WHERE id % 4 = 0")
+        con.execute(f"CREATE INDEX i ON words USING HNSW (v) WITH (metric = '{metric}')")
+        page = f"SELECT id FROM words ORDER BY {function}(v, $1::{VECTOR}) LIMIT 20 OFFSET $2"
+        hits = total = 0
+        for (query,) in con.execute("SELECT q FROM queries").fetchall():
+            for offset in (0, 180):
+                assert "Strategy: graph" in con.execute("EXPLAIN " + page, [query, offset]).fetchone()[1]
+            pages = [con.execute(page, [query, offset]).fetchall() for offset in range(0, 200, 20)]
+            found = [row for rows in pages for (row,) in rows]
+            assert len(found) == len(set(found)) == 200
+            con.execute("SET hnsw_strategy = 'exact'")
+            exact = con.execute(page.replace("LIMIT 20", "LIMIT 200"), [query, 0]).fetchall()
+            con.execute("RESET hnsw_strategy")
+            hits += len(set(found) & {row for (row,) in exact})
+            total += len(exact)
+        assert hits / total >= 0.98
