@@ -7,6 +7,7 @@
 #include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/parser/parser.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
+#include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/planner.hpp"
 #include "functions/index_lookup.hpp"
 #include "optimizer/plan_notes.hpp"
@@ -51,6 +52,23 @@ static void CollectStorages(LogicalOperator &op, unordered_map<const DataTable *
 	}
 }
 
+//! Takes parameters in LIMIT and OFFSET, which have no values here, for what they usually are: few rows, and the first ones.
+static void FillLimits(LogicalOperator &op) {
+	auto fill = [](BoundLimitNode &node, int64_t value) {
+		if (node.Type() == LimitNodeType::EXPRESSION_VALUE && node.GetValueExpression().HasParameter()) {
+			node = BoundLimitNode::ConstantValue(value);
+		}
+	};
+	if (op.type == LogicalOperatorType::LOGICAL_LIMIT) {
+		auto &limit = op.Cast<LogicalLimit>();
+		fill(limit.limit_val, 10);
+		fill(limit.offset_val, 0);
+	}
+	for (auto &child : op.children) {
+		FillLimits(*child);
+	}
+}
+
 static vector<Value> DescribeIndex(const FoundIndex &found, const TableCatalogEntry &table, const PlanNotes &notes) {
 	auto &index_name = found.entry.get().name.GetIdentifierName();
 	auto note = notes.Of(table, index_name);
@@ -84,6 +102,7 @@ static unique_ptr<GlobalTableFunctionState> ExplainInit(ClientContext &context, 
 			    "hnsw_explain: the type of a parameter of the query is open; write it with a cast, "
 			    "as in ?::FLOAT[3], or a vector in its place");
 		}
+		FillLimits(*planner.plan);
 		CollectStorages(*planner.plan, tables);
 		if (planner.plan->RequireOptimizer()) {
 			Optimizer optimizer(*planner.binder, context);

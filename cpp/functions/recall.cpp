@@ -102,15 +102,19 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 	}
 	state.done = true;
 	auto &measured = state.measured;
+	// a single vector has no neighbours
+	auto number = [&](double value) {
+		return measured.queries > 0 ? Value::DOUBLE(value) : Value(LogicalType::DOUBLE);
+	};
 	vector<Value> row {Value(state.index_name),
 	                   Value::BIGINT(NumericCast<int64_t>(bind_data.k)),
 	                   Value::BIGINT(NumericCast<int64_t>(measured.queries)),
 	                   Value::BIGINT(NumericCast<int64_t>(state.ef)),
-	                   Value::DOUBLE(measured.recall),
-	                   Value::DOUBLE(measured.low),
-	                   Value::DOUBLE(measured.high),
-	                   Value::DOUBLE(measured.index_ms),
-	                   Value::DOUBLE(measured.exact_ms)};
+	                   number(measured.recall),
+	                   number(measured.low),
+	                   number(measured.high),
+	                   number(measured.index_ms),
+	                   number(measured.exact_ms)};
 	for (idx_t col = 0; col < row.size(); col++) {
 		output.data[col].Append(row[col]);
 	}

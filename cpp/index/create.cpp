@@ -46,6 +46,10 @@ static void CheckKeyType(const LogicalType &type, const string &key) {
 			cast = StringUtil::Format("(%s::FLOAT[%llu])", key, ArrayType::GetSize(type));
 		}
 	}
+	if (!type.IsNested() && type.id() != LogicalTypeId::VARCHAR && type.id() != LogicalTypeId::BLOB) {
+		throw BinderException("HNSW index key %s has type %s, but must have type FLOAT[n], a vector of n numbers", key,
+		                      type.ToString());
+	}
 	throw BinderException("HNSW index key %s has type %s, but must have type FLOAT[n]; index the expression %s, or "
 	                      "change the type of the column",
 	                      key, type.ToString(), cast);

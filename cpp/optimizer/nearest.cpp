@@ -87,6 +87,9 @@ static unique_ptr<Nearest> FindInAggregate(LogicalAggregate &op, string &refusal
 		auto &aggregate = expr->Cast<BoundAggregateExpression>();
 		auto &name = aggregate.Function().GetName().GetIdentifierName();
 		auto keeping = FindKeeping(name);
+		if (name == "first" && op.groups.empty()) {
+			return nullptr; // a scalar subquery: what keeps its nearest row is below
+		}
 		if (!keeping) {
 			return Refuse(refusal, StringUtil::Format("the aggregate '%s' needs every row", name));
 		}
