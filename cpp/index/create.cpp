@@ -10,6 +10,8 @@
 #include "duckdb/parallel/base_pipeline_event.hpp"
 #include "duckdb/parallel/executor_task.hpp"
 #include "duckdb/parallel/task_scheduler.hpp"
+#include "duckdb/parser/expression/cast_expression.hpp"
+#include "duckdb/planner/expression/bound_cast_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/operator/logical_create_index.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -33,26 +35,82 @@ namespace duckdb {
 // Validation
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Refuses every key type but FLOAT[n], with the cast that would make it one.
-static void CheckKeyType(const LogicalType &type, const string &key) {
-	auto cast = StringUtil::Format("(%s::FLOAT[n]), with n the number of dimensions", key);
-	if (type.id() == LogicalTypeId::ARRAY) {
-		auto &element = ArrayType::GetChildType(type);
-		if (element.id() == LogicalTypeId::FLOAT) {
-			Translate([&] { vss::check_dimensions(UnsafeNumericCast<int64_t>(ArrayType::GetSize(type))); });
-			return;
-		}
-		if (element.IsNumeric()) {
-			cast = StringUtil::Format("(%s::FLOAT[%llu])", key, ArrayType::GetSize(type));
-		}
+//! The number that `WITH (dimensions = …)` gives, which is taken out of the options: the key's type says it.
+static optional_idx TakeDimensions(case_insensitive_map_t<Value> &options) {
+	auto entry = options.find("dimensions");
+	if (entry == options.end()) {
+		return optional_idx();
 	}
-	if (!type.IsNested() && type.id() != LogicalTypeId::VARCHAR && type.id() != LogicalTypeId::BLOB) {
-		throw BinderException("HNSW index key %s has type %s, but must have type FLOAT[n], a vector of n numbers", key,
-		                      type.ToString());
+	auto given = entry->second;
+	options.erase(entry);
+	auto number = given.type().IsIntegral() ? given.DefaultTryCastAs(LogicalType::BIGINT) : nullptr;
+	if (!number || number->IsNull()) {
+		throw BinderException("HNSW option 'dimensions' is %s; use a whole number", given.ToString());
 	}
-	throw BinderException("HNSW index key %s has type %s, but must have type FLOAT[n]; index the expression %s, or "
-	                      "change the type of the column",
-	                      key, type.ToString(), cast);
+	auto result = BigIntValue::Get(*number);
+	Translate([&] { vss::check_dimensions(result); });
+	return UnsafeNumericCast<idx_t>(result);
+}
+
+//! The length of the first list of a column; nothing if there is none.
+static optional_idx FirstLength(ClientContext &context, DuckTableEntry &table, const Expression &key,
+                                const CreateIndexInfo &info) {
+	if (key.GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF || info.column_ids.size() != 1) {
+		return optional_idx();
+	}
+	auto column = table.GetColumns().LogicalToPhysical(LogicalIndex(info.column_ids[0])).index;
+	auto &storage = table.GetStorage();
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	optional_idx result;
+	for (idx_t row = 0; row < storage.GetNextRowId() && !result.IsValid(); row += STANDARD_VECTOR_SIZE) {
+		context.InterruptCheck();
+		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, storage.GetNextRowId() - row);
+		storage.ScanTableSegment(transaction, row, count, [&](DataChunk &chunk) {
+			for (idx_t i = 0; i < chunk.size() && !result.IsValid(); i++) {
+				auto value = chunk.data[column].GetValue(i);
+				if (!value.IsNull()) {
+					result = ListValue::GetChildren(value).size();
+				}
+			}
+		});
+	}
+	return result;
+}
+
+//! The type FLOAT[n] that the vectors of a key have in the index. `given`: the option.
+static LogicalType KeyType(ClientContext &context, DuckTableEntry &table, const Expression &key,
+                           const CreateIndexInfo &info, optional_idx given) {
+	auto &type = key.GetReturnType();
+	auto name = info.ExpressionsToList()[0];
+	auto is_array = type.id() == LogicalTypeId::ARRAY;
+	auto is_list = type.id() == LogicalTypeId::LIST;
+	auto numbers = (is_array && ArrayType::GetChildType(type).IsNumeric()) ||
+	               (is_list && ListType::GetChildType(type).IsNumeric());
+	if (!numbers) {
+		if (type.id() == LogicalTypeId::VARCHAR) {
+			throw BinderException("HNSW index key %s has type %s, but must have type FLOAT[n]; index the expression "
+			                      "(%s::FLOAT[n]), with n the number of dimensions, or change the type of the column",
+			                      name, type.ToString(), name);
+		}
+		throw BinderException(
+		    "HNSW index key %s has type %s, but must be a vector: FLOAT[n], or an array or list of numbers", name,
+		    type.ToString());
+	}
+	auto dimensions = is_array ? ArrayType::GetSize(type) : given;
+	if (is_array && given.IsValid() && given.GetIndex() != dimensions.GetIndex()) {
+		throw BinderException("HNSW option 'dimensions' is %llu, but key %s has type %s; leave the option out",
+		                      given.GetIndex(), name, type.ToString());
+	}
+	if (!dimensions.IsValid()) {
+		dimensions = FirstLength(context, table, key, info);
+	}
+	if (!dimensions.IsValid()) {
+		throw BinderException("HNSW index key %s has type %s, and no row that tells how long its vectors are: say so, "
+		                      "WITH (dimensions = n)",
+		                      name, type.ToString());
+	}
+	Translate([&] { vss::check_dimensions(UnsafeNumericCast<int64_t>(dimensions.GetIndex())); });
+	return LogicalType::ARRAY(LogicalType::FLOAT, dimensions);
 }
 
 static void CheckPersistence(ClientContext &context, AttachedDatabase &db) {
@@ -74,9 +132,18 @@ PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
 		throw BinderException("HNSW index '%s' has %llu keys, but can have only one column or expression", name,
 		                      op.unbound_expressions.size());
 	}
-	CheckKeyType(op.unbound_expressions[0]->GetReturnType(), info.ExpressionsToList()[0]);
-	auto options = ParseIndexOptions(info.options);
 	auto &table = op.table.Cast<DuckTableEntry>();
+	auto type = KeyType(input.context, table, *op.unbound_expressions[0], info, TakeDimensions(info.options));
+	if (type != op.unbound_expressions[0]->GetReturnType()) {
+		// an index on the expression (key::FLOAT[n]), in the catalog, too
+		for (auto keys : {&op.expressions, &op.unbound_expressions}) {
+			(*keys)[0] = BoundCastExpression::AddCastToType(input.context, std::move((*keys)[0]), type);
+		}
+		for (auto keys : {&info.expressions, &info.parsed_expressions}) {
+			(*keys)[0] = make_uniq<CastExpression>(type, std::move((*keys)[0]));
+		}
+	}
+	auto options = ParseIndexOptions(info.options);
 	CheckPersistence(input.context, table.GetStorage().db);
 	// the stored spelling is compared case-sensitively
 	info.index_type = HNSWIndex::TYPE_NAME;

@@ -91,8 +91,6 @@ struct OrderKeyShape {
 	vector<reference<const Expression>> not_zero;
 };
 
-static const Expression &PeelVectorCast(const Expression &expr);
-
 static optional_ptr<const Expression> OperatorArgument(const Expression &expr, ExpressionType type) {
 	if (expr.GetExpressionClass() != ExpressionClass::BOUND_OPERATOR || expr.GetExpressionType() != type) {
 		return nullptr;
@@ -120,7 +118,7 @@ static optional_ptr<const Expression> ComparedWithZero(ClientContext &context, c
 	    !call.GetChildren()[0]->Equals(*call.GetChildren()[1])) {
 		return nullptr;
 	}
-	return PeelVectorCast(*call.GetChildren()[0]);
+	return *call.GetChildren()[0];
 }
 
 //! The branch of `expr` that holds the distance, if the other one, for vectors that have none, is NULL: `CASE WHEN v IS NULL THEN NULL
@@ -149,7 +147,7 @@ static optional_ptr<const Expression> GuardedBranch(ClientContext &context, cons
 	auto equal = excludes ? ExpressionType::COMPARE_EQUAL : ExpressionType::COMPARE_NOTEQUAL;
 	auto unequal = excludes ? ExpressionType::COMPARE_LESSTHANOREQUALTO : ExpressionType::COMPARE_GREATERTHAN;
 	if (auto vector = OperatorArgument(when, null_type)) {
-		shape.not_null.push_back(PeelVectorCast(*vector));
+		shape.not_null.push_back(*vector);
 	} else if (auto vector = ComparedWithZero(context, when, equal, unequal)) {
 		shape.not_zero.push_back(*vector);
 	} else {
@@ -231,7 +229,35 @@ static const Expression &PeelOrderKey(ClientContext &context, const Expression &
 	return PeelOrderKey(context, *argument, shape);
 }
 
-//! Peels casts off an argument of a distance that keep its elements: FLOAT[n] to DOUBLE[n], FLOAT[] or DOUBLE[].
+static bool IsRealList(const LogicalType &type) {
+	return type.id() == LogicalTypeId::LIST && IsReal(ListType::GetChildType(type));
+}
+
+static bool IsNumbers(const LogicalType &type) {
+	return (type.id() == LogicalTypeId::ARRAY && ArrayType::GetChildType(type).IsNumeric()) ||
+	       (type.id() == LogicalTypeId::LIST && ListType::GetChildType(type).IsNumeric());
+}
+
+static bool IsReals(const LogicalType &type) {
+	return IsRealList(type) || (type.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(type)));
+}
+
+//! What a vector of numbers was before it was cast to FLOAT or DOUBLE.
+static const Expression &VectorBase(const Expression &expr) {
+	reference<const Expression> base(expr);
+	while (BoundCastExpression::IsCast(base.get())) {
+		auto &cast = base.get().Cast<BoundFunctionExpression>();
+		auto &child = BoundCastExpression::Child(cast);
+		if (BoundCastExpression::IsTryCast(cast) || !IsReals(cast.GetReturnType()) ||
+		    !IsNumbers(child.GetReturnType())) {
+			break;
+		}
+		base = child;
+	}
+	return base;
+}
+
+//! Peels casts off an argument of a distance that keep its elements: FLOAT[n] to DOUBLE[n], FLOAT[] or DOUBLE[]; FLOAT[] to DOUBLE[].
 static const Expression &PeelVectorCast(const Expression &expr) {
 	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION || !BoundCastExpression::IsCast(expr)) {
 		return expr;
@@ -239,11 +265,11 @@ static const Expression &PeelVectorCast(const Expression &expr) {
 	auto &child = BoundCastExpression::Child(expr.Cast<BoundFunctionExpression>());
 	auto &source = child.GetReturnType();
 	auto &target = expr.GetReturnType();
-	if (source.id() != LogicalTypeId::ARRAY || ArrayType::GetChildType(source).id() != LogicalTypeId::FLOAT) {
-		return expr;
-	}
-	auto keeps_elements = (target.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(target))) ||
-	                      (target.id() == LogicalTypeId::LIST && IsReal(ListType::GetChildType(target)));
+	auto from_array =
+	    source.id() == LogicalTypeId::ARRAY && ArrayType::GetChildType(source).id() == LogicalTypeId::FLOAT;
+	auto from_list = IsRealList(source) && ListType::GetChildType(source).id() == LogicalTypeId::FLOAT;
+	auto to_array = target.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(target));
+	auto keeps_elements = (from_array && (to_array || IsRealList(target))) || (from_list && IsRealList(target));
 	return keeps_elements ? PeelVectorCast(child) : expr;
 }
 
@@ -336,9 +362,14 @@ unique_ptr<DistanceMatch> DistanceMatcher::Refuse(PlanNotes::Stage stage, const 
 	return nullptr;
 }
 
+//! Whether `expr` is the vector that `match` compares, before or after its cast.
+static bool IsKey(const DistanceMatch &match, const Expression &expr) {
+	return VectorBase(expr).Equals(VectorBase(*match.key));
+}
+
 //! Whether the key of `shape` is NULL only for rows that the index does not rank.
 static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
-	auto is_key = [&](const reference<const Expression> &expr) { return expr.get().Equals(*match.key); };
+	auto is_key = [&](const reference<const Expression> &expr) { return IsKey(match, expr.get()); };
 	return std::all_of(shape.not_null.begin(), shape.not_null.end(), is_key) &&
 	       std::all_of(shape.not_zero.begin(), shape.not_zero.end(), is_key) &&
 	       // a vector of zeros has no direction, but a length and a place
@@ -390,7 +421,7 @@ bool DistanceMatcher::IsOrderKey(const DistanceMatch &match, const Expression &e
 bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &predicate) const {
 	OrderKeyShape shape {match.descending, false, {}, {}};
 	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_IS_NOT_NULL)) {
-		return PeelVectorCast(*argument).Equals(*match.key) || IsOrderKey(match, *argument, shape);
+		return IsKey(match, *argument) || IsOrderKey(match, *argument, shape);
 	}
 	// the index ranks what has a finite distance; arithmetic may have made it infinite
 	auto is_distance = [&](const Expression &expr) { return IsOrderKey(match, expr, shape) && !shape.rounds; };
@@ -404,7 +435,7 @@ bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &pred
 	if (match.search.metric == "cosine") {
 		auto vector =
 		    ComparedWithZero(context, predicate, ExpressionType::COMPARE_NOTEQUAL, ExpressionType::COMPARE_GREATERTHAN);
-		if (vector && vector->Equals(*match.key)) {
+		if (vector && IsKey(match, *vector)) {
 			return true;
 		}
 	}
@@ -511,6 +542,19 @@ static bool SameKey(const Expression &left, const Expression &right) {
 	return true;
 }
 
+//! Whether an index over `stored` ranks the vectors `key`: it is over their cast to FLOAT[n], which fails for lists of another length. So
+//! all of them have this one.
+static bool RanksCast(const Expression &key, const Expression &stored) {
+	return IsNumbers(key.GetReturnType()) && BoundCastExpression::IsCast(stored) &&
+	       SameKey(VectorBase(key), VectorBase(stored));
+}
+
+//! Whether vectors of this type have digits that FLOAT[n] has not.
+static bool Narrows(const LogicalType &type) {
+	auto &element = type.id() == LogicalTypeId::LIST ? ListType::GetChildType(type) : ArrayType::GetChildType(type);
+	return element.id() != LogicalTypeId::FLOAT;
+}
+
 //! The table index that stands for the indexed table in an index's stored key.
 static TableIndex IndexTable(const Expression &stored_key) {
 	TableIndex result;
@@ -546,13 +590,15 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 	auto note = [&](const string &name, const string &reason) {
 		PlanNotes::Add(duck_table, name, PlanNotes::Stage::INDEX, reason);
 	};
+	// rows that differ in the digits beyond FLOAT tie
+	auto narrows = Narrows(VectorBase(key).GetReturnType());
 	unique_ptr<DistanceMatch> best;
 	idx_t best_cost = 0;
 	auto consider = [&](const shared_ptr<IndexEntry> &entry, const HNSWIndex &index) {
 		auto &name = index.name.GetIdentifierName();
 		auto stored_key = index.CopyUnboundExpression(0);
 		auto as_key = AsIndexKey(key, get, duck_table, index.GetColumnIds(), IndexTable(*stored_key));
-		if (index.Dimensions() == 0 || !as_key || !SameKey(*as_key, *stored_key)) {
+		if (index.Dimensions() == 0 || !as_key || !(SameKey(*as_key, *stored_key) || RanksCast(*as_key, *stored_key))) {
 			note(name, "the index is on another column or expression than the vectors that are compared");
 			return;
 		}
@@ -582,7 +628,7 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		IndexSearch search {entry, name, index_metric, index.Dimensions(), wanted, ef, strategy};
 		search.covers = covers;
 		best = make_uniq<DistanceMatch>(
-		    DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false});
+		    DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false, narrows});
 	};
 	for (auto &entry : BoundIndexes(context, duck_table.GetStorage())) {
 		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());

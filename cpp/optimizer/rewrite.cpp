@@ -298,8 +298,9 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 	if (IsPaged(context, scan)) {
 		match->search.TakePages();
 	}
-	match->search.ties = limit.keys->size() > 1;
-	if (match->search.ties && match->rounds) {
+	auto further_keys = limit.keys->size() > 1;
+	match->search.ties = further_keys || match->narrows;
+	if (further_keys && match->rounds) {
 		return refuse("further keys decide between rows that are not at the same distance");
 	}
 	unique_ptr<LogicalOperator> probes;

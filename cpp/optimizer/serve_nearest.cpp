@@ -43,7 +43,7 @@ static unique_ptr<DistanceMatch> MatchAll(DistanceMatcher &matcher, const Neares
 			return nullptr;
 		}
 	}
-	result->search.ties = nearest.ties;
+	result->search.ties = nearest.ties || result->narrows;
 	return result;
 }
 

@@ -49,7 +49,9 @@ def compare(found, exact, distances, query, exactly):
     wrong = wrong_rows(found.rows, distances)
     if wrong:
         return wrong, None
-    if len(found.rows) != len(exact.rows):
+    # of the rows within a distance, too, a search through the graph may miss some
+    missed = not exactly and query.shape.startswith("range") and len(found.rows) < len(exact.rows)
+    if len(found.rows) != len(exact.rows) and not missed:
         return f"{len(found.rows)} rows instead of {len(exact.rows)}", None
     if not found.rows or found.rows[0][1] is None and found.rows[0][0] == "":
         return ("" if found.rows == exact.rows or not exactly else f"{found.rows} instead of {exact.rows}"), None

@@ -190,7 +190,9 @@ class Database:
             infos = self.auditor.execute("SELECT index_name, count, status FROM pragma_hnsw_index_info()").fetchall()
             for name, count, status in infos:
                 vectors = self.auditor.execute(f"SELECT count({step.keys[name]}) FROM {step.table}").fetchall()[0][0]
-                if (count, status) != (vectors, "ready"):
+                # an expression may change in place by what an older transaction has planned before: the index waits for its end
+                waits = "(" in step.keys[name] and any(self.in_transaction) and status.startswith("incomplete")
+                if (count, status) != (vectors, "ready") and not waits:
                     message = f"index {name} has {count} rows and is {status}; the table has {vectors} vectors"
                     raise Finding("audit", message)
         except duckdb.CatalogException as error:
