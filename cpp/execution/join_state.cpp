@@ -50,6 +50,7 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
 	}
 	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : (index ? index->ef_search : 0);
 	request.ties = op.search.ties;
+	request.ranked_only = op.search.ranked_only;
 	request.strategy = SearchStrategy(context);
 	auto batches =
 	    UnsafeNumericCast<idx_t>(TaskScheduler::GetScheduler(context).NumberOfThreads()) * BATCHES_PER_THREAD;
@@ -180,7 +181,7 @@ void HNSWJoinLocalState::SearchAll() {
 	UnifiedVectorFormat format;
 	values.ToUnifiedFormat(format);
 	for (idx_t probe = 0; probe < batch.size(); probe++) {
-		auto has_pairs = !op.search.ranked_only || format.validity.RowIsValid(format.sel->get_index(probe));
+		auto has_pairs = !op.search.measured_only || format.validity.RowIsValid(format.sel->get_index(probe));
 		if (!is_answered[probe] && has_pairs) {
 			unanswered.push_back(UnsafeNumericCast<sel_t>(probe));
 			report.probes["scan"]++;

@@ -29,8 +29,10 @@ struct IndexSearch {
 	string strategy;
 	//! A further order decides between rows that tie with the last one wanted.
 	bool ties = false;
-	//! Pairs without a distance are dropped above: a query vector that is NULL need not be looked for.
+	//! Rows that the index does not rank are dropped above.
 	bool ranked_only = false;
+	//! So are pairs without a distance: a query vector that is NULL need not be looked for.
+	bool measured_only = false;
 	//! One of the pages of an answer: it has the search width of all of them.
 	bool paged = false;
 	//! The index had seen every row of its table when the query was planned.

@@ -418,6 +418,16 @@ bool DistanceMatcher::IsOrderKey(const DistanceMatch &match, const Expression &e
 	return PeelOrderKey(context, expr, shape).Equals(*match.distance) && GuardsKey(match, shape);
 }
 
+bool DistanceMatcher::HasDistance(const DistanceMatch &match, const Expression &expr) const {
+	if (expr.Equals(*match.distance)) {
+		return true;
+	}
+	bool result = false;
+	ExpressionIterator::EnumerateChildren(
+	    expr, [&](const Expression &child) { result = result || HasDistance(match, child); });
+	return result;
+}
+
 bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &predicate) const {
 	OrderKeyShape shape {match.descending, false, {}, {}};
 	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_IS_NOT_NULL)) {

@@ -47,6 +47,8 @@ public:
 	bool IsBound(const DistanceMatch &match, const Expression &predicate) const;
 	//! Whether `predicate`, resolved, holds for every row that the index ranks: `v IS NOT NULL`, `isfinite(distance)`.
 	bool IsGuard(const DistanceMatch &match, const Expression &predicate) const;
+	//! Whether the distance is computed in `expr`, resolved.
+	bool HasDistance(const DistanceMatch &match, const Expression &expr) const;
 	//! Whether `expr` can be NULL for no row of `get`.
 	bool NeverNull(const Expression &expr, LogicalGet &get) const;
 

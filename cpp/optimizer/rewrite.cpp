@@ -126,16 +126,34 @@ public:
 
 	//! Scans below an ORDER BY with an OFFSET, be it 0.
 	unordered_set<idx_t> scans;
+	//! There is a CTE below one: then it may be any scan.
+	bool all = false;
 };
 
 static bool IsPaged(ClientContext &context, const LogicalGet &scan) {
 	auto paged = context.registered_state->Get<Paged>(Paged::NAME);
-	return paged && paged->scans.count(scan.table_index.index) > 0;
+	return paged && (paged->all || paged->scans.count(scan.table_index.index) > 0);
+}
+
+static void NotePaged(Paged &paged, const LogicalOperator &op) {
+	if (op.type == LogicalOperatorType::LOGICAL_LIMIT) {
+		return; // the rows of a query of its own
+	}
+	if (op.type == LogicalOperatorType::LOGICAL_GET) {
+		paged.scans.insert(op.Cast<LogicalGet>().table_index.index);
+	}
+	paged.all = paged.all || op.type == LogicalOperatorType::LOGICAL_CTE_REF;
+	for (auto &child : op.children) {
+		NotePaged(paged, *child);
+	}
 }
 
 //! `top`: there is nothing above `op` whose conditions might be moved below it. `paged`: only projections lie between `op` and an OFFSET.
 //! `queries`: query vectors hidden so far.
 static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool paged, idx_t &queries) {
+	if (paged && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
+		NotePaged(*context.registered_state->GetOrCreate<Paged>(Paged::NAME), op);
+	}
 	auto order = FirstOrder(op);
 	if (order) {
 		DistanceMatcher matcher(context, *op.children[0]);
@@ -144,9 +162,6 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool
 			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
 			               "the ORDER BY has no LIMIT, or none that is constant");
 			match->get.function.late_materialization = false;
-			if (paged && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
-				context.registered_state->GetOrCreate<Paged>(Paged::NAME)->scans.insert(match->get.table_index.index);
-			}
 			if (top && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
 				HideQuery(context, op, matcher, *match->query, ++queries);
 			}
@@ -293,7 +308,10 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 	idx_t probe_child = 1;
 	optional_ptr<unique_ptr<LogicalOperator>> product;
 	if (probe_step.IsValid()) {
-		product = path.ProductAboveSlot(probe_step.GetIndex(), probe_child);
+		// above the product no condition may depend on the query vector: the rows that qualify are looked for once
+		product = path.FiltersByProbe(probe_step.GetIndex())
+		              ? nullptr
+		              : path.ProductAboveSlot(probe_step.GetIndex(), probe_child);
 	}
 	if (IsPaged(context, scan)) {
 		match->search.TakePages();
@@ -321,6 +339,7 @@ static bool ReplaceScan(Binder &binder, OrderedLimit &limit, LogicalGet &scan) {
 		return refuse(ErrorData(ex).RawMessage());
 	}
 	PlanNotes::AddUse(table, match->search, "HNSW_INDEX_SCAN");
+	match->search.ranked_only = split->ranked_only;
 	reference<unique_ptr<LogicalOperator>> slot(split->slot);
 	if (product) {
 		slot = *product;

@@ -406,12 +406,41 @@ unique_ptr<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, c
 // Splitting
 //---------------------------------------------------------------------------------------------------------------------
 
-vector<unique_ptr<Expression>> ScanPath::TakeBounds(LogicalOperator &op) const {
+bool ScanPath::IsTaken(const Expression &predicate, const LogicalOperator &op) const {
+	auto resolved = matcher.Resolve(predicate.Copy());
+	if (matcher.IsBound(match, *resolved)) {
+		return true;
+	}
+	if (guards_restrict || !matcher.IsGuard(match, *resolved)) {
+		return false;
+	}
+	if (!top.IsValid()) {
+		return true;
+	}
+	// Beside filters it is one of them, which may not stand without it: `v IS NOT NULL AND f(v)`. A distance is not computed twice.
+	auto can_throw = [](const unique_ptr<Expression> &expr) { return expr->CanThrow(); };
+	return matcher.HasDistance(match, *resolved) &&
+	       std::none_of(op.expressions.begin(), op.expressions.end(), can_throw);
+}
+
+vector<unique_ptr<Expression>> ScanPath::TakeBounds(LogicalOperator &op, bool &ranked_only) const {
 	vector<unique_ptr<Expression>> bounds;
+	auto take = [&](unique_ptr<Expression> predicate) {
+		ranked_only = ranked_only || matcher.IsGuard(match, *matcher.Resolve(predicate->Copy()));
+		bounds.push_back(std::move(predicate));
+	};
 	if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
-		vector<unique_ptr<Expression>> others;
+		vector<bool> taken;
 		for (auto &expr : op.expressions) {
-			(IsBound(*expr) ? bounds : others).push_back(std::move(expr));
+			taken.push_back(IsTaken(*expr, op));
+		}
+		vector<unique_ptr<Expression>> others;
+		for (idx_t i = 0; i < op.expressions.size(); i++) {
+			if (taken[i]) {
+				take(std::move(op.expressions[i]));
+			} else {
+				others.push_back(std::move(op.expressions[i]));
+			}
 		}
 		op.expressions = std::move(others);
 	} else if (op.type == LogicalOperatorType::LOGICAL_GET) {
@@ -419,8 +448,8 @@ vector<unique_ptr<Expression>> ScanPath::TakeBounds(LogicalOperator &op) const {
 		vector<ProjectionIndex> columns;
 		for (auto &entry : get.table_filters) {
 			auto predicate = AsPredicate(get, entry.Filter(), entry.GetIndex());
-			if (predicate && IsBound(*predicate)) {
-				bounds.push_back(std::move(predicate));
+			if (predicate && IsTaken(*predicate, op)) {
+				take(std::move(predicate));
 				columns.push_back(entry.GetIndex());
 			}
 		}
@@ -545,8 +574,11 @@ SplitPath ScanPath::Split(Binder &binder) {
 	auto &scan = steps.back().op.get();
 	if (!top.IsValid()) {
 		auto get = WithoutFilters(match.get, scan->GetColumnBindings());
-		return {scan, std::move(get), RowFilter(), TakeBounds(*scan)};
+		bool ranked_only = false;
+		auto bounds = TakeBounds(*scan, ranked_only);
+		return {scan, std::move(get), RowFilter(), std::move(bounds), ranked_only};
 	}
+	bool ranked_only = false;
 	auto &filter = steps[top.GetIndex()].op.get();
 	vector<idx_t> path;
 	for (idx_t i = top.GetIndex(); i + 1 < steps.size(); i++) {
@@ -556,26 +588,28 @@ SplitPath ScanPath::Split(Binder &binder) {
 		auto get = WithoutFilters(match.get, filter->GetColumnBindings());
 		vector<unique_ptr<Expression>> bounds;
 		for (idx_t i = top.GetIndex(); i < steps.size(); i++) {
-			for (auto &bound : TakeBounds(*steps[i].op.get())) {
+			for (auto &bound : TakeBounds(*steps[i].op.get(), ranked_only)) {
 				bounds.push_back(std::move(bound));
 			}
 		}
 		Renumber(binder, *filter, match.get);
-		return {filter, std::move(get), YieldRowIds(std::move(filter), path), std::move(bounds)};
+		return {filter, std::move(get), YieldRowIds(std::move(filter), path), std::move(bounds), ranked_only};
 	}
 	if (!IsRepeatable(*filter)) {
 		throw NotImplementedException("a part of the query would have to be run twice, and may differ the second time");
 	}
 	auto copy = filter->Copy(binder.context);
 	reference<LogicalOperator> op(*copy);
-	TakeBounds(op);
+	TakeBounds(op, ranked_only);
 	for (auto child : path) {
 		op = *op.get().children[child];
-		TakeBounds(op);
+		TakeBounds(op, ranked_only);
 	}
 	copy = LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(copy);
 	auto get = WithoutFilters(match.get, scan->GetColumnBindings());
-	return {scan, std::move(get), YieldRowIds(std::move(copy), path), TakeBounds(*scan)};
+	ranked_only = false;
+	auto bounds = TakeBounds(*scan, ranked_only);
+	return {scan, std::move(get), YieldRowIds(std::move(copy), path), std::move(bounds), ranked_only};
 }
 
 } // namespace duckdb

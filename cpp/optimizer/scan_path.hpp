@@ -19,6 +19,8 @@ struct SplitPath {
 	RowFilter filter;
 	//! Predicates that only cut off the farther rows, or those that the index does not rank: to be applied above the search.
 	vector<unique_ptr<Expression>> bounds;
+	//! Among them is one that holds for no row that the index does not rank.
+	bool ranked_only = false;
 };
 
 //! The operators from below an ORDER BY down to the scan of a table whose nearest rows are wanted.
@@ -71,8 +73,10 @@ private:
 	bool CanMove() const;
 	//! The step that Split() will replace.
 	idx_t Slot() const;
-	//! Removes the bounds from the filters of `op` and returns them.
-	vector<unique_ptr<Expression>> TakeBounds(LogicalOperator &op) const;
+	//! Whether `predicate`, a filter of `op`, is applied above the search.
+	bool IsTaken(const Expression &predicate, const LogicalOperator &op) const;
+	//! Removes such predicates from the filters of `op` and returns them. `ranked_only`: see `SplitPath`, set if one says so.
+	vector<unique_ptr<Expression>> TakeBounds(LogicalOperator &op, bool &ranked_only) const;
 
 	const DistanceMatcher &matcher;
 	const DistanceMatch &match;

@@ -61,6 +61,7 @@ static bool GroupsByProbe(const DistanceMatcher &matcher, const Nearest &nearest
 }
 
 static void PutScan(ClientContext &context, DistanceMatch &match, SplitPath split) {
+	match.search.ranked_only = split.ranked_only;
 	auto search = make_uniq<LogicalHNSWScan>(std::move(split.get), std::move(match.search), std::move(match.query),
 	                                         nullptr, true);
 	if (split.filter.plan) {
@@ -239,7 +240,7 @@ static bool ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan, string
 	optional_ptr<LogicalOperator> probes;
 	if (!ReferencedTables(*match->query).empty()) {
 		product = path.Product(table_child);
-		if (product && !path.CanLiftGuards(*(*product)->children[table_child])) {
+		if (!product || !path.CanLiftGuards(*(*product)->children[table_child])) {
 			path.LetGuardsRestrict();
 			product = path.Product(table_child);
 		}
@@ -262,7 +263,8 @@ static bool ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan, string
 		auto split = path.Split(binder);
 		PlanNotes::AddUse(table, match->search, product ? "HNSW_INDEX_JOIN" : "HNSW_INDEX_SCAN");
 		if (product) {
-			match->search.ranked_only = nearly.IsGuarded();
+			match->search.measured_only = nearly.IsGuarded();
+			match->search.ranked_only = nearly.IsGuarded() || split.ranked_only;
 			PutJoin(context, *match, std::move(split), *product, table_child, nearly.Conditions(), path);
 			nearly.Keep();
 		} else {

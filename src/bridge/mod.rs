@@ -76,6 +76,8 @@ mod ffi {
         ef: usize,
         /// All rows that tie with the last one wanted are, too.
         ties: bool,
+        /// Rows that the index does not rank are not wanted.
+        ranked_only: bool,
         /// `auto` or how to search, see [`check_strategy`]; for benchmarks.
         strategy: String,
     }
@@ -84,7 +86,7 @@ mod ffi {
     struct SearchAnswer {
         /// The index cannot answer: scan the table.
         scan: bool,
-        /// These are all rows that qualify, ranked or not.
+        /// These are all rows that qualify, ranked or not; with `ranked_only` all that are ranked.
         complete: bool,
         /// Visible candidates, nearest first, each once.
         row_ids: Vec<i64>,
@@ -476,7 +478,7 @@ impl IndexHandle {
         ef: usize,
         visibility: &ffi::HostVisibility,
     ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
-        guard(|| Ok(answer(self.0.search(query, want, ef, visibility)?)))
+        guard(|| Ok(answer(self.0.search(query, want, ef, visibility)?, false)))
     }
 
     fn search_rows(
@@ -505,9 +507,10 @@ impl IndexHandle {
         visibility: &dyn Visibility,
     ) -> Result<ffi::SearchAnswer> {
         let forced = Strategy::parse(&request.strategy)?;
-        let request =
-            Request { query, want: request.want, ef: request.ef, ties: request.ties, filter, may_scan: true, forced };
-        Ok(answer(self.0.find(request, visibility)?))
+        let ranked_only = request.ranked_only;
+        let (want, ef, ties) = (request.want, request.ef, request.ties);
+        let request = Request { query, want, ef, ties, filter, ranked_only, may_scan: true, forced };
+        Ok(answer(self.0.find(request, visibility)?, ranked_only))
     }
 
     fn strategy(&self, want: usize, ef: usize) -> String {
@@ -597,12 +600,12 @@ impl RowSet {
     }
 }
 
-fn answer(found: Found) -> ffi::SearchAnswer {
+fn answer(found: Found, ranked_only: bool) -> ffi::SearchAnswer {
     let scan = matches!(found.outcome, Outcome::Scan);
     let strategy = found.report.strategy.to_string();
     ffi::SearchAnswer {
         scan,
-        complete: found.report.strategy == Strategy::All,
+        complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
         report: ffi::SearchReport {
             strategy,
             visited: found.report.visited as u64,

@@ -258,8 +258,10 @@ impl LinkGuard<'_> {
 
     /// Gives a free slot's node a vector, in stored form, and links it, on the levels it has. Waits for a free scratch space. Errors:
     /// `OutOfMemory`; the node may be linked to by then.
-    pub(crate) fn relink(&self, slot: FreeSlot, vector: &[f32]) -> Result<u32> {
-        assert!((slot.0 as usize) < self.lock.len(), "a slot of another graph");
+    ///
+    /// # Safety
+    /// The slot was freed from this graph.
+    pub(crate) unsafe fn relink(&self, slot: FreeSlot, vector: &[f32]) -> Result<u32> {
         // SAFETY: the guard keeps readers and changes out; nobody else has this free slot.
         unsafe { self.lock.graph.relink(&self.lock.arena, slot.0, vector) }.map(|_| slot.0)
     }
@@ -303,9 +305,12 @@ impl ExclusiveGuard<'_> {
         unsafe { lock.graph.consolidate(&lock.arena, deleted, slots, orphans) }
     }
 
-    /// Forgets the links of these nodes, to which nobody links any more: their slots are free. `None` if somebody holds a pin: then
-    /// nothing happens. Never allocates, if `free` has room.
-    pub(crate) fn clear(&mut self, slots: &[u32], free: &mut Vec<FreeSlot>) -> bool {
+    /// Forgets the links of these nodes: their slots are free. False if somebody holds a pin: then nothing happens. Never allocates, if
+    /// `free` has room.
+    ///
+    /// # Safety
+    /// Nobody links to these nodes, nor takes their entries for published; each slot is named once, and none is free.
+    pub(crate) unsafe fn clear(&mut self, slots: &[u32], free: &mut Vec<FreeSlot>) -> bool {
         let lock = self.0.lock;
         let Ok(_unpinned) = lock.pins.try_write() else { return false };
         for &slot in slots {

@@ -171,7 +171,7 @@ pub struct LevelStats {
 ///
 /// # Invariants
 /// `add` and `relink` calls may run beside each other, readers beside each other, never one kind beside the other; the
-/// others run alone. The methods are unsafe where this is the caller's duty; [`crate::graph::lock::Rooms`] is how the index keeps it.
+/// others run alone. The methods are unsafe where this is the caller's duty; [`lock::GraphLock`] keeps it.
 pub struct Graph {
     hnsw: cxx::UniquePtr<ffi::Hnsw>,
     threads: Threads,

@@ -151,7 +151,8 @@ impl Generation {
         let free = self.free().take();
         if let Some(free) = free {
             let slot = free.slot();
-            let linked = links.relink(free, vector);
+            // SAFETY: the list of free slots is this graph's.
+            let linked = unsafe { links.relink(free, vector) };
             self.unconnected.fetch_add(1, Ordering::Relaxed);
             return linked.map(Some).map_err(|error| (error, Some(slot)));
         }
@@ -226,7 +227,8 @@ impl Generation {
     /// `graph`: of this generation. The caller has reserved room for them, and no node links to them.
     pub(crate) fn free_slots(&self, slots: &[u32], graph: &mut ExclusiveGuard<'_>) -> bool {
         let mut free = self.free();
-        if !graph.clear(slots, &mut free.slots) {
+        // SAFETY: as the caller says; their entries are dead or empty, and come from this generation's own lists of the dead.
+        if !unsafe { graph.clear(slots, &mut free.slots) } {
             return false;
         }
         for &slot in slots {

@@ -25,7 +25,9 @@ impl Index {
                 State::Empty | State::Dead => false,
             }
         };
-        let (found, cost) = generation.graph.read().nearest(query, ef, allow);
+        // held until the entries are read: until then no slot is used again
+        let graph = generation.graph.read();
+        let (found, cost) = graph.nearest(query, ef, allow);
         (found.into_iter().map(|node| generation.hit(node.slot(), node.distance())).collect(), cost)
     }
 }

@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub ties: bool,
     /// The rows that qualify, all of them visible; without it every visible row does.
     pub filter: Option<&'a RowSet>,
+    /// Rows that the index does not have are not wanted: all that it has are an answer, however few.
+    pub ranked_only: bool,
     /// The answer may be to scan the table also because that is cheaper.
     pub may_scan: bool,
     /// Search like this if possible; for benchmarks.
@@ -95,7 +97,8 @@ struct Hit {
 impl Index {
     /// [`find`](Self::find) among all visible rows.
     pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
-        let request = Request { query, want, ef, ties: false, filter: None, may_scan: false, forced: None };
+        let request =
+            Request { query, want, ef, ties: false, filter: None, ranked_only: false, may_scan: false, forced: None };
         self.find(request, visibility)
     }
 
@@ -104,7 +107,8 @@ impl Index {
     /// them, and all unrankable rows.
     ///
     /// With a filter only rows that pass it, and never fewer than `want` unless all that pass are returned: if too few
-    /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`.
+    /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`. That is not so with
+    /// `ranked_only`.
     ///
     /// Takes the row lock for an instant (with a filter: for some microseconds at a time) and, if it uses the graph,
     /// the graph's read guard. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
@@ -138,7 +142,8 @@ impl Index {
                 }
             };
         }
-        let too_few = filter.is_some() && found.rows.len() < want;
+        let enough = found.rows.len() >= want || request.ranked_only && found.exhausted;
+        let too_few = filter.is_some() && !enough;
         if search && ordinary && !too_few {
             found.report = report;
             return Ok(found);

@@ -174,7 +174,7 @@ class Queries:
                 f"SELECT id FROM (SELECT id FROM (SELECT {key} AS key, id FROM {name}{inner}) {order})",
             ]
         )
-        if not inner and key == "v" and self.rng.random() < 0.3:
+        if not inner and self.schema.kind == "array" and self.rng.random() < 0.3:
             on_view = distance.replace("key", "vector")
             sql = f"SELECT number AS id, {on_view} AS d FROM seen ORDER BY {on_view} {direction} {limit}"
         every = self.all_rows(distance, source=f"(SELECT {key} AS key, id FROM {name}{inner})")

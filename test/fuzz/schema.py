@@ -45,11 +45,11 @@ class Schema:
         self.name = "t" if self.temporary else rng.choice(["t", "t", "t", "s.t", '"The Table"'])
         self.primary = rng.random() < 0.35
         self.dimensions = rng.choice([1, 2, 2, 3, 3, 3, 4, 7, 8, 16, 17, 20])
-        self.kind = rng.choice(["array"] * 7 + ["list", "double", "scalars"])
+        self.kind = rng.choice(["array"] * 7 + ["list", "double", "scalars", "bare list", "bare double"])
         if self.kind == "scalars":
             self.dimensions = 2
         # DuckDB casts what lies under a NULL array, and may refuse it
-        nulls = rng.choice([0, 0.08, 0.08, 0.5]) if self.kind in ("array", "list") else 0
+        nulls = rng.choice([0, 0.08, 0.08, 0.5]) if self.kind in ("array", "list", "bare list") else 0
         odd = rng.choice([0, 0, 0.05, 0.3])
         self.vectors = Vectors(rng, self.dimensions, nulls, odd)
         self.others = rng.sample(list(OTHERS), rng.randrange(4))
@@ -67,7 +67,7 @@ class Schema:
             "list": f"v::FLOAT[{self.dimensions}]",
             "double": f"v::FLOAT[{self.dimensions}]",
             "scalars": "array_value(x, y)",
-        }[self.kind]
+        }.get(self.kind, "v")
 
     @property
     def key_columns(self):
@@ -90,12 +90,13 @@ class Schema:
         return options
 
     def create_table(self):
+        kind = self.kind.removeprefix("bare ")
         types = {"array": f"v FLOAT[{self.dimensions}]", "list": "v FLOAT[]", "double": f"v DOUBLE[{self.dimensions}]"}
         columns = ["id BIGINT PRIMARY KEY" if self.primary else "id BIGINT"]
         others = [f"{name} {OTHERS[name][0]}" for name in self.others]
         if self.generated:
             others.insert(0, "twice BIGINT AS (id * 2)")
-        columns += others[: self.before] + [types.get(self.kind, "x FLOAT, y FLOAT")] + others[self.before :]
+        columns += others[: self.before] + [types.get(kind, "x FLOAT, y FLOAT")] + others[self.before :]
         return f"CREATE {'TEMP ' if self.temporary else ''}TABLE {self.name} ({', '.join(columns)})"
 
     def create_index(self, name):
@@ -103,7 +104,9 @@ class Schema:
             f"{option} = '{value}'" if option == "metric" else f"{option} = {value}"
             for option, value in self.indexes[name].items()
         )
-        key = self.key if self.kind == "array" else f"({self.key})"
+        key = self.key if self.key == "v" else f"({self.key})"
+        if self.kind == "bare list":
+            options += f", dimensions = {self.dimensions}"
         return f"CREATE INDEX IF NOT EXISTS {name} ON {self.name} USING HNSW ({key}) WITH ({options})"
 
     def qualified(self, name):

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 impl Index {
     /// Links all pending rows, ends the consolidation and the pass of `reach` that are under way, and those that are due. Returns when none
     /// of it is left: also what other threads do at the same time is waited for. While rows keep coming it goes on. Takes the guards of
-    /// `link`, `repair` and `reach` do. Errors: `OutOfMemory`, `Interrupted`; what is done stays done.
+    /// `link`, `consolidate` and `reconnect` do. Errors: `OutOfMemory`, `Interrupted`; what is done stays done.
     pub fn finish(&self, interrupt: &dyn Interrupt) -> Result<()> {
         loop {
             check(interrupt)?;

@@ -11,7 +11,8 @@ fn row_set(rows: impl Iterator<Item = i64>) -> RowSet {
 }
 
 fn find(index: &Index, query: &[f32], want: usize, rows: &RowSet, forced: Option<SearchStrategy>) -> Found {
-    let request = Request { query, want, ef: 64, ties: false, filter: Some(rows), may_scan: false, forced };
+    let request =
+        Request { query, want, ef: 64, ties: false, filter: Some(rows), ranked_only: false, may_scan: false, forced };
     index.find(request, &|_: i64| panic!("the rows of a filter are visible")).unwrap()
 }
 
@@ -124,7 +125,16 @@ fn ties_are_complete_when_asked_for() {
     let all = row_set(0..20_000);
     for filter in [None, Some(&all)] {
         let query = [3.2, 0.0, 0.0, 1.0];
-        let request = Request { query: &query, want: 10, ef: 64, ties: true, filter, may_scan: false, forced: None };
+        let request = Request {
+            query: &query,
+            want: 10,
+            ef: 64,
+            ties: true,
+            filter,
+            ranked_only: false,
+            may_scan: false,
+            forced: None,
+        };
         let found = index.find(request, &AllVisible).unwrap();
         let mut rows: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
         rows.sort_unstable();
