@@ -13,7 +13,7 @@ RUST = {
     "bridge": {"search", "index", "graph", "memory", "options", "host", "error"},
     "search": {"index", "graph", "memory", "options", "host", "error", "bits"},
     "index": {"format", "graph", "vectors", "memory", "options", "host", "error", "bits", "random", "sync"},
-    "graph": {"vectors", "options", "error", "bits", "sync"},
+    "graph": {"vectors", "memory", "options", "error", "bits", "sync"},
     "format": {"options", "error"},
     "vectors": {"memory", "options", "error"},
     "memory": {"host", "error", "sync"},
