@@ -107,7 +107,7 @@ core-checked:
 	$(CORE) test --profile checked --no-default-features -p vss
 
 # Tests of plans: they also run with DuckDB's verification of plans.
-PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan)
+PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan types)
 
 # The SQL tests, in the wheel.
 sql: in-host $(SQLLOGICTEST) $(HOST)/venv/tests

@@ -194,7 +194,8 @@ static unique_ptr<GlobalTableFunctionState> CompactInit(ClientContext &context, 
 	}
 	result->index = HNSWIndex::TryShare(*found.index, found.storage);
 	if (!result->index) {
-		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it", name);
+		throw InvalidInputException(
+		    "index '%s' does not cover its table: its status in pragma_hnsw_index_info() says why", name);
 	}
 	return std::move(result);
 }
@@ -226,8 +227,9 @@ static void Finish(ClientContext &context, FoundIndex &found) {
 		if (found.index->GetBindState() != IndexBindState::BOUND) {
 			return; // dropped meanwhile
 		}
-		throw InvalidInputException("index '%s' does not cover its table: drop and recreate it",
-		                            found.entry.get().name.GetIdentifierName());
+		throw InvalidInputException(
+		    "index '%s' does not cover its table: its status in pragma_hnsw_index_info() says why",
+		    found.entry.get().name.GetIdentifierName());
 	}
 	vss::HostInterrupt interrupt(context);
 	Translate([&] { shared->core->finish(interrupt); });

@@ -99,6 +99,10 @@ string Agreement::Describe(idx_t next_row_id) const {
 	if (Serves(next_row_id)) {
 		return problem.empty() ? "ready" : "ready: built again from the table, as " + problem;
 	}
+	if (state == State::UNKNOWN && wait_for > 0) {
+		return "incomplete: queries scan the table until the transactions that began before the index was created have "
+		       "ended";
+	}
 	return "incomplete: queries scan the table" + (problem.empty() ? string() : "; " + problem);
 }
 

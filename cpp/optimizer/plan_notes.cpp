@@ -46,7 +46,7 @@ void PlanNotes::AddBelow(const LogicalOperator &op, Stage stage, const string &t
 void PlanNotes::AddUse(const TableCatalogEntry &table, const IndexSearch &search, const string &name) {
 	if (!search.covers) {
 		Add(table, search.index_name, Stage::PLAN,
-		    "the index has not seen all rows of its table: drop and recreate it");
+		    "the index has not seen all rows of its table: its status in pragma_hnsw_index_info() says why");
 	} else if (search.strategy == string(vss::scan_strategy())) {
 		Add(table, search.index_name, Stage::PLAN, "so many rows are wanted that the table is read from end to end");
 	} else {

@@ -14,7 +14,7 @@ from .steps import BAD_OPTIMIZERS, WITHOUT_INDEX, Audit, Query, Reopen, Statemen
 CONFLICTS = re.compile(
     r"[Cc]onflict|Current transaction is aborted|PRIMARY KEY or UNIQUE|Duplicate key|Cannot CHECKPOINT|has been altered"
     r"|outstanding updates|Forced commit failure|Cannot vacuum|Cannot VACUUM|another transaction|transaction-local"
-    r"|there is no index|was dropped by another connection"
+    r"|there is no index|was dropped by another connection|does not cover its table"
 )
 #: DuckDB takes elements of rows that are NULL for NULL elements where it casts arrays to lists.
 NULLS = re.compile("argument can not contain NULL values")
