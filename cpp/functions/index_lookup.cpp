@@ -98,6 +98,11 @@ FoundIndex FindIndex(ClientContext &context, const string &name) {
 	return found;
 }
 
+void ThrowIncomplete(const string &name) {
+	throw InvalidInputException("index '%s' does not cover its table: its status in pragma_hnsw_index_info() says why",
+	                            name);
+}
+
 void ReleaseStuckIndexes(DatabaseInstance &db) {
 	auto release = [](CatalogEntry &entry) {
 		if (entry.type != CatalogType::TABLE_ENTRY || !entry.Cast<TableCatalogEntry>().IsDuckTable()) {

@@ -23,6 +23,9 @@ vector<FoundIndex> FindIndexes(ClientContext &context);
 //! none, if it has another type, or if the name fits several.
 FoundIndex FindIndex(ClientContext &context, const string &name);
 
+//! Throws an InvalidInputException: the index does not cover its table.
+[[noreturn]] void ThrowIncomplete(const string &name);
+
 //! Makes HNSW indexes bindable that a change without the extension has left in state BINDING, in which DuckDB waits for
 //! ever. For LOAD, while the index type is unknown: nobody can be binding them. Holds each list's lock in turn.
 void ReleaseStuckIndexes(DatabaseInstance &db);

@@ -194,8 +194,7 @@ static unique_ptr<GlobalTableFunctionState> CompactInit(ClientContext &context, 
 	}
 	result->index = HNSWIndex::TryShare(*found.index, found.storage);
 	if (!result->index) {
-		throw InvalidInputException(
-		    "index '%s' does not cover its table: its status in pragma_hnsw_index_info() says why", name);
+		ThrowIncomplete(name);
 	}
 	return std::move(result);
 }
@@ -227,9 +226,7 @@ static void Finish(ClientContext &context, FoundIndex &found) {
 		if (found.index->GetBindState() != IndexBindState::BOUND) {
 			return; // dropped meanwhile
 		}
-		throw InvalidInputException(
-		    "index '%s' does not cover its table: its status in pragma_hnsw_index_info() says why",
-		    found.entry.get().name.GetIdentifierName());
+		ThrowIncomplete(found.entry.get().name.GetIdentifierName());
 	}
 	vss::HostInterrupt interrupt(context);
 	Translate([&] { shared->core->finish(interrupt); });

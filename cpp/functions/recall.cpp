@@ -73,8 +73,7 @@ static unique_ptr<GlobalTableFunctionState> RecallInit(ClientContext &context, T
 	auto found = FindIndex(context, name);
 	result->index = HNSWIndex::TryShare(*found.index, found.storage);
 	if (!result->index) {
-		throw InvalidInputException(
-		    "index '%s' does not cover its table: its status in pragma_hnsw_index_info() says why", name);
+		ThrowIncomplete(name);
 	}
 	result->index_name = found.entry.get().name.GetIdentifierName();
 	auto session_ef = EfSearch(context);

@@ -38,6 +38,16 @@ unordered_set<idx_t> ReferencedTables(const Expression &expr) {
 	return tables;
 }
 
+bool Contains(const Expression &expr, const Expression &part) {
+	if (expr.Equals(part)) {
+		return true;
+	}
+	bool result = false;
+	ExpressionIterator::EnumerateChildren(expr,
+	                                      [&](const Expression &child) { result = result || Contains(child, part); });
+	return result;
+}
+
 static bool IsReal(const LogicalType &type) {
 	return type.id() == LogicalTypeId::FLOAT || type.id() == LogicalTypeId::DOUBLE;
 }
@@ -418,16 +428,6 @@ bool DistanceMatcher::IsOrderKey(const DistanceMatch &match, const Expression &e
 	return PeelOrderKey(context, expr, shape).Equals(*match.distance) && GuardsKey(match, shape);
 }
 
-bool DistanceMatcher::HasDistance(const DistanceMatch &match, const Expression &expr) const {
-	if (expr.Equals(*match.distance)) {
-		return true;
-	}
-	bool result = false;
-	ExpressionIterator::EnumerateChildren(
-	    expr, [&](const Expression &child) { result = result || HasDistance(match, child); });
-	return result;
-}
-
 bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &predicate) const {
 	OrderKeyShape shape {match.descending, false, {}, {}};
 	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_IS_NOT_NULL)) {
@@ -559,8 +559,11 @@ static bool RanksCast(const Expression &key, const Expression &stored) {
 	       SameKey(VectorBase(key), VectorBase(stored));
 }
 
-//! Whether vectors of this type have digits that FLOAT[n] has not.
+//! Whether `type` is one of vectors that have digits which FLOAT[n] has not.
 static bool Narrows(const LogicalType &type) {
+	if (!IsNumbers(type)) {
+		return false;
+	}
 	auto &element = type.id() == LogicalTypeId::LIST ? ListType::GetChildType(type) : ArrayType::GetChildType(type);
 	return element.id() != LogicalTypeId::FLOAT;
 }

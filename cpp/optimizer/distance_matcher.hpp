@@ -47,8 +47,6 @@ public:
 	bool IsBound(const DistanceMatch &match, const Expression &predicate) const;
 	//! Whether `predicate`, resolved, holds for every row that the index ranks: `v IS NOT NULL`, `isfinite(distance)`.
 	bool IsGuard(const DistanceMatch &match, const Expression &predicate) const;
-	//! Whether the distance is computed in `expr`, resolved.
-	bool HasDistance(const DistanceMatch &match, const Expression &expr) const;
 	//! Whether `expr` can be NULL for no row of `get`.
 	bool NeverNull(const Expression &expr, LogicalGet &get) const;
 
@@ -71,6 +69,8 @@ private:
 	PlanNotes::Stage refusal_stage = PlanNotes::Stage::NOTHING;
 };
 
+//! Whether `part` is computed in `expr`.
+bool Contains(const Expression &expr, const Expression &part);
 //! The tables whose columns `expr` refers to.
 unordered_set<idx_t> ReferencedTables(const Expression &expr);
 

@@ -59,16 +59,6 @@ static void ReplaceIn(LogicalOperator &op, const Expression &replaced, const Exp
 	}
 }
 
-static bool Contains(const Expression &expr, const Expression &part) {
-	if (expr.Equals(part)) {
-		return true;
-	}
-	bool result = false;
-	ExpressionIterator::EnumerateChildren(expr,
-	                                      [&](const Expression &child) { result = result || Contains(child, part); });
-	return result;
-}
-
 //! Whether a condition of `op` or below computes, or might after optimization, with `query`.
 static bool IsInCondition(LogicalOperator &op, const DistanceMatcher &matcher, const Expression &query) {
 	bool result = false;

@@ -419,7 +419,7 @@ bool ScanPath::IsTaken(const Expression &predicate, const LogicalOperator &op) c
 	}
 	// Beside filters it is one of them, which may not stand without it: `v IS NOT NULL AND f(v)`. A distance is not computed twice.
 	auto can_throw = [](const unique_ptr<Expression> &expr) { return expr->CanThrow(); };
-	return matcher.HasDistance(match, *resolved) &&
+	return Contains(*resolved, *match.distance) &&
 	       std::none_of(op.expressions.begin(), op.expressions.end(), can_throw);
 }
 

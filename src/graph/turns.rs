@@ -84,12 +84,6 @@ impl Turns {
     }
 }
 
-impl Default for Turns {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The lock, held; until this is dropped.
 pub(super) struct Turn<'a> {
     turns: &'a Turns,

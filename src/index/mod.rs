@@ -14,9 +14,11 @@
 //! | `Generation::growth` | growth of one generation | while its arrays are extended |
 //! | `Generation::consolidation` | one consolidation of a generation at a time | for some nodes, or a compaction |
 //! | `Generation::graph` | the graph, see [`crate::graph::lock`] | for one search, link step, consolidation of some nodes, growth or copy |
-//! | the pin of `Generation::graph` | vectors read beside additions; may be taken with `rows` held, as nobody waits to have it alone | for an exact search |
+//! | the pin of `Generation::graph` | vectors read beside additions | for an exact search |
 //! | `rows` | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |
 //! | `generation` | which generation is current | to copy or replace a pointer |
+//!
+//! The pin may also be taken with `rows` held, as nobody waits to have it alone.
 
 mod append;
 #[allow(unsafe_code)]
