@@ -3,12 +3,11 @@
 
 #include "duckdb/planner/bound_result_modifier.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
+#include "optimizer/order_key.hpp"
 #include "optimizer/plan_notes.hpp"
 #include "execution/logical_scan.hpp"
 
 namespace duckdb {
-
-struct OrderKeyShape;
 
 //! A distance between an indexed column (or expression) of `get` and `query`.
 struct DistanceMatch {
@@ -68,10 +67,5 @@ private:
 	string refusal;
 	PlanNotes::Stage refusal_stage = PlanNotes::Stage::NOTHING;
 };
-
-//! Whether `part` is computed in `expr`.
-bool Contains(const Expression &expr, const Expression &part);
-//! The tables whose columns `expr` refers to.
-unordered_set<idx_t> ReferencedTables(const Expression &expr);
 
 } // namespace duckdb

@@ -1,183 +1,23 @@
 #include "optimizer/rewrite.hpp"
 
-#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/config.hpp"
 #include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
-#include "duckdb/planner/expression/bound_constant_expression.hpp"
-#include "duckdb/planner/expression/bound_parameter_expression.hpp"
-#include "duckdb/planner/expression/bound_window_expression.hpp"
-#include "duckdb/planner/expression/bound_parameter_data.hpp"
-#include "duckdb/planner/expression_iterator.hpp"
-#include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
 #include "duckdb/planner/operator/logical_top_n.hpp"
-#include "index/backlog.hpp"
-#include "optimizer/scan_path.hpp"
+#include "host/settings.hpp"
 #include "optimizer/distance_matcher.hpp"
 #include "optimizer/nearest.hpp"
-#include "host/settings.hpp"
+#include "optimizer/prepare.hpp"
+#include "optimizer/scan_path.hpp"
 
 namespace duckdb {
-
-//---------------------------------------------------------------------------------------------------------------------
-// Before DuckDB's optimizers
-//---------------------------------------------------------------------------------------------------------------------
-
-//! The first key by which `op` puts rows in order, if it does.
-static optional_ptr<const BoundOrderByNode> FirstOrder(LogicalOperator &op) {
-	if (op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
-		return op.Cast<LogicalOrder>().orders[0];
-	}
-	if (op.type == LogicalOperatorType::LOGICAL_WINDOW) {
-		auto &orders = op.expressions[0]->Cast<BoundWindowExpression>().OrderBy();
-		return orders.empty() ? nullptr : optional_ptr<const BoundOrderByNode>(orders[0]);
-	}
-	return nullptr;
-}
-
-static void ReplaceIn(unique_ptr<Expression> &expr, const Expression &replaced, const Expression &by) {
-	if (expr->Equals(replaced)) {
-		expr = by.Copy();
-		return;
-	}
-	ExpressionIterator::EnumerateChildren(*expr,
-	                                      [&](unique_ptr<Expression> &child) { ReplaceIn(child, replaced, by); });
-}
-
-static void ReplaceIn(LogicalOperator &op, const Expression &replaced, const Expression &by) {
-	LogicalOperatorVisitor::EnumerateExpressions(op,
-	                                             [&](unique_ptr<Expression> *expr) { ReplaceIn(*expr, replaced, by); });
-	for (auto &child : op.children) {
-		ReplaceIn(*child, replaced, by);
-	}
-}
-
-//! Whether a condition of `op` or below computes, or might after optimization, with `query`.
-static bool IsInCondition(LogicalOperator &op, const DistanceMatcher &matcher, const Expression &query) {
-	bool result = false;
-	switch (op.type) {
-	case LogicalOperatorType::LOGICAL_PROJECTION:
-	case LogicalOperatorType::LOGICAL_GET:
-	case LogicalOperatorType::LOGICAL_CROSS_PRODUCT:
-		break;
-	case LogicalOperatorType::LOGICAL_FILTER:
-	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
-		LogicalOperatorVisitor::EnumerateExpressions(op, [&](unique_ptr<Expression> *expr) {
-			result = result || Contains(*matcher.Resolve((*expr)->Copy()), query);
-		});
-		break;
-	default:
-		return true;
-	}
-	for (auto &child : op.children) {
-		result = result || IsInCondition(*child, matcher, query);
-	}
-	return result;
-}
-
-//! Puts a parameter in the place of a query vector wherever `op` and what is below compute with it. Otherwise each of
-//! DuckDB's optimizers that copies, hashes, names or estimates an expression does it for all elements: a third of a short
-//! query's time.
-static void HideQuery(ClientContext &context, LogicalOperator &op, const DistanceMatcher &matcher,
-                      const Expression &query, idx_t number) {
-	// DuckDB's statistics of conditions on ARRAYs take no parameters.
-	if (!query.GetReturnType().IsNested() || !query.IsFoldable() || IsInCondition(*op.children[0], matcher, query)) {
-		return;
-	}
-	Value value;
-	if (query.GetExpressionClass() == ExpressionClass::BOUND_CONSTANT) {
-		value = query.Cast<BoundConstantExpression>().GetValue();
-	} else if (!ExpressionExecutor::TryEvaluateScalar(context, query, value)) {
-		return;
-	}
-	// parameters are equal if their names are; no user's has spaces
-	BoundParameterExpression parameter(Identifier(StringUtil::Format("query vector %llu", number)));
-	parameter.ParameterDataMutable() = make_shared_ptr<BoundParameterData>(std::move(value));
-	parameter.SetReturnType(query.GetReturnType());
-	ReplaceIn(op, query, parameter);
-}
-
-//! Whether no condition on what `op` returns is ever moved below it.
-static bool IsTop(const LogicalOperator &op) {
-	return op.type == LogicalOperatorType::LOGICAL_PROJECTION || op.type == LogicalOperatorType::LOGICAL_LIMIT;
-}
-
-//! What the first half of the rule has to tell the second one about the query that is being planned.
-class Paged : public ClientContextState {
-public:
-	static constexpr const char *NAME = "vss_paged";
-
-	//! Scans below an ORDER BY with an OFFSET, be it 0.
-	unordered_set<idx_t> scans;
-	//! There is a CTE below one: then it may be any scan.
-	bool all = false;
-};
-
-static bool IsPaged(ClientContext &context, const LogicalGet &scan) {
-	auto paged = context.registered_state->Get<Paged>(Paged::NAME);
-	return paged && (paged->all || paged->scans.count(scan.table_index.index) > 0);
-}
-
-static void NotePaged(Paged &paged, const LogicalOperator &op) {
-	if (op.type == LogicalOperatorType::LOGICAL_LIMIT) {
-		return; // the rows of a query of its own
-	}
-	if (op.type == LogicalOperatorType::LOGICAL_GET) {
-		paged.scans.insert(op.Cast<LogicalGet>().table_index.index);
-	}
-	paged.all = paged.all || op.type == LogicalOperatorType::LOGICAL_CTE_REF;
-	for (auto &child : op.children) {
-		NotePaged(paged, *child);
-	}
-}
-
-//! `top`: there is nothing above `op` whose conditions might be moved below it. `paged`: only projections lie between `op` and an OFFSET.
-//! `queries`: query vectors hidden so far.
-static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool paged, idx_t &queries) {
-	if (paged && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
-		NotePaged(*context.registered_state->GetOrCreate<Paged>(Paged::NAME), op);
-	}
-	auto order = FirstOrder(op);
-	if (order) {
-		DistanceMatcher matcher(context, *op.children[0]);
-		auto match = matcher.Match(*order, 0);
-		if (match) {
-			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
-			               "the ORDER BY has no LIMIT, or none that is constant");
-			match->get.function.late_materialization = false;
-			if (top && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
-				HideQuery(context, op, matcher, *match->query, ++queries);
-			}
-		}
-	}
-	if (op.type == LogicalOperatorType::LOGICAL_LIMIT) {
-		paged = op.Cast<LogicalLimit>().offset_val.Type() != LimitNodeType::UNSET;
-	} else {
-		paged = paged && op.type == LogicalOperatorType::LOGICAL_PROJECTION;
-	}
-	for (auto &child : op.children) {
-		KeepTopN(context, *child, top && IsTop(op), paged, queries);
-	}
-}
-
-static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
-	auto &context = input.context;
-	Backlog::Note(context, *plan);
-	context.registered_state->Remove(Paged::NAME);
-	idx_t queries = 0;
-	KeepTopN(context, *plan, true, false, queries);
-}
-
-//---------------------------------------------------------------------------------------------------------------------
-// After DuckDB's optimizers
-//---------------------------------------------------------------------------------------------------------------------
 
 string RefuseGet(const LogicalGet &get) {
 	if (get.extra_info.sample_options) {
@@ -368,6 +208,10 @@ static void Rewrite(Binder &binder, LogicalOperator &op) {
 	for (auto &child : op.children) {
 		Rewrite(binder, *child);
 	}
+}
+
+static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
+	Prepare(input.context, *plan);
 }
 
 static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {

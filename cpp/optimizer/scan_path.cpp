@@ -1,22 +1,19 @@
 #include "optimizer/scan_path.hpp"
 
 #include "duckdb/planner/binder.hpp"
-#include "duckdb/planner/column_binding_map.hpp"
-#include "duckdb/planner/expression/bound_aggregate_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_conjunction_expression.hpp"
-#include "duckdb/planner/expression/bound_constant_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/logical_operator_deep_copy.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
-#include "duckdb/planner/operator/logical_distinct.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
 #include "optimizer/rewrite.hpp"
+#include "optimizer/row_id_plan.hpp"
 
 namespace duckdb {
 
@@ -71,32 +68,6 @@ static Effect EffectOf(LogicalOperator &op, idx_t child) {
 	default:
 		return Effect::CHANGES;
 	}
-}
-
-//! Whether `expr` may have another value each time. `error`, with which DuckDB guards scalar subqueries, counts as volatile
-//! only so that it is not evaluated early.
-static bool IsVolatile(const Expression &expr) {
-	if (!expr.IsVolatile()) {
-		return false;
-	}
-	if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
-	    expr.Cast<BoundFunctionExpression>().Function().GetName() == "error") {
-		return false;
-	}
-	bool explained = false;
-	bool result = false;
-	ExpressionIterator::EnumerateChildren(expr, [&](const Expression &child) {
-		explained = explained || child.IsVolatile();
-		result = result || IsVolatile(child);
-	});
-	return result || !explained;
-}
-
-static bool IsVolatile(const LogicalOperator &op) {
-	bool result = false;
-	LogicalOperatorVisitor::EnumerateExpressions(
-	    op, [&](const unique_ptr<Expression> *expr) { result = result || IsVolatile(**expr); });
-	return result;
 }
 
 ScanPath::ScanPath(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher_p, const DistanceMatch &match_p,
@@ -310,73 +281,6 @@ bool ScanPath::FiltersByProbe(idx_t probes) const {
 // Plans that are run twice
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Whether an aggregate gives the same result whatever the order of its input.
-static bool IsRepeatableAggregate(const LogicalOperator &op) {
-	// a scalar subquery: the first of its rows, and their number, which must be one
-	auto is_scalar_subquery = op.expressions.size() == 2 &&
-	                          op.expressions[1]->GetExpressionClass() == ExpressionClass::BOUND_AGGREGATE &&
-	                          op.expressions[1]->Cast<BoundAggregateExpression>().Function().GetName() == "count_star";
-	for (auto &expr : op.expressions) {
-		auto &function = expr->Cast<BoundAggregateExpression>().Function();
-		if (function.GetOrderDependent() == AggregateOrderDependent::ORDER_DEPENDENT && !is_scalar_subquery) {
-			return false;
-		}
-	}
-	return true;
-}
-
-static bool HasParameter(const LogicalOperator &op) {
-	bool result = false;
-	LogicalOperatorVisitor::EnumerateExpressions(
-	    op, [&](const unique_ptr<Expression> *expr) { result = result || (*expr)->HasParameter(); });
-	return result;
-}
-
-//! Whether a plan yields the same rows each time it runs within one transaction.
-static bool IsRepeatable(const LogicalOperator &op) {
-	switch (op.type) {
-	case LogicalOperatorType::LOGICAL_GET:
-		if (op.Cast<LogicalGet>().extra_info.sample_options) {
-			return false;
-		}
-		break;
-	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
-		if (!IsRepeatableAggregate(op)) {
-			return false;
-		}
-		break;
-	case LogicalOperatorType::LOGICAL_DISTINCT:
-		if (op.Cast<LogicalDistinct>().distinct_type != DistinctType::DISTINCT) {
-			return false;
-		}
-		break;
-	case LogicalOperatorType::LOGICAL_PROJECTION:
-	case LogicalOperatorType::LOGICAL_FILTER:
-	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
-	case LogicalOperatorType::LOGICAL_ANY_JOIN:
-	case LogicalOperatorType::LOGICAL_CROSS_PRODUCT:
-	case LogicalOperatorType::LOGICAL_EXPRESSION_GET:
-	case LogicalOperatorType::LOGICAL_CHUNK_GET:
-	case LogicalOperatorType::LOGICAL_DUMMY_SCAN:
-	case LogicalOperatorType::LOGICAL_EMPTY_RESULT:
-	case LogicalOperatorType::LOGICAL_CTE_REF:
-	case LogicalOperatorType::LOGICAL_UNION:
-	case LogicalOperatorType::LOGICAL_EXCEPT:
-	case LogicalOperatorType::LOGICAL_INTERSECT:
-	case LogicalOperatorType::LOGICAL_ORDER_BY:
-	case LogicalOperatorType::LOGICAL_UNNEST:
-		break;
-	default:
-		return false;
-	}
-	for (auto &child : op.children) {
-		if (!IsRepeatable(*child)) {
-			return false;
-		}
-	}
-	return !IsVolatile(op) && !HasParameter(op);
-}
-
 unique_ptr<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, const Expression &query) {
 	reference<LogicalOperator> source(*steps[probes].op.get()->children[1 - steps[probes].child]);
 	for (bool found = true; found;) {
@@ -470,96 +374,6 @@ static unique_ptr<LogicalGet> WithoutFilters(const LogicalGet &get, const vector
 	for (auto &binding : bindings) {
 		result->projection_ids.push_back(binding.column_index);
 	}
-	return result;
-}
-
-static void AddReferences(LogicalOperator &op, column_binding_set_t &needed) {
-	LogicalOperatorVisitor::EnumerateExpressions(op, [&](unique_ptr<Expression> *expr) {
-		ExpressionIterator::VisitExpression<BoundColumnRefExpression>(
-		    **expr, [&](const BoundColumnRefExpression &ref) { needed.insert(ref.Binding()); });
-	});
-}
-
-//! Replaces columns of a scan that neither `needed` nor its own filters use by the row id, which costs nothing to read.
-static void PruneScan(LogicalGet &get, const column_binding_set_t &needed) {
-	unordered_set<idx_t> filtered;
-	for (auto &entry : get.table_filters) {
-		filtered.insert(entry.GetIndex().GetIndex());
-	}
-	for (auto &filter : get.table_filters.GetMultiColumnFilters()) {
-		for (auto &column : filter->Cast<ExpressionFilter>().column_indexes) {
-			filtered.insert(column.GetIndex());
-		}
-	}
-	auto &columns = get.GetMutableColumnIds();
-	for (idx_t i = 0; i < columns.size(); i++) {
-		if (filtered.count(i) == 0 && needed.count(ColumnBinding(get.table_index, ProjectionIndex(i))) == 0) {
-			columns[i] = ColumnIndex(COLUMN_IDENTIFIER_ROW_ID);
-		}
-	}
-}
-
-//! Makes a plan that yields rows of a scan yield their row ids, and read no columns but those it needs for that. `path`:
-//! the operators from `plan` down to the scan, with the child that leads on.
-static RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path) {
-	vector<reference<LogicalOperator>> ops {*plan};
-	for (auto child : path) {
-		ops.push_back(*ops.back().get().children[child]);
-	}
-	column_binding_set_t needed;
-	for (idx_t i = 0; i < path.size(); i++) {
-		auto &op = ops[i].get();
-		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
-			auto table = op.Cast<LogicalProjection>().table_index;
-			for (idx_t col = 0; col < op.expressions.size(); col++) {
-				if (needed.count(ColumnBinding(table, ProjectionIndex(col))) == 0) {
-					op.expressions[col] = make_uniq<BoundConstantExpression>(Value::BOOLEAN(false));
-				}
-			}
-		}
-		AddReferences(op, needed);
-	}
-	vector<vector<ColumnBinding>> bindings;
-	for (auto &op : ops) {
-		bindings.push_back(op.get().GetColumnBindings());
-	}
-	auto &get = ops.back().get().Cast<LogicalGet>();
-	PruneScan(get, needed);
-	ColumnBinding row_id(get.table_index, get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID));
-	if (path.empty()) {
-		get.projection_ids = {row_id.column_index};
-	} else if (!get.projection_ids.empty()) {
-		get.projection_ids.push_back(row_id.column_index);
-	}
-	auto position = [](LogicalOperator &op, const ColumnBinding &binding) {
-		auto bindings = op.GetColumnBindings();
-		return UnsafeNumericCast<idx_t>(std::find(bindings.begin(), bindings.end(), binding) - bindings.begin());
-	};
-	for (idx_t i = path.size(); i-- > 0;) {
-		auto &op = ops[i].get();
-		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
-			op.expressions.push_back(make_uniq<BoundColumnRefExpression>(LogicalType::ROW_TYPE, row_id));
-			row_id =
-			    ColumnBinding(op.Cast<LogicalProjection>().table_index, ProjectionIndex(op.expressions.size() - 1));
-			continue;
-		}
-		auto map = LogicalOperatorVisitor::GetProjectionMap(op, path[i]);
-		// not every join can do without columns: one that has no map must not get one
-		if (map && (!map->empty() || (i == 0 && op.type == LogicalOperatorType::LOGICAL_FILTER))) {
-			auto &child = ops[i + 1].get();
-			if (i == 0) {
-				map->clear();
-			}
-			// the row id stands before what a join below adds to its rows
-			for (auto &column : *map) {
-				column = ProjectionIndex(position(child, bindings[i + 1][column]));
-			}
-			map->push_back(ProjectionIndex(position(child, row_id)));
-		}
-	}
-	RowFilter result;
-	result.row_id_column = position(*plan, row_id);
-	result.plan = std::move(plan);
 	return result;
 }
 

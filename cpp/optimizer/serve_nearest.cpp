@@ -1,15 +1,12 @@
 //! The part of the optimizer rule that serves `Nearest`.
 #include "duckdb/planner/binder.hpp"
-#include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
-#include "duckdb/planner/operator/logical_any_join.hpp"
-#include "duckdb/planner/operator/logical_comparison_join.hpp"
-#include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "optimizer/scan_path.hpp"
 #include "execution/logical_join.hpp"
 #include "optimizer/distance_matcher.hpp"
 #include "optimizer/nearest.hpp"
+#include "optimizer/nearly_product.hpp"
 #include "optimizer/rewrite.hpp"
 #include "host/settings.hpp"
 
@@ -75,120 +72,6 @@ static void PutScan(ClientContext &context, DistanceMatch &match, SplitPath spli
 		filter->children.push_back(std::move(slot));
 		slot = std::move(filter);
 	}
-}
-
-//! An inner join whose conditions let nearly all pairs through: `t.id <> q.id`, or guards such as `distance IS NOT NULL`, which DuckDB
-//! adds to `JOIN … NEAREST`. While this lives there is a cross product in its place, under which a search can be put.
-class NearlyProduct {
-public:
-	//! Looks for the join below the projections at `below`.
-	NearlyProduct(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match);
-	//! Puts the join back.
-	~NearlyProduct();
-
-	//! Whether there is no such join, or one with guards alone.
-	bool HasNoConditions() const {
-		return conditions.empty();
-	}
-	//! Whether pairs without a distance do not count.
-	bool IsGuarded() const {
-		return !guards.empty();
-	}
-	//! Conditions over pairs that a search has to heed; none if there is no such join.
-	vector<unique_ptr<Expression>> Conditions() const;
-	//! Leaves what has been put in the place of the cross product, and the conditions above it.
-	void Keep();
-
-private:
-	//! Takes the conditions of `op` apart; false if it is another kind of join.
-	bool Take(const LogicalOperator &op, const DistanceMatcher &matcher, const DistanceMatch &match);
-
-	reference<unique_ptr<LogicalOperator>> slot;
-	unique_ptr<LogicalOperator> join;
-	vector<unique_ptr<Expression>> conditions;
-	vector<unique_ptr<Expression>> guards;
-};
-
-bool NearlyProduct::Take(const LogicalOperator &op, const DistanceMatcher &matcher, const DistanceMatch &match) {
-	vector<unique_ptr<Expression>> others;
-	if (op.type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
-		auto &join = op.Cast<LogicalAnyJoin>();
-		if (join.join_type != JoinType::INNER) {
-			return false;
-		}
-		others.push_back(join.condition->Copy());
-	} else if (op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
-		auto &join = op.Cast<LogicalComparisonJoin>();
-		if (join.join_type != JoinType::INNER || join.filter_pushdown) {
-			return false;
-		}
-		for (auto &condition : join.conditions) {
-			if (!condition.IsComparison()) {
-				others.push_back(condition.GetJoinExpression().Copy());
-				continue;
-			}
-			auto type = condition.GetComparisonType();
-			if (type != ExpressionType::COMPARE_NOTEQUAL && type != ExpressionType::COMPARE_DISTINCT_FROM) {
-				return false;
-			}
-			conditions.push_back(
-			    BoundComparisonExpression::Create(type, condition.GetLHS().Copy(), condition.GetRHS().Copy()));
-		}
-	} else {
-		return false;
-	}
-	LogicalFilter::SplitPredicates(others);
-	for (auto &other : others) {
-		if (!matcher.IsGuard(match, *matcher.Resolve(other->Copy()))) {
-			return false;
-		}
-		guards.push_back(std::move(other));
-	}
-	return true;
-}
-
-NearlyProduct::NearlyProduct(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
-                             const DistanceMatch &match)
-    : slot(below) {
-	while (slot.get()->type == LogicalOperatorType::LOGICAL_PROJECTION) {
-		slot = slot.get()->children[0];
-	}
-	if (!Take(*slot.get(), matcher, match)) {
-		conditions.clear();
-		guards.clear();
-		return;
-	}
-	join = std::move(slot.get());
-	slot.get() = make_uniq<LogicalCrossProduct>(std::move(join->children[0]), std::move(join->children[1]));
-}
-
-NearlyProduct::~NearlyProduct() {
-	if (join) {
-		join->children = std::move(slot.get()->children);
-		slot.get() = std::move(join);
-	}
-}
-
-vector<unique_ptr<Expression>> NearlyProduct::Conditions() const {
-	vector<unique_ptr<Expression>> result;
-	for (auto &condition : conditions) {
-		result.push_back(condition->Copy());
-	}
-	return result;
-}
-
-void NearlyProduct::Keep() {
-	if (!join) {
-		return;
-	}
-	auto filter = make_uniq<LogicalFilter>();
-	filter->expressions = Conditions();
-	for (auto &guard : guards) {
-		filter->expressions.push_back(std::move(guard));
-	}
-	filter->children.push_back(std::move(slot.get()));
-	slot.get() = std::move(filter);
-	join.reset();
 }
 
 //! `product`: of query vectors with what comes from the slot of `split`, which is child `table_child`.

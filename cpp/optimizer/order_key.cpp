@@ -1,0 +1,259 @@
+#include "optimizer/order_key.hpp"
+
+#include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/planner/expression/bound_case_expression.hpp"
+#include "duckdb/planner/expression/bound_cast_expression.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
+#include "duckdb/planner/expression/bound_constant_expression.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
+#include "duckdb/planner/expression/bound_operator_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
+
+#include <cmath>
+
+namespace duckdb {
+
+static void CollectTables(const Expression &expr, unordered_set<idx_t> &tables) {
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+		tables.insert(expr.Cast<BoundColumnRefExpression>().Binding().table_index.index);
+	}
+	ExpressionIterator::EnumerateChildren(expr, [&](const Expression &child) { CollectTables(child, tables); });
+}
+
+unordered_set<idx_t> ReferencedTables(const Expression &expr) {
+	unordered_set<idx_t> tables;
+	CollectTables(expr, tables);
+	return tables;
+}
+
+bool Contains(const Expression &expr, const Expression &part) {
+	if (expr.Equals(part)) {
+		return true;
+	}
+	bool result = false;
+	ExpressionIterator::EnumerateChildren(expr,
+	                                      [&](const Expression &child) { result = result || Contains(child, part); });
+	return result;
+}
+
+static bool IsReal(const LogicalType &type) {
+	return type.id() == LogicalTypeId::FLOAT || type.id() == LogicalTypeId::DOUBLE;
+}
+
+//! The value of a foldable number.
+static double ConstantOr(ClientContext &context, const Expression &expr, double otherwise = NAN) {
+	Value value;
+	if (!expr.IsFoldable() || !ExpressionExecutor::TryEvaluateScalar(context, expr, value)) {
+		return otherwise;
+	}
+	auto number = value.DefaultTryCastAs(LogicalType::DOUBLE);
+	return number && !number->IsNull() ? number->GetValue<double>() : otherwise;
+}
+
+bool IsCall(const Expression &expr, const char *name, idx_t arguments) {
+	return expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+	       expr.Cast<BoundFunctionExpression>().Function().GetName() == name &&
+	       expr.Cast<BoundFunctionExpression>().GetChildren().size() == arguments;
+}
+
+//! Whether `expr` is a distance that is never negative, but for rounding, plus a constant well above zero.
+static bool IsAboveZero(ClientContext &context, const Expression &expr) {
+	static const unordered_set<string> DISTANCES {"array_distance", "<->", "array_cosine_distance", "<=>"};
+	if (!IsCall(expr, "+", 2)) {
+		return false;
+	}
+	auto &children = expr.Cast<BoundFunctionExpression>().GetChildren();
+	for (idx_t i = 0; i < 2; i++) {
+		reference<const Expression> distance(*children[1 - i]);
+		while (BoundCastExpression::IsCast(distance.get())) {
+			distance = BoundCastExpression::Child(distance.get().Cast<BoundFunctionExpression>());
+		}
+		if (ConstantOr(context, *children[i], 0) >= 0.001 &&
+		    distance.get().GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+		    DISTANCES.count(distance.get().Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName()) >
+		        0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+optional_ptr<const Expression> OperatorArgument(const Expression &expr, ExpressionType type) {
+	if (expr.GetExpressionClass() != ExpressionClass::BOUND_OPERATOR || expr.GetExpressionType() != type) {
+		return nullptr;
+	}
+	return *expr.Cast<BoundOperatorExpression>().GetChildren()[0];
+}
+
+optional_ptr<const Expression> ComparedWithZero(ClientContext &context, const Expression &expr, ExpressionType equal,
+                                                ExpressionType unequal) {
+	static const unordered_set<string> PRODUCTS {"array_inner_product", "array_dot_product", "list_inner_product",
+	                                             "list_dot_product"};
+	if (!BoundComparisonExpression::IsComparison(expr)) {
+		return nullptr;
+	}
+	auto &comparison = expr.Cast<BoundFunctionExpression>();
+	auto &product = BoundComparisonExpression::Left(comparison);
+	if ((expr.GetExpressionType() != equal && expr.GetExpressionType() != unequal) ||
+	    ConstantOr(context, BoundComparisonExpression::Right(comparison)) != 0 ||
+	    product.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return nullptr;
+	}
+	auto &call = product.Cast<BoundFunctionExpression>();
+	if (PRODUCTS.count(call.Function().GetName().GetIdentifierName()) == 0 || call.GetChildren().size() != 2 ||
+	    !call.GetChildren()[0]->Equals(*call.GetChildren()[1])) {
+		return nullptr;
+	}
+	return *call.GetChildren()[0];
+}
+
+//! The branch of `expr` that holds the distance, if the other one, for vectors that have none, is NULL: `CASE WHEN v IS NULL THEN NULL
+//! ELSE distance END`.
+static optional_ptr<const Expression> GuardedBranch(ClientContext &context, const Expression &expr,
+                                                    OrderKeyShape &shape) {
+	auto &guarded = expr.Cast<BoundCaseExpression>();
+	if (guarded.CaseChecks().size() != 1) {
+		return nullptr;
+	}
+	auto is_null = [](const Expression &branch) {
+		reference<const Expression> value(branch);
+		while (BoundCastExpression::IsCast(value.get())) {
+			value = BoundCastExpression::Child(value.get().Cast<BoundFunctionExpression>());
+		}
+		return value.get().GetExpressionClass() == ExpressionClass::BOUND_CONSTANT &&
+		       value.get().Cast<BoundConstantExpression>().GetValue().IsNull();
+	};
+	auto &check = guarded.CaseChecks()[0];
+	auto excludes = is_null(*check.then_expr);
+	if (excludes == is_null(guarded.Else())) {
+		return nullptr;
+	}
+	auto &when = *check.when_expr;
+	auto null_type = excludes ? ExpressionType::OPERATOR_IS_NULL : ExpressionType::OPERATOR_IS_NOT_NULL;
+	auto equal = excludes ? ExpressionType::COMPARE_EQUAL : ExpressionType::COMPARE_NOTEQUAL;
+	auto unequal = excludes ? ExpressionType::COMPARE_LESSTHANOREQUALTO : ExpressionType::COMPARE_GREATERTHAN;
+	if (auto vector = OperatorArgument(when, null_type)) {
+		shape.not_null.push_back(*vector);
+	} else if (auto vector = ComparedWithZero(context, when, equal, unequal)) {
+		shape.not_zero.push_back(*vector);
+	} else {
+		return nullptr;
+	}
+	return excludes ? guarded.Else() : *check.then_expr;
+}
+
+//! The argument of `expr` that it grows or shrinks with, and whether it shrinks; nothing if there is no such argument.
+static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, const Expression &expr, bool &shrinks,
+                                                       bool &rounds) {
+	shrinks = false;
+	rounds = false;
+	if (BoundCastExpression::IsCast(expr)) {
+		auto &child = BoundCastExpression::Child(expr.Cast<BoundFunctionExpression>());
+		auto widens = IsReal(child.GetReturnType()) && expr.GetReturnType().id() == LogicalTypeId::DOUBLE;
+		return widens ? optional_ptr<const Expression>(child) : nullptr;
+	}
+	auto &children = expr.Cast<BoundFunctionExpression>().GetChildren();
+	if (IsCall(expr, "-", 1)) {
+		shrinks = true;
+		return *children[0];
+	}
+	rounds = true;
+	auto adds = IsCall(expr, "+", 2);
+	auto subtracts = IsCall(expr, "-", 2);
+	auto multiplies = IsCall(expr, "*", 2);
+	auto divides = IsCall(expr, "/", 2);
+	if (!IsReal(expr.GetReturnType()) || !(adds || subtracts || multiplies || divides)) {
+		return nullptr;
+	}
+	auto left = ConstantOr(context, *children[0]);
+	auto right = ConstantOr(context, *children[1]);
+	if (std::isfinite(left) == std::isfinite(right)) {
+		return nullptr;
+	}
+	auto constant_first = std::isfinite(left);
+	auto constant = constant_first ? left : right;
+	auto &argument = *children[constant_first ? 1 : 0];
+	if (adds) {
+		return argument;
+	}
+	if (subtracts) {
+		shrinks = constant_first;
+		return argument;
+	}
+	if (constant == 0) {
+		return nullptr;
+	}
+	shrinks = constant < 0;
+	if (multiplies || (divides && !constant_first)) {
+		return argument;
+	}
+	if (divides && IsAboveZero(context, argument)) {
+		shrinks = !shrinks;
+		return argument;
+	}
+	return nullptr;
+}
+
+const Expression &PeelOrderKey(ClientContext &context, const Expression &expr, OrderKeyShape &shape) {
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_CASE) {
+		auto branch = GuardedBranch(context, expr, shape);
+		return branch ? PeelOrderKey(context, *branch, shape) : expr;
+	}
+	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return expr;
+	}
+	bool shrinks;
+	bool rounds;
+	auto argument = MonotoneArgument(context, expr, shrinks, rounds);
+	if (!argument) {
+		return expr;
+	}
+	shape.descending = shape.descending != shrinks;
+	shape.rounds = shape.rounds || rounds;
+	return PeelOrderKey(context, *argument, shape);
+}
+
+static bool IsRealList(const LogicalType &type) {
+	return type.id() == LogicalTypeId::LIST && IsReal(ListType::GetChildType(type));
+}
+
+bool IsNumbers(const LogicalType &type) {
+	return (type.id() == LogicalTypeId::ARRAY && ArrayType::GetChildType(type).IsNumeric()) ||
+	       (type.id() == LogicalTypeId::LIST && ListType::GetChildType(type).IsNumeric());
+}
+
+static bool IsReals(const LogicalType &type) {
+	return IsRealList(type) || (type.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(type)));
+}
+
+const Expression &VectorBase(const Expression &expr) {
+	reference<const Expression> base(expr);
+	while (BoundCastExpression::IsCast(base.get())) {
+		auto &cast = base.get().Cast<BoundFunctionExpression>();
+		auto &child = BoundCastExpression::Child(cast);
+		if (BoundCastExpression::IsTryCast(cast) || !IsReals(cast.GetReturnType()) ||
+		    !IsNumbers(child.GetReturnType())) {
+			break;
+		}
+		base = child;
+	}
+	return base;
+}
+
+const Expression &PeelVectorCast(const Expression &expr) {
+	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION || !BoundCastExpression::IsCast(expr)) {
+		return expr;
+	}
+	auto &child = BoundCastExpression::Child(expr.Cast<BoundFunctionExpression>());
+	auto &source = child.GetReturnType();
+	auto &target = expr.GetReturnType();
+	auto from_array =
+	    source.id() == LogicalTypeId::ARRAY && ArrayType::GetChildType(source).id() == LogicalTypeId::FLOAT;
+	auto from_list = IsRealList(source) && ListType::GetChildType(source).id() == LogicalTypeId::FLOAT;
+	auto to_array = target.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(target));
+	auto keeps_elements = (from_array && (to_array || IsRealList(target))) || (from_list && IsRealList(target));
+	return keeps_elements ? PeelVectorCast(child) : expr;
+}
+
+} // namespace duckdb

@@ -1,0 +1,17 @@
+//! Plans that yield the ids of the rows that qualify, made from parts of a query's plan.
+#pragma once
+
+#include "duckdb/planner/logical_operator.hpp"
+#include "execution/logical_scan.hpp"
+
+namespace duckdb {
+
+//! Whether an expression of `op` itself may have another value each time.
+bool IsVolatile(const LogicalOperator &op);
+//! Whether a plan yields the same rows each time it runs within one transaction.
+bool IsRepeatable(const LogicalOperator &op);
+//! Makes a plan that yields rows of a scan yield their row ids, and read no columns but those it needs for that. `path`:
+//! the operators from `plan` down to the scan, with the child that leads on.
+RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path);
+
+} // namespace duckdb
