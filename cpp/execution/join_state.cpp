@@ -14,7 +14,6 @@
 #include "duckdb/transaction/local_storage.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
-#include "host/settings.hpp"
 #include "host/vector_batch.hpp"
 
 #include <chrono>
@@ -42,16 +41,14 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
 	if (op.filter) {
 		filter = op.filter->Rows();
 	}
-	auto session_ef = EfSearch(context);
 	for (auto &part : op.conditions) {
 		condition = condition ? make_uniq<BoundConjunctionExpression>(ExpressionType::CONJUNCTION_AND,
 		                                                              std::move(condition), part->Copy())
 		                      : part->Copy();
 	}
-	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : (index ? index->ef_search : 0);
-	request.ties = op.search.ties;
-	request.ranked_only = op.search.ranked_only;
-	request.strategy = SearchStrategy(context);
+	if (index) {
+		request = op.search.Request(context, *index);
+	}
 	auto batches =
 	    UnsafeNumericCast<idx_t>(TaskScheduler::GetScheduler(context).NumberOfThreads()) * BATCHES_PER_THREAD;
 	batch_size = MaxValue<idx_t>(1, MinValue(MAX_BATCH, probes.Count() / batches));

@@ -3,6 +3,7 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
+#include "host/settings.hpp"
 #include "index/hnsw_index.hpp"
 #include "execution/physical_row_filter.hpp"
 #include "execution/physical_scan.hpp"
@@ -19,22 +20,29 @@ void IndexSearch::TakePages() {
 	}
 }
 
+vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedIndex &index) const {
+	vss::SearchRequest request;
+	auto session_ef = EfSearch(context);
+	request.want = wanted;
+	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : index.ef_search;
+	if (paged) {
+		request.ef = index.core->ef_of_pages(request.ef);
+	}
+	request.ties = ties;
+	request.ranked_only = ranked_only;
+	request.strategy = SearchStrategy(context);
+	return request;
+}
+
 LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch search_p, unique_ptr<Expression> query,
-                                 unique_ptr<LogicalOperator> probes, bool get_first_p)
-    : get(std::move(get_p)), search(std::move(search_p)), get_first(get_first_p) {
+                                 unique_ptr<LogicalOperator> probes)
+    : get(std::move(get_p)), search(std::move(search_p)) {
 	expressions.push_back(std::move(query));
 	if (probes) {
 		children.push_back(std::move(probes));
 	}
 	estimated_cardinality = search.wanted;
 	has_estimated_cardinality = true;
-}
-
-//! The left columns followed by the right ones.
-template <class T>
-static vector<T> Concatenate(vector<T> left, const vector<T> &right) {
-	left.insert(left.end(), right.begin(), right.end());
-	return left;
 }
 
 void LogicalHNSWScan::SetFilter(ClientContext &context, RowFilter filter) {
@@ -54,23 +62,12 @@ optional_ptr<LogicalOperator> LogicalHNSWScan::Probes() const {
 }
 
 vector<ColumnBinding> LogicalHNSWScan::GetColumnBindings() {
-	auto table_bindings = get->GetColumnBindings();
-	auto probes = Probes();
-	if (!probes || !search.emit_probes) {
-		return table_bindings;
-	}
-	auto probe_bindings = probes->GetColumnBindings();
-	return get_first ? Concatenate(table_bindings, probe_bindings) : Concatenate(probe_bindings, table_bindings);
+	return get->GetColumnBindings();
 }
 
 void LogicalHNSWScan::ResolveTypes() {
 	get->ResolveOperatorTypes();
-	auto probes = Probes();
-	if (!probes || !search.emit_probes) {
-		types = get->types;
-	} else {
-		types = get_first ? Concatenate(get->types, probes->types) : Concatenate(probes->types, get->types);
-	}
+	types = get->types;
 }
 
 vector<TableIndex> LogicalHNSWScan::GetTableIndex() const {
@@ -97,7 +94,6 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 	for (auto &binding : get->GetColumnBindings()) {
 		column_ids.push_back(table.GetStorageIndex(get->GetColumnIndex(binding)));
 	}
-	auto table_types = get->types;
 	if (row_id_column.IsValid()) {
 		// rows that are not looked up by their id are compared with those that qualify
 		auto row_id = get->AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
@@ -107,9 +103,8 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 		get->ResolveOperatorTypes();
 	}
 	auto &table_scan = planner.CreatePlan(static_cast<LogicalOperator &>(*get));
-	auto &scan =
-	    planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(table_types),
-	                                   std::move(column_ids), search, std::move(expressions[0]), table_scan, get_first);
+	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(column_ids), search,
+	                                            std::move(expressions[0]), table_scan);
 	auto &physical = scan.Cast<PhysicalHNSWScan>();
 	if (row_id_column.IsValid()) {
 		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex());

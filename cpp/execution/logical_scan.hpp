@@ -8,14 +8,20 @@
 #include "duckdb/execution/physical_operator.hpp"
 #include "duckdb/planner/operator/logical_extension_operator.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
+#include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {
 
 class DuckTableEntry;
 class IndexEntry;
+struct SharedIndex;
 
 //! Which index answers, and for how many rows.
 struct IndexSearch {
+	//! Names of the operators in plans: one answer, or one for each query vector.
+	static constexpr const char *SCAN = "HNSW_INDEX_SCAN";
+	static constexpr const char *JOIN = "HNSW_INDEX_JOIN";
+
 	shared_ptr<IndexEntry> entry;
 	//! Names for EXPLAIN.
 	string index_name;
@@ -37,13 +43,15 @@ struct IndexSearch {
 	bool paged = false;
 	//! The index had seen every row of its table when the query was planned.
 	bool covers = false;
+	//! The nearest rows are wanted of all pairs with query vectors, by an ORDER BY.
+	bool one_answer = false;
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.
 	bool one_probe = false;
-	//! Rows are emitted beside the probe they are candidates for.
-	bool emit_probes = true;
 
 	//! From now on it is one of several pages.
 	void TakePages();
+	//! What to ask `index` for, with the settings of the session.
+	vss::SearchRequest Request(ClientContext &context, const SharedIndex &index) const;
 };
 
 //! A plan that yields the rows of a table that qualify.
@@ -54,18 +62,12 @@ struct RowFilter {
 };
 
 //! HNSW_INDEX_SCAN in a logical plan. Without a child the query vector is a constant of the execution (literal,
-//! parameter, variable …); with one, the probes, it is an expression over their columns. `expressions[0]` is the query
-//! vector. With a filter there is another child, before that one.
+//! parameter, variable …). With one, the probes, it is an expression over their columns, and each row is emitted once, whichever probe it
+//! is a candidate for. `expressions[0]` is the query vector. With a filter there is another child, before that one.
 class LogicalHNSWScan : public LogicalExtensionOperator {
 public:
-	//! `get_first`: the table's columns come before those of the probes.
 	LogicalHNSWScan(unique_ptr<LogicalGet> get, IndexSearch search, unique_ptr<Expression> query,
-	                unique_ptr<LogicalOperator> probes, bool get_first);
-
-	//! The columns of the probes are not emitted, and each row once, whichever probe it is a candidate for.
-	void HideProbes() {
-		search.emit_probes = false;
-	}
+	                unique_ptr<LogicalOperator> probes);
 
 	//! Only rows whose ids `filter` yields are emitted. It becomes the first child.
 	void SetFilter(ClientContext &context, RowFilter filter);
@@ -76,7 +78,7 @@ public:
 	idx_t EstimateCardinality(ClientContext &context) override;
 	optional_ptr<const string> GetTypeBindingVerificationIdentifier() const noexcept override;
 	string GetName() const override {
-		return "HNSW_INDEX_SCAN";
+		return IndexSearch::SCAN;
 	}
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 	string GetExtensionName() const override {
@@ -95,7 +97,6 @@ private:
 
 	unique_ptr<LogicalGet> get;
 	IndexSearch search;
-	bool get_first;
 	//! The column of the first child that holds the ids of the rows that qualify; invalid if all do.
 	optional_idx row_id_column;
 };

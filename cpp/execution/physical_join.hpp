@@ -48,7 +48,7 @@ public:
 	optional_ptr<PhysicalOperator> probes;
 
 	string GetName() const override {
-		return "HNSW_INDEX_JOIN";
+		return search.one_answer ? IndexSearch::SCAN : IndexSearch::JOIN;
 	}
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 

@@ -20,7 +20,6 @@
 #include "host/errors.hpp"
 #include "host/host.hpp"
 #include "index/hnsw_index.hpp"
-#include "host/settings.hpp"
 #include "host/vector_batch.hpp"
 
 #include <chrono>
@@ -28,12 +27,11 @@
 namespace duckdb {
 
 PhysicalHNSWScan::PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
-                                   DuckTableEntry &table_p, vector<LogicalType> table_types_p,
-                                   vector<StorageIndex> column_ids_p, IndexSearch search_p,
-                                   unique_ptr<Expression> query_p, PhysicalOperator &table_scan_p, bool get_first_p)
+                                   DuckTableEntry &table_p, vector<StorageIndex> column_ids_p, IndexSearch search_p,
+                                   unique_ptr<Expression> query_p, PhysicalOperator &table_scan_p)
     : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
-      table_types(std::move(table_types_p)), column_ids(std::move(column_ids_p)), search(std::move(search_p)),
-      query(std::move(query_p)), table_scan(table_scan_p), get_first(get_first_p) {
+      column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
+      table_scan(table_scan_p) {
 }
 
 InsertionOrderPreservingMap<string> PhysicalHNSWScan::ParamsToString() const {
@@ -100,23 +98,19 @@ SinkResultType PhysicalHNSWScan::Sink(ExecutionContext &context, DataChunk &chun
 // Source
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Runs one search after the other: one without probes, else one for each. If the probes are not emitted, all of them
-//! together are answered like one.
+//! Searches for the one query vector or, with probes, for each of them, and emits every candidate once.
 class HNSWScanGlobalState : public GlobalSourceState {
 public:
 	HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op);
 
-	//! Several threads only where the table is scanned for a single query vector.
+	//! Several threads only where the table is scanned.
 	idx_t MaxThreads() override {
-		auto answered_once = probe_count == 1 || !op.search.emit_probes;
-		return answered_once && table_scan ? table_scan->MaxThreads() : 1;
+		return table_scan ? table_scan->MaxThreads() : 1;
 	}
 
-	//! Moves to the next query vector; false if there is none.
-	bool NextProbe(ClientContext &context);
-	//! Searches for some of all query vectors that are answered together; false if there are more. Takes some ten
-	//! milliseconds: the client looks for Ctrl-C between calls only.
-	bool AnswerTogether(ClientContext &context);
+	//! Searches for some of the probes; false if there are more. Takes some ten milliseconds: the client looks for Ctrl-C between calls
+	//! only.
+	bool SearchSome(ClientContext &context);
 	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end. `scanned` is for
 	//! rows with their ids.
 	void Fetch(DataChunk &chunk, DataChunk &scanned);
@@ -130,18 +124,20 @@ public:
 	unique_ptr<StorageLockKey> vacuum_lock;
 	idx_t probe_count = 1;
 	idx_t next_probe = 0;
-	//! The child's row that is being answered.
-	vector<Value> probe_row;
-	//! The state of the replaced scan, if the present probe has to be answered by it.
+	//! The state of the replaced scan, if the index cannot answer.
 	unique_ptr<GlobalSourceState> table_scan;
-	//! All query vectors that are answered together have been searched for.
-	bool together = false;
+	//! There is nothing left to search for.
+	bool searched = false;
 
 private:
+	//! The query vector of the probe at `next_probe`.
+	Value ProbeQuery(ClientContext &context);
 	//! Sorts the candidates, each once.
 	void Unite();
+	//! From now on candidates and the transaction's own rows can be fetched.
+	void StartFetching(ClientContext &context);
 
-	//! Searches the index for `query`; false if the table has to be scanned.
+	//! Searches the index for `query`, and leaves candidates in `row_ids`; false if the table has to be scanned.
 	bool Search(ClientContext &context, const Value &query);
 	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query);
 
@@ -150,7 +146,7 @@ private:
 	const vss::HostInterrupt interrupt;
 	vector<int64_t> row_ids;
 	idx_t fetched = 0;
-	//! Of the query vectors so far that are answered together; up to `united` sorted, each once.
+	//! Of the probes so far; up to `united` sorted, each once.
 	vector<int64_t> candidates;
 	idx_t united = 0;
 	vss::ReservedMemory candidates_memory;
@@ -162,11 +158,7 @@ private:
 
 class HNSWScanLocalState : public LocalSourceState {
 public:
-	//! Belongs to the global state's `table_scan` of the probe `probe`.
 	unique_ptr<LocalSourceState> table_scan;
-	idx_t probe = 0;
-	//! The table's columns, where those of the probes are emitted beside them.
-	DataChunk table_chunk;
 	//! The table's columns with the row id, where rows are compared with those that qualify.
 	DataChunk scanned;
 };
@@ -184,20 +176,40 @@ HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalH
 		auto &collection = op.sink_state->Cast<HNSWScanSinkState>().probes;
 		probe_count = collection.Count();
 		probes = make_uniq<ColumnDataRowCollection>(collection.GetRows());
-		if (!op.search.emit_probes && op.search.one_probe && probe_count > 1) {
+		if (op.search.one_probe && probe_count > 1) {
 			table_scan = op.table_scan.GetGlobalSourceState(context);
-			together = true;
+			searched = true;
 		}
 		return;
 	}
-	NextProbe(context);
+	searched = true;
+	Value query;
+	if (op.query->GetExpressionClass() == ExpressionClass::BOUND_PARAMETER) {
+		// as it is: through a vector, element by element, takes longer than a tenth of the search
+		query = op.query->Cast<BoundParameterExpression>().ParameterData()->GetValue();
+	} else {
+		query = ExpressionExecutor::EvaluateScalar(context, *op.query, true);
+	}
+	if (Search(context, query)) {
+		StartFetching(context);
+	} else {
+		table_scan = op.table_scan.GetGlobalSourceState(context);
+	}
 }
 
-bool HNSWScanGlobalState::AnswerTogether(ClientContext &context) {
+bool HNSWScanGlobalState::SearchSome(ClientContext &context) {
 	//! Candidates that are kept more than once, at least, until they are united.
 	constexpr idx_t UNITED_MIN = 1 << 16;
 	auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
-	while (!table_scan && NextProbe(context)) {
+	for (; next_probe < probe_count; next_probe++) {
+		if (std::chrono::steady_clock::now() >= end) {
+			return false;
+		}
+		if (!Search(context, ProbeQuery(context))) {
+			table_scan = op.table_scan.GetGlobalSourceState(context);
+			searched = true;
+			return true;
+		}
 		auto needed = candidates.size() + row_ids.size();
 		if (needed > candidates.capacity()) {
 			auto room = 2 * needed;
@@ -210,13 +222,11 @@ bool HNSWScanGlobalState::AnswerTogether(ClientContext &context) {
 		if (candidates.size() > MaxValue(2 * united, UNITED_MIN)) {
 			Unite();
 		}
-		if (std::chrono::steady_clock::now() >= end) {
-			return false;
-		}
 	}
 	Unite();
 	row_ids = std::move(candidates);
-	together = true;
+	searched = true;
+	StartFetching(context);
 	return true;
 }
 
@@ -226,45 +236,27 @@ void HNSWScanGlobalState::Unite() {
 	united = candidates.size();
 }
 
-bool HNSWScanGlobalState::NextProbe(ClientContext &context) {
-	if (next_probe >= probe_count) {
-		return false;
+Value HNSWScanGlobalState::ProbeQuery(ClientContext &context) {
+	auto &types = op.probes->GetTypes();
+	DataChunk row;
+	row.Initialize(Allocator::Get(context), types, 1);
+	for (idx_t col = 0; col < types.size(); col++) {
+		row.SetValue(col, 0, (*probes)[next_probe].GetValue(col));
 	}
-	interrupt.Check();
-	Value query;
-	if (probes) {
-		auto &types = op.probes->GetTypes();
-		DataChunk row;
-		row.Initialize(Allocator::Get(context), types, 1);
-		probe_row.clear();
-		for (idx_t col = 0; col < types.size(); col++) {
-			probe_row.push_back((*probes)[next_probe].GetValue(col));
-			row.SetValue(col, 0, probe_row.back());
-		}
-		row.SetChildCardinality(1);
-		ExpressionExecutor executor(context, *op.query);
-		Vector result(op.query->GetReturnType(), 1);
-		executor.ExecuteExpression(row, result);
-		query = result.GetValue(0);
-	} else if (op.query->GetExpressionClass() == ExpressionClass::BOUND_PARAMETER) {
-		// as it is: through a vector, element by element, takes longer than a tenth of the search
-		query = op.query->Cast<BoundParameterExpression>().ParameterData()->GetValue();
-	} else {
-		query = ExpressionExecutor::EvaluateScalar(context, *op.query, true);
-	}
-	next_probe++;
-	fetched = 0;
-	table_scan.reset();
-	if (!Search(context, query)) {
-		table_scan = op.table_scan.GetGlobalSourceState(context);
-		return true;
-	}
+	row.SetChildCardinality(1);
+	ExpressionExecutor executor(context, *op.query);
+	Vector result(op.query->GetReturnType(), 1);
+	executor.ExecuteExpression(row, result);
+	return result.GetValue(0);
+}
+
+void HNSWScanGlobalState::StartFetching(ClientContext &context) {
 	local_scan.Initialize(local_columns, context, nullptr);
 	LocalStorage::Get(transaction).InitializeScan(storage, local_scan.local_state, nullptr);
-	return true;
 }
 
 bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
+	interrupt.Check();
 	// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
 	auto casted = query.DefaultTryCastAs(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions));
 	if (!casted) {
@@ -290,16 +282,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 		answer.report.strategy = vss::scan_strategy();
 		return answer;
 	}
-	auto ef = EfSearch(context);
-	vss::SearchRequest request;
-	request.want = op.search.wanted;
-	request.ef = ef.IsValid() ? ef.GetIndex() : shared->ef_search;
-	if (op.search.paged) {
-		request.ef = shared->core->ef_of_pages(request.ef);
-	}
-	request.ties = op.search.ties;
-	request.ranked_only = op.search.ranked_only;
-	request.strategy = SearchStrategy(context);
+	auto request = op.search.Request(context, *shared);
 	rust::Slice<const float> vector {query.data(), query.size()};
 	if (filter) {
 		return Translate([&] { return shared->core->search_rows(vector, request, *filter->stored); });
@@ -356,7 +339,6 @@ unique_ptr<GlobalSourceState> PhysicalHNSWScan::GetGlobalSourceState(ClientConte
 unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionContext &context,
                                                                    GlobalSourceState &gstate) const {
 	auto result = make_uniq<HNSWScanLocalState>();
-	result->table_chunk.Initialize(Allocator::Get(context.client), table_types);
 	if (filter) {
 		result->scanned.Initialize(Allocator::Get(context.client), table_scan.GetTypes());
 	}
@@ -375,68 +357,41 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
                                                    OperatorSourceInput &input) const {
 	auto &gstate = input.global_state.Cast<HNSWScanGlobalState>();
 	auto &lstate = input.local_state.Cast<HNSWScanLocalState>();
-	auto emit_probes = probes && search.emit_probes;
-	auto &output = emit_probes ? lstate.table_chunk : chunk;
-	if (probes && !emit_probes && gstate.probe_count == 0) {
+	if (gstate.probe_count == 0) {
 		return SourceResultType::FINISHED;
 	}
-	if (probes && !emit_probes && !gstate.together) {
-		auto answered = gstate.AnswerTogether(context.client);
+	if (!gstate.searched) {
+		auto searched = gstate.SearchSome(context.client);
 		TellProfiler(context);
-		if (!answered) {
+		if (!searched) {
 			return SourceResultType::HAVE_MORE_OUTPUT;
 		}
 	}
-	if (emit_probes && gstate.next_probe == 0) {
-		auto found = gstate.NextProbe(context.client);
-		TellProfiler(context);
-		if (!found) {
-			return SourceResultType::FINISHED;
-		}
+	if (!gstate.table_scan) {
+		gstate.Fetch(chunk, lstate.scanned);
+		return chunk.size() > 0 ? SourceResultType::HAVE_MORE_OUTPUT : SourceResultType::FINISHED;
 	}
+	if (!lstate.table_scan) {
+		lstate.table_scan = table_scan.GetLocalSourceState(context, *gstate.table_scan);
+	}
+	OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
 	while (true) {
-		output.Reset();
-		if (gstate.table_scan) {
-			if (!lstate.table_scan || lstate.probe != gstate.next_probe) {
-				lstate.table_scan = table_scan.GetLocalSourceState(context, *gstate.table_scan);
-				lstate.probe = gstate.next_probe;
-			}
-			auto &scanned = filter ? lstate.scanned : output;
-			scanned.Reset();
-			OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
-			auto result = table_scan.GetData(context, scanned, scan_input);
-			if (result == SourceResultType::BLOCKED || (!emit_probes && scanned.size() == 0)) {
-				return result;
-			}
-			if (filter) {
-				gstate.TakeQualifying(scanned, output);
-			}
-			if (result == SourceResultType::HAVE_MORE_OUTPUT && output.size() == 0) {
-				continue;
-			}
-		} else {
-			gstate.Fetch(output, lstate.scanned);
+		auto &scanned = filter ? lstate.scanned : chunk;
+		scanned.Reset();
+		auto result = table_scan.GetData(context, scanned, scan_input);
+		if (result == SourceResultType::BLOCKED || scanned.size() == 0) {
+			return result;
 		}
-		if (output.size() > 0) {
-			break;
+		if (filter) {
+			gstate.TakeQualifying(scanned, chunk);
 		}
-		if (!emit_probes || !gstate.NextProbe(context.client)) {
-			return SourceResultType::FINISHED;
+		if (chunk.size() > 0) {
+			return SourceResultType::HAVE_MORE_OUTPUT;
+		}
+		if (result == SourceResultType::FINISHED) {
+			return result;
 		}
 	}
-	if (emit_probes) {
-		// the table's columns beside the constant columns of the probe
-		auto table_offset = get_first ? 0 : gstate.probe_row.size();
-		auto probe_offset = get_first ? output.ColumnCount() : 0;
-		for (idx_t col = 0; col < output.ColumnCount(); col++) {
-			chunk.data[table_offset + col].Reference(output.data[col]);
-		}
-		for (idx_t col = 0; col < gstate.probe_row.size(); col++) {
-			chunk.data[probe_offset + col].Reference(gstate.probe_row[col], count_t(output.size()));
-		}
-		chunk.SetCardinalityUnsafe(output.size());
-	}
-	return SourceResultType::HAVE_MORE_OUTPUT;
 }
 
 } // namespace duckdb

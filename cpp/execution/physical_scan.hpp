@@ -17,25 +17,23 @@ public:
 	//! `table_scan` is the scan this operator replaces, without its filters; it is no child, since it rarely runs. With a
 	//! filter it yields the row id behind the other columns.
 	PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
-	                 DuckTableEntry &table, vector<LogicalType> table_types, vector<StorageIndex> column_ids,
-	                 IndexSearch search, unique_ptr<Expression> query, PhysicalOperator &table_scan, bool get_first);
+	                 DuckTableEntry &table, vector<StorageIndex> column_ids, IndexSearch search,
+	                 unique_ptr<Expression> query, PhysicalOperator &table_scan);
 
 	DuckTableEntry &table;
-	//! The columns of the table to emit: their types, and what they are in storage terms.
-	const vector<LogicalType> table_types;
+	//! The columns to emit, in storage terms.
 	const vector<StorageIndex> column_ids;
 	const IndexSearch search;
 	//! The query vector: free of columns without probes, over their columns with them.
 	const unique_ptr<Expression> query;
 	PhysicalOperator &table_scan;
-	const bool get_first;
 	//! The child that knows which rows qualify, if not all do.
 	optional_ptr<PhysicalRowFilter> filter;
 	//! The child that yields query vectors, unless there is only one.
 	optional_ptr<PhysicalOperator> probes;
 
 	string GetName() const override {
-		return "HNSW_INDEX_SCAN";
+		return IndexSearch::SCAN;
 	}
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 

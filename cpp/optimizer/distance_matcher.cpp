@@ -87,20 +87,6 @@ bool DistanceMatcher::NeverNull(const Expression &expr, LogicalGet &get) const {
 	}
 }
 
-unique_ptr<DistanceMatch> DistanceMatcher::Refuse(PlanNotes::Stage stage, const string &reason) {
-	if (stage > refusal_stage) {
-		refusal_stage = stage;
-		refusal = reason;
-	}
-	for (auto &entry : gets) {
-		auto table = entry.second.get().GetTable();
-		if (table) {
-			PlanNotes::Add(*table, string(), stage, reason);
-		}
-	}
-	return nullptr;
-}
-
 //! Whether `expr` is the vector that `match` compares, before or after its cast.
 static bool IsKey(const DistanceMatch &match, const Expression &expr) {
 	return VectorBase(expr).Equals(VectorBase(*match.key));
@@ -115,40 +101,42 @@ static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
 	       (shape.not_zero.empty() || match.search.metric == "cosine");
 }
 
-unique_ptr<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t wanted) {
-	refusal_stage = PlanNotes::Stage::NOTHING;
+OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t wanted) const {
 	if (order.null_order == OrderByNullType::NULLS_FIRST) {
-		return Refuse(PlanNotes::Stage::KEY, "NULLS FIRST: rows without a vector are not in the index");
+		return Refusal(PlanNotes::Stage::KEY, "NULLS FIRST: rows without a vector are not in the index");
 	}
 	OrderKeyShape shape {order.type == OrderType::DESCENDING, false, {}, {}};
 	auto resolved = Resolve(order.expression->Copy());
 	auto &key = PeelOrderKey(context, *resolved, shape);
 	if (key.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
-		return Refuse(PlanNotes::Stage::TABLE, "the query does not order by a vector distance");
+		return Refusal(PlanNotes::Stage::TABLE, "the query does not order by a vector distance");
 	}
 	auto &function = key.Cast<BoundFunctionExpression>();
 	auto &name = function.Function().GetName().GetIdentifierName();
 	auto metric = string(vss::ranking_metric(rust::Str(name), shape.descending));
 	if (metric.empty() || function.GetChildren().size() != 2) {
-		return Refuse(PlanNotes::Stage::TABLE,
-		              StringUtil::Format("no metric ranks like the first ORDER BY key, '%s' %s", name,
-		                                 shape.descending ? "descending" : "ascending"));
+		return Refusal(PlanNotes::Stage::TABLE,
+		               StringUtil::Format("no metric ranks like the first ORDER BY key, '%s' %s", name,
+		                                  shape.descending ? "descending" : "ascending"));
 	}
 	auto &left = *function.GetChildren()[0];
 	auto &right = *function.GetChildren()[1];
 	auto match = MatchKey(PeelVectorCast(left), right, metric, wanted);
 	if (!match) {
-		match = MatchKey(PeelVectorCast(right), left, metric, wanted);
+		auto other = MatchKey(PeelVectorCast(right), left, metric, wanted);
+		match.refusal.Merge(std::move(other.refusal));
+		match.found = std::move(other.found);
 	}
-	if (match) {
-		match->distance = key.Copy();
-		match->descending = shape.descending;
-		match->rounds = shape.rounds;
-		if (!GuardsKey(*match, shape)) {
-			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::KEY,
-			               "the order key is NULL for vectors that have a distance");
-			return nullptr;
-		}
+	if (!match) {
+		return match;
+	}
+	match->distance = key.Copy();
+	match->descending = shape.descending;
+	match->rounds = shape.rounds;
+	if (!GuardsKey(*match, shape)) {
+		Refusal refusal(PlanNotes::Stage::KEY, "the order key is NULL for vectors that have a distance");
+		refusal.index = match->search.index_name;
+		return refusal;
 	}
 	return match;
 }
@@ -309,26 +297,27 @@ static TableIndex IndexTable(const Expression &stored_key) {
 	return result;
 }
 
-unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query,
-                                                    const string &metric, idx_t wanted) {
+OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query, const string &metric,
+                                                   idx_t wanted) const {
 	auto tables = ReferencedTables(key);
 	if (tables.size() != 1 || gets.find(*tables.begin()) == gets.end()) {
-		return Refuse(PlanNotes::Stage::TABLE, "no argument of the distance comes from one table");
+		return Refusal(PlanNotes::Stage::TABLE, "no argument of the distance comes from one table");
 	}
 	auto &get = gets.find(*tables.begin())->second.get();
 	if (ReferencedTables(query).count(get.table_index.index) > 0) {
-		return Refuse(PlanNotes::Stage::KEY, "both arguments of the distance come from the same row");
+		return Refusal(PlanNotes::Stage::KEY, "both arguments of the distance come from the same row");
 	}
 	if (query.IsVolatile()) {
-		return Refuse(PlanNotes::Stage::KEY, "the query vector changes from row to row");
+		return Refusal(PlanNotes::Stage::KEY, "the query vector changes from row to row");
 	}
 	auto table = get.GetTable();
 	if (!table || !table->IsDuckTable() || get.function.GetName() != "seq_scan") {
-		return Refuse(PlanNotes::Stage::KEY, "the vectors do not come from a table of DuckDB");
+		return Refusal(PlanNotes::Stage::KEY, "the vectors do not come from a table of DuckDB");
 	}
 	auto &duck_table = table->Cast<DuckTableEntry>();
-	Refuse(PlanNotes::Stage::KEY, StringUtil::Format("table '%s' has no HNSW index on the vectors that are compared",
-	                                                 duck_table.name.GetIdentifierName()));
+	Refusal refusal(PlanNotes::Stage::KEY,
+	                StringUtil::Format("table '%s' has no HNSW index on the vectors that are compared",
+	                                   duck_table.name.GetIdentifierName()));
 	auto note = [&](const string &name, const string &reason) {
 		PlanNotes::Add(duck_table, name, PlanNotes::Stage::INDEX, reason);
 	};
@@ -347,10 +336,11 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		auto &options = index.Options();
 		auto index_metric = string(options.metric);
 		if (index_metric != metric) {
-			refusal =
-			    StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name, index_metric, metric);
-			refusal_stage = PlanNotes::Stage::INDEX;
-			note(name, refusal);
+			refusal = Refusal(
+			    PlanNotes::Stage::INDEX,
+			    StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name, index_metric, metric));
+			refusal.index = name;
+			note(name, refusal.reason);
 			return;
 		}
 		// distances computed on the bottom layer grow with both
@@ -376,7 +366,10 @@ unique_ptr<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const
 		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) { consider(entry, index); });
 	}
-	return best;
+	if (best) {
+		return best;
+	}
+	return refusal;
 }
 
 } // namespace duckdb

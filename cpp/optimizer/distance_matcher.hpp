@@ -1,10 +1,10 @@
-//! Recognizes order keys that an HNSW index can serve. Every refusal carries its reason.
+//! Recognizes order keys that an HNSW index can serve.
 #pragma once
 
 #include "duckdb/planner/bound_result_modifier.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
 #include "optimizer/order_key.hpp"
-#include "optimizer/plan_notes.hpp"
+#include "optimizer/refusal.hpp"
 #include "execution/logical_scan.hpp"
 
 namespace duckdb {
@@ -34,12 +34,8 @@ public:
 	//! For keys over the table of `scan` alone: columns of others stay what they are on the way from it to `below`.
 	DistanceMatcher(ClientContext &context, LogicalOperator &below, LogicalGet &scan);
 
-	//! The index that serves `order` for `wanted` rows; nothing if there is none, see `Refusal`.
-	unique_ptr<DistanceMatch> Match(const BoundOrderByNode &order, idx_t wanted);
-	//! Why the last call returned nothing, in a user's words.
-	const string &Refusal() const {
-		return refusal;
-	}
+	//! The index that serves `order` for `wanted` rows, and how.
+	OrRefusal<DistanceMatch> Match(const BoundOrderByNode &order, idx_t wanted) const;
 	//! Replaces references to the projections below by what they stand for.
 	unique_ptr<Expression> Resolve(unique_ptr<Expression> expr) const;
 	//! Whether `predicate`, resolved, holds for a row if it holds for one that is farther away: `distance < constant`.
@@ -52,20 +48,16 @@ public:
 private:
 	//! Whether `expr` orders rows as the distance of `match` does; `shape`: how.
 	bool IsOrderKey(const DistanceMatch &match, const Expression &expr, OrderKeyShape &shape) const;
-	//! Keeps and notes the reason, unless there is one of a later stage.
-	unique_ptr<DistanceMatch> Refuse(PlanNotes::Stage stage, const string &reason);
 	void Collect(LogicalOperator &op);
 	//! False if `scan` is not below `op`.
 	bool CollectPath(LogicalOperator &op, LogicalGet &scan);
 	//! Matches `key` against the indexes of its table; `query` is the other argument of the distance.
-	unique_ptr<DistanceMatch> MatchKey(const Expression &key, const Expression &query, const string &metric,
-	                                   idx_t wanted);
+	OrRefusal<DistanceMatch> MatchKey(const Expression &key, const Expression &query, const string &metric,
+	                                  idx_t wanted) const;
 
 	ClientContext &context;
 	unordered_map<idx_t, reference<LogicalOperator>> projections;
 	unordered_map<idx_t, reference<LogicalGet>> gets;
-	string refusal;
-	PlanNotes::Stage refusal_stage = PlanNotes::Stage::NOTHING;
 };
 
 } // namespace duckdb

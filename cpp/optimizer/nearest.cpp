@@ -10,6 +10,9 @@
 #include "duckdb/planner/operator/logical_aggregate.hpp"
 #include "duckdb/planner/operator/logical_distinct.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/planner/operator/logical_limit.hpp"
+#include "duckdb/planner/operator/logical_order.hpp"
+#include "duckdb/planner/operator/logical_top_n.hpp"
 #include "duckdb/planner/operator/logical_window.hpp"
 
 namespace duckdb {
@@ -34,9 +37,50 @@ static vector<unique_ptr<Expression>> CopyAll(const vector<unique_ptr<Expression
 	return result;
 }
 
-static unique_ptr<Nearest> Refuse(string &refusal, const string &reason) {
-	refusal = reason;
-	return nullptr;
+static Refusal Refuse(string reason) {
+	return Refusal(PlanNotes::Stage::LIMIT, std::move(reason));
+}
+
+//! Not one of these operators.
+static OrRefusal<Nearest> Nothing() {
+	return unique_ptr<Nearest>();
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// ORDER BY … LIMIT
+//---------------------------------------------------------------------------------------------------------------------
+
+static idx_t SaturatingSum(idx_t left, idx_t right) {
+	return left + MinValue<idx_t>(right, NumericLimits<idx_t>::Maximum() - left);
+}
+
+static unique_ptr<Nearest> FindInOrder(LogicalOperator &op, const vector<BoundOrderByNode> &orders, idx_t limit,
+                                       idx_t offset) {
+	auto result = make_uniq<Nearest>(op.children[0]);
+	result->orders.push_back(orders[0].Copy());
+	result->wanted = SaturatingSum(limit, offset);
+	result->ties = orders.size() > 1;
+	result->ordered = true;
+	return result;
+}
+
+//! LIMIT → PROJECTION … → ORDER BY: as DuckDB plans large limits.
+static OrRefusal<Nearest> FindInLimit(LogicalLimit &limit) {
+	auto unset_offset = limit.offset_val.Type() == LimitNodeType::UNSET;
+	if (limit.limit_val.Type() != LimitNodeType::CONSTANT_VALUE ||
+	    (!unset_offset && limit.offset_val.Type() != LimitNodeType::CONSTANT_VALUE)) {
+		return Nothing();
+	}
+	reference<LogicalOperator> below(*limit.children[0]);
+	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		below = *below.get().children[0];
+	}
+	if (below.get().type != LogicalOperatorType::LOGICAL_ORDER_BY) {
+		return Nothing();
+	}
+	auto &order = below.get().Cast<LogicalOrder>();
+	auto offset = unset_offset ? 0 : limit.offset_val.GetConstantValue();
+	return FindInOrder(order, order.orders, limit.limit_val.GetConstantValue(), offset);
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -77,9 +121,9 @@ static optional_ptr<const KeepingAggregate> FindKeeping(const string &name) {
 	return nullptr;
 }
 
-static unique_ptr<Nearest> FindInAggregate(LogicalAggregate &op, string &refusal) {
+static OrRefusal<Nearest> FindInAggregate(LogicalAggregate &op) {
 	if (op.expressions.empty() || op.grouping_sets.size() > 1) {
-		return nullptr;
+		return Nothing();
 	}
 	auto result = make_uniq<Nearest>(op.children[0]);
 	result->groups = CopyAll(op.groups);
@@ -88,28 +132,28 @@ static unique_ptr<Nearest> FindInAggregate(LogicalAggregate &op, string &refusal
 		auto &name = aggregate.Function().GetName().GetIdentifierName();
 		auto keeping = FindKeeping(name);
 		if (name == "first" && op.groups.empty()) {
-			return nullptr; // a scalar subquery: what keeps its nearest row is below
+			return Nothing(); // a scalar subquery: what keeps its nearest row is below
 		}
 		if (!keeping) {
-			return Refuse(refusal, StringUtil::Format("the aggregate '%s' needs every row", name));
+			return Refuse(StringUtil::Format("the aggregate '%s' needs every row", name));
 		}
 		if (aggregate.IsDistinct() || aggregate.GetOrderBys()) {
-			return Refuse(refusal, StringUtil::Format("'%s' has DISTINCT or ORDER BY", name));
+			return Refuse(StringUtil::Format("'%s' has DISTINCT or ORDER BY", name));
 		}
 		auto &filter = aggregate.GetFilter();
 		if (expr == op.expressions[0] && filter) {
 			result->filters.push_back(filter->Copy());
 		} else if (!Expression::Equals(filter, op.expressions[0]->Cast<BoundAggregateExpression>().GetFilter())) {
-			return Refuse(refusal, "the aggregates have different FILTERs");
+			return Refuse("the aggregates have different FILTERs");
 		}
 		if (filter && !op.groups.empty()) {
-			return Refuse(refusal, "an aggregate has a FILTER, and a group without rows must stay");
+			return Refuse("an aggregate has a FILTER, and a group without rows must stay");
 		}
 		auto &children = aggregate.GetChildren();
 		auto key = keeping->arguments;
 		auto wanted = children.size() == key + 1 ? 1 : PositiveConstant(*children.back());
 		if (wanted == 0) {
-			return Refuse(refusal, StringUtil::Format("the number of rows of '%s' is not constant", name));
+			return Refuse(StringUtil::Format("the number of rows of '%s' is not constant", name));
 		}
 		result->wanted = MaxValue(result->wanted, wanted);
 		result->orders.emplace_back(keeping->order, OrderByNullType::NULLS_LAST, children[key]->Copy());
@@ -117,7 +161,7 @@ static unique_ptr<Nearest> FindInAggregate(LogicalAggregate &op, string &refusal
 			result->counted.push_back(children[0]->Copy());
 		}
 	}
-	return result;
+	return std::move(result);
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -155,9 +199,9 @@ static idx_t GreatestRank(const Expression &condition, TableIndex window) {
 	}
 }
 
-static unique_ptr<Nearest> FindInWindow(LogicalFilter &filter, string &refusal) {
+static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
 	if (filter.children[0]->type != LogicalOperatorType::LOGICAL_WINDOW) {
-		return nullptr;
+		return Nothing();
 	}
 	auto &window = filter.children[0]->Cast<LogicalWindow>();
 	auto &first = window.expressions[0]->Cast<BoundWindowExpression>();
@@ -167,7 +211,7 @@ static unique_ptr<Nearest> FindInWindow(LogicalFilter &filter, string &refusal) 
 		wanted = limit > 0 ? MinValue(wanted, limit) : wanted;
 	}
 	if (wanted == NumericLimits<idx_t>::Maximum()) {
-		return nullptr;
+		return Nothing();
 	}
 	auto ties = first.OrderBy().size() > 1;
 	for (auto &expr : window.expressions) {
@@ -182,27 +226,27 @@ static unique_ptr<Nearest> FindInWindow(LogicalFilter &filter, string &refusal) 
 			same_order = other.OrderBy()[i].Equals(first.OrderBy()[i]);
 		}
 		if (!ranks || !same_order) {
-			return Refuse(refusal, "a window function needs every row");
+			return Refuse("a window function needs every row");
 		}
 	}
 	if (first.OrderBy().empty()) {
-		return Refuse(refusal, "the window has no ORDER BY");
+		return Refuse("the window has no ORDER BY");
 	}
 	auto result = make_uniq<Nearest>(window.children[0]);
 	result->groups = CopyAll(first.Partitions());
 	result->orders.push_back(first.OrderBy()[0].Copy());
 	result->wanted = wanted;
 	result->ties = ties;
-	return result;
+	return std::move(result);
 }
 
 //---------------------------------------------------------------------------------------------------------------------
 // DISTINCT ON
 //---------------------------------------------------------------------------------------------------------------------
 
-static unique_ptr<Nearest> FindInDistinct(LogicalDistinct &op) {
+static OrRefusal<Nearest> FindInDistinct(LogicalDistinct &op) {
 	if (op.distinct_type != DistinctType::DISTINCT_ON || !op.order_by) {
-		return nullptr;
+		return Nothing();
 	}
 	auto is_target = [&](const BoundOrderByNode &order) {
 		return std::any_of(op.distinct_targets.begin(), op.distinct_targets.end(),
@@ -221,20 +265,26 @@ static unique_ptr<Nearest> FindInDistinct(LogicalDistinct &op) {
 		}
 		result->orders.push_back(order.Copy());
 	}
-	return result->orders.empty() ? nullptr : std::move(result);
+	return result->orders.empty() ? Nothing() : std::move(result);
 }
 
-unique_ptr<Nearest> FindNearest(LogicalOperator &op, string &refusal) {
-	if (op.type == LogicalOperatorType::LOGICAL_DISTINCT) {
+OrRefusal<Nearest> FindNearest(LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_TOP_N: {
+		auto &top_n = op.Cast<LogicalTopN>();
+		return FindInOrder(op, top_n.orders, top_n.limit, top_n.offset);
+	}
+	case LogicalOperatorType::LOGICAL_LIMIT:
+		return FindInLimit(op.Cast<LogicalLimit>());
+	case LogicalOperatorType::LOGICAL_DISTINCT:
 		return FindInDistinct(op.Cast<LogicalDistinct>());
+	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
+		return FindInAggregate(op.Cast<LogicalAggregate>());
+	case LogicalOperatorType::LOGICAL_FILTER:
+		return FindInWindow(op.Cast<LogicalFilter>());
+	default:
+		return Nothing();
 	}
-	if (op.type == LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY) {
-		return FindInAggregate(op.Cast<LogicalAggregate>(), refusal);
-	}
-	if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
-		return FindInWindow(op.Cast<LogicalFilter>(), refusal);
-	}
-	return nullptr;
 }
 
 } // namespace duckdb

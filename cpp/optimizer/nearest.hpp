@@ -1,9 +1,10 @@
-//! Recognizes operators that keep, of the rows below them, only the nearest ones: aggregates such as min_by, and window
-//! functions under a filter on the rank. DuckDB plans LATERAL joins and correlated subqueries with a LIMIT as one of these.
+//! Recognizes operators that keep, of the rows below them, only the nearest ones: ORDER BY with a LIMIT, aggregates such as min_by, and
+//! window functions under a filter on the rank. DuckDB plans LATERAL joins and correlated subqueries with a LIMIT as one of the latter two.
 #pragma once
 
 #include "duckdb/planner/bound_result_modifier.hpp"
 #include "duckdb/planner/logical_operator.hpp"
+#include "optimizer/refusal.hpp"
 
 namespace duckdb {
 
@@ -24,6 +25,8 @@ struct Nearest {
 	idx_t wanted = 0;
 	//! Rows that tie with the last one wanted are wanted, too: further keys decide, or all of them are kept.
 	bool ties = false;
+	//! It is an ORDER BY: it may be one of several pages, each with an OFFSET.
+	bool ordered = false;
 	//! The groups must not depend on the table that is searched.
 	vector<unique_ptr<Expression>> groups;
 	//! The operator does not count rows where one of these is NULL.
@@ -32,8 +35,8 @@ struct Nearest {
 	vector<unique_ptr<Expression>> filters;
 };
 
-//! What `op` keeps, if it keeps only nearest rows; otherwise nothing, and the reason in `refusal` if `op` comes close.
-unique_ptr<Nearest> FindNearest(LogicalOperator &op, string &refusal);
+//! What `op` keeps, if it keeps only nearest rows; otherwise nothing, with the reason if `op` comes close.
+OrRefusal<Nearest> FindNearest(LogicalOperator &op);
 
 //! Puts a search of an index below `op` if it keeps only nearest rows and an index can find them.
 void ServeNearest(Binder &binder, LogicalOperator &op);

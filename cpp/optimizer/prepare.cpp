@@ -133,7 +133,9 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool
 	if (order) {
 		DistanceMatcher matcher(context, *op.children[0]);
 		auto match = matcher.Match(*order, 0);
-		if (match) {
+		if (!match) {
+			PlanNotes::AddBelow(*op.children[0], match.refusal.stage, match.refusal.reason);
+		} else {
 			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
 			               "the ORDER BY has no LIMIT, or none that is constant");
 			match->get.function.late_materialization = false;

@@ -107,6 +107,15 @@ bool IsRepeatable(const LogicalOperator &op) {
 	return !IsVolatile(op) && !HasParameter(op);
 }
 
+OrRefusal<LogicalOperator> CopyPlan(ClientContext &context, const LogicalOperator &op) {
+	try {
+		return op.Copy(context);
+	} catch (const NotImplementedException &ex) {
+		// the only way to learn that an operator, or what a function is bound to, has no copy
+		return Refusal(PlanNotes::Stage::PLAN, ErrorData(ex).RawMessage());
+	}
+}
+
 static void AddReferences(LogicalOperator &op, column_binding_set_t &needed) {
 	LogicalOperatorVisitor::EnumerateExpressions(op, [&](unique_ptr<Expression> *expr) {
 		ExpressionIterator::VisitExpression<BoundColumnRefExpression>(

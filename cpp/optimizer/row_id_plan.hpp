@@ -3,6 +3,7 @@
 
 #include "duckdb/planner/logical_operator.hpp"
 #include "execution/logical_scan.hpp"
+#include "optimizer/refusal.hpp"
 
 namespace duckdb {
 
@@ -10,6 +11,8 @@ namespace duckdb {
 bool IsVolatile(const LogicalOperator &op);
 //! Whether a plan yields the same rows each time it runs within one transaction.
 bool IsRepeatable(const LogicalOperator &op);
+//! A copy of a plan, if each of its operators can be copied.
+OrRefusal<LogicalOperator> CopyPlan(ClientContext &context, const LogicalOperator &op);
 //! Makes a plan that yields rows of a scan yield their row ids, and read no columns but those it needs for that. `path`:
 //! the operators from `plan` down to the scan, with the child that leads on.
 RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path);

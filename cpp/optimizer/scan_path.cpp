@@ -12,7 +12,6 @@
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
-#include "optimizer/rewrite.hpp"
 #include "optimizer/row_id_plan.hpp"
 
 namespace duckdb {
@@ -70,19 +69,23 @@ static Effect EffectOf(LogicalOperator &op, idx_t child) {
 	}
 }
 
-ScanPath::ScanPath(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher_p, const DistanceMatch &match_p,
-                   string &refusal)
-    : matcher(matcher_p), match(match_p) {
-	refusal = "the vectors do not come from a scan of their table";
-	if (!Find(below, refusal)) {
-		return;
+OrRefusal<ScanPath> ScanPath::Of(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
+                                 const DistanceMatch &match) {
+	unique_ptr<ScanPath> path(new ScanPath(matcher, match));
+	Refusal refusal;
+	if (!path->Collect(below, refusal)) {
+		return Refusal(PlanNotes::Stage::PLAN, "the vectors do not come from a scan of their table");
 	}
-	refusal.clear();
-	std::reverse(steps.begin(), steps.end());
-	FindTop();
+	if (refusal) {
+		return refusal;
+	}
+	std::reverse(path->steps.begin(), path->steps.end());
+	path->FindTop();
+	return path;
 }
 
 void ScanPath::FindTop() {
+	top = optional_idx();
 	for (idx_t i = 0; i < steps.size() && !top.IsValid(); i++) {
 		if (Restricts(steps[i])) {
 			top = i;
@@ -90,23 +93,24 @@ void ScanPath::FindTop() {
 	}
 }
 
-bool ScanPath::Find(unique_ptr<LogicalOperator> &op, string &refusal) {
+bool ScanPath::Collect(unique_ptr<LogicalOperator> &op, Refusal &refusal) {
 	if (op.get() == &match.get) {
 		steps.push_back({op, 0});
 		return true;
 	}
 	for (idx_t child = 0; child < op->children.size(); child++) {
-		if (!Find(op->children[child], refusal)) {
+		if (!Collect(op->children[child], refusal)) {
 			continue;
 		}
 		steps.push_back({op, child});
-		if (EffectOf(*op, child) == Effect::CHANGES) {
-			refusal = StringUtil::Format("%s between the ORDER BY and the table", op->GetName());
-			return false;
+		if (refusal) {
+			return true;
 		}
-		if (IsVolatile(*op)) {
-			refusal = "an expression below the ORDER BY changes from row to row";
-			return false;
+		if (EffectOf(*op, child) == Effect::CHANGES) {
+			refusal = Refusal(PlanNotes::Stage::PLAN,
+			                  StringUtil::Format("%s between the ORDER BY and the table", op->GetName()));
+		} else if (IsVolatile(*op)) {
+			refusal = Refusal(PlanNotes::Stage::PLAN, "an expression below the ORDER BY changes from row to row");
 		}
 		return true;
 	}
@@ -161,8 +165,8 @@ bool ScanPath::CanLiftGuards(LogicalOperator &op) const {
 	return true;
 }
 
-void ScanPath::LetGuardsRestrict() {
-	guards_restrict = true;
+void ScanPath::LetGuardsRestrict(bool restrict) {
+	guards_restrict = restrict;
 	FindTop();
 }
 
@@ -254,6 +258,19 @@ static bool IsInner(LogicalOperator &op) {
 	       (join && op.Cast<LogicalJoin>().join_type == JoinType::INNER);
 }
 
+bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
+	unordered_set<idx_t> tables;
+	for (auto &binding : op.GetColumnBindings()) {
+		tables.insert(binding.table_index.index);
+	}
+	for (auto &table : ReferencedTables(expr)) {
+		if (tables.find(table) == tables.end()) {
+			return false;
+		}
+	}
+	return true;
+}
+
 optional_idx ScanPath::FindProbes(const Expression &query) const {
 	for (idx_t i = 0; i < steps.size(); i++) {
 		auto &op = *steps[i].op.get();
@@ -264,15 +281,6 @@ optional_idx ScanPath::FindProbes(const Expression &query) const {
 	return optional_idx();
 }
 
-optional_ptr<unique_ptr<LogicalOperator>> ScanPath::ProductAboveSlot(idx_t probes, idx_t &probe_child) const {
-	auto &op = steps[probes].op.get();
-	if (probes + 1 != Slot() || op->type != LogicalOperatorType::LOGICAL_CROSS_PRODUCT) {
-		return nullptr;
-	}
-	probe_child = 1 - steps[probes].child;
-	return op;
-}
-
 bool ScanPath::FiltersByProbe(idx_t probes) const {
 	return top.IsValid() && top.GetIndex() <= probes;
 }
@@ -281,7 +289,7 @@ bool ScanPath::FiltersByProbe(idx_t probes) const {
 // Plans that are run twice
 //---------------------------------------------------------------------------------------------------------------------
 
-unique_ptr<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, const Expression &query) {
+OrRefusal<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, const Expression &query) const {
 	reference<LogicalOperator> source(*steps[probes].op.get()->children[1 - steps[probes].child]);
 	for (bool found = true; found;) {
 		// what the vectors are joined with can only drop some of them
@@ -295,13 +303,18 @@ unique_ptr<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, c
 	auto &side = source.get();
 	auto cardinality = side.EstimateCardinality(binder.context);
 	if (!IsRepeatable(side) || (FiltersByProbe(probes) && cardinality > 1)) {
-		return nullptr;
+		return Refusal(PlanNotes::Stage::PLAN, "there are several query vectors, each for some of the rows, or they "
+		                                       "differ when read again");
 	}
 	vector<unique_ptr<Expression>> select_list;
 	select_list.push_back(query.Copy());
 	unique_ptr<LogicalOperator> projection =
 	    make_uniq<LogicalProjection>(binder.GenerateTableIndex(), std::move(select_list));
-	projection->children.push_back(side.Copy(binder.context));
+	auto copy = CopyPlan(binder.context, side);
+	if (!copy) {
+		return copy;
+	}
+	projection->children.push_back(std::move(copy.found));
 	projection->SetEstimatedCardinality(cardinality);
 	return LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(projection);
 }
@@ -384,13 +397,20 @@ static void Renumber(Binder &binder, LogicalOperator &plan, LogicalGet &scan) {
 	TableBindingReplacer(replacements, nullptr).VisitOperator(plan);
 }
 
-SplitPath ScanPath::Split(Binder &binder) {
+//! What is put together by Split().
+static unique_ptr<SplitPath> Pieces(unique_ptr<LogicalOperator> &slot, unique_ptr<LogicalGet> get, RowFilter filter,
+                                    vector<unique_ptr<Expression>> bounds, bool ranked_only) {
+	return unique_ptr<SplitPath>(
+	    new SplitPath {slot, std::move(get), std::move(filter), std::move(bounds), ranked_only});
+}
+
+OrRefusal<SplitPath> ScanPath::Split(Binder &binder) {
 	auto &scan = steps.back().op.get();
 	if (!top.IsValid()) {
 		auto get = WithoutFilters(match.get, scan->GetColumnBindings());
 		bool ranked_only = false;
 		auto bounds = TakeBounds(*scan, ranked_only);
-		return {scan, std::move(get), RowFilter(), std::move(bounds), ranked_only};
+		return Pieces(scan, std::move(get), RowFilter(), std::move(bounds), ranked_only);
 	}
 	bool ranked_only = false;
 	auto &filter = steps[top.GetIndex()].op.get();
@@ -407,23 +427,28 @@ SplitPath ScanPath::Split(Binder &binder) {
 			}
 		}
 		Renumber(binder, *filter, match.get);
-		return {filter, std::move(get), YieldRowIds(std::move(filter), path), std::move(bounds), ranked_only};
+		auto qualifying = YieldRowIds(std::move(filter), path);
+		return Pieces(filter, std::move(get), std::move(qualifying), std::move(bounds), ranked_only);
 	}
 	if (!IsRepeatable(*filter)) {
-		throw NotImplementedException("a part of the query would have to be run twice, and may differ the second time");
+		return Refusal(PlanNotes::Stage::PLAN,
+		               "a part of the query would have to be run twice, and may differ the second time");
 	}
-	auto copy = filter->Copy(binder.context);
+	auto copy = CopyPlan(binder.context, *filter);
+	if (!copy) {
+		return copy.refusal;
+	}
 	reference<LogicalOperator> op(*copy);
 	TakeBounds(op, ranked_only);
 	for (auto child : path) {
 		op = *op.get().children[child];
 		TakeBounds(op, ranked_only);
 	}
-	copy = LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(copy);
+	auto plan = LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(copy.found);
 	auto get = WithoutFilters(match.get, scan->GetColumnBindings());
 	ranked_only = false;
 	auto bounds = TakeBounds(*scan, ranked_only);
-	return {scan, std::move(get), YieldRowIds(std::move(copy), path), std::move(bounds), ranked_only};
+	return Pieces(scan, std::move(get), YieldRowIds(std::move(plan), path), std::move(bounds), ranked_only);
 }
 
 } // namespace duckdb

@@ -26,10 +26,10 @@ struct SplitPath {
 //! The operators from below an ORDER BY down to the scan of a table whose nearest rows are wanted.
 class ScanPath {
 public:
-	//! Leaves a reason in `refusal` unless every operator of the path passes on rows of the scan as they are: it may drop
-	//! some, pair them with rows of other tables, and compute columns.
-	ScanPath(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match,
-	         string &refusal);
+	//! The path from `below` to the scan of `match`: every operator on it passes on rows of the scan as they are. It may drop some, pair
+	//! them with rows of other tables, and compute columns.
+	static OrRefusal<ScanPath> Of(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
+	                              const DistanceMatch &match);
 
 	//! Whether anything on the path drops rows.
 	bool HasFilter() const;
@@ -38,24 +38,20 @@ public:
 	optional_ptr<unique_ptr<LogicalOperator>> Product(idx_t &child) const;
 	//! Where the rows are paired with their query vectors: the step whose other side has the columns of `query`.
 	optional_idx FindProbes(const Expression &query) const;
-	//! The cross product at step `probes`, and which of its children has the query vectors, if the search can take its
-	//! place: if it is right above the slot that Split() will return.
-	optional_ptr<unique_ptr<LogicalOperator>> ProductAboveSlot(idx_t probes, idx_t &probe_child) const;
 	//! Whether the step `probes`, or one above it, drops rows: which rows qualify may then depend on the query vector.
 	bool FiltersByProbe(idx_t probes) const;
-	//! A plan that yields the values of `query`, for other places than the one above. Nothing if they may differ from
-	//! those at step `probes`, or if there are several, each for some of the rows only. Throws as Split() does.
-	unique_ptr<LogicalOperator> CopyProbes(Binder &binder, idx_t probes, const Expression &query);
+	//! A plan that yields the values of `query`, for other places than the one above. Refused if they may differ from
+	//! those at step `probes`, or if there are several, each for some of the rows only.
+	OrRefusal<LogicalOperator> CopyProbes(Binder &binder, idx_t probes, const Expression &query) const;
 	//! `expr` over the columns of the scan, over those of `op` above it instead, between which there are only projections; nothing if
 	//! `op` does not have them all.
 	unique_ptr<Expression> Lift(unique_ptr<Expression> expr, LogicalOperator &op) const;
 	//! Whether all guards of the scan can be lifted to `op`.
 	bool CanLiftGuards(LogicalOperator &op) const;
-	//! From now on guards count as filters.
-	void LetGuardsRestrict();
-	//! Takes the filters off the path. Throws a NotImplementedException, and changes nothing, if a part of the plan
-	//! that has to be run twice cannot be.
-	SplitPath Split(Binder &binder);
+	//! From now on guards count as filters, or not.
+	void LetGuardsRestrict(bool restrict);
+	//! Takes the filters off the path. Refused, and nothing is changed, if a part of the plan that has to be run twice cannot be.
+	OrRefusal<SplitPath> Split(Binder &binder);
 
 private:
 	struct Step {
@@ -64,7 +60,11 @@ private:
 		idx_t child;
 	};
 
-	bool Find(unique_ptr<LogicalOperator> &op, string &refusal);
+	ScanPath(const DistanceMatcher &matcher, const DistanceMatch &match) : matcher(matcher), match(match) {
+	}
+
+	//! Collects the steps from `op` down, the lowest first; false if the scan is not below. `refusal`: of what stands in the way.
+	bool Collect(unique_ptr<LogicalOperator> &op, Refusal &refusal);
 	void FindTop();
 	//! Whether `predicate`, at any place of the path, only cuts off the farther rows, or those that the index does not rank.
 	bool IsBound(const Expression &predicate) const;
@@ -86,5 +86,8 @@ private:
 	optional_idx top;
 	bool guards_restrict = false;
 };
+
+//! Whether every column in `expr` comes from `op`.
+bool HasBindingsOf(LogicalOperator &op, const Expression &expr);
 
 } // namespace duckdb

@@ -1,43 +1,77 @@
-//! The part of the optimizer rule that serves `Nearest`.
+//! The part of the optimizer rule that serves `Nearest`: it matches the distance with an index, looks for the path from the operator to the
+//! scan of the index's table, and puts a search in the place of the scan.
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
-#include "optimizer/scan_path.hpp"
 #include "execution/logical_join.hpp"
+#include "host/settings.hpp"
 #include "optimizer/distance_matcher.hpp"
 #include "optimizer/nearest.hpp"
 #include "optimizer/nearly_product.hpp"
-#include "optimizer/rewrite.hpp"
-#include "host/settings.hpp"
+#include "optimizer/prepare.hpp"
+#include "optimizer/scan_path.hpp"
 
 namespace duckdb {
 
-//! The one search that serves all orders of `nearest`; nothing if there is none, with the reason in `refusal`. `index`:
-//! the one that fits.
-static unique_ptr<DistanceMatch> MatchAll(DistanceMatcher &matcher, const Nearest &nearest, string &index,
-                                          string &refusal) {
+static Refusal Refuse(string reason) {
+	return Refusal(PlanNotes::Stage::PLAN, std::move(reason));
+}
+
+//! Why the scan of `get` cannot be replaced although an index fits.
+static Refusal RefuseGet(const LogicalGet &get) {
+	if (get.extra_info.sample_options) {
+		return Refuse("the table is sampled");
+	}
+	if (get.row_group_order_options || !get.scan_partition_indices.empty()) {
+		return Refuse("the scan is pruned for another order");
+	}
+	if (get.has_pushed_projection || get.ordinality_idx.IsValid() || !get.children.empty()) {
+		return Refuse("the scan does more than read columns");
+	}
+	for (auto &column : get.GetColumnIds()) {
+		StorageIndex storage_index;
+		auto row_id = column.IsVirtualColumn() && column.IsRowIdColumn();
+		if (!row_id && (column.IsVirtualColumn() || !get.TryGetStorageIndex(column, storage_index))) {
+			return Refuse("the query uses a virtual column other than rowid");
+		}
+	}
+	return Refusal();
+}
+
+static void CollectScans(LogicalOperator &op, vector<reference<LogicalGet>> &scans) {
+	if (op.type == LogicalOperatorType::LOGICAL_GET) {
+		scans.push_back(op.Cast<LogicalGet>());
+	}
+	for (auto &child : op.children) {
+		CollectScans(*child, scans);
+	}
+}
+
+//! The one search that serves all orders of `nearest`.
+static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const Nearest &nearest) {
 	unique_ptr<DistanceMatch> result;
+	auto refuse = [&](string reason) {
+		auto refusal = Refuse(std::move(reason));
+		refusal.index = result->search.index_name;
+		return refusal;
+	};
 	for (auto &order : nearest.orders) {
 		auto match = matcher.Match(order, nearest.wanted);
 		if (!match) {
-			refusal = matcher.Refusal();
-			return nullptr;
+			return match;
 		}
-		index = match->search.index_name;
 		if (result && (result->search.entry != match->search.entry || !result->query->Equals(*match->query))) {
-			refusal = "the aggregates are over different distances";
-			return nullptr;
+			return refuse("the aggregates are over different distances");
 		}
-		result = std::move(match);
+		result = std::move(match.found);
 	}
 	if (nearest.ties && result->rounds) {
-		refusal = "rows at different distances may tie";
-		return nullptr;
+		return refuse("further keys decide between rows that are not at the same distance");
 	}
 	for (auto &counted : nearest.counted) {
 		if (!matcher.NeverNull(*counted, result->get)) {
-			refusal = counted->GetName() + " can be NULL, and rows where it is do not count";
-			return nullptr;
+			return refuse(counted->GetName() + " can be NULL, and rows where it is do not count");
 		}
 	}
 	result->search.ties = nearest.ties || result->narrows;
@@ -57,12 +91,61 @@ static bool GroupsByProbe(const DistanceMatcher &matcher, const Nearest &nearest
 	return true;
 }
 
-static void PutScan(ClientContext &context, DistanceMatch &match, SplitPath split) {
+//! One scan below one operator, on the way to be replaced.
+class Serving {
+public:
+	Serving(Binder &binder, Nearest &nearest, DistanceMatcher &matcher, DistanceMatch &match)
+	    : binder(binder), nearest(nearest), matcher(matcher), match(match) {
+	}
+
+	//! Puts a search in the place of the scan. Refused: nothing is changed.
+	Refusal Serve();
+
+private:
+	//! By HNSW_INDEX_JOIN, in the place of a cross product of the scan with query vectors.
+	Refusal ServeByJoin();
+	//! By HNSW_INDEX_SCAN. If the query vectors come from a plan, a copy of it yields them, and what is above pairs the rows again.
+	Refusal ServeByScan();
+	OrRefusal<ScanPath> FindPath();
+	//! The cross product with the plan of the query vectors; `table_child` is the child with the scan.
+	optional_ptr<unique_ptr<LogicalOperator>> FindProduct(ScanPath &path, idx_t &table_child) const;
+	void PutScan(SplitPath split, unique_ptr<LogicalOperator> probes);
+	void PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx_t table_child,
+	             vector<unique_ptr<Expression>> conditions, const ScanPath &path);
+
+	Binder &binder;
+	Nearest &nearest;
+	DistanceMatcher &matcher;
+	DistanceMatch &match;
+};
+
+OrRefusal<ScanPath> Serving::FindPath() {
+	auto path = ScanPath::Of(nearest.input.get(), matcher, match);
+	if (path && path->HasFilter() && !PrefilterEnabled(binder.context)) {
+		return Refuse("the query has a filter, and hnsw_prefilter is false");
+	}
+	return path;
+}
+
+optional_ptr<unique_ptr<LogicalOperator>> Serving::FindProduct(ScanPath &path, idx_t &table_child) const {
+	// a guard that cannot be checked above the product is a filter below it
+	for (auto restrict : {false, true}) {
+		path.LetGuardsRestrict(restrict);
+		auto product = path.Product(table_child);
+		if (product && path.CanLiftGuards(*(*product)->children[table_child])) {
+			auto has_query = HasBindingsOf(*(*product)->children[1 - table_child], *match.query);
+			return has_query ? product : nullptr;
+		}
+	}
+	return nullptr;
+}
+
+void Serving::PutScan(SplitPath split, unique_ptr<LogicalOperator> probes) {
 	match.search.ranked_only = split.ranked_only;
 	auto search = make_uniq<LogicalHNSWScan>(std::move(split.get), std::move(match.search), std::move(match.query),
-	                                         nullptr, true);
+	                                         std::move(probes));
 	if (split.filter.plan) {
-		search->SetFilter(context, std::move(split.filter));
+		search->SetFilter(binder.context, std::move(split.filter));
 	}
 	auto &slot = split.slot.get();
 	slot = std::move(search);
@@ -74,9 +157,8 @@ static void PutScan(ClientContext &context, DistanceMatch &match, SplitPath spli
 	}
 }
 
-//! `product`: of query vectors with what comes from the slot of `split`, which is child `table_child`.
-static void PutJoin(ClientContext &context, DistanceMatch &match, SplitPath split, unique_ptr<LogicalOperator> &product,
-                    idx_t table_child, vector<unique_ptr<Expression>> conditions, const ScanPath &path) {
+void Serving::PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx_t table_child,
+                      vector<unique_ptr<Expression>> conditions, const ScanPath &path) {
 	split.slot.get() = std::move(split.get);
 	auto bounds = make_uniq<LogicalFilter>();
 	for (auto &bound : split.bounds) {
@@ -87,7 +169,7 @@ static void PutJoin(ClientContext &context, DistanceMatch &match, SplitPath spli
 	                                       table_child == 0);
 	join->SetConditions(std::move(conditions));
 	if (split.filter.plan) {
-		join->SetFilter(context, std::move(split.filter));
+		join->SetFilter(binder.context, std::move(split.filter));
 	}
 	product = std::move(join);
 	if (!bounds->expressions.empty()) {
@@ -96,80 +178,107 @@ static void PutJoin(ClientContext &context, DistanceMatch &match, SplitPath spli
 	}
 }
 
-//! Puts a search in the place of `scan`; false if it cannot, with the reason in `refusal`. `index`: the one that fits.
-static bool ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan, string &index, string &refusal) {
-	auto &context = binder.context;
-	auto &below = nearest.input.get();
-	DistanceMatcher matcher(context, *below, scan);
-	auto match = MatchAll(matcher, nearest, index, refusal);
-	if (!match) {
-		return false;
-	}
-	refusal = RefuseGet(scan);
-	if (!refusal.empty()) {
-		return false;
-	}
-	NearlyProduct nearly(below, matcher, *match);
-	ScanPath path(below, matcher, *match, refusal);
-	if (!refusal.empty()) {
-		return false;
-	}
-	if (path.HasFilter() && !PrefilterEnabled(context)) {
-		refusal = "the query has a filter, and hnsw_prefilter is false";
-		return false;
+Refusal Serving::ServeByJoin() {
+	NearlyProduct nearly(nearest.input, matcher, match);
+	auto path = FindPath();
+	if (!path) {
+		return path.refusal;
 	}
 	idx_t table_child = 0;
-	optional_ptr<unique_ptr<LogicalOperator>> product;
-	optional_ptr<LogicalOperator> probes;
-	if (!ReferencedTables(*match->query).empty()) {
-		product = path.Product(table_child);
-		if (!product || !path.CanLiftGuards(*(*product)->children[table_child])) {
-			path.LetGuardsRestrict();
-			product = path.Product(table_child);
-		}
-		probes = product ? (*product)->children[1 - table_child].get() : nullptr;
-		if (!probes || !HasBindingsOf(*probes, *match->query)) {
-			refusal = "not every query vector is compared with the same rows of the table";
-			return false;
-		}
+	auto product = FindProduct(*path, table_child);
+	if (!product) {
+		return Refuse("not every query vector is compared with the same rows of the table");
 	}
-	if (!product && !nearly.HasNoConditions()) {
-		refusal = "a condition compares the rows with those of another table";
-		return false;
+	if (!GroupsByProbe(matcher, nearest, (*product)->children[1 - table_child].get())) {
+		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
 	}
-	if (!GroupsByProbe(matcher, nearest, probes)) {
-		refusal = "the rows nearest to a query vector are wanted for each of several groups";
-		return false;
+	auto split = path->Split(binder);
+	if (!split) {
+		return split.refusal;
 	}
-	auto &table = *scan.GetTable();
-	try {
-		auto split = path.Split(binder);
-		PlanNotes::AddUse(table, match->search, product ? "HNSW_INDEX_JOIN" : "HNSW_INDEX_SCAN");
-		if (product) {
-			match->search.measured_only = nearly.IsGuarded();
-			match->search.ranked_only = nearly.IsGuarded() || split.ranked_only;
-			PutJoin(context, *match, std::move(split), *product, table_child, nearly.Conditions(), path);
-			nearly.Keep();
-		} else {
-			PutScan(context, *match, std::move(split));
-		}
-	} catch (const NotImplementedException &ex) {
-		refusal = ErrorData(ex).RawMessage();
-		return false;
-	}
-	return true;
+	match.search.one_answer = nearest.ordered;
+	PlanNotes::AddUse(*match.get.GetTable(), match.search, nearest.ordered ? IndexSearch::SCAN : IndexSearch::JOIN);
+	match.search.measured_only = nearly.IsGuarded();
+	match.search.ranked_only = nearly.IsGuarded() || split->ranked_only;
+	PutJoin(std::move(*split), *product, table_child, nearly.Conditions(), *path);
+	nearly.Keep();
+	return Refusal();
 }
 
-static bool Serve(Binder &binder, Nearest &nearest, string &refusal) {
+Refusal Serving::ServeByScan() {
+	auto path = FindPath();
+	if (!path) {
+		return path.refusal;
+	}
+	if (!GroupsByProbe(matcher, nearest, nullptr)) {
+		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
+	}
+	unique_ptr<LogicalOperator> probes;
+	if (!ReferencedTables(*match.query).empty()) {
+		auto step = path->FindProbes(*match.query);
+		if (!step.IsValid()) {
+			return Refuse("the query vector is computed from several tables");
+		}
+		match.search.one_probe = path->FiltersByProbe(step.GetIndex());
+		auto copy = path->CopyProbes(binder, step.GetIndex(), *match.query);
+		if (!copy) {
+			return copy.refusal;
+		}
+		probes = std::move(copy.found);
+	}
+	auto split = path->Split(binder);
+	if (!split) {
+		return split.refusal;
+	}
+	if (probes) {
+		match.query = make_uniq<BoundColumnRefExpression>(
+		    match.query->GetReturnType(), ColumnBinding(probes->GetTableIndex()[0], ProjectionIndex(0)));
+	}
+	PlanNotes::AddUse(*match.get.GetTable(), match.search, IndexSearch::SCAN);
+	PutScan(std::move(*split), std::move(probes));
+	return Refusal();
+}
+
+Refusal Serving::Serve() {
+	auto refusal = RefuseGet(match.get);
+	if (refusal) {
+		return refusal;
+	}
+	if (nearest.ordered && IsPaged(binder.context, match.get)) {
+		match.search.TakePages();
+	}
+	if (ReferencedTables(*match.query).empty()) {
+		return ServeByScan();
+	}
+	refusal = ServeByJoin();
+	// the nearest of a union are among the nearest of its parts: without groups, the rows near to any query vector will do
+	return refusal && nearest.groups.empty() ? ServeByScan() : refusal;
+}
+
+static Refusal ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan) {
+	DistanceMatcher matcher(binder.context, *nearest.input.get(), scan);
+	auto match = MatchAll(matcher, nearest);
+	if (!match) {
+		return match.refusal;
+	}
+	auto index = match->search.index_name;
+	auto refusal = Serving(binder, nearest, matcher, *match).Serve();
+	refusal.index = index;
+	return refusal;
+}
+
+//! Whether a search could be put below the operator.
+static bool Serve(Binder &binder, Nearest &nearest) {
 	vector<reference<LogicalGet>> scans;
 	CollectScans(*nearest.input.get(), scans);
 	for (auto &scan : scans) {
-		string index;
-		if (ServeFrom(binder, nearest, scan, index, refusal)) {
+		auto refusal = ServeFrom(binder, nearest, scan);
+		if (!refusal) {
 			return true;
 		}
-		if (!index.empty()) {
-			PlanNotes::Add(*scan.get().GetTable(), index, PlanNotes::Stage::PLAN, refusal);
+		auto table = scan.get().GetTable();
+		if (table) {
+			PlanNotes::Add(*table, refusal.index, refusal.stage, refusal.reason);
 		}
 	}
 	return false;
@@ -205,27 +314,27 @@ static bool FilterCounted(Nearest &nearest) {
 }
 
 void ServeNearest(Binder &binder, LogicalOperator &op) {
-	string refusal;
-	auto nearest = FindNearest(op, refusal);
-	if (!nearest) {
-		if (!refusal.empty()) {
-			PlanNotes::AddBelow(op, PlanNotes::Stage::LIMIT, refusal);
+	auto found = FindNearest(op);
+	if (!found) {
+		if (found.refusal) {
+			PlanNotes::AddBelow(op, found.refusal.stage, found.refusal.reason);
 		}
 		return;
 	}
+	auto &nearest = *found;
 	do {
-		auto filtered = !nearest->filters.empty();
+		auto filtered = !nearest.filters.empty();
 		if (filtered) {
-			AddFilter(*nearest);
+			AddFilter(nearest);
 		}
-		if (Serve(binder, *nearest, refusal)) {
+		if (Serve(binder, nearest)) {
 			return;
 		}
 		if (filtered) {
-			auto &input = nearest->input.get();
+			auto &input = nearest.input.get();
 			input = std::move(input->children[0]);
 		}
-	} while (FilterCounted(*nearest));
+	} while (FilterCounted(nearest));
 }
 
 } // namespace duckdb
