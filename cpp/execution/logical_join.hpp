@@ -8,7 +8,7 @@
 
 #include "duckdb/planner/operator/logical_extension_operator.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
-#include "execution/logical_scan.hpp"
+#include "execution/search_plan.hpp"
 
 namespace duckdb {
 

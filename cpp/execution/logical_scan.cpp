@@ -3,36 +3,11 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
-#include "host/settings.hpp"
 #include "index/hnsw_index.hpp"
 #include "execution/physical_row_filter.hpp"
 #include "execution/physical_scan.hpp"
 
 namespace duckdb {
-
-void IndexSearch::TakePages() {
-	paged = true;
-	if (covers) {
-		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
-			ef = index.Core().ef_of_pages(ef);
-			strategy = string(index.Core().strategy(wanted, ef));
-		});
-	}
-}
-
-vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedIndex &index) const {
-	vss::SearchRequest request;
-	auto session_ef = EfSearch(context);
-	request.want = wanted;
-	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : index.ef_search;
-	if (paged) {
-		request.ef = index.core->ef_of_pages(request.ef);
-	}
-	request.ties = ties;
-	request.ranked_only = ranked_only;
-	request.strategy = SearchStrategy(context);
-	return request;
-}
 
 LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch search_p, unique_ptr<Expression> query,
                                  unique_ptr<LogicalOperator> probes)
@@ -118,17 +93,6 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 		physical.children.push_back(plan);
 	}
 	return scan;
-}
-
-InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search) {
-	InsertionOrderPreservingMap<string> result;
-	result["Table"] = table.name.GetIdentifierName();
-	result["Index"] = search.index_name;
-	result["Metric"] = search.metric;
-	result["K"] = to_string(search.wanted);
-	result["Search Width"] = to_string(search.ef);
-	result["Strategy"] = search.strategy;
-	return result;
 }
 
 } // namespace duckdb

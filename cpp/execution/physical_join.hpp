@@ -4,7 +4,7 @@
 #include "duckdb/execution/physical_operator.hpp"
 #include "duckdb/planner/expression.hpp"
 #include "duckdb/storage/storage_index.hpp"
-#include "execution/logical_scan.hpp"
+#include "execution/search_plan.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {

@@ -5,7 +5,7 @@
 #include "duckdb/planner/expression.hpp"
 #include "duckdb/storage/storage_index.hpp"
 #include "execution/physical_row_filter.hpp"
-#include "execution/logical_scan.hpp"
+#include "execution/search_plan.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {

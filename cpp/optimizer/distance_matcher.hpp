@@ -5,7 +5,7 @@
 #include "duckdb/planner/operator/logical_get.hpp"
 #include "optimizer/order_key.hpp"
 #include "optimizer/refusal.hpp"
-#include "execution/logical_scan.hpp"
+#include "execution/search_plan.hpp"
 
 namespace duckdb {
 

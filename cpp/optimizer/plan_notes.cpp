@@ -2,7 +2,7 @@
 
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
-#include "execution/logical_scan.hpp"
+#include "execution/search_plan.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "duckdb/planner/logical_operator.hpp"
-#include "execution/logical_scan.hpp"
+#include "execution/search_plan.hpp"
 #include "optimizer/refusal.hpp"
 
 namespace duckdb {

@@ -5,6 +5,7 @@
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "execution/logical_join.hpp"
+#include "execution/logical_scan.hpp"
 #include "host/settings.hpp"
 #include "optimizer/distance_matcher.hpp"
 #include "optimizer/nearest.hpp"
