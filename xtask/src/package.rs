@@ -1,11 +1,5 @@
-//! Turns the shared library into what DuckDB installs and loads.
-//!
-//! ```text
-//! package <library> <out> <duckdb version>
-//! ```
-//!
-//! writes `<out>/vss.duckdb_extension`, the library stripped and with DuckDB's footer, and
-//! `<out>/repository/<duckdb version>/<platform>/vss.duckdb_extension.gz` for `INSTALL vss FROM '<out>/repository'`.
+//! Turns the shared library into what DuckDB installs and loads: `<out>/vss.duckdb_extension`, the library stripped and with DuckDB's
+//! footer, and `<out>/repository/<duckdb version>/<platform>/vss.duckdb_extension.gz` for `INSTALL vss FROM '<out>/repository'`.
 
 use std::fs;
 use std::io::Write;
@@ -29,15 +23,8 @@ const SIGNATURE: usize = 256;
 /// The fields in the order of the file.
 const FIELDS: usize = 8;
 
-fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [library, out, duckdb_version] = arguments.as_slice() else {
-        bail!("usage: package <library> <out> <duckdb version>");
-    };
-    package(Path::new(library), Path::new(out), duckdb_version)
-}
-
-fn package(library: &Path, out: &Path, duckdb_version: &str) -> Result<()> {
+/// Writes both files. Fails if there is no library, it does not export the entry, or `out` cannot be written.
+pub(crate) fn package(library: &Path, out: &Path, duckdb_version: &str) -> Result<()> {
     let platform = platform()?;
     let folder = out.join("repository").join(duckdb_version).join(&platform);
     fs::create_dir_all(&folder)?;
