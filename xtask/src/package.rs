@@ -6,9 +6,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use object::read::elf::{FileHeader, SectionHeader, Sym};
+use object::{FileKind, LittleEndian, elf};
 
 /// The version of this extension, as the footer shows it.
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
@@ -60,37 +62,34 @@ fn stripped(library: &Path, out: &Path) -> Result<Vec<u8>> {
 /// Makes every dynamic symbol that an ELF library defines local, except `entry`: rustc also exports what cxx generates, and
 /// two libraries of one process must not find each other's. Libraries of other formats stay as they are.
 fn localize(library: &mut [u8], entry: &str) -> Result<()> {
-    const ELF64_LITTLE_ENDIAN: &[u8] = b"\x7fELF\x02\x01";
-    const DYNSYM: u64 = 11;
-    const SYMBOL: usize = 24;
-    if !library.starts_with(ELF64_LITTLE_ENDIAN) {
+    type Symbol = elf::Sym64<LittleEndian>;
+    if !matches!(FileKind::parse(&*library), Ok(FileKind::Elf64)) {
         return Ok(());
     }
-    let number = |bytes: &[u8], at: u64, size: u64| -> Result<u64> {
-        let field = bytes.get(at as usize..(at + size) as usize).context("the library is cut off")?;
-        Ok(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
-    };
-    let (sections, section_size) = (number(library, 0x28, 8)?, number(library, 0x3A, 2)?);
-    let section = |index: u64| sections + index * section_size;
-    let dynsym = (0..number(library, 0x3C, 2)?)
-        .map(section)
-        .find(|&at| number(library, at + 4, 4).is_ok_and(|kind| kind == DYNSYM))
-        .context("the library has no dynamic symbols")?;
-    let names = number(library, section(number(library, dynsym + 0x28, 4)?) + 0x18, 8)? as usize;
-    let (start, size) = (number(library, dynsym + 0x18, 8)?, number(library, dynsym + 0x20, 8)?);
+    let bytes = &*library;
+    let header = elf::FileHeader64::<LittleEndian>::parse(bytes)?;
+    let sections = header.sections(LittleEndian, bytes)?;
+    let symbols = sections.symbols(LittleEndian, bytes, elf::SHT_DYNSYM)?;
+    let (count, section) = (symbols.len(), sections.section(symbols.section())?);
+    let (start, _) = section.file_range(LittleEndian).context("the library has no dynamic symbols")?;
     let mut exported = false;
-    for symbol in (start..start + size).step_by(SYMBOL) {
-        let name = &library[names + number(library, symbol, 4)? as usize..];
-        let defined = number(library, symbol + 6, 2)? != 0;
-        let is_entry = name.starts_with(entry.as_bytes()) && name[entry.len()] == 0;
-        exported |= is_entry;
+    let mut others = Vec::new();
+    for (index, symbol) in symbols.enumerate() {
+        let is_entry = symbols.symbol_name(LittleEndian, symbol)? == entry.as_bytes();
+        let defined = !symbol.is_undefined(LittleEndian);
+        exported |= is_entry && defined;
         if defined && !is_entry {
-            // the binding is the upper half, LOCAL is 0
-            library[symbol as usize + 4] &= 0x0F;
+            others.push(index.0);
         }
     }
     if !exported {
         bail!("the library does not export {entry}");
+    }
+    let (table, _) = object::slice_from_bytes_mut::<Symbol>(&mut library[usize::try_from(start)?..], count)
+        .map_err(|()| anyhow!("the dynamic symbols are cut off"))?;
+    for index in others {
+        let kind = table[index].st_type();
+        table[index].set_st_info(elf::STB_LOCAL, kind);
     }
     Ok(())
 }
@@ -140,6 +139,52 @@ mod tests {
         assert_eq!(text(&footer, 192), "linux_amd64");
         assert_eq!(text(&footer, 224), "4");
         assert!(footer[256..].iter().all(|&byte| byte == 0));
+    }
+
+    /// The names of what a library exports.
+    fn exported(library: &[u8]) -> Vec<String> {
+        let header = elf::FileHeader64::<LittleEndian>::parse(library).unwrap();
+        let sections = header.sections(LittleEndian, library).unwrap();
+        let symbols = sections.symbols(LittleEndian, library, elf::SHT_DYNSYM).unwrap();
+        let globals =
+            symbols.iter().filter(|symbol| symbol.st_bind() != elf::STB_LOCAL && !symbol.is_undefined(LittleEndian));
+        let mut names: Vec<String> = globals
+            .map(|symbol| String::from_utf8_lossy(symbols.symbol_name(LittleEndian, symbol).unwrap()).into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_library_exports_its_entry_alone() {
+        let folder = std::env::temp_dir().join(format!("vss-package-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (source, library) = (folder.join("library.c"), folder.join("library.so"));
+        let compiled = |text: &str| {
+            fs::write(&source, text).unwrap();
+            let status = Command::new("cc")
+                .args(["-shared", "-fPIC", "-nostdlib", "-o"])
+                .args([&library, &source])
+                .status()
+                .unwrap();
+            assert!(status.success());
+            fs::read(&library).unwrap()
+        };
+        let mut bytes = compiled(
+            "int other(void); int vss_duckdb_cpp_init(void) { return other(); } int vss_duckdb_cpp_init_too(void) { return 2; }",
+        );
+        assert_eq!(exported(&bytes), ["vss_duckdb_cpp_init", "vss_duckdb_cpp_init_too"]);
+        localize(&mut bytes, ENTRY).unwrap();
+        assert_eq!(exported(&bytes), [ENTRY]);
+
+        let mut without = compiled("int vss_duckdb_cpp_init(void); int other(void) { return vss_duckdb_cpp_init(); }");
+        let error = localize(&mut without, ENTRY).unwrap_err();
+        assert_eq!(error.to_string(), "the library does not export vss_duckdb_cpp_init");
+        fs::remove_dir_all(folder).unwrap();
+
+        assert!(localize(&mut bytes[..1000], ENTRY).is_err(), "a library that is cut off");
+        localize(&mut b"no ELF file".to_vec(), ENTRY).unwrap();
     }
 
     fn text(footer: &[u8], offset: usize) -> &str {
