@@ -85,8 +85,8 @@ $(MODEL)/unpacked: examples/weights.txt | $(HOST)/venv/host
 	@touch $@
 
 # The runner of test/sql, without a DuckDB of its own.
-$(SQLLOGICTEST): $(wildcard test/*.rs test/sqllogic/*.rs test/sqllogic/*/*.rs) test/Cargo.toml test/host.py
-	CARGO_TARGET_DIR=$(TOOLS) cargo build --release -p vss-test --no-default-features --bin sqllogictest
+$(SQLLOGICTEST): $(wildcard test/runner/src/*.rs test/runner/src/bin/*.rs) test/runner/Cargo.toml test/runner/host.py
+	CARGO_TARGET_DIR=$(TOOLS) cargo build --release -p sqllogic --no-default-features --bin sqllogictest
 	@touch $@
 
 # All downloads come first: what fails without a network fails at once.
@@ -98,7 +98,7 @@ example-downloads: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacke
 
 # The runner of test/sql itself: that it reads what it should, and fails where it must. The packager beside it.
 runner: $(HOST)/venv/tests
-	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p vss-test -p xtask --no-default-features
+	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p sqllogic -p xtask --no-default-features
 
 # The index without DuckDB: seconds. Then with overflow checks and debug assertions.
 core: core-checked
