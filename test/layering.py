@@ -11,7 +11,7 @@ import sys
 RUST = {
     "lib": {"bridge"},
     "bridge": {"search", "index", "graph", "memory", "options", "host", "error"},
-    "search": {"index", "graph", "memory", "options", "host", "error", "bits"},
+    "search": {"index", "graph", "vectors", "memory", "options", "host", "error", "bits"},
     "index": {"format", "graph", "vectors", "memory", "options", "host", "error", "bits", "random", "sync"},
     "graph": {"vectors", "memory", "options", "error", "bits", "sync"},
     "format": {"options", "error"},
