@@ -35,6 +35,7 @@ BENCHES_VENV := build/benches-venv
 # The full set that `make bench-peers` and `make tuning` measure with. Tests and examples use test/data/wordnet.
 DATA ?= ../shared/data
 LIBRARY_NAME := $(if $(filter Darwin,$(shell uname -s)),libvss.dylib,libvss.so)
+PACKAGE := CARGO_TARGET_DIR=$(TOOLS) cargo run --quiet --release -p xtask -- package
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
@@ -44,7 +45,7 @@ in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
 	DUCKDB_HOST_LIBRARY=$$($(PYTHON) -c 'import _duckdb; print(_duckdb.__file__)') \
 	cargo build --release --no-default-features --features host-duckdb -p vss
-	$(CACHE)/in-host/$(DUCKDB)/release/package $(CACHE)/in-host/$(DUCKDB)/release/$(LIBRARY_NAME) $(OUT) v$(DUCKDB)
+	$(PACKAGE) $(CACHE)/in-host/$(DUCKDB)/release/$(LIBRARY_NAME) $(OUT) v$(DUCKDB)
 
 # What this machine lacks, before minutes are lost.
 preflight:
@@ -84,8 +85,8 @@ $(MODEL)/unpacked: examples/weights.txt | $(HOST)/venv/host
 	@touch $@
 
 # The runner of test/sql, without a DuckDB of its own.
-$(SQLLOGICTEST): $(wildcard test/*.rs test/sqllogic/*.rs test/sqllogic/*/*.rs) test/Cargo.toml test/host.py
-	CARGO_TARGET_DIR=$(TOOLS) cargo build --release -p vss-test --no-default-features --bin sqllogictest
+$(SQLLOGICTEST): $(wildcard test/runner/src/*.rs test/runner/src/bin/*.rs) test/runner/Cargo.toml test/runner/host.py
+	CARGO_TARGET_DIR=$(TOOLS) cargo build --release -p sqllogic --no-default-features --bin sqllogictest
 	@touch $@
 
 # All downloads come first: what fails without a network fails at once.
@@ -95,9 +96,9 @@ downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples $(CACHE)/d
 
 example-downloads: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacked
 
-# The runner of test/sql itself: that it reads what it should, and fails where it must.
+# The runner of test/sql itself: that it reads what it should, and fails where it must. The packager beside it.
 runner: $(HOST)/venv/tests
-	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p vss-test --no-default-features
+	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p sqllogic -p xtask --no-default-features
 
 # The index without DuckDB: seconds. Then with overflow checks and debug assertions.
 core: core-checked
@@ -124,7 +125,7 @@ python: in-host $(HOST)/venv/tests $(CACHE)/dist/venv/tools
 # for the packages of build scripts, too. `make lint` has the same set: whichever comes first compiles DuckDB for both.
 release:
 	cargo build --release --workspace
-	$(CARGO_TARGET_DIR)/release/package $(CARGO_TARGET_DIR)/release/$(LIBRARY_NAME) $(STATIC_OUT) v$(STATIC_VERSION)
+	$(PACKAGE) $(CARGO_TARGET_DIR)/release/$(LIBRARY_NAME) $(STATIC_OUT) v$(STATIC_VERSION)
 
 # The static build of any version.
 ifeq ($(DUCKDB),$(STATIC_VERSION))
@@ -134,7 +135,7 @@ static: $(STATIC)/libduckdb_static.a $(HOST)/headers
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(STATIC)/target \
 	DUCKDB_STATIC_LIBRARY=$(STATIC)/libduckdb_static.a \
 	cargo build --release --no-default-features --features host-duckdb -p vss
-	$(STATIC)/target/release/package $(STATIC)/target/release/$(LIBRARY_NAME) build/static/$(DUCKDB) v$(DUCKDB)
+	$(PACKAGE) $(STATIC)/target/release/$(LIBRARY_NAME) build/static/$(DUCKDB) v$(DUCKDB)
 endif
 
 # DuckDB of a version as a static library.
@@ -262,7 +263,7 @@ asan: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 	DUCKDB_HOST_LIBRARY=$$($(PYTHON) -c 'import _duckdb; print(_duckdb.__file__)') \
 	CXXFLAGS="$(ASAN_FLAGS) -fno-omit-frame-pointer -g1" \
 	cargo rustc --release --no-default-features --features host-duckdb -p vss --lib -- -Clink-arg=-lasan -Clink-arg=-lubsan
-	$(CACHE)/in-host/$(DUCKDB)/release/package $(CACHE)/asan/$(DUCKDB)/release/$(LIBRARY_NAME) $(ASAN_OUT) v$(DUCKDB)
+	$(PACKAGE) $(CACHE)/asan/$(DUCKDB)/release/$(LIBRARY_NAME) $(ASAN_OUT) v$(DUCKDB)
 	printf '#!/bin/sh\nexec %s %s "$$@"\n' '$(ASAN_RUN)' $(PYTHON) > $(ASAN_OUT)/python
 	chmod +x $(ASAN_OUT)/python
 	$(SQLLOGICTEST) --host python --python $(ASAN_OUT)/python --extension $(ASAN_OUT)/vss.duckdb_extension $(ASAN_SQL)

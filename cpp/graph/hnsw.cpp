@@ -19,10 +19,10 @@ namespace {
 
 using unum::usearch::get_slot;
 
-//! Sum of `dimensions` products or squared differences.
-using Kernel = float (*)(const float *, const float *, size_t);
-//! The same for one vector and four others.
-using Kernel4 = void (*)(const float *, const float *const *, size_t, float *);
+//! The functions of the codec, see src/vectors/codec.rs.
+using MeasureFunction = float (*)(const uint8_t *, const uint8_t *, size_t);
+using Measure4Function = void (*)(const uint8_t *, const uint8_t *const *, size_t, float *);
+using PrepareRowFunction = const uint8_t *(*)(const void *, const uint8_t *, uint8_t *);
 
 using Base = unum::usearch::index_gt<float, uint32_t, uint32_t, CountedAllocator<char>, TapeAllocator>;
 
@@ -35,23 +35,47 @@ bool IsIn(rust::Slice<const uint64_t> bits, uint32_t slot) noexcept {
 	return slot / 64 < bits.size() && (bits[slot / 64] >> (slot % 64) & 1);
 }
 
-//! The vector that is added.
+//! The row that is added, as a query of the codec.
 struct Query {
-	const float *vector;
+	const uint8_t *bytes;
 };
 
-//! The vectors by slot, as src/vectors/arena.rs lays them out.
-struct Vectors {
-	//! Loaded anew for every vector: other threads may extend the arena, and link to the new nodes, meanwhile.
+//! The rows by slot, as src/vectors/arena.rs lays them out.
+struct Rows {
+	//! Loaded anew for every row: other threads may extend the arena, and link to the new nodes, meanwhile.
 	const size_t *table;
 	uint32_t shift;
-	size_t dimensions;
+	size_t row_bytes;
 
-	float *At(size_t slot) const noexcept {
+	uint8_t *At(size_t slot) const noexcept {
 		auto segments = reinterpret_cast<const size_t *>(__atomic_load_n(table, __ATOMIC_ACQUIRE));
-		auto segment = reinterpret_cast<float *>(segments[slot >> shift]);
-		return segment + (slot & ((size_t(1) << shift) - 1)) * dimensions;
+		auto segment = reinterpret_cast<uint8_t *>(segments[slot >> shift]);
+		return segment + (slot & ((size_t(1) << shift) - 1)) * row_bytes;
 	}
+};
+
+//! Rows as queries: the last one is kept, as a node is compared with one other after the other.
+class PreparedRow {
+public:
+	PreparedRow(const Shape &shape, const Step &step)
+	    : prepare(reinterpret_cast<PrepareRowFunction>(shape.prepare_row)),
+	      codec(reinterpret_cast<const void *>(step.codec)), scratch(step.scratch) {
+	}
+
+	const uint8_t *Get(const Rows &rows, size_t slot_p) noexcept {
+		if (slot_p != slot) {
+			query = prepare(codec, rows.At(slot_p), scratch);
+			slot = slot_p;
+		}
+		return query;
+	}
+
+private:
+	const PrepareRowFunction prepare;
+	const void *const codec;
+	uint8_t *const scratch;
+	size_t slot = SIZE_MAX;
+	const uint8_t *query = nullptr;
 };
 
 //! Distances of the vector that is added, before usearch asks for them.
@@ -68,26 +92,28 @@ struct Measured {
 
 //! usearch's metric functor.
 struct Metric {
-	Vectors vectors;
-	Kernel kernel;
-	Kernel4 kernel4;
-	//! The kernels are inner products: the distance is one minus them.
-	bool product;
+	Rows rows;
+	MeasureFunction measure;
+	Measure4Function measure4;
+	//! What both want to know of the length of a row.
+	size_t length;
 	//! How much farther apart two neighbours of a node count while links are chosen.
 	float relax;
 	//! Among them the node that is added itself: as its own nearest neighbour it would crowd out all others.
 	const HalfLinked &half_linked;
+	PreparedRow &prepared;
 	Measured *measured;
 
-	float Distance(float value) const noexcept {
-		return product ? 1 - value : value;
+	float Between(const uint8_t *query, size_t slot) const noexcept {
+		return measure(query, rows.At(slot), length);
 	}
-	float Between(const float *a, const float *b) const noexcept {
-		return Distance(kernel(a, b, vectors.dimensions));
+	//! The distance of two nodes. Cheapest if the first one stays the same from call to call.
+	float Between(size_t a, size_t b) const noexcept {
+		return Between(prepared.Get(rows, a), b);
 	}
-	//! The distance of two nodes, as it counts while links are chosen.
+	//! The same, as it counts while links are chosen.
 	float Apart(size_t a, size_t b) const noexcept {
-		return relax * Between(vectors.At(a), vectors.At(b));
+		return relax * Between(a, b);
 	}
 	template <class ENTRY>
 	float operator()(const Query &query, const ENTRY &entry) const noexcept {
@@ -96,7 +122,7 @@ struct Metric {
 		if (next < measured->count && measured->slots[next] == slot) {
 			return measured->distances[next++];
 		}
-		return half_linked.Has(slot) ? FLT_MAX : Between(query.vector, vectors.At(slot));
+		return half_linked.Has(slot) ? FLT_MAX : Between(query.bytes, slot);
 	}
 	template <class ENTRY>
 	float operator()(const ENTRY &a, const ENTRY &b) const noexcept {
@@ -106,44 +132,44 @@ struct Metric {
 
 //! usearch's prefetch functor, called with the neighbours that it is about to measure: measures them, four at a time.
 struct Prefetch {
-	//! Bytes of a vector that are fetched ahead; the processor's own prefetcher does the rest.
+	//! Bytes of a row that are fetched ahead; the processor's own prefetcher does the rest.
 	static constexpr size_t PREFETCH_BYTES = 256;
 
 	const Metric &metric;
-	const float *query;
+	const uint8_t *query;
 
 	template <class ITERATOR>
 	void operator()(ITERATOR begin, ITERATOR end) const noexcept {
 		auto &measured = *metric.measured;
-		auto &vectors = metric.vectors;
-		const float *at[Measured::ROOM];
-		auto bytes = std::min(vectors.dimensions * sizeof(float), PREFETCH_BYTES);
+		const uint8_t *at[Measured::ROOM];
+		auto bytes = std::min(metric.rows.row_bytes, PREFETCH_BYTES);
 		size_t count = 0;
 		for (; begin != end && count < Measured::ROOM; ++begin) {
 			auto slot = get_slot(begin);
 			measured.slots[count] = uint32_t(slot);
-			at[count] = vectors.At(slot);
+			at[count] = metric.rows.At(slot);
 			for (size_t line = 0; line < bytes; line += CACHE_LINE) {
-				__builtin_prefetch(reinterpret_cast<const char *>(at[count]) + line);
+				__builtin_prefetch(at[count] + line);
 			}
 			count++;
 		}
 		for (size_t i = 0; i < count; i += 4) {
 			if (i + 1 == count) {
-				measured.distances[i] = metric.kernel(query, at[i], vectors.dimensions);
+				measured.distances[i] = metric.measure(query, at[i], metric.length);
 				break;
 			}
-			const float *four[4];
+			const uint8_t *four[4];
 			float values[4];
 			for (size_t k = 0; k < 4; k++) {
 				four[k] = at[std::min(i + k, count - 1)];
 			}
-			metric.kernel4(query, four, vectors.dimensions, values);
+			metric.measure4(query, four, metric.length, values);
 			std::copy_n(values, std::min<size_t>(4, count - i), measured.distances + i);
 		}
 		for (size_t i = 0; i < count; i++) {
-			auto &distance = measured.distances[i];
-			distance = metric.half_linked.Has(measured.slots[i]) ? FLT_MAX : metric.Distance(distance);
+			if (metric.half_linked.Has(measured.slots[i])) {
+				measured.distances[i] = FLT_MAX;
+			}
 		}
 		measured.count = count;
 		measured.next = 0;
@@ -229,14 +255,14 @@ struct Hnsw::State {
 		base.reset();
 	}
 
-	struct Metric Metric(const Step &step, Measured *measured = nullptr) const noexcept {
-		Vectors vectors {step.table, shape.segment_shift, shape.dimensions};
-		return {vectors,
-		        reinterpret_cast<Kernel>(shape.kernel),
-		        reinterpret_cast<Kernel4>(shape.kernel4),
-		        shape.product,
+	struct Metric Metric(const Step &step, PreparedRow &prepared, Measured *measured = nullptr) const noexcept {
+		return {{step.table, shape.segment_shift, shape.row_bytes},
+		        reinterpret_cast<MeasureFunction>(shape.measure),
+		        reinterpret_cast<Measure4Function>(shape.measure4),
+		        shape.length,
 		        shape.relax,
 		        half_linked,
+		        prepared,
 		        measured};
 	}
 
@@ -299,17 +325,18 @@ void Hnsw::reserve(size_t rows, size_t threads) const {
 Added Hnsw::add(const Step &step) const {
 	MemoryScope scope(state->memory);
 	Measured measured;
-	auto metric = state->Metric(step, &measured);
-	Query query {step.vector};
+	PreparedRow prepared(state->shape, step);
+	auto metric = state->Metric(step, prepared, &measured);
+	Query query {step.query};
 	HalfLinked::Entry self(state->half_linked, step.thread);
 	auto place = [&](Base::member_ref_t node) {
 		// Nobody can reach a node of the bottom level before it has its links.
 		if (state->base->level_of(node.slot) > 0) {
 			self.Enter(node.slot);
 		}
-		std::copy_n(query.vector, metric.vectors.dimensions, metric.vectors.At(node.slot));
+		std::copy_n(step.row, metric.rows.row_bytes, metric.rows.At(node.slot));
 	};
-	auto result = state->base->add(0, query, metric, {step.width, step.thread}, place, Prefetch {metric, step.vector});
+	auto result = state->base->add(0, query, metric, {step.width, step.thread}, place, Prefetch {metric, step.query});
 	Check(result);
 	return {result.slot, result.visited_members, result.computed_distances};
 }
@@ -317,24 +344,26 @@ Added Hnsw::add(const Step &step) const {
 Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	MemoryScope scope(state->memory);
 	Measured measured;
-	auto metric = state->Metric(step, &measured);
+	PreparedRow prepared(state->shape, step);
+	auto metric = state->Metric(step, prepared, &measured);
 	// Nobody reads this place, but as soon as the first link is made others may.
-	auto place = metric.vectors.At(slot);
-	if (place != step.vector) {
-		std::copy_n(step.vector, metric.vectors.dimensions, place);
+	auto place = metric.rows.At(slot);
+	if (place != step.row) {
+		std::copy_n(step.row, metric.rows.row_bytes, place);
 	}
 	HalfLinked::Entry self(state->half_linked, step.thread);
 	self.Enter(slot);
 	auto result = state->base->update(
-	    state->base->iterator_at(slot), 0, Query {step.vector}, metric, {step.width, step.thread},
-	    [](Base::member_ref_t) {}, Prefetch {metric, step.vector});
+	    state->base->iterator_at(slot), 0, Query {step.query}, metric, {step.width, step.thread},
+	    [](Base::member_ref_t) {}, Prefetch {metric, step.query});
 	Check(result);
 	return {slot, result.visited_members, result.computed_distances};
 }
 
 size_t Hnsw::consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,
                          rust::Vec<uint32_t> &orphans) const {
-	auto metric = state->Metric(step);
+	PreparedRow prepared(state->shape, step);
+	auto metric = state->Metric(step, prepared);
 	std::vector<Near> near;
 	size_t distances = 0;
 	for (auto slot = begin; slot < end; slot++) {
@@ -408,7 +437,7 @@ void Hnsw::State::Measure(const struct Metric &metric, uint32_t slot, std::vecto
 	std::sort(near.begin(), near.end(), [](const Near &a, const Near &b) { return a.slot < b.slot; });
 	near.erase(std::unique(near.begin(), near.end(), same), near.end());
 	for (auto &candidate : near) {
-		candidate.distance = metric.Between(metric.vectors.At(slot), metric.vectors.At(candidate.slot));
+		candidate.distance = metric.Between(size_t(slot), candidate.slot);
 	}
 	std::sort(near.begin(), near.end());
 }

@@ -1,4 +1,4 @@
-//! The HNSW graph: usearch's index_gt, instantiated in graph.cpp with vectors, kernels and memory of ours.
+//! The HNSW graph: usearch's index_gt, instantiated in hnsw.cpp with rows, distances and memory of ours.
 //!
 //! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Neighbors, Levels) beside each
 //! other, not one kind beside the other; Reserve, Consolidate, Clear and Attach alone. The Rust side (src/graph/lock.rs) sees to it.
@@ -25,10 +25,10 @@ public:
 
 	//! Makes room for `rows` nodes and `threads` simultaneous callers. Throws when out of memory.
 	void reserve(size_t rows, size_t threads) const;
-	//! Links a vector: copies it to the place of its new slot, whose segment must exist, before others can reach it.
+	//! Links a row: copies it to the place of its new slot, whose segment must exist, before others can reach it.
 	//! Throws when there is no room or no memory; then nothing was added.
 	Added add(const Step &step) const;
-	//! Links a vector at a slot that is in use no more: one that was cleared, after no node linked to it. Throws when
+	//! Links a row at a slot that is in use no more: one that was cleared, after no node linked to it. Throws when
 	//! out of memory; then others may link to the slot all the same.
 	Added relink(const Step &step, uint32_t slot) const;
 	//! Takes the deleted slots (a bit each) out of the links of the nodes [begin, end): each of them inherits the

@@ -1,4 +1,4 @@
-//! The lock that owns a graph and its vectors: a guard for each way to use them, with the calls of that way and no others.
+//! The lock that owns a graph and the rows of its nodes, which hold their vectors: a guard for each way to use them, with the calls of that way and no others.
 //!
 //! usearch lets additions run beside each other, and readers beside each other, but not one beside the other; everything else wants
 //! to be alone.
@@ -14,7 +14,7 @@ use crate::memory::Memory;
 use crate::options::Options;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::vectors::{Arena, Space};
+use crate::vectors::{Arena, Codec, Query};
 
 /// A graph with the vectors of its nodes. No guard may be taken while the same thread holds another one of the same lock.
 pub(crate) struct GraphLock {
@@ -23,7 +23,7 @@ pub(crate) struct GraphLock {
     pins: RwLock<()>,
     graph: Graph,
     arena: Arena,
-    space: Space,
+    codec: Arc<Codec>,
     /// Nodes that the graph's table has place for.
     reserved: AtomicUsize,
     /// Slots that additions may take: at most `reserved`, and as many as have memory for their vectors.
@@ -43,35 +43,35 @@ impl FreeSlot {
 
 impl GraphLock {
     /// An empty graph without place for nodes. Errors: `OutOfMemory`.
-    pub(crate) fn new(options: &Options, space: &Space, memory: &Arc<Memory>) -> Result<Self> {
-        let arena = Arena::new(memory, space.dimensions)?;
-        let graph = Graph::new(options, &arena, space.dimensions)?;
-        Ok(Self::of(graph, arena, space, 0))
+    pub(crate) fn new(options: &Options, codec: &Arc<Codec>, memory: &Arc<Memory>) -> Result<Self> {
+        let arena = Arena::new(memory, codec.row_bytes())?;
+        let graph = Graph::new(options, &arena, codec)?;
+        Ok(Self::of(graph, arena, codec, 0))
     }
 
-    /// A graph of `nodes` nodes that are linked as `source` says, with memory for their vectors, which are zeros: see
-    /// [`ExclusiveGuard::vectors`]. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
+    /// A graph of `nodes` nodes that are linked as `source` says, with memory for their rows, which are zeros: see
+    /// [`ExclusiveGuard::rows`]. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
     pub(crate) fn load(
         options: &Options,
-        space: &Space,
+        codec: &Arc<Codec>,
         memory: &Arc<Memory>,
         nodes: usize,
         entry: u32,
         source: &dyn Source,
     ) -> Result<Self> {
-        let arena = Arena::new(memory, space.dimensions)?;
-        let graph = Graph::load(options, &arena, space.dimensions, nodes, entry, source)?;
+        let arena = Arena::new(memory, codec.row_bytes())?;
+        let graph = Graph::load(options, &arena, codec, nodes, entry, source)?;
         arena.extend(nodes)?;
-        Ok(Self::of(graph, arena, space, nodes))
+        Ok(Self::of(graph, arena, codec, nodes))
     }
 
-    fn of(graph: Graph, arena: Arena, space: &Space, nodes: usize) -> Self {
+    fn of(graph: Graph, arena: Arena, codec: &Arc<Codec>, nodes: usize) -> Self {
         Self {
             turns: Turns::new(),
             pins: RwLock::new(()),
             graph,
             arena,
-            space: *space,
+            codec: Arc::clone(codec),
             reserved: AtomicUsize::new(nodes),
             open: AtomicUsize::new(nodes),
             taken: AtomicUsize::new(nodes),
@@ -145,7 +145,7 @@ impl GraphLock {
     }
 }
 
-/// Nobody adds nodes, or changes links or vectors.
+/// Nobody adds nodes, or changes links or rows.
 pub(crate) struct ReadGuard<'a> {
     lock: &'a GraphLock,
     _turn: Turn<'a>,
@@ -194,25 +194,30 @@ impl ReadGuard<'_> {
         unsafe { self.lock.graph.levels() }
     }
 
-    /// The vector of a node, in stored form. Panics if there is no such node.
+    /// The row of a node. Panics if there is no such node.
     #[inline]
-    pub(crate) fn vector(&self, slot: u32) -> &[f32] {
+    pub(crate) fn row(&self, slot: u32) -> &[u8] {
         assert!((slot as usize) < self.lock.arena.rows());
         // SAFETY: memory of the arena is zeroed or written, and nobody writes it.
         unsafe { self.lock.arena.get(slot) }
     }
 
-    /// Calls `each` with the slots, in order, and their distances to `query`, which is in stored form. Panics if a slot has no memory.
-    #[inline]
-    pub(crate) fn measure(&self, query: &[f32], slots: &[u32], each: impl FnMut(u32, f32)) {
-        // SAFETY: as in `vector`.
-        unsafe { self.lock.arena.measure(&self.lock.space, query, slots, each) };
+    /// The row of a node as a query. Panics if there is no such node.
+    pub(crate) fn prepare_row(&self, slot: u32) -> Query<'_> {
+        self.lock.codec.prepare_row(self.row(slot))
     }
 
-    /// A search that has not begun. `query`: in stored form. `ef`: nodes it keeps, at least 1. `passes`: the nodes that it may keep.
+    /// Calls `each` with the slots, in order, and their distances to `query`. Panics if a slot has no memory.
+    #[inline]
+    pub(crate) fn measure(&self, query: &Query<'_>, slots: &[u32], each: impl FnMut(u32, f32)) {
+        // SAFETY: as in `row`.
+        unsafe { self.lock.arena.measure(&self.lock.codec, query, slots, each) };
+    }
+
+    /// A search that has not begun. `ef`: nodes it keeps, at least 1. `passes`: the nodes that it may keep.
     pub(crate) fn search_layer<'b, P: Fn(u32) -> bool>(
         &'b self,
-        query: &'b [f32],
+        query: &'b Query<'b>,
         ef: usize,
         passes: P,
     ) -> SearchLayer<'b, P> {
@@ -220,7 +225,7 @@ impl ReadGuard<'_> {
     }
 
     /// The nodes nearest to `query` that pass, nearest first; approximate. `ef`: most that are returned, and the paper's `ef`.
-    pub(crate) fn nearest(&self, query: &[f32], ef: usize, passes: impl Fn(u32) -> bool) -> (Vec<Neighbor>, Cost) {
+    pub(crate) fn nearest(&self, query: &Query<'_>, ef: usize, passes: impl Fn(u32) -> bool) -> (Vec<Neighbor>, Cost) {
         self.search_layer(query, ef, passes).run()
     }
 }
@@ -237,16 +242,16 @@ impl LinkGuard<'_> {
         std::ptr::eq(self.lock, lock)
     }
 
-    /// Adds `vector`, in stored form, and links it; `None` if no slot is open. Waits for a free scratch space. Errors: `OutOfMemory`;
+    /// Adds a row and links it; `None` if no slot is open. Waits for a free scratch space. Errors: `OutOfMemory`;
     /// nothing is added then.
-    pub(crate) fn add(&self, vector: &[f32]) -> Result<Option<u32>> {
+    pub(crate) fn add(&self, row: &[u8]) -> Result<Option<u32>> {
         let lock = self.lock;
         if !lock.take_slot() {
             return Ok(None);
         }
         // SAFETY: the guard keeps readers and changes out. Every addition has taken an open slot, which has memory in the arena, and the
         // graph gives out as many slots as there are additions.
-        let added = unsafe { lock.graph.add(&lock.arena, vector) };
+        let added = unsafe { lock.graph.add(&lock.arena, row) };
         match added {
             Ok((slot, _)) => Ok(Some(slot)),
             Err(error) => {
@@ -256,22 +261,22 @@ impl LinkGuard<'_> {
         }
     }
 
-    /// Gives a free slot's node a vector, in stored form, and links it, on the levels it has. Waits for a free scratch space. Errors:
+    /// Gives a free slot's node a row, and links it, on the levels it has. Waits for a free scratch space. Errors:
     /// `OutOfMemory`; the node may be linked to by then.
     ///
     /// # Safety
     /// The slot was freed from this graph.
-    pub(crate) unsafe fn relink(&self, slot: FreeSlot, vector: &[f32]) -> Result<u32> {
+    pub(crate) unsafe fn relink(&self, slot: FreeSlot, row: &[u8]) -> Result<u32> {
         // SAFETY: the guard keeps readers and changes out; nobody else has this free slot.
-        unsafe { self.lock.graph.relink(&self.lock.arena, slot.0, vector) }.map(|_| slot.0)
+        unsafe { self.lock.graph.relink(&self.lock.arena, slot.0, row) }.map(|_| slot.0)
     }
 
-    /// Links a node that has lost all its links anew, with the vector that it has. Errors: as for `relink`.
+    /// Links a node that has lost all its links anew, with the row that it has. Errors: as for `relink`.
     ///
     /// # Safety
     /// Nobody else relinks the node.
     pub(crate) unsafe fn relink_orphan(&self, slot: u32) -> Result<()> {
-        // SAFETY: the guard keeps readers and changes out, and the caller others who relink it; so nobody writes its vector.
+        // SAFETY: the guard keeps readers and changes out, and the caller others who relink it; so nobody writes its row.
         unsafe { self.lock.graph.relink(&self.lock.arena, slot, self.lock.arena.get(slot)) }.map(|_| ())
     }
 }
@@ -327,22 +332,22 @@ impl ExclusiveGuard<'_> {
         unsafe { self.0.lock.graph.attach(from, to) }
     }
 
-    /// The vectors, to be written. Waits for those who hold a pin.
-    pub(crate) fn vectors(&mut self) -> Vectors<'_> {
+    /// The rows, to be written. Waits for those who hold a pin.
+    pub(crate) fn rows(&mut self) -> Rows<'_> {
         let lock = self.0.lock;
-        Vectors { lock, _unpinned: lock.pins.write().unwrap_or_else(PoisonError::into_inner) }
+        Rows { lock, _unpinned: lock.pins.write().unwrap_or_else(PoisonError::into_inner) }
     }
 }
 
-/// The vectors of a graph that nobody else uses.
-pub(crate) struct Vectors<'a> {
+/// The rows of a graph that nobody else uses.
+pub(crate) struct Rows<'a> {
     lock: &'a GraphLock,
     _unpinned: RwLockWriteGuard<'a, ()>,
 }
 
-impl Vectors<'_> {
-    /// The vector of a slot. Panics if it has no memory.
-    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut [f32] {
+impl Rows<'_> {
+    /// The row of a slot. Panics if it has no memory.
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut [u8] {
         // SAFETY: nobody else uses the graph, and nobody has pinned it.
         unsafe { self.lock.arena.place(slot) }
     }
@@ -359,16 +364,16 @@ impl PinGuard<'_> {
     ///
     /// # Safety
     /// The nodes of these slots have been added, and the guard was taken before that was found out.
-    pub(crate) unsafe fn measure(&self, query: &[f32], slots: &[u32], each: impl FnMut(u32, f32)) {
-        // SAFETY: their vectors are written, and stay so as the slots do not become free.
-        unsafe { self.lock.arena.measure(&self.lock.space, query, slots, each) };
+    pub(crate) unsafe fn measure(&self, query: &Query<'_>, slots: &[u32], each: impl FnMut(u32, f32)) {
+        // SAFETY: their rows are written, and stay so as the slots do not become free.
+        unsafe { self.lock.arena.measure(&self.lock.codec, query, slots, each) };
     }
 
-    /// The vector of a slot.
+    /// The row of a slot.
     ///
     /// # Safety
     /// As for `measure`.
-    pub(crate) unsafe fn vector(&self, slot: u32) -> &[f32] {
+    pub(crate) unsafe fn row(&self, slot: u32) -> &[u8] {
         // SAFETY: as in `measure`.
         unsafe { self.lock.arena.get(slot) }
     }

@@ -1,4 +1,4 @@
-//! The safe face of usearch's `index_gt`: an HNSW graph over slots whose vectors lie in an [`Arena`].
+//! The safe face of usearch's `index_gt`: an HNSW graph over slots whose rows lie in an [`Arena`].
 //!
 //! Graph slot and arena slot are the same number: slots are given out densely, from 0, in the order of additions.
 //! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1). Searches are in [`crate::graph::search_layer`].
@@ -9,12 +9,12 @@ mod turns;
 
 use crate::sync::{Condvar, Mutex, PoisonError};
 use std::num::NonZero;
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Metric;
 use crate::options::{LEVELS_MAX, Options};
-use crate::vectors::Arena;
-use crate::vectors::distance::Kernels;
+use crate::vectors::{Arena, Codec, Functions};
 
 #[cxx::bridge(namespace = "vss")]
 mod ffi {
@@ -22,15 +22,15 @@ mod ffi {
     struct Shape {
         m: usize,
         m0: usize,
-        dimensions: usize,
+        /// Bytes of a row of the arena.
+        row_bytes: usize,
         /// `log2` of the slots of an arena segment.
         segment_shift: u32,
-        /// Address of a `float (*)(const float *, const float *, size_t)`.
-        kernel: usize,
-        /// Address of a `void (*)(const float *, const float *const[4], size_t, float[4])`: the kernel for four pairs.
-        kernel4: usize,
-        /// The kernels are inner products.
-        product: bool,
+        /// The functions of the codec, see [`crate::vectors::Functions`].
+        measure: usize,
+        measure4: usize,
+        length: usize,
+        prepare_row: usize,
         /// See [`relax`].
         relax: f32,
     }
@@ -39,8 +39,13 @@ mod ffi {
     struct Step {
         /// Where the address of the arena's table of segment addresses stands; it changes when the arena grows.
         table: *const usize,
-        /// `[dimensions]`, in stored form.
-        vector: *const f32,
+        /// What is added, as a row and as a query; null for a step that adds nothing.
+        row: *const u8,
+        query: *const u8,
+        /// Address of the codec.
+        codec: usize,
+        /// Where a row is made a query.
+        scratch: *mut u8,
         /// Candidates kept: the paper's `efConstruction`.
         width: usize,
         /// Scratch space to use.
@@ -167,7 +172,7 @@ pub struct LevelStats {
     pub allocated_bytes: usize,
 }
 
-/// An HNSW graph. It stores links only; every call gets the arena that holds the vectors.
+/// An HNSW graph. It stores links only; every call gets the arena that holds the rows.
 ///
 /// # Invariants
 /// `add` and `relink` calls may run beside each other, readers beside each other, never one kind beside the other; the
@@ -177,36 +182,36 @@ pub struct Graph {
     threads: Threads,
     ef_construction: usize,
     links_max: usize,
-    dimensions: usize,
+    codec: Arc<Codec>,
 }
 
 impl Graph {
-    /// An empty graph over vectors of `arena`; has room for nothing. Errors: `OutOfMemory`.
-    pub fn new(options: &Options, arena: &Arena, dimensions: usize) -> Result<Self> {
-        let hnsw = ffi::make_hnsw(&shape(options, arena, dimensions)).map_err(failed)?;
-        Ok(Self::of(hnsw, Threads::new(), options, dimensions))
+    /// An empty graph over rows of `arena`, which are the codec's; has room for nothing. Errors: `OutOfMemory`.
+    pub fn new(options: &Options, arena: &Arena, codec: &Arc<Codec>) -> Result<Self> {
+        let hnsw = ffi::make_hnsw(&shape(options, arena, codec)).map_err(failed)?;
+        Ok(Self::of(hnsw, Threads::new(), options, codec))
     }
 
     /// The graph of `rows` nodes that `source` describes, with room for no more; `arena` has, or will have, their
-    /// vectors. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
+    /// rows. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
     pub fn load(
         options: &Options,
         arena: &Arena,
-        dimensions: usize,
+        codec: &Arc<Codec>,
         rows: usize,
         entry: u32,
         source: &dyn Source,
     ) -> Result<Self> {
         assert!((entry as usize) < rows, "walks begin at node {entry} of {rows}");
         let threads = Threads::new();
-        let shape = shape(options, arena, dimensions);
+        let shape = shape(options, arena, codec);
         let hnsw = ffi::load_hnsw(&shape, rows, threads.count, entry, &Links(source)).map_err(failed)?;
-        Ok(Self::of(hnsw, threads, options, dimensions))
+        Ok(Self::of(hnsw, threads, options, codec))
     }
 
-    fn of(hnsw: cxx::UniquePtr<ffi::Hnsw>, threads: Threads, options: &Options, dimensions: usize) -> Self {
+    fn of(hnsw: cxx::UniquePtr<ffi::Hnsw>, threads: Threads, options: &Options, codec: &Arc<Codec>) -> Self {
         let links_max = options.m0.max(options.m);
-        Self { hnsw, threads, ef_construction: options.ef_construction, links_max, dimensions }
+        Self { hnsw, threads, ef_construction: options.ef_construction, links_max, codec: Arc::clone(codec) }
     }
 
     /// Makes room for `rows` nodes in total. Errors: `OutOfMemory`; the graph stays as it was.
@@ -217,30 +222,26 @@ impl Graph {
         self.hnsw.reserve(rows, self.threads.count).map_err(failed)
     }
 
-    /// Adds `vector`, in stored form: copies it into the arena at the slot it gets, and links it. Waits for a free
+    /// Adds a row of the codec: copies it into the arena at the slot it gets, and links it. Waits for a free
     /// scratch space. Errors: `OutOfMemory`, also when no room was reserved; nothing is added then.
     ///
     /// # Safety
     /// Only other `add` calls run on this graph. The arena is always the one given to `new`, and has memory for at
     /// least as many slots as the graph has nodes once all running `add` calls are done.
-    pub unsafe fn add(&self, arena: &Arena, vector: &[f32]) -> Result<(u32, Cost)> {
-        let thread = self.threads.take();
-        let step = self.step(arena, vector, self.ef_construction, &thread);
-        let added = self.hnsw.add(&step).map_err(failed)?;
+    pub unsafe fn add(&self, arena: &Arena, row: &[u8]) -> Result<(u32, Cost)> {
+        let added = self.step(arena, row, |step| self.hnsw.add(step))?;
         Ok((added.slot, Cost { visited: added.visited, distances: added.distances }))
     }
 
-    /// Gives a node that nobody links to another vector, in stored form, and links it anew, on the levels it has. The
-    /// vector may be the node's own: then the node may be linked to. Waits for a free scratch space. Errors:
+    /// Gives a node that nobody links to another row of the codec, and links it anew, on the levels it has. The
+    /// row may be the node's own: then the node may be linked to. Waits for a free scratch space. Errors:
     /// `OutOfMemory`; the node may be linked to by then.
     ///
     /// # Safety
-    /// As for `add`; the node exists, was cleared unless it keeps its vector, and nobody else relinks it.
-    pub unsafe fn relink(&self, arena: &Arena, slot: u32, vector: &[f32]) -> Result<Cost> {
+    /// As for `add`; the node exists, was cleared unless it keeps its row, and nobody else relinks it.
+    pub unsafe fn relink(&self, arena: &Arena, slot: u32, row: &[u8]) -> Result<Cost> {
         assert!((slot as usize) < self.len());
-        let thread = self.threads.take();
-        let step = self.step(arena, vector, self.ef_construction, &thread);
-        let added = self.hnsw.relink(&step, slot).map_err(failed)?;
+        let added = self.step(arena, row, |step| self.hnsw.relink(step, slot))?;
         Ok(Cost { visited: added.visited, distances: added.distances })
     }
 
@@ -259,7 +260,16 @@ impl Graph {
         orphans: &mut Vec<u32>,
     ) -> Result<()> {
         assert!(slots.end as usize <= self.len());
-        let step = ffi::Step { table: arena.table().cast(), vector: std::ptr::null(), width: 0, thread: 0 };
+        let mut scratch = vec![0; self.codec.query_bytes()];
+        let step = ffi::Step {
+            table: arena.table().cast(),
+            row: std::ptr::null(),
+            query: std::ptr::null(),
+            codec: &raw const *self.codec as usize,
+            scratch: scratch.as_mut_ptr(),
+            width: 0,
+            thread: 0,
+        };
         self.hnsw.consolidate(&step, deleted, slots.start, slots.end, orphans).map_err(failed)?;
         Ok(())
     }
@@ -358,24 +368,40 @@ impl Graph {
         Ok(levels.into_iter().map(stats).collect())
     }
 
-    fn step(&self, arena: &Arena, vector: &[f32], width: usize, thread: &Thread) -> ffi::Step {
-        assert_eq!(vector.len(), self.dimensions);
-        ffi::Step { table: arena.table().cast(), vector: vector.as_ptr(), width, thread: thread.id }
+    /// Calls `add` with a step that adds a row, and a scratch space for it.
+    fn step(
+        &self,
+        arena: &Arena,
+        row: &[u8],
+        add: impl FnOnce(&ffi::Step) -> std::result::Result<ffi::Added, cxx::Exception>,
+    ) -> Result<ffi::Added> {
+        let query = self.codec.prepare_row(row);
+        let mut scratch = vec![0; self.codec.query_bytes()];
+        let thread = self.threads.take();
+        let step = ffi::Step {
+            table: arena.table().cast(),
+            row: row.as_ptr(),
+            query: query.as_ptr(),
+            codec: &raw const *self.codec as usize,
+            scratch: scratch.as_mut_ptr(),
+            width: self.ef_construction,
+            thread: thread.id,
+        };
+        add(&step).map_err(failed)
     }
 }
 
-fn shape(options: &Options, arena: &Arena, dimensions: usize) -> ffi::Shape {
-    let product = options.metric != Metric::L2sq;
-    let kernels = Kernels::detect();
-    let (kernel, kernel4) = if product { (kernels.dot, kernels.dot4) } else { (kernels.l2sq, kernels.l2sq4) };
+fn shape(options: &Options, arena: &Arena, codec: &Codec) -> ffi::Shape {
+    let Functions { measure, measure4, length, prepare_row } = codec.functions();
     ffi::Shape {
         m: options.m,
         m0: options.m0,
-        dimensions,
+        row_bytes: codec.row_bytes(),
         segment_shift: arena.shift(),
-        kernel: kernel as *const () as usize,
-        kernel4: kernel4 as *const () as usize,
-        product,
+        measure,
+        measure4,
+        length,
+        prepare_row,
         relax: relax(options.metric),
     }
 }

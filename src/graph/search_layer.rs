@@ -9,6 +9,7 @@ use std::collections::BinaryHeap;
 use super::Cost;
 use super::lock::ReadGuard;
 use crate::bits;
+use crate::vectors::Query;
 
 /// Nodes that a walk probably meets, for each of its `ef`; and most that memory is taken for before it has.
 const MET_PER_EF: usize = 24;
@@ -44,7 +45,7 @@ impl Neighbor {
 /// A search of the bottom level, the paper's SEARCH-LAYER: what is still to be expanded, and the best so far.
 pub(crate) struct SearchLayer<'a, P> {
     graph: &'a ReadGuard<'a>,
-    query: &'a [f32],
+    query: &'a Query<'a>,
     /// The nodes that may be among the best.
     passes: P,
     ef: usize,
@@ -57,7 +58,7 @@ pub(crate) struct SearchLayer<'a, P> {
 
 impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     /// See [`ReadGuard::search_layer`].
-    pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a [f32], ef: usize, passes: P) -> Self {
+    pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a Query<'a>, ef: usize, passes: P) -> Self {
         let ef = ef.clamp(1, graph.len().max(1));
         let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
         Self { graph, query, passes, ef, open, best, cost: Cost::default() }

@@ -49,18 +49,18 @@ impl Index {
     }
 
     fn append_reserved(&self, origin: Origin, row_ids: &[i64], vectors: &[f32], revived: &mut Vec<i64>) -> Result<()> {
-        let dimensions = self.space.dimensions;
+        let dimensions = self.dimensions();
         let batch = (BATCH_BYTES / (dimensions * size_of::<f32>())).max(1);
-        let mut stored = Vec::new();
+        let (mut encoder, mut encoded) = (self.codec.encoder(), Vec::new());
         let mut ranges: Vec<Option<Range<usize>>> = Vec::new();
         let all = row_ids;
         for (number, (row_ids, vectors)) in row_ids.chunks(batch).zip(vectors.chunks(batch * dimensions)).enumerate() {
-            stored.clear();
+            encoded.clear();
             ranges.clear();
             for vector in vectors.chunks_exact(dimensions) {
-                let from = stored.len();
-                let ordinary = self.space.store(vector, &mut stored);
-                ranges.push(ordinary.then_some(from..stored.len()));
+                let from = encoded.len();
+                let ordinary = encoder.encode(vector, &mut encoded);
+                ranges.push(ordinary.then_some(from..encoded.len()));
             }
             let unrankable = ranges.iter().filter(|range| range.is_none()).count();
             let mut rows = self.rows();
@@ -76,8 +76,8 @@ impl Index {
                 if !rows.admit(origin, row_id) {
                     continue;
                 }
-                let vector = range.clone().map(|range| &stored[range]);
-                self.put(&mut rows, &generation, row_id, vector);
+                let row = range.clone().map(|range| &encoded[range]);
+                self.put(&mut rows, &generation, row_id, row);
                 // What a scan reads may be a row that the host has deleted: it stays a tombstone.
                 if origin == Origin::Host {
                     self.revive(&mut rows, &generation, row_id, revived);
@@ -123,15 +123,15 @@ impl Index {
 
     /// Whether rows are there with these vectors; does something to each, up to the first that is not.
     fn all_same(&self, row_ids: &[i64], vectors: &[f32], mut each: impl FnMut(&mut Rows, &Generation, i64)) -> bool {
-        let dimensions = self.space.dimensions;
-        let mut stored = Vec::with_capacity(dimensions);
+        let dimensions = self.dimensions();
+        let (mut encoder, mut encoded) = (self.codec.encoder(), Vec::with_capacity(self.codec.row_bytes()));
         for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
             let mut rows = self.rows();
             let generation = self.generation();
             let same = row_ids.iter().zip(vectors.chunks_exact(dimensions)).all(|(&row_id, vector)| {
-                stored.clear();
-                let vector = self.space.store(vector, &mut stored).then_some(&stored[..]);
-                let same = Self::is_same(&rows, &generation, row_id, vector);
+                encoded.clear();
+                let row = encoder.encode(vector, &mut encoded).then_some(&encoded[..]);
+                let same = self.is_same(&rows, &generation, row_id, row);
                 if same {
                     each(&mut rows, &generation, row_id);
                 }
@@ -145,24 +145,26 @@ impl Index {
         true
     }
 
-    /// Whether a row is there with this vector (`None`: unrankable).
-    fn is_same(rows: &Rows, generation: &Generation, row_id: i64, vector: Option<&[f32]>) -> bool {
-        match (rows.places.get(row_id), vector) {
-            (Some(Place::Slot(slot)), Some(vector)) => generation.pin_vectors().get(slot) == Some(vector),
-            (Some(Place::Pending(ticket)), Some(vector)) => rows.pending.vector(ticket) == vector,
+    /// Whether a row is there with this vector, as the codec has it (`None`: unrankable).
+    fn is_same(&self, rows: &Rows, generation: &Generation, row_id: i64, row: Option<&[u8]>) -> bool {
+        match (rows.places.get(row_id), row) {
+            (Some(Place::Slot(slot)), Some(row)) => {
+                generation.pin_rows().get(slot).is_some_and(|linked| self.codec.same(linked, row))
+            }
+            (Some(Place::Pending(ticket)), Some(row)) => self.codec.same(rows.pending.row(ticket), row),
             (Some(Place::Unrankable(_)), None) => true,
             _ => false,
         }
     }
 
-    /// Gives a row this vector (`None`: unrankable) if it has none or another: then the place it had is dead.
-    fn put(&self, rows: &mut Rows, generation: &Generation, row_id: i64, vector: Option<&[f32]>) {
-        if Self::is_same(rows, generation, row_id, vector) {
+    /// Gives a row this vector, as the codec has it (`None`: unrankable), if it has none or another: then the place it had is dead.
+    fn put(&self, rows: &mut Rows, generation: &Generation, row_id: i64, row: Option<&[u8]>) {
+        if self.is_same(rows, generation, row_id, row) {
             return;
         }
         let before = rows.places.get(row_id);
-        let place = match vector {
-            Some(vector) => Place::Pending(rows.pending.push(row_id, vector)),
+        let place = match row {
+            Some(row) => Place::Pending(rows.pending.push(row_id, row)),
             None => Place::Unrankable(self.unrankable.push(row_id)),
         };
         if let Some(before) = before {

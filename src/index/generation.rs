@@ -13,7 +13,7 @@ use crate::graph::lock::{ExclusiveGuard, FreeSlot, GraphLock, LinkGuard, PinGuar
 use crate::index::rows::{SlotState, SlotStates, State};
 use crate::memory::{Charge, Memory};
 use crate::options::{Options, SLOTS_MAX};
-use crate::vectors::Space;
+use crate::vectors::{Codec, Query};
 
 /// Nodes a graph has room for at first.
 const FIRST_CAPACITY: usize = if cfg!(feature = "model") { 4 } else { 1024 };
@@ -75,14 +75,14 @@ struct Growth {
 
 impl Generation {
     /// Expected bytes of a row: vector, links, entry and place.
-    pub(super) fn row_bytes(options: &Options, dimensions: usize) -> usize {
-        dimensions * size_of::<f32>() + link_bytes(options) as usize + NODE_BYTES + 2 * size_of::<u64>()
+    pub(super) fn row_bytes(options: &Options, codec: &Codec) -> usize {
+        codec.row_bytes() + link_bytes(options) as usize + NODE_BYTES + 2 * size_of::<u64>()
     }
 
     /// Without rows, and without memory for any.
-    pub(crate) fn new(options: &Options, space: &Space, memory: &Arc<Memory>) -> Result<Arc<Self>> {
+    pub(crate) fn new(options: &Options, codec: &Arc<Codec>, memory: &Arc<Memory>) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            graph: GraphLock::new(options, space, memory)?,
+            graph: GraphLock::new(options, codec, memory)?,
             entries: SlotStates::new(memory)?,
             options: options.clone(),
             growth: Mutex::new(Growth { hint: 0, charge: memory.charge(0)? }),
@@ -103,14 +103,14 @@ impl Generation {
     /// `upper`: lists above the bottom level, of all nodes together. `entry`: a node with the highest level. Errors: `OutOfMemory`.
     pub(crate) fn load(
         options: &Options,
-        space: &Space,
+        codec: &Arc<Codec>,
         memory: &Arc<Memory>,
         rows: usize,
         upper: usize,
         entry: u32,
         source: &dyn Source,
     ) -> Result<Arc<Self>> {
-        let mut generation = Self::new(options, space, memory)?;
+        let mut generation = Self::new(options, codec, memory)?;
         if rows == 0 {
             return Ok(generation);
         }
@@ -118,15 +118,15 @@ impl Generation {
         let growth = loaded.growth.get_mut().unwrap_or_else(PoisonError::into_inner);
         let bottom = HEAD_BYTES + list_bytes(options.m0);
         growth.charge.resize(rows * (NODE_BYTES + bottom) + upper * list_bytes(options.m))?;
-        loaded.graph = GraphLock::load(options, space, memory, rows, entry, source)?;
+        loaded.graph = GraphLock::load(options, codec, memory, rows, entry, source)?;
         growth.charge.resize(loaded.graph.bytes())?;
         loaded.entries.extend(rows)?;
         Ok(generation)
     }
 
-    /// While it is held, the vector of a slot whose entry is published stays what it is. Additions go on.
-    pub(crate) fn pin_vectors(&self) -> PinnedVectors<'_> {
-        PinnedVectors { entries: &self.entries, pin: self.graph.pin() }
+    /// While it is held, the row of a slot whose entry is published stays what it is. Additions go on.
+    pub(crate) fn pin_rows(&self) -> PinnedRows<'_> {
+        PinnedRows { entries: &self.entries, pin: self.graph.pin() }
     }
 
     /// Slots that need no further growth.
@@ -139,12 +139,12 @@ impl Generation {
         self.growth.lock().unwrap_or_else(PoisonError::into_inner).hint = rows;
     }
 
-    /// Links `vector`, in stored form: at a free slot, else at a new one. `None` if `grow` has to come first. The entry
+    /// Links a row: at a free slot, else at a new one. `None` if `grow` has to come first. The entry
     /// is the caller's to publish. `links`: of this generation's graph. Errors: `OutOfMemory`, with the slot if it may be linked to by
     /// now.
     pub(crate) fn link(
         &self,
-        vector: &[f32],
+        row: &[u8],
         links: &LinkGuard<'_>,
     ) -> std::result::Result<Option<u32>, (Error, Option<u32>)> {
         assert!(links.is_of(&self.graph), "a guard of another generation");
@@ -152,11 +152,11 @@ impl Generation {
         if let Some(free) = free {
             let slot = free.slot();
             // SAFETY: the list of free slots is this graph's.
-            let linked = unsafe { links.relink(free, vector) };
+            let linked = unsafe { links.relink(free, row) };
             self.unconnected.fetch_add(1, Ordering::Relaxed);
             return linked.map(Some).map_err(|error| (error, Some(slot)));
         }
-        let added = links.add(vector).map_err(|error| (error, None))?;
+        let added = links.add(row).map_err(|error| (error, None))?;
         if added.is_some() {
             self.unconnected.fetch_add(1, Ordering::Relaxed);
         }
@@ -223,7 +223,7 @@ impl Generation {
         free.relinked = Some(Vec::with_capacity(RELINKED_MAX));
     }
 
-    /// These slots are free, unless somebody pins vectors: then nothing happens. Their nodes are cleared and their entries emptied.
+    /// These slots are free, unless somebody pins rows: then nothing happens. Their nodes are cleared and their entries emptied.
     /// `graph`: of this generation. The caller has reserved room for them, and no node links to them.
     pub(crate) fn free_slots(&self, slots: &[u32], graph: &mut ExclusiveGuard<'_>) -> bool {
         let mut free = self.free();
@@ -270,18 +270,18 @@ impl Generation {
     }
 }
 
-/// Vectors that stay what they are while rows are linked: those of published slots.
-pub(crate) struct PinnedVectors<'a> {
+/// Rows that stay what they are while others are linked: those of published slots.
+pub(crate) struct PinnedRows<'a> {
     entries: &'a SlotStates,
     pin: PinGuard<'a>,
 }
 
-impl PinnedVectors<'_> {
-    /// Calls `each` with the entries of those of `slots` that hold a row, in order, and their distances to `query`, which is in stored
-    /// form. `scratch`: for some slots.
+impl PinnedRows<'_> {
+    /// Calls `each` with the entries of those of `slots` that hold a row, in order, and their distances to `query`. `scratch`: for some
+    /// slots.
     pub(crate) fn measure(
         &self,
-        query: &[f32],
+        query: &Query<'_>,
         slots: impl Iterator<Item = u32>,
         scratch: &mut Vec<u32>,
         each: impl FnMut(u32, f32),
@@ -293,11 +293,11 @@ impl PinnedVectors<'_> {
         unsafe { self.pin.measure(query, scratch, each) };
     }
 
-    /// The vector of a slot, if it holds a row.
-    pub(crate) fn get(&self, slot: u32) -> Option<&[f32]> {
+    /// The row of a slot, if it holds one.
+    pub(crate) fn get(&self, slot: u32) -> Option<&[u8]> {
         let published = matches!(self.entries.at(slot).load().state, State::Live | State::Tombstone);
         // SAFETY: as in `measure`.
-        published.then(|| unsafe { self.pin.vector(slot) })
+        published.then(|| unsafe { self.pin.row(slot) })
     }
 }
 

@@ -13,7 +13,7 @@ impl Index {
     /// refusal of memory can tell how much is needed.
     pub fn reserve_rows(&self, rows: usize) {
         self.generation().hint(rows);
-        self.memory.expect(rows * Generation::row_bytes(&self.options, self.space.dimensions));
+        self.memory.expect(rows * Generation::row_bytes(&self.options, &self.codec));
     }
 
     /// Announces that many rows will be linked which were appended in any order; for the quality of the graph.
@@ -48,7 +48,7 @@ impl Index {
             if !std::ptr::eq(&*generation, &*self.generation()) {
                 continue;
             }
-            match generation.link(claim.vector(), &links) {
+            match generation.link(claim.row(), &links) {
                 Ok(Some(slot)) => {
                     self.publish_slot(&generation, slot, claim);
                     return Ok(());

@@ -46,17 +46,17 @@ impl Index {
         let (graph_ids, rows_ids) = ids.split_at(root.graph_sums.len());
         let graph_layout = root.graph_layout();
         let rows_layout = root.rows_layout();
-        let graph = || Reader::new(pages, &root, &graph_layout, graph_ids, &root.graph_sums);
-        let rows = || Reader::new(pages, &root, &rows_layout, rows_ids, &root.rows_sums);
+        let graph = || Reader::new(pages, &graph_layout, graph_ids, &root.graph_sums);
+        let rows = || Reader::new(pages, &rows_layout, rows_ids, &root.rows_sums);
 
         let index = Self::new(options, dimensions, ledger)?;
         let links = StoredLinks::new(&root, index.memory(), graph(), graph())?;
         let entry = root.entry as u32;
         let (slots, upper) = (root.slots as usize, root.upper as usize);
-        let generation = Generation::load(&index.options, &index.space, index.memory(), slots, upper, entry, &links);
+        let generation = Generation::load(&index.options, &index.codec, index.memory(), slots, upper, entry, &links);
         let linked = links.finish()?;
         let generation = generation?;
-        read_vectors(&root, graph(), &generation)?;
+        read_rows(&root, graph(), &generation)?;
         index.adopt(&generation, &mut rows(), &root, &linked)?;
         index.adopt_pending(&mut rows(), &mut rows(), &root)?;
 
@@ -102,15 +102,15 @@ impl Index {
     }
 
     fn adopt_pending(&self, ids: &mut Reader<'_>, vectors: &mut Reader<'_>, root: &Root) -> Result<()> {
-        let mut vector = vec![0.0; self.space.dimensions];
+        let mut row = vec![0; self.codec.row_bytes()];
         let mut rows = self.rows();
-        for row in 0..root.pending as usize {
-            if row % BATCH_ROWS == 0 {
-                rows.pending.reserve(BATCH_ROWS.min(root.pending as usize - row))?;
+        for at in 0..root.pending as usize {
+            if at % BATCH_ROWS == 0 {
+                rows.pending.reserve(BATCH_ROWS.min(root.pending as usize - at))?;
             }
-            let row_id = i64::from_le_bytes(ids.array(Region::PendingRows, row)?);
-            vectors.vector(Region::PendingVectors, row, &mut vector)?;
-            let ticket = rows.pending.push(row_id, &vector);
+            let row_id = i64::from_le_bytes(ids.array(Region::PendingRows, at)?);
+            vectors.record(Region::PendingVectors, at, &mut row)?;
+            let ticket = rows.pending.push(row_id, &row);
             rows.adopt(row_id, Place::Pending(ticket))?;
         }
         rows.pending.release();
@@ -128,7 +128,6 @@ impl Index {
 /// Reads records of regions; keeps the last page.
 struct Reader<'a> {
     pages: &'a dyn Pages,
-    root: &'a Root,
     layout: &'a Layout,
     ids: &'a [i64],
     sums: &'a [u64],
@@ -137,8 +136,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(pages: &'a dyn Pages, root: &'a Root, layout: &'a Layout, ids: &'a [i64], sums: &'a [u64]) -> Self {
-        Self { pages, root, layout, ids, sums, page: usize::MAX, buffer: Vec::new() }
+    fn new(pages: &'a dyn Pages, layout: &'a Layout, ids: &'a [i64], sums: &'a [u64]) -> Self {
+        Self { pages, layout, ids, sums, page: usize::MAX, buffer: Vec::new() }
     }
 
     /// Brings a page into the buffer.
@@ -184,24 +183,18 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    fn vector(&mut self, region: Region, index: usize, out: &mut [f32]) -> Result<()> {
-        let mut bytes = vec![0; self.root.record(region)];
-        self.bytes(region, index * bytes.len(), &mut bytes)?;
-        read_floats(&bytes, out);
-        Ok(())
+    /// A record as long as `out`.
+    fn record(&mut self, region: Region, index: usize, out: &mut [u8]) -> Result<()> {
+        self.bytes(region, index * out.len(), out)
     }
 }
 
-fn read_floats(bytes: &[u8], out: &mut [f32]) {
-    bytes.as_chunks::<4>().0.iter().zip(out).for_each(|(from, x)| *x = f32::from_le_bytes(*from));
-}
-
-/// Copies all vectors to the arena, page by page.
-fn read_vectors(root: &Root, mut reader: Reader<'_>, generation: &Generation) -> Result<()> {
+/// Copies all rows to the arena, page by page.
+fn read_rows(root: &Root, mut reader: Reader<'_>, generation: &Generation) -> Result<()> {
     let mut graph = generation.graph.exclusive();
-    let mut vectors = graph.vectors();
+    let mut rows = graph.rows();
     for slot in 0..root.slots as usize {
-        reader.vector(Region::Vectors, slot, vectors.get_mut(slot as u32))?;
+        reader.record(Region::Vectors, slot, rows.get_mut(slot as u32))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@
 //! | `Generation::growth` | growth of one generation | while its arrays are extended |
 //! | `Generation::consolidation` | one consolidation of a generation at a time | for some nodes, or a compaction |
 //! | `Generation::graph` | the graph, see [`crate::graph::lock`] | for one search, link step, consolidation of some nodes, growth or copy |
-//! | the pin of `Generation::graph` | vectors read beside additions | for an exact search |
+//! | the pin of `Generation::graph` | rows read beside additions | for an exact search |
 //! | `rows` | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |
 //! | `generation` | which generation is current | to copy or replace a pointer |
 //!
@@ -48,7 +48,7 @@ use crate::index::rows::unrankable::Unrankable;
 use crate::index::rows::{AtomicSlotState, Place, Places, ROW_ID_MAX};
 use crate::memory::Memory;
 use crate::options::Options;
-use crate::vectors::Space;
+use crate::vectors::{Codec, Space};
 
 pub use self::append::Origin;
 pub(crate) use self::generation::Generation;
@@ -60,7 +60,7 @@ pub use self::rows::tombstones::UNSETTLED;
 /// its parts, as the compiler checks below; those that say so themselves (blocks, the graph) argue it where they do.
 pub struct Index {
     pub(crate) options: Options,
-    pub(crate) space: Space,
+    pub(crate) codec: Arc<Codec>,
     memory: Arc<Memory>,
     generation: RwLock<Arc<Generation>>,
     pub(crate) unrankable: Unrankable,
@@ -128,16 +128,16 @@ impl Index {
     /// back on drop. Errors: `OutOfMemory`.
     pub fn new(options: Options, dimensions: usize, ledger: Box<dyn Ledger>) -> Result<Self> {
         let memory = Memory::new(ledger);
-        let space = Space::new(options.metric, dimensions);
+        let codec = Arc::new(Codec::new(Space::new(options.metric, dimensions)));
         let rows = Rows {
             places: Places::new(&memory)?,
-            pending: Pending::new(&memory, dimensions),
+            pending: Pending::new(&memory, codec.row_bytes()),
             tombstones: Tombstones::new(&memory)?,
             live: 0,
             comparison: None,
         };
         Ok(Self {
-            generation: RwLock::new(Generation::new(&options, &space, &memory)?),
+            generation: RwLock::new(Generation::new(&options, &codec, &memory)?),
             unrankable: Unrankable::new(&memory)?,
             rows: Mutex::new(rows),
             append: Mutex::new(()),
@@ -152,7 +152,7 @@ impl Index {
             oldest: AtomicU64::new(u64::MAX),
             unsettled: AtomicU64::new(u64::MAX),
             options,
-            space,
+            codec,
             memory,
         })
     }
@@ -164,7 +164,7 @@ impl Index {
 
     /// Elements of a vector.
     pub fn dimensions(&self) -> usize {
-        self.space.dimensions
+        self.codec.space.dimensions
     }
 
     /// Bytes charged to the ledger.
@@ -252,7 +252,7 @@ impl Index {
 
     /// Errors: `InvalidInput` unless there is one vector a row and all row ids are in range.
     fn check(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
-        let dimensions = self.space.dimensions;
+        let dimensions = self.dimensions();
         if vectors.len() != row_ids.len() * dimensions {
             let message =
                 format!("{} rows of {dimensions} dimensions came with {} values", row_ids.len(), vectors.len());

@@ -26,7 +26,7 @@ struct Snapshot<'a> {
     upper: Vec<(u32, usize)>,
     /// Slots of the stored graph's slots.
     entries: Vec<SlotState>,
-    pending: Vec<(i64, &'a [f32])>,
+    pending: Vec<(i64, &'a [u8])>,
     unrankable: Vec<i64>,
 }
 
@@ -122,22 +122,22 @@ impl Index {
         for slot in unstored.iter().copied().chain(slots as u32..nodes as u32) {
             let entry = generation.entries.at(slot).load();
             if entry.state == State::Live {
-                snapshot.pending.push((entry.row_id, links.vector(slot)));
+                snapshot.pending.push((entry.row_id, links.row(slot)));
             }
             if let Some(stored) = snapshot.entries.get_mut(slot as usize) {
                 *stored = SlotState::EMPTY;
             }
         }
-        for (entry, vector) in blocks.iter().flat_map(|block| block.rows()) {
+        for (entry, row) in blocks.iter().flat_map(|block| block.rows()) {
             if entry.state == State::Live {
-                snapshot.pending.push((entry.row_id, vector));
+                snapshot.pending.push((entry.row_id, row));
             }
         }
         snapshot.unrankable.extend(self.unrankable.live_rows());
         drop(rows);
 
         let mut root = light.map_or_else(
-            || Root::new(&self.options, self.space.dimensions, writer.buffer.len()),
+            || Root::new(&self.options, self.dimensions(), writer.buffer.len()),
             |stored| stored.root.clone(),
         );
         root.pending = snapshot.pending.len() as u64;
@@ -262,7 +262,7 @@ impl Snapshot<'_> {
             Region::Levels => out[0] = self.graph.level(index as u32) as u8,
             Region::Base => self.links(index as u32, 0, out),
             Region::Upper => self.links(self.upper[index].0, self.upper[index].1, out),
-            Region::Vectors => put_vector(self.graph.vector(index as u32), out),
+            Region::Vectors => out.copy_from_slice(self.graph.row(index as u32)),
             Region::SlotStates => {
                 let entry = self.entries[index];
                 // A snapshot of another transaction does not outlive the process.
@@ -271,7 +271,7 @@ impl Snapshot<'_> {
                 out.copy_from_slice(&kept.pack().to_le_bytes());
             }
             Region::PendingRows => out.copy_from_slice(&self.pending[index].0.to_le_bytes()),
-            Region::PendingVectors => put_vector(self.pending[index].1, out),
+            Region::PendingVectors => out.copy_from_slice(self.pending[index].1),
             Region::Unrankable => out.copy_from_slice(&self.unrankable[index].to_le_bytes()),
         }
     }
@@ -283,8 +283,4 @@ impl Snapshot<'_> {
         let words = [count as u32].into_iter().chain(links);
         out.as_chunks_mut::<4>().0.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());
     }
-}
-
-fn put_vector(vector: &[f32], out: &mut [u8]) {
-    out.as_chunks_mut::<4>().0.iter_mut().zip(vector).for_each(|(to, x)| *to = x.to_le_bytes());
 }

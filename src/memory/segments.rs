@@ -25,7 +25,7 @@ const STEP_SHARE: usize = 64;
 /// What a segment may hold: zero bytes are a value of it.
 pub trait Element {}
 
-impl Element for f32 {}
+impl Element for u8 {}
 
 impl Element for AtomicU64 {}
 

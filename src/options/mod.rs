@@ -2,8 +2,6 @@
 
 mod metric;
 
-use serde::{Deserialize, Serialize};
-
 pub use self::metric::Metric;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -86,8 +84,7 @@ impl Given {
 }
 
 /// How an index is built and searched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// What rows are ranked by.
     pub metric: Metric,
@@ -252,14 +249,5 @@ mod tests {
             check_dimensions(0).unwrap_err().message,
             "vectors of 0 dimensions cannot be indexed; use 1 to 100000"
         );
-    }
-
-    #[test]
-    fn options_survive_serialization() {
-        let options = parse(&[("metric", Given::Text("ip".into())), ("m", Given::Integer(5))]).unwrap();
-        let text = serde_json::to_string(&options).unwrap();
-        assert!(text.contains("\"ip\""));
-        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
-        assert!(serde_json::from_str::<Options>("{\"metric\":\"ip\"}").is_err());
     }
 }

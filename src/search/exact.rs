@@ -7,6 +7,7 @@ use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::index::rows::State;
+use crate::vectors::Query;
 
 /// Slots whose entries are read before their vectors.
 const BLOCK_SLOTS: usize = 1024;
@@ -14,7 +15,7 @@ const BLOCK_SLOTS: usize = 1024;
 impl Index {
     /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Takes the row lock for
     /// an instant, if there are any. Errors: `OutOfMemory`.
-    pub(super) fn scan_pending(&self, query: &[f32], filter: Option<&RowSet>, hits: &mut Vec<Hit>) -> Result<()> {
+    pub(super) fn scan_pending(&self, query: &Query<'_>, filter: Option<&RowSet>, hits: &mut Vec<Hit>) -> Result<()> {
         if self.pending() == 0 {
             return Ok(());
         }
@@ -23,9 +24,9 @@ impl Index {
             (rows.pending.snapshot(), rows.pending.len())
         };
         reserve(hits, rows)?;
-        for (entry, vector) in blocks.iter().flat_map(|block| block.rows()) {
+        for (entry, row) in blocks.iter().flat_map(|block| block.rows()) {
             if entry.state != State::Dead && filter.is_none_or(|rows| rows.contains(entry.row_id)) {
-                hits.push(Hit { distance: self.space.distance(query, vector), row_id: entry.row_id });
+                hits.push(Hit { distance: self.codec.distance(query, row), row_id: entry.row_id });
             }
         }
         Ok(())
@@ -33,35 +34,35 @@ impl Index {
 
     /// Adds a hit for each linked row that is not dead; returns how many. To be called after `scan_pending`, so that
     /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
-    pub(super) fn scan_linked(&self, query: &[f32], hits: &mut Vec<Hit>) -> Result<usize> {
+    pub(super) fn scan_linked(&self, query: &Query<'_>, hits: &mut Vec<Hit>) -> Result<usize> {
         let generation = self.generation();
-        let vectors = generation.pin_vectors();
+        let pinned = generation.pin_rows();
         let before = hits.len();
         reserve(hits, self.alive())?;
         let nodes = generation.graph.len() as u32;
         let mut slots = Vec::with_capacity(BLOCK_SLOTS);
         for block in (0..nodes).step_by(BLOCK_SLOTS) {
             let block = block..nodes.min(block + BLOCK_SLOTS as u32);
-            vectors.measure(query, block, &mut slots, |slot, distance| hits.push(generation.hit(slot, distance)));
+            pinned.measure(query, block, &mut slots, |slot, distance| hits.push(generation.hit(slot, distance)));
         }
         Ok(hits.len() - before)
     }
 
     /// Adds a hit for each linked row of `rows`; returns how many. To be called after `scan_pending`, as above. Takes the
     /// row lock for some microseconds at a time. Errors: `OutOfMemory`.
-    pub(super) fn scan_rows(&self, query: &[f32], rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
+    pub(super) fn scan_rows(&self, query: &Query<'_>, rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
         let before = hits.len();
         reserve(hits, rows.len())?;
         let (mut slots, mut published) = (Vec::with_capacity(PAGE_ROWS.min(rows.len())), Vec::new());
         let mut generation = self.generation();
         let mut pages = rows.pages().peekable();
         while let Some(&(number, page)) = pages.peek() {
-            let vectors = generation.pin_vectors();
+            let pinned = generation.pin_rows();
             let map = self.rows();
             // The row map is of the current generation.
             let current = self.generation();
             if !Arc::ptr_eq(&generation, &current) {
-                drop((map, vectors));
+                drop((map, pinned));
                 generation = current;
                 continue;
             }
@@ -70,7 +71,7 @@ impl Index {
             drop(map);
             pages.next();
             let slots = slots.iter().copied();
-            vectors.measure(query, slots, &mut published, |slot, distance| hits.push(generation.hit(slot, distance)));
+            pinned.measure(query, slots, &mut published, |slot, distance| hits.push(generation.hit(slot, distance)));
         }
         Ok(hits.len() - before)
     }

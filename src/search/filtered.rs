@@ -10,6 +10,7 @@ use crate::graph::Cost;
 use crate::graph::search_layer::{Neighbor, SearchLayer};
 use crate::index::rows::{Place, State};
 use crate::index::{Generation, Index};
+use crate::vectors::Query;
 
 /// Nodes near the query that a walk starts from, whether their rows are in the set or not.
 const SEEDS_NEAR: usize = 32;
@@ -63,7 +64,7 @@ impl Index {
     /// Takes the row lock for some microseconds, then the graph's read guard.
     pub(super) fn walk_filtered(
         &self,
-        query: &[f32],
+        query: &Query<'_>,
         ef: usize,
         rows: &RowSet,
         steps: Steps,

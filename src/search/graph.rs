@@ -5,13 +5,14 @@ use crate::graph::Cost;
 use crate::host::Visibility;
 use crate::index::Index;
 use crate::index::rows::State;
+use crate::vectors::Query;
 
 impl Index {
     /// Hits for about the `ef` linked rows nearest to `query`, nearest first: tombstones only if visible, live
     /// rows as they are or, with `ask_all`, only if visible. Takes the graph's read guard.
     pub(super) fn walk(
         &self,
-        query: &[f32],
+        query: &Query<'_>,
         ef: usize,
         ask_all: bool,
         visibility: &dyn Visibility,

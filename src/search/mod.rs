@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
 use crate::index::{Generation, Index};
+use crate::vectors::Query;
 
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
@@ -130,12 +131,13 @@ impl Index {
         let mut report = Report { strategy, visited: 0, distances: 0 };
         let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
         let mut stored = Vec::with_capacity(query.len());
-        let ordinary = self.space.store(query, &mut stored);
+        let ordinary = self.codec.space.store(query, &mut stored);
         let search = !matches!(strategy, Strategy::All | Strategy::Scan);
         if search && ordinary && want > 0 {
+            let query = self.codec.prepare(&stored);
             (found.rows, found.exhausted) = loop {
                 let renewals = self.renewals();
-                let answer = self.candidates(&stored, request, visibility, &mut report)?;
+                let answer = self.candidates(&query, request, visibility, &mut report)?;
                 // Rows that went from the graph back to the pending area meanwhile may have been missed in both.
                 if renewals == self.renewals() {
                     break answer;
@@ -164,10 +166,10 @@ impl Index {
         Ok(found)
     }
 
-    /// The rows of an answer, and whether these are all. `query`: in stored form. `report`: with the strategy to begin with.
+    /// The rows of an answer, and whether these are all. `report`: with the strategy to begin with.
     fn candidates(
         &self,
-        query: &[f32],
+        query: &Query<'_>,
         request: Request<'_>,
         visibility: &dyn Visibility,
         report: &mut Report,
@@ -232,7 +234,7 @@ impl Index {
             if visibility.visible(hit.row_id) && seen.insert(hit.row_id) {
                 rows.push(Candidate { row_id: hit.row_id, distance: hit.distance });
                 if rows.len() == want {
-                    limit = hit.distance + self.space.tie(hit.distance);
+                    limit = hit.distance + self.codec.space.tie(hit.distance);
                 }
             }
         }

@@ -36,16 +36,17 @@ impl Index {
     pub fn measure_recall(&self, k: usize, queries: usize, ef: usize, interrupt: &dyn Interrupt) -> Result<Recall> {
         let mut shares = Vec::new();
         let (mut index_ms, mut exact_ms) = (0.0, 0.0);
-        for vector in self.sample(queries) {
+        for row in self.sample(queries) {
             if interrupt.interrupted() {
                 return Err(Error::new(ErrorKind::Interrupted, "interrupted while measuring recall"));
             }
+            let query = self.codec.prepare_row(&row);
             let start = Instant::now();
-            let (mut found, _) = self.walk(&vector, self.width(k + 1, ef), false, &|_: i64| true);
+            let (mut found, _) = self.walk(&query, self.width(k + 1, ef), false, &|_: i64| true);
             index_ms += start.elapsed().as_secs_f64() * 1e3;
             let start = Instant::now();
             let mut exact = Vec::new();
-            self.scan_linked(&vector, &mut exact)?;
+            self.scan_linked(&query, &mut exact)?;
             exact.sort_unstable();
             exact_ms += start.elapsed().as_secs_f64() * 1e3;
 
@@ -54,7 +55,7 @@ impl Index {
             if neighbours > 0 {
                 found.sort_unstable();
                 let last = exact[neighbours].distance;
-                let near = last + self.space.tie(last);
+                let near = last + self.codec.space.tie(last);
                 let hits = found.iter().skip(1).take(neighbours).filter(|hit| hit.distance <= near).count();
                 shares.push(hits as f64 / neighbours as f64);
             }
@@ -73,14 +74,14 @@ impl Index {
         })
     }
 
-    /// Vectors in stored form of up to `count` live linked rows, at even distances over the slots.
-    fn sample(&self, count: usize) -> Vec<Vec<f32>> {
+    /// Up to `count` rows that are live and linked, at even distances over the slots.
+    fn sample(&self, count: usize) -> Vec<Vec<u8>> {
         let generation = self.generation();
-        let vectors = generation.pin_vectors();
+        let pinned = generation.pin_rows();
         let slots = generation.graph.len();
         let step = (slots / count.max(1)).max(1);
         let live =
             (0..slots as u32).step_by(step).filter(|&slot| generation.entries.at(slot).load().state == State::Live);
-        live.filter_map(|slot| vectors.get(slot)).take(count).map(<[f32]>::to_vec).collect()
+        live.filter_map(|slot| pinned.get(slot)).take(count).map(<[u8]>::to_vec).collect()
     }
 }

@@ -125,7 +125,7 @@ impl Index {
     }
 
     fn width_factor(&self) -> usize {
-        if self.space.metric == Metric::L2sq { 2 } else { 1 }
+        if self.codec.space.metric == Metric::L2sq { 2 } else { 1 }
     }
 
     /// The search width for one of several pages of an answer: the pages fit together if they come from walks of one width. That of the

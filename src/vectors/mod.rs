@@ -1,6 +1,10 @@
-//! Vectors: where they lie, how they are stored, how far they are from each other.
+//! Vectors: which rank, how they are held, where they lie, how far they are from each other.
 
 mod arena;
+mod codec;
 pub mod distance;
+mod space;
 
-pub use self::arena::{Arena, Space};
+pub use self::arena::Arena;
+pub use self::codec::{Codec, Encoder, Functions, Query};
+pub use self::space::Space;

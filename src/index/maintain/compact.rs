@@ -38,16 +38,16 @@ impl Index {
             return Ok(());
         }
         let rows = copy.kept.len();
-        let new = Generation::load(&self.options, &self.space, &self.memory, rows, copy.upper, copy.entry, &copy)?;
+        let new = Generation::load(&self.options, &self.codec, &self.memory, rows, copy.upper, copy.entry, &copy)?;
         let mut to = new.graph.exclusive();
-        let mut vectors = to.vectors();
+        let mut to_rows = to.rows();
         for (slot, &origin) in (0..).zip(&copy.kept) {
             if (slot as usize).is_multiple_of(COPY_ROWS) {
                 check(interrupt)?;
             }
-            vectors.get_mut(slot).copy_from_slice(graph.vector(origin));
+            to_rows.get_mut(slot).copy_from_slice(graph.row(origin));
         }
-        drop(vectors);
+        drop(to_rows);
         drop(to);
         self.reconnect_all(&new, interrupt)?;
         let mut rows = self.rows();

@@ -130,7 +130,7 @@ impl Reconnection {
     /// Makes the nearest node that is reached, and has room, link to this one.
     fn attach(&mut self, generation: &Generation, graph: &mut ExclusiveGuard<'_>, node: u32) {
         let mut attach = |passes: &dyn Fn(u32) -> bool| {
-            let near = graph.nearest(graph.vector(node), self.ef, passes).0;
+            let near = graph.nearest(&graph.prepare_row(node), self.ef, passes).0;
             near.iter().any(|other| self.seen(other.slot()) && graph.attach(other.slot(), node))
         };
         // A walk that looks for what is reached passes everything in between: it comes second, and not for ever in vain.

@@ -18,8 +18,7 @@ impl Index {
     /// Whether renewing the graph costs less than repairing it. Takes the lock of the free slots.
     pub(in crate::index) fn renewal_pays(&self, generation: &Generation) -> bool {
         let survivors = generation.survivors();
-        generation.dead() >= DEAD_PER_SURVIVOR * survivors
-            && survivors * self.space.dimensions * size_of::<f32>() <= SURVIVORS_BYTES_MAX
+        generation.dead() >= DEAD_PER_SURVIVOR * survivors && survivors * self.codec.row_bytes() <= SURVIVORS_BYTES_MAX
     }
 
     /// Begins a new generation without nodes. The rows of the old one, tombstones included, are pending again; its memory
@@ -31,7 +30,7 @@ impl Index {
         if !self.renewal_pays(&old) {
             return Ok(()); // somebody was faster
         }
-        let new = Generation::new(&self.options, &self.space, &self.memory)?;
+        let new = Generation::new(&self.options, &self.codec, &self.memory)?;
         // Nobody else may have reserved room in the pending area.
         let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
         let _paused = Paused::new(&self.paused);
@@ -45,7 +44,7 @@ impl Index {
                 if !matches!(entry.state, State::Live | State::Tombstone) {
                     continue;
                 }
-                let ticket = rows.pending.push(entry.row_id, graph.vector(slot));
+                let ticket = rows.pending.push(entry.row_id, graph.row(slot));
                 rows.pending.entry(ticket).set_state(entry.state);
                 rows.places.set(entry.row_id, Place::Pending(ticket));
             }

@@ -23,48 +23,48 @@ const ROWS_PER_SCATTERED: usize = 16;
 /// Tickets wrap around; so many blocks may exist at once.
 const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 
-/// Vectors in stored form and their entries, filled from the front. An entry that is not empty has its vector.
+/// Rows of the codec and their entries, filled from the front. An entry that is not empty has its row.
 pub struct Block {
     entries: Box<[AtomicSlotState]>,
     /// Written by `Pending::push` alone, which needs `&mut Pending` and writes each position once, before it publishes the
     /// position's entry; everyone else reads only positions whose entry is published.
-    vectors: Mapping,
-    dimensions: usize,
+    rows: Mapping,
+    row_bytes: usize,
     _charge: Charge,
 }
 
 impl Block {
-    fn new(memory: &Arc<Memory>, rows: usize, dimensions: usize) -> Result<Arc<Self>> {
+    fn new(memory: &Arc<Memory>, rows: usize, row_bytes: usize) -> Result<Arc<Self>> {
         let full = || Error::new(ErrorKind::OutOfMemory, "out of memory for new rows of an HNSW index");
-        let layout = Layout::array::<f32>(rows * dimensions).map_err(|_| full())?;
+        let layout = Layout::array::<u8>(rows * row_bytes).map_err(|_| full())?;
         let charge = memory.charge(layout.size() + rows * size_of::<AtomicSlotState>())?;
         let mut entries = Vec::new();
         entries.try_reserve_exact(rows).map_err(|_| full())?;
         entries.resize_with(rows, AtomicSlotState::default);
-        let vectors = Mapping::new(layout).ok_or_else(full)?;
-        Ok(Arc::new(Self { entries: entries.into_boxed_slice(), vectors, dimensions, _charge: charge }))
+        let rows = Mapping::new(layout).ok_or_else(full)?;
+        Ok(Arc::new(Self { entries: entries.into_boxed_slice(), rows, row_bytes, _charge: charge }))
     }
 
-    /// The published rows: entries as they are now, with their vectors.
-    pub fn rows(&self) -> impl Iterator<Item = (SlotState, &[f32])> {
+    /// The published rows: entries as they are now, with what the codec has of their vectors.
+    pub fn rows(&self) -> impl Iterator<Item = (SlotState, &[u8])> {
         let entries = self.entries.iter().map(AtomicSlotState::load).enumerate();
         entries.take_while(|(_, entry)| entry.state != State::Empty).map(|(at, entry)| {
-            // SAFETY: the entry is published, so its vector is written.
-            (entry, unsafe { self.vector(at) })
+            // SAFETY: the entry is published, so its row is written.
+            (entry, unsafe { self.row(at) })
         })
     }
 
-    /// Where the vector at `at`, which must be one of the block's, begins.
-    fn place(&self, at: usize) -> *mut f32 {
-        self.vectors.start().cast::<f32>().wrapping_add(at * self.dimensions)
+    /// Where the row at `at`, which must be one of the block's, begins.
+    fn place(&self, at: usize) -> *mut u8 {
+        self.rows.start().wrapping_add(at * self.row_bytes)
     }
 
     /// # Safety
     /// The entry at `at` was published.
-    unsafe fn vector(&self, at: usize) -> &[f32] {
+    unsafe fn row(&self, at: usize) -> &[u8] {
         assert!(at < self.entries.len());
         // SAFETY: in bounds; written before the entry was published, and never again.
-        unsafe { std::slice::from_raw_parts(self.place(at), self.dimensions) }
+        unsafe { std::slice::from_raw_parts(self.place(at), self.row_bytes) }
     }
 }
 
@@ -81,10 +81,10 @@ impl Claim {
         self.block.entries[self.at].load()
     }
 
-    /// The row's vector.
-    pub fn vector(&self) -> &[f32] {
+    /// The row, as the codec has its vector.
+    pub fn row(&self) -> &[u8] {
         // SAFETY: only published entries are claimed.
-        unsafe { self.block.vector(self.at) }
+        unsafe { self.block.row(self.at) }
     }
 
     /// Where the row is pending.
@@ -107,7 +107,7 @@ struct Slot {
 /// The blocks. Guarded by the index's row lock; snapshots are read without it.
 pub struct Pending {
     memory: Arc<Memory>,
-    dimensions: usize,
+    row_bytes: usize,
     /// Blocks by number, the first being `first`. `None`: dropped, but an older block is still in use.
     blocks: VecDeque<Option<Slot>>,
     first: u32,
@@ -120,11 +120,11 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Nothing pending.
-    pub fn new(memory: &Arc<Memory>, dimensions: usize) -> Self {
+    /// Nothing pending. `row_bytes`: those of a row of the codec.
+    pub fn new(memory: &Arc<Memory>, row_bytes: usize) -> Self {
         Self {
             memory: Arc::clone(memory),
-            dimensions,
+            row_bytes,
             blocks: VecDeque::new(),
             first: 0,
             remaining: 0,
@@ -155,9 +155,9 @@ impl Pending {
             if self.blocks.len() >= BLOCKS_MASK as usize || self.blocks.try_reserve(1).is_err() {
                 return Err(full());
             }
-            let most = (BLOCK_BYTES_MAX / (self.dimensions * size_of::<f32>())).clamp(1, BLOCK_ROWS_MAX);
+            let most = (BLOCK_BYTES_MAX / self.row_bytes).clamp(1, BLOCK_ROWS_MAX);
             let size = (rows - free).max(self.remaining).max(BLOCK_ROWS_MIN).next_power_of_two().min(most);
-            let block = Block::new(&self.memory, size, self.dimensions)?;
+            let block = Block::new(&self.memory, size, self.row_bytes)?;
             self.blocks.push_back(Some(Slot {
                 block,
                 filled: 0,
@@ -176,9 +176,9 @@ impl Pending {
         self.trim();
     }
 
-    /// Publishes a row and returns its ticket. `vector`: in stored form. Panics without a reservation.
-    pub fn push(&mut self, row_id: i64, vector: &[f32]) -> u32 {
-        assert_eq!(vector.len(), self.dimensions);
+    /// Publishes a row, as the codec has it, and returns its ticket. Panics without a reservation.
+    pub fn push(&mut self, row_id: i64, row: &[u8]) -> u32 {
+        assert_eq!(row.len(), self.row_bytes);
         // Blocks fill from the front: the first open one is behind the last that is full or dropped.
         let closed = self.blocks.iter().rposition(|slot| slot.as_ref().is_none_or(Slot::full));
         let index = closed.map_or(0, |last| last + 1);
@@ -187,7 +187,7 @@ impl Pending {
         // SAFETY: the position is inside the block and not published; `&mut self` makes this the only writer.
         unsafe {
             let to = slot.block.place(at);
-            std::ptr::copy_nonoverlapping(vector.as_ptr(), to, self.dimensions);
+            std::ptr::copy_nonoverlapping(row.as_ptr(), to, self.row_bytes);
         }
         slot.block.entries[at].store(SlotState::live(row_id));
         slot.filled += 1;
@@ -202,11 +202,11 @@ impl Pending {
         &self.slot(index).block.entries[at]
     }
 
-    /// The vector of a row that is not dead.
-    pub fn vector(&self, ticket: u32) -> &[f32] {
+    /// What the codec has of a row that is not dead.
+    pub fn row(&self, ticket: u32) -> &[u8] {
         let (index, at) = self.locate(ticket);
         // SAFETY: tickets are given out for published entries.
-        unsafe { self.slot(index).block.vector(at) }
+        unsafe { self.slot(index).block.row(at) }
     }
 
     /// The row is gone or linked: marks its entry dead and drops its block if it was the last one there. Once a row.
@@ -324,19 +324,24 @@ mod tests {
     use super::*;
     use crate::host::Unlimited;
 
-    fn rows(blocks: &[Arc<Block>]) -> Vec<(i64, f32)> {
+    /// A row of eight bytes.
+    fn number(row: &[u8]) -> i64 {
+        i64::from_le_bytes(row.try_into().unwrap())
+    }
+
+    fn rows(blocks: &[Arc<Block>]) -> Vec<(i64, i64)> {
         let rows = blocks.iter().flat_map(|block| block.rows());
-        rows.filter(|(entry, _)| entry.state == State::Live).map(|(entry, v)| (entry.row_id, v[0])).collect()
+        rows.filter(|(entry, _)| entry.state == State::Live).map(|(entry, row)| (entry.row_id, number(row))).collect()
     }
 
     #[test]
     fn rows_are_claimed_once_and_blocks_given_back() {
         let memory = Memory::new(Box::new(Unlimited));
-        let mut pending = Pending::new(&memory, 2);
+        let mut pending = Pending::new(&memory, 8);
         for round in 0..5000 {
             pending.reserve(3).unwrap();
             for i in 0..3 {
-                pending.push(round * 3 + i, &[i as f32, 0.0]);
+                pending.push(round * 3 + i, &i.to_le_bytes());
             }
             pending.release();
             let mut claims: Vec<_> = std::iter::from_fn(|| pending.claim()).collect();
@@ -345,11 +350,11 @@ mod tests {
             let back = claims.remove(1);
             pending.unclaim(&back);
             for claim in &claims {
-                assert_eq!(claim.vector()[0], (claim.entry().row_id % 3) as f32);
+                assert_eq!(number(claim.row()), claim.entry().row_id % 3);
                 pending.finish(claim.ticket());
             }
             assert_eq!(pending.len(), 1);
-            assert_eq!(rows(&pending.snapshot()), [(back.entry().row_id, back.vector()[0])]);
+            assert_eq!(rows(&pending.snapshot()), [(back.entry().row_id, number(back.row()))]);
             if round > 0 {
                 assert!(memory.used() < 4 * 16 * (8 + 8), "{}", memory.used());
             }
@@ -362,9 +367,9 @@ mod tests {
     fn scattered_rows_are_claimed_first_and_all_of_them_once() {
         const ROWS: usize = 5000;
         let memory = Memory::new(Box::new(Unlimited));
-        let mut pending = Pending::new(&memory, 1);
+        let mut pending = Pending::new(&memory, 8);
         pending.reserve(ROWS).unwrap();
-        let tickets: Vec<_> = (0..ROWS).map(|i| pending.push(i as i64, &[i as f32])).collect();
+        let tickets: Vec<_> = (0..ROWS).map(|i| pending.push(i as i64, &i.to_le_bytes())).collect();
         pending.release();
         // gone before, and after, some were put in front; among them a whole block
         (0..32).for_each(|i| pending.finish(tickets[i]));
@@ -392,9 +397,9 @@ mod tests {
     #[test]
     fn snapshots_outlive_their_blocks() {
         let memory = Memory::new(Box::new(Unlimited));
-        let mut pending = Pending::new(&memory, 1);
+        let mut pending = Pending::new(&memory, 8);
         pending.reserve(16).unwrap();
-        let tickets: Vec<_> = (0..16).map(|i| pending.push(i, &[i as f32])).collect();
+        let tickets: Vec<_> = (0..16).map(|i| pending.push(i, &i.to_le_bytes())).collect();
         pending.release();
         let snapshot = pending.snapshot();
         pending.finish(tickets[3]);

@@ -47,7 +47,7 @@ fn graph_answers_hold_enough_visible_rows_nearest_first() {
             }
             if let Some(behind) = found.rows.get(want) {
                 let last = found.rows[want - 1].distance;
-                assert!(behind.distance <= last + index.space.tie(last), "more rows than asked for");
+                assert!(behind.distance <= last + index.codec.space.tie(last), "more rows than asked for");
             }
             by_graph += usize::from(found.report.strategy == SearchStrategy::Graph);
         }

@@ -160,10 +160,10 @@ fn slots_are_not_freed_under_a_reader() {
     index.remove(&(0..100).collect::<Vec<_>>(), 1);
     index.advance(2);
     let generation = index.generation();
-    let vectors = generation.pin_vectors();
+    let pinned = generation.pin_rows();
     while index.consolidate(256, &Uninterrupted).unwrap() > 0 {}
     assert_eq!(index.stats().unwrap().deleted, 100);
-    drop(vectors);
+    drop(pinned);
     while index.consolidate(256, &Uninterrupted).unwrap() > 0 {}
     assert!(index.stats().unwrap().deleted < 16);
 }

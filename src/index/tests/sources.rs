@@ -7,7 +7,7 @@ use crate::graph::Source;
 use crate::index::Generation;
 use crate::memory::Memory;
 use crate::options::LEVELS_MAX;
-use crate::vectors::Space;
+use crate::vectors::{Codec, Space};
 
 const NODES: usize = 200;
 
@@ -35,8 +35,8 @@ impl Source for Liar {
 #[test]
 fn what_is_impossible_is_left_out_of_a_graph() {
     let memory = Memory::new(Box::new(Unlimited));
-    let space = Space::new(Metric::L2sq, 4);
-    let generation = Generation::load(&options(), &space, &memory, NODES, 0, 7, &Liar(Cell::new(0))).unwrap();
+    let codec = Arc::new(Codec::new(Space::new(Metric::L2sq, 4)));
+    let generation = Generation::load(&options(), &codec, &memory, NODES, 0, 7, &Liar(Cell::new(0))).unwrap();
     let graph = generation.graph.read();
     let mut links = vec![0; graph.links_max()];
     let mut linked = 0;
@@ -85,11 +85,11 @@ impl Source for Tower {
 #[test]
 fn lists_are_charged_before_they_are_made() {
     const ROWS: usize = 100_000;
-    let space = Space::new(Metric::L2sq, 4);
+    let codec = Arc::new(Codec::new(Space::new(Metric::L2sq, 4)));
     // enough for as many nodes of ordinary levels
     let memory = Memory::new(Box::new(Capped(AtomicI64::new(16 << 20))));
     let source = Tower(Cell::new(0));
-    let refused = Generation::load(&options(), &space, &memory, ROWS, LEVELS_MAX * ROWS, 0, &source).err();
+    let refused = Generation::load(&options(), &codec, &memory, ROWS, LEVELS_MAX * ROWS, 0, &source).err();
     assert_eq!(refused.map(|error| error.kind), Some(ErrorKind::OutOfMemory));
     assert_eq!(source.0.get(), 0, "lists were made");
     assert_eq!(memory.used(), 0);

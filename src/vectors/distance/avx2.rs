@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::Kernels;
 
-pub(super) static KERNELS: Kernels = Kernels { name: "avx2", l2sq, dot, l2sq4, dot4 };
+pub(super) static KERNELS: Kernels = Kernels { name: "avx2", l2sq, ip, l2sq4, ip4 };
 
 #[target_feature(enable = "avx2,fma")]
 unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
@@ -18,9 +18,9 @@ unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
 }
 
 #[target_feature(enable = "avx2,fma")]
-unsafe extern "C" fn dot(a: *const f32, b: *const f32, len: usize) -> f32 {
+unsafe extern "C" fn ip(a: *const f32, b: *const f32, len: usize) -> f32 {
     // SAFETY: the contract of `Kernel`.
-    unsafe { fold(a, b, len, |sum, a, b| _mm256_fmadd_ps(a, b, sum)) }
+    1.0 - unsafe { fold(a, b, len, |sum, a, b| _mm256_fmadd_ps(a, b, sum)) }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -35,9 +35,9 @@ unsafe extern "C" fn l2sq4(a: *const f32, b: &[*const f32; 4], len: usize, out: 
 }
 
 #[target_feature(enable = "avx2,fma")]
-unsafe extern "C" fn dot4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
+unsafe extern "C" fn ip4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
     // SAFETY: the contract of `Kernel4`.
-    *out = unsafe { fold4(a, b, len, |sum, a, b| _mm256_fmadd_ps(a, b, sum)) };
+    *out = unsafe { fold4(a, b, len, |sum, a, b| _mm256_fmadd_ps(a, b, sum)) }.map(|product| 1.0 - product);
 }
 
 /// # Safety

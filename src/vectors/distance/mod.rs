@@ -13,14 +13,14 @@ mod avx512;
 mod neon;
 mod portable;
 
-/// A sum over the elements of two vectors of the same length.
+/// A distance of two vectors of the same length.
 ///
 /// # Safety
-/// Both pointers are valid for reads of that many floats (no alignment beyond that of `f32`), and the processor has the
-/// instructions of the kernel's set.
+/// Both pointers are valid for reads of that many floats, which need no alignment, and the processor has the instructions of
+/// the kernel's set.
 pub type Kernel = unsafe extern "C" fn(*const f32, *const f32, usize) -> f32;
 
-/// The same sums of one vector with each of four others, as many floats long: faster than four calls, since four vectors come
+/// The same distances of one vector to each of four others, as many floats long: faster than four calls, since four vectors come
 /// from memory at once.
 ///
 /// # Safety
@@ -33,12 +33,12 @@ pub struct Kernels {
     pub name: &'static str,
     /// The sum of squared differences.
     pub l2sq: Kernel,
-    /// The sum of products.
-    pub dot: Kernel,
+    /// One minus the sum of products.
+    pub ip: Kernel,
     /// `l2sq` of four pairs.
     pub l2sq4: Kernel4,
-    /// `dot` of four pairs.
-    pub dot4: Kernel4,
+    /// `ip` of four pairs.
+    pub ip4: Kernel4,
 }
 
 impl Kernels {

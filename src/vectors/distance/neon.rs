@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 
 use super::Kernels;
 
-pub(super) static KERNELS: Kernels = Kernels { name: "neon", l2sq, dot, l2sq4, dot4 };
+pub(super) static KERNELS: Kernels = Kernels { name: "neon", l2sq, ip, l2sq4, ip4 };
 
 unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
     // SAFETY: the contract of `Kernel`.
@@ -16,9 +16,9 @@ unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
     }
 }
 
-unsafe extern "C" fn dot(a: *const f32, b: *const f32, len: usize) -> f32 {
+unsafe extern "C" fn ip(a: *const f32, b: *const f32, len: usize) -> f32 {
     // SAFETY: the contract of `Kernel`.
-    unsafe { fold(a, b, len, |sum, a, b| vfmaq_f32(sum, a, b)) }
+    1.0 - unsafe { fold(a, b, len, |sum, a, b| vfmaq_f32(sum, a, b)) }
 }
 
 unsafe extern "C" fn l2sq4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
@@ -26,9 +26,9 @@ unsafe extern "C" fn l2sq4(a: *const f32, b: &[*const f32; 4], len: usize, out: 
     *out = b.map(|b| unsafe { l2sq(a, b, len) });
 }
 
-unsafe extern "C" fn dot4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
+unsafe extern "C" fn ip4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
     // SAFETY: the contract of `Kernel4`.
-    *out = b.map(|b| unsafe { dot(a, b, len) });
+    *out = b.map(|b| unsafe { ip(a, b, len) });
 }
 
 /// # Safety

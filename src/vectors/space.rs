@@ -1,0 +1,105 @@
+//! What vectors of an index are ranked by, and which can be.
+
+use crate::options::Metric;
+
+/// Squared norm from which a vector is unrankable. Two shorter vectors are at most `4 · 8e37` apart (squared), which `f32`
+/// still holds.
+const NORM_MAX: f64 = 8e37;
+/// Squared norm up to which a vector has no usable direction.
+const NORM_MIN: f64 = 1e-30;
+
+/// What the vectors of an index are, and how they rank.
+#[derive(Clone, Copy)]
+pub struct Space {
+    /// What the index ranks by.
+    pub metric: Metric,
+    /// Elements of a vector.
+    pub dimensions: usize,
+}
+
+impl Space {
+    /// The space of `dimensions`-element vectors under `metric`.
+    pub fn new(metric: Metric, dimensions: usize) -> Self {
+        Self { metric, dimensions }
+    }
+
+    /// Whether `vector` can be ranked in `f32`: elements finite, squared norm below 8e37 and, for cosine, above
+    /// 1e-30. Other vectors are *unrankable*: they stay out of the graph, and the table decides where they rank.
+    ///
+    /// Appends its stored form to `stored` if so: as it is, or for cosine scaled to norm 1 (norm taken in `f64`).
+    pub fn store(&self, vector: &[f32], stored: &mut Vec<f32>) -> bool {
+        // A NaN or infinite element makes the norm NaN or infinite, and every comparison below refuses it.
+        let norm = squared_norm(vector);
+        match self.metric {
+            Metric::Cosine => {
+                let ordinary = norm > NORM_MIN && norm < NORM_MAX;
+                if ordinary {
+                    let scale = 1.0 / norm.sqrt();
+                    stored.extend(vector.iter().map(|&x| (f64::from(x) * scale) as f32));
+                }
+                ordinary
+            }
+            Metric::L2sq | Metric::Ip => {
+                let ordinary = norm < NORM_MAX;
+                if ordinary {
+                    stored.extend_from_slice(vector);
+                }
+                ordinary
+            }
+        }
+    }
+
+    /// How far behind `distance` another one may be and still count as equal: our `f32` sums and the host's differ
+    /// by rounding, and the host's order decides.
+    pub fn tie(&self, distance: f32) -> f32 {
+        let relative = 1e-5 * distance.abs();
+        match self.metric {
+            Metric::L2sq => relative,
+            // The rounding is that of the inner product, which may be much larger than its distance from 1.
+            Metric::Cosine | Metric::Ip => relative + 1e-6 * (1.0 - distance).abs(),
+        }
+    }
+}
+
+/// The sum of squares in `f64`; NaN or infinite if an element is. Eight lanes, as the compiler may not reorder sums.
+fn squared_norm(vector: &[f32]) -> f64 {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let (blocks, rest) = vector.as_chunks::<8>();
+    let mut lanes = [0.0; 8];
+    for block in blocks {
+        for (lane, &x) in lanes.iter_mut().zip(block) {
+            *lane += square(x);
+        }
+    }
+    lanes.iter().sum::<f64>() + rest.iter().map(|&x| square(x)).sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_vectors_are_recognised() {
+        let mut stored = Vec::new();
+        for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
+            let space = Space::new(metric, 3);
+            for unrankable in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e19] {
+                assert!(!space.store(&[0.5, unrankable, 0.0], &mut stored));
+            }
+            assert!(space.store(&[8e18, 0.0, 1.0], &mut stored));
+            let zero = space.store(&[0.0; 3], &mut stored);
+            assert_eq!(zero, metric != Metric::Cosine);
+        }
+        assert!(stored.iter().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn cosine_stores_directions() {
+        let mut stored = Vec::new();
+        let space = Space::new(Metric::Cosine, 9);
+        let v: Vec<f32> = (1..=9).map(|x| x as f32).collect();
+        let tiny: Vec<f32> = v.iter().map(|x| x * 1e-18).collect();
+        assert!(space.store(&v, &mut stored) && !space.store(&tiny, &mut stored));
+        assert!((squared_norm(&stored) - 1.0).abs() < 1e-6);
+    }
+}
