@@ -2,6 +2,9 @@
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "index/hnsw_index.hpp"
 #include "execution/physical_row_filter.hpp"
@@ -18,6 +21,11 @@ LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch searc
 	}
 	estimated_cardinality = search.wanted;
 	has_estimated_cardinality = true;
+}
+
+void LogicalHNSWScan::SetBestGroups(vector<unique_ptr<Expression>> groups) {
+	best_groups = std::move(groups);
+	search.best_groups = !best_groups.empty();
 }
 
 void LogicalHNSWScan::SetFilter(ClientContext &context, RowFilter filter) {
@@ -81,6 +89,17 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(column_ids), search,
 	                                            std::move(expressions[0]), table_scan);
 	auto &physical = scan.Cast<PhysicalHNSWScan>();
+	for (auto &group : best_groups) {
+		ExpressionIterator::EnumerateExpression(group, [&](unique_ptr<Expression> &child) {
+			if (child->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+				auto &column = get->GetColumnIndex(child->Cast<BoundColumnRefExpression>().Binding());
+				child = make_uniq<BoundReferenceExpression>(child->GetReturnType(), physical.group_columns.size());
+				physical.group_columns.push_back(table.GetStorageIndex(column));
+				physical.group_types.push_back(child->GetReturnType());
+			}
+		});
+		physical.groups.push_back(std::move(group));
+	}
 	if (row_id_column.IsValid()) {
 		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex());
 		physical.filter = filter.Cast<PhysicalRowFilter>();

@@ -20,6 +20,8 @@ public:
 	LogicalHNSWScan(unique_ptr<LogicalGet> get, IndexSearch search, unique_ptr<Expression> query,
 	                unique_ptr<LogicalOperator> probes);
 
+	//! The rows wanted are of that many groups, by these expressions over the columns of the table; without any, they are just rows.
+	void SetBestGroups(vector<unique_ptr<Expression>> groups);
 	//! Only rows whose ids `filter` yields are emitted. It becomes the first child.
 	void SetFilter(ClientContext &context, RowFilter filter);
 
@@ -48,6 +50,8 @@ private:
 
 	unique_ptr<LogicalGet> get;
 	IndexSearch search;
+	//! Not among `expressions`, which are over the children.
+	vector<unique_ptr<Expression>> best_groups;
 	//! The column of the first child that holds the ids of the rows that qualify; invalid if all do.
 	optional_idx row_id_column;
 };

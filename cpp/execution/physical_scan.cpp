@@ -98,6 +98,22 @@ SinkResultType PhysicalHNSWScan::Sink(ExecutionContext &context, DataChunk &chun
 // Source
 //---------------------------------------------------------------------------------------------------------------------
 
+struct GroupHash {
+	size_t operator()(const vector<Value> &group) const {
+		hash_t result = 0;
+		for (auto &value : group) {
+			result = CombineHash(result, value.Hash());
+		}
+		return result;
+	}
+};
+
+struct GroupEquality {
+	bool operator()(const vector<Value> &left, const vector<Value> &right) const {
+		return std::equal(left.begin(), left.end(), right.begin(), Value::NotDistinctFrom);
+	}
+};
+
 //! Searches for the one query vector or, with probes, for each of them, and emits every candidate once.
 class HNSWScanGlobalState : public GlobalSourceState {
 public:
@@ -139,7 +155,9 @@ private:
 
 	//! Searches the index for `query`, and leaves candidates in `row_ids`; false if the table has to be scanned.
 	bool Search(ClientContext &context, const Value &query);
-	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query);
+	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query, idx_t want);
+	//! Whether the rows of `row_ids` are of as many groups as are wanted.
+	bool HasEnoughGroups(ClientContext &context);
 
 	optional_ptr<const RowFilterState> filter;
 	unique_ptr<ColumnDataRowCollection> probes;
@@ -266,14 +284,59 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	if (vector.empty()) {
 		return false;
 	}
-	auto answer = SearchIndex(context, vector);
-	op.Report(answer);
-	row_ids.assign(answer.row_ids.begin(), answer.row_ids.end());
-	// Too few vectors for the limit: rows without a vector may have to follow them.
-	return !answer.scan && (answer.complete || row_ids.size() >= op.search.wanted);
+	//! Rows of a group that are looked at, at first: a document has several chunks.
+	constexpr idx_t ROWS_PER_GROUP = 4;
+	auto want = op.groups.empty() ? op.search.wanted : op.search.wanted * ROWS_PER_GROUP;
+	while (true) {
+		auto answer = SearchIndex(context, vector, want);
+		op.Report(answer);
+		row_ids.assign(answer.row_ids.begin(), answer.row_ids.end());
+		// Too few vectors for the limit: rows without a vector may have to follow them.
+		if (answer.scan || (!answer.complete && row_ids.size() < want)) {
+			return false;
+		}
+		if (answer.complete || op.groups.empty() || HasEnoughGroups(context)) {
+			return true;
+		}
+		interrupt.Check();
+		want *= ROWS_PER_GROUP;
+	}
 }
 
-vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const vector<float> &query) {
+bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context) {
+	ExpressionExecutor executor(context, op.groups);
+	vector<LogicalType> types;
+	for (auto &group : op.groups) {
+		types.push_back(group->GetReturnType());
+	}
+	DataChunk rows;
+	DataChunk groups;
+	rows.Initialize(Allocator::Get(context), op.group_types);
+	groups.Initialize(Allocator::Get(context), types);
+	unordered_set<vector<Value>, GroupHash, GroupEquality> seen;
+	ColumnFetchState state;
+	for (idx_t first = 0; first < row_ids.size(); first += STANDARD_VECTOR_SIZE) {
+		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, row_ids.size() - first);
+		Vector ids(LogicalType::ROW_TYPE, data_ptr_cast(row_ids.data() + first), count);
+		rows.Reset();
+		groups.Reset();
+		storage.Fetch(transaction, rows, op.group_columns, ids, count, state);
+		executor.Execute(rows, groups);
+		for (idx_t row = 0; row < groups.size(); row++) {
+			vector<Value> group;
+			for (auto &column : groups.data) {
+				group.push_back(column.GetValue(row));
+			}
+			seen.insert(std::move(group));
+			if (seen.size() >= op.search.wanted) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const vector<float> &query, idx_t want) {
 	auto shared = HNSWIndex::TryShare(*op.search.entry, storage);
 	if (!shared) {
 		// dropped meanwhile, or not in step with its table
@@ -283,6 +346,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 		return answer;
 	}
 	auto request = op.search.Request(context, *shared);
+	request.want = want;
 	rust::Slice<const float> vector {query.data(), query.size()};
 	if (filter) {
 		return Translate([&] { return shared->core->search_rows(vector, request, *filter->stored); });

@@ -27,6 +27,10 @@ public:
 	//! The query vector: free of columns without probes, over their columns with them.
 	const unique_ptr<Expression> query;
 	PhysicalOperator &table_scan;
+	//! If the best groups of rows are wanted: the expressions that make the groups, over `group_columns`.
+	vector<unique_ptr<Expression>> groups;
+	vector<StorageIndex> group_columns;
+	vector<LogicalType> group_types;
 	//! The child that knows which rows qualify, if not all do.
 	optional_ptr<PhysicalRowFilter> filter;
 	//! The child that yields query vectors, unless there is only one.

@@ -36,7 +36,7 @@ InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, cons
 	result["Table"] = table.name.GetIdentifierName();
 	result["Index"] = search.index_name;
 	result["Metric"] = search.metric;
-	result["K"] = to_string(search.wanted);
+	result[search.best_groups ? "Groups" : "K"] = to_string(search.wanted);
 	result["Search Width"] = to_string(search.ef);
 	result["Strategy"] = search.strategy;
 	return result;

@@ -22,7 +22,7 @@ struct IndexSearch {
 	string metric;
 	//! Elements of the indexed `FLOAT[n]`.
 	idx_t dimensions;
-	//! Rows the TOP_N needs: limit + offset.
+	//! Rows, or the best of their groups, that are needed: limit + offset.
 	idx_t wanted;
 	//! Search width (ef) and strategy, as planned; both are decided again when the search runs.
 	idx_t ef;
@@ -39,6 +39,8 @@ struct IndexSearch {
 	bool covers = false;
 	//! The nearest rows are wanted of all pairs with query vectors, by an ORDER BY.
 	bool one_answer = false;
+	//! `wanted` counts groups of rows.
+	bool best_groups = false;
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.
 	bool one_probe = false;
 

@@ -7,6 +7,7 @@
 #include "duckdb/planner/expression/bound_constant_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_window_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/operator/logical_aggregate.hpp"
 #include "duckdb/planner/operator/logical_distinct.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
@@ -14,6 +15,7 @@
 #include "duckdb/planner/operator/logical_order.hpp"
 #include "duckdb/planner/operator/logical_top_n.hpp"
 #include "duckdb/planner/operator/logical_window.hpp"
+#include "optimizer/order_key.hpp"
 
 namespace duckdb {
 
@@ -44,43 +46,6 @@ static Refusal Refuse(string reason) {
 //! Not one of these operators.
 static OrRefusal<Nearest> Nothing() {
 	return unique_ptr<Nearest>();
-}
-
-//---------------------------------------------------------------------------------------------------------------------
-// ORDER BY … LIMIT
-//---------------------------------------------------------------------------------------------------------------------
-
-static idx_t SaturatingSum(idx_t left, idx_t right) {
-	return left + MinValue<idx_t>(right, NumericLimits<idx_t>::Maximum() - left);
-}
-
-static unique_ptr<Nearest> FindInOrder(LogicalOperator &op, const vector<BoundOrderByNode> &orders, idx_t limit,
-                                       idx_t offset) {
-	auto result = make_uniq<Nearest>(op.children[0]);
-	result->orders.push_back(orders[0].Copy());
-	result->wanted = SaturatingSum(limit, offset);
-	result->ties = orders.size() > 1;
-	result->ordered = true;
-	return result;
-}
-
-//! LIMIT → PROJECTION … → ORDER BY: as DuckDB plans large limits.
-static OrRefusal<Nearest> FindInLimit(LogicalLimit &limit) {
-	auto unset_offset = limit.offset_val.Type() == LimitNodeType::UNSET;
-	if (limit.limit_val.Type() != LimitNodeType::CONSTANT_VALUE ||
-	    (!unset_offset && limit.offset_val.Type() != LimitNodeType::CONSTANT_VALUE)) {
-		return Nothing();
-	}
-	reference<LogicalOperator> below(*limit.children[0]);
-	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
-		below = *below.get().children[0];
-	}
-	if (below.get().type != LogicalOperatorType::LOGICAL_ORDER_BY) {
-		return Nothing();
-	}
-	auto &order = below.get().Cast<LogicalOrder>();
-	auto offset = unset_offset ? 0 : limit.offset_val.GetConstantValue();
-	return FindInOrder(order, order.orders, limit.limit_val.GetConstantValue(), offset);
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -268,14 +233,9 @@ static OrRefusal<Nearest> FindInDistinct(LogicalDistinct &op) {
 	return result->orders.empty() ? Nothing() : std::move(result);
 }
 
-OrRefusal<Nearest> FindNearest(LogicalOperator &op) {
+//! What the operators below an ORDER BY keep, but for ORDER BYs.
+static OrRefusal<Nearest> FindBelowOrder(LogicalOperator &op) {
 	switch (op.type) {
-	case LogicalOperatorType::LOGICAL_TOP_N: {
-		auto &top_n = op.Cast<LogicalTopN>();
-		return FindInOrder(op, top_n.orders, top_n.limit, top_n.offset);
-	}
-	case LogicalOperatorType::LOGICAL_LIMIT:
-		return FindInLimit(op.Cast<LogicalLimit>());
 	case LogicalOperatorType::LOGICAL_DISTINCT:
 		return FindInDistinct(op.Cast<LogicalDistinct>());
 	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
@@ -284,6 +244,156 @@ OrRefusal<Nearest> FindNearest(LogicalOperator &op) {
 		return FindInWindow(op.Cast<LogicalFilter>());
 	default:
 		return Nothing();
+	}
+}
+
+//---------------------------------------------------------------------------------------------------------------------
+// ORDER BY … LIMIT
+//---------------------------------------------------------------------------------------------------------------------
+
+static idx_t SaturatingSum(idx_t left, idx_t right) {
+	return left + MinValue<idx_t>(right, NumericLimits<idx_t>::Maximum() - left);
+}
+
+//! The field of a row, which is a struct_pack below the projections at `below`, that `expr`, a struct_extract, takes out of it.
+static unique_ptr<Expression> FieldOf(unique_ptr<Expression> row, reference<LogicalOperator> below,
+                                      const Expression &name) {
+	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		ResolveIn(row, below);
+		below = *below.get().children[0];
+	}
+	if (row->GetExpressionClass() != ExpressionClass::BOUND_FUNCTION ||
+	    row->Cast<BoundFunctionExpression>().Function().GetName() != "struct_pack" ||
+	    name.GetExpressionClass() != ExpressionClass::BOUND_CONSTANT) {
+		return nullptr;
+	}
+	auto field = name.Cast<BoundConstantExpression>().GetValue().ToString();
+	auto &fields = StructType::GetChildTypes(row->GetReturnType());
+	for (idx_t i = 0; i < fields.size(); i++) {
+		if (fields[i].first == field) {
+			return row->Cast<BoundFunctionExpression>().GetChildren()[i]->Copy();
+		}
+	}
+	return nullptr;
+}
+
+//! What `expr`, over the columns of `op`, is for the row that an aggregate keeps, as an expression over the input of `op`: the key itself
+//! for `min(key)`, a field of the row for `min_by(struct_pack(…), key)`, which is how DuckDB plans `row_number() = 1`. Nothing if there is
+//! no such row.
+static unique_ptr<Expression> OfKeptRow(const LogicalAggregate &op, const Expression &expr) {
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+		auto &column = expr.Cast<BoundColumnRefExpression>().Binding();
+		if (column.table_index != op.aggregate_index) {
+			return column.table_index == op.group_index ? op.groups[column.column_index]->Copy() : nullptr;
+		}
+		auto &aggregate = op.expressions[column.column_index]->Cast<BoundAggregateExpression>();
+		auto keeping = FindKeeping(aggregate.Function().GetName().GetIdentifierName());
+		auto one = keeping && aggregate.GetChildren().size() == keeping->arguments + 1;
+		return one ? aggregate.GetChildren()[0]->Copy() : nullptr;
+	}
+	if (IsCall(expr, "struct_extract", 2)) {
+		auto &children = expr.Cast<BoundFunctionExpression>().GetChildren();
+		auto row = OfKeptRow(op, *children[0]);
+		return row ? FieldOf(std::move(row), *op.children[0], *children[1]) : nullptr;
+	}
+	auto result = expr.Copy();
+	bool possible = true;
+	ExpressionIterator::EnumerateChildren(*result, [&](unique_ptr<Expression> &child) {
+		auto kept = OfKeptRow(op, *child);
+		possible = possible && kept;
+		if (kept) {
+			child = std::move(kept);
+		}
+	});
+	return possible ? std::move(result) : nullptr;
+}
+
+//! Of the groups below an ORDER BY, those with the nearest rows: `GROUP BY doc ORDER BY min(distance)`. If all rows up to some distance are
+//! there, and they are of as many groups as are wanted, these are the groups, and the nearest row of each is among them.
+static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperator &op,
+                                          const vector<BoundOrderByNode> &orders) {
+	auto key = orders[0].expression->Copy();
+	reference<LogicalOperator> below(*op.children[0]);
+	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION ||
+	       below.get().type == LogicalOperatorType::LOGICAL_ORDER_BY) {
+		if (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
+			ResolveIn(key, below.get());
+		}
+		below = *below.get().children[0];
+	}
+	auto found = FindBelowOrder(below);
+	if (!found || found->groups.empty() || found->wanted != 1 || orders[0].null_order == OrderByNullType::NULLS_FIRST) {
+		return nullptr;
+	}
+	OrderKeyShape shape {orders[0].type == OrderType::DESCENDING, false, {}, {}};
+	auto outer = PeelOrderKey(context, *key, shape).Copy();
+	if (below.get().type == LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY) {
+		outer = OfKeptRow(below.get().Cast<LogicalAggregate>(), *outer);
+		if (!outer) {
+			return nullptr;
+		}
+	}
+	auto &order = found->orders[0];
+	auto inner = order.expression->Copy();
+	for (reference<LogicalOperator> op(*found->input.get()); op.get().type == LogicalOperatorType::LOGICAL_PROJECTION;
+	     op = *op.get().children[0]) {
+		ResolveIn(outer, op);
+		ResolveIn(inner, op);
+	}
+	OrderKeyShape inner_shape {order.type == OrderType::DESCENDING, false, {}, {}};
+	auto &distance = PeelOrderKey(context, *outer, shape);
+	auto further_keys = orders.size() > 1;
+	if (!distance.Equals(PeelOrderKey(context, *inner, inner_shape)) || shape.descending != inner_shape.descending ||
+	    (shape.rounds && further_keys) || !shape.not_null.empty() || !shape.not_zero.empty()) {
+		return nullptr;
+	}
+	found->best_groups = true;
+	found->ties = found->ties || further_keys;
+	return std::move(found.found);
+}
+
+static unique_ptr<Nearest> FindInOrder(ClientContext &context, LogicalOperator &op,
+                                       const vector<BoundOrderByNode> &orders, idx_t limit, idx_t offset) {
+	auto result = FindBestGroups(context, op, orders);
+	if (!result) {
+		result = make_uniq<Nearest>(op.children[0]);
+		result->orders.push_back(orders[0].Copy());
+		result->ties = orders.size() > 1;
+	}
+	result->wanted = SaturatingSum(limit, offset);
+	result->ordered = true;
+	return result;
+}
+
+//! LIMIT → PROJECTION … → ORDER BY: as DuckDB plans large limits.
+static OrRefusal<Nearest> FindInLimit(ClientContext &context, LogicalLimit &limit) {
+	auto unset_offset = limit.offset_val.Type() == LimitNodeType::UNSET;
+	if (limit.limit_val.Type() != LimitNodeType::CONSTANT_VALUE ||
+	    (!unset_offset && limit.offset_val.Type() != LimitNodeType::CONSTANT_VALUE)) {
+		return Nothing();
+	}
+	reference<LogicalOperator> below(*limit.children[0]);
+	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		below = *below.get().children[0];
+	}
+	if (below.get().type != LogicalOperatorType::LOGICAL_ORDER_BY) {
+		return Nothing();
+	}
+	auto &order = below.get().Cast<LogicalOrder>();
+	auto offset = unset_offset ? 0 : limit.offset_val.GetConstantValue();
+	return FindInOrder(context, order, order.orders, limit.limit_val.GetConstantValue(), offset);
+}
+
+OrRefusal<Nearest> FindNearest(ClientContext &context, LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_TOP_N: {
+		auto &top_n = op.Cast<LogicalTopN>();
+		return FindInOrder(context, op, top_n.orders, top_n.limit, top_n.offset);
+	}
+	case LogicalOperatorType::LOGICAL_LIMIT:
+		return FindInLimit(context, op.Cast<LogicalLimit>());
+	default:
+		return FindBelowOrder(op);
 	}
 }
 

@@ -9,6 +9,7 @@
 namespace duckdb {
 
 class Binder;
+class ClientContext;
 
 //! What an operator needs of its input: for each group of rows, the first `wanted` by each of the order keys.
 //!
@@ -27,8 +28,10 @@ struct Nearest {
 	bool ties = false;
 	//! It is an ORDER BY: it may be one of several pages, each with an OFFSET.
 	bool ordered = false;
-	//! The groups must not depend on the table that is searched.
+	//! The groups must not depend on the table that is searched, unless only the best of them are wanted.
 	vector<unique_ptr<Expression>> groups;
+	//! Of the groups only those with the nearest rows are wanted, as many as `wanted`, and of each its nearest row.
+	bool best_groups = false;
 	//! The operator does not count rows where one of these is NULL.
 	vector<unique_ptr<Expression>> counted;
 	//! The operator does not count rows where one of these is not true. Dropping them changes nothing.
@@ -36,7 +39,7 @@ struct Nearest {
 };
 
 //! What `op` keeps, if it keeps only nearest rows; otherwise nothing, with the reason if `op` comes close.
-OrRefusal<Nearest> FindNearest(LogicalOperator &op);
+OrRefusal<Nearest> FindNearest(ClientContext &context, LogicalOperator &op);
 
 //! Puts a search of an index below `op` if it keeps only nearest rows and an index can find them.
 void ServeNearest(Binder &binder, LogicalOperator &op);

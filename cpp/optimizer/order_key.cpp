@@ -9,6 +9,7 @@
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/planner/logical_operator.hpp"
 
 #include <cmath>
 
@@ -25,6 +26,17 @@ unordered_set<idx_t> ReferencedTables(const Expression &expr) {
 	unordered_set<idx_t> tables;
 	CollectTables(expr, tables);
 	return tables;
+}
+
+void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &projection) {
+	if (expr->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+		auto binding = expr->Cast<BoundColumnRefExpression>().Binding();
+		if (binding.table_index == projection.GetTableIndex()[0]) {
+			expr = projection.expressions[binding.column_index]->Copy();
+		}
+		return;
+	}
+	ExpressionIterator::EnumerateChildren(*expr, [&](unique_ptr<Expression> &child) { ResolveIn(child, projection); });
 }
 
 bool Contains(const Expression &expr, const Expression &part) {

@@ -6,9 +6,12 @@
 namespace duckdb {
 
 class ClientContext;
+class LogicalOperator;
 
 //! The tables whose columns `expr` refers to.
 unordered_set<idx_t> ReferencedTables(const Expression &expr);
+//! Replaces references to the columns of `projection` in `expr` by what they stand for.
+void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &projection);
 //! Whether `part` is computed in `expr`.
 bool Contains(const Expression &expr, const Expression &part);
 

@@ -108,9 +108,11 @@ private:
 	//! By HNSW_INDEX_SCAN. If the query vectors come from a plan, a copy of it yields them, and what is above pairs the rows again.
 	Refusal ServeByScan();
 	OrRefusal<ScanPath> FindPath();
+	//! The groups as expressions over the columns of the scan; nothing if they are over others, too.
+	vector<unique_ptr<Expression>> GroupsOfScan() const;
 	//! The cross product with the plan of the query vectors; `table_child` is the child with the scan.
 	optional_ptr<unique_ptr<LogicalOperator>> FindProduct(ScanPath &path, idx_t &table_child) const;
-	void PutScan(SplitPath split, unique_ptr<LogicalOperator> probes);
+	void PutScan(SplitPath split, unique_ptr<LogicalOperator> probes, vector<unique_ptr<Expression>> best_groups);
 	void PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx_t table_child,
 	             vector<unique_ptr<Expression>> conditions, const ScanPath &path);
 
@@ -141,10 +143,28 @@ optional_ptr<unique_ptr<LogicalOperator>> Serving::FindProduct(ScanPath &path, i
 	return nullptr;
 }
 
-void Serving::PutScan(SplitPath split, unique_ptr<LogicalOperator> probes) {
+vector<unique_ptr<Expression>> Serving::GroupsOfScan() const {
+	vector<unique_ptr<Expression>> result;
+	for (auto &group : nearest.groups) {
+		auto resolved = matcher.Resolve(group->Copy());
+		for (auto &table : ReferencedTables(*resolved)) {
+			if (table != match.get.table_index.index) {
+				return {};
+			}
+		}
+		if (resolved->IsVolatile()) {
+			return {};
+		}
+		result.push_back(std::move(resolved));
+	}
+	return result;
+}
+
+void Serving::PutScan(SplitPath split, unique_ptr<LogicalOperator> probes, vector<unique_ptr<Expression>> best_groups) {
 	match.search.ranked_only = split.ranked_only;
 	auto search = make_uniq<LogicalHNSWScan>(std::move(split.get), std::move(match.search), std::move(match.query),
 	                                         std::move(probes));
+	search->SetBestGroups(std::move(best_groups));
 	if (split.filter.plan) {
 		search->SetFilter(binder.context, std::move(split.filter));
 	}
@@ -211,7 +231,13 @@ Refusal Serving::ServeByScan() {
 	if (!path) {
 		return path.refusal;
 	}
-	if (!GroupsByProbe(matcher, nearest, nullptr)) {
+	vector<unique_ptr<Expression>> best_groups;
+	if (nearest.best_groups) {
+		best_groups = GroupsOfScan();
+		if (best_groups.empty()) {
+			return Refuse("the groups are not made of columns of the searched table alone");
+		}
+	} else if (!GroupsByProbe(matcher, nearest, nullptr)) {
 		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
 	}
 	unique_ptr<LogicalOperator> probes;
@@ -236,7 +262,7 @@ Refusal Serving::ServeByScan() {
 		    match.query->GetReturnType(), ColumnBinding(probes->GetTableIndex()[0], ProjectionIndex(0)));
 	}
 	PlanNotes::AddUse(*match.get.GetTable(), match.search, IndexSearch::SCAN);
-	PutScan(std::move(*split), std::move(probes));
+	PutScan(std::move(*split), std::move(probes), std::move(best_groups));
 	return Refusal();
 }
 
@@ -248,7 +274,7 @@ Refusal Serving::Serve() {
 	if (nearest.ordered && IsPaged(binder.context, match.get)) {
 		match.search.TakePages();
 	}
-	if (ReferencedTables(*match.query).empty()) {
+	if (nearest.best_groups || ReferencedTables(*match.query).empty()) {
 		return ServeByScan();
 	}
 	refusal = ServeByJoin();
@@ -315,7 +341,7 @@ static bool FilterCounted(Nearest &nearest) {
 }
 
 void ServeNearest(Binder &binder, LogicalOperator &op) {
-	auto found = FindNearest(op);
+	auto found = FindNearest(binder.context, op);
 	if (!found) {
 		if (found.refusal) {
 			PlanNotes::AddBelow(op, found.refusal.stage, found.refusal.reason);
