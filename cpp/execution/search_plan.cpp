@@ -34,7 +34,7 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search) {
 	InsertionOrderPreservingMap<string> result;
 	result["Table"] = table.name.GetIdentifierName();
-	result["Index"] = search.index_name;
+	result["HNSW Index"] = search.index_name;
 	result["Metric"] = search.metric;
 	result[search.best_groups ? "Groups" : "K"] = to_string(search.wanted);
 	result["Search Width"] = to_string(search.ef);

@@ -31,6 +31,7 @@ class Queries:
             "window": (self.window, 3),
             "aggregate": (self.aggregate, 6),
             "grouped": (self.grouped, 2),
+            "best groups": (self.best_groups, 4),
             "lateral": (self.lateral, 5),
             "guarded": (self.guarded, 6),
             "nearest": (self.nearest, 5),
@@ -347,6 +348,20 @@ class Queries:
         source = f"FROM {self.schema.name}{where}"
         sql = f"SELECT id % 3 AS g, {name}(id, {distance}, {self.rng.choice([1, 5])}) AS id {source} GROUP BY g"
         return Query(connection, "", sql, f"SELECT id % 3 AS g, id, {distance} AS d {source}")
+
+    def best_groups(self, connection):
+        """The nearest row of each of the groups that have the nearest ones; ties leave open which groups these are."""
+        distance, direction = self.distance()
+        where, group = self.where(0.25), self.rng.choice(["id % 3", "id % 60", "id // 7", "id", "NULLIF(id % 10, 4)"])
+        rows = f"SELECT {group} AS part, id, {distance} AS d FROM {self.schema.name}{where}"
+        nearest = self.rng.choice(
+            [
+                f"SELECT DISTINCT ON (part) * FROM ({rows}) ORDER BY part, d {direction}",
+                f"FROM ({rows}) QUALIFY row_number() OVER (PARTITION BY part ORDER BY d {direction}) = 1",
+            ]
+        )
+        sql = f"SELECT NULL AS g, id, d FROM ({nearest}) ORDER BY d {direction} {self.limit()}"
+        return Query(connection, "", sql, self.all_rows(distance, where))
 
     def pairs(self, distance, where=""):
         """All rows of the table for each probe."""
