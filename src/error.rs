@@ -38,11 +38,6 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
-
-    /// The form in which an error crosses to C++, where only text arrives: `<kind>\x1f<message>`.
-    pub fn encode(&self) -> String {
-        format!("{:?}\u{1f}{}", self.kind, self.message)
-    }
 }
 
 impl fmt::Display for Error {
@@ -52,18 +47,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `cpp/host/errors.hpp` splits at the separator and compares the kinds by name.
-    #[test]
-    fn the_kind_crosses_in_front_of_the_message() {
-        let error = Error::new(ErrorKind::OutOfMemory, "needs 3 GiB");
-        assert_eq!(error.encode(), "OutOfMemory\u{1f}needs 3 GiB");
-        assert_eq!(error.to_string(), "needs 3 GiB");
-        assert_eq!(Error::new(ErrorKind::Binder, "").encode(), "Binder\u{1f}");
-        assert_eq!(Error::new(ErrorKind::Interrupted, "").encode(), "Interrupted\u{1f}");
-    }
-}
