@@ -1,6 +1,5 @@
 //! Reading: an index from its pages, with every number checked before it is used.
 
-use crate::sync::PoisonError;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -63,7 +62,7 @@ impl Index {
         let stored = |ids: &[i64], sums: &[u64]| {
             ids.iter().zip(sums).map(|(&id, &checksum)| StoredPage { checksum, id }).collect()
         };
-        *index.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stored {
+        *index.stored.lock() = Some(Stored {
             graph: stored(graph_ids, &root.graph_sums),
             rows: stored(rows_ids, &root.rows_sums),
             root: root.clone(),

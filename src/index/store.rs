@@ -1,6 +1,5 @@
 //! Writing: a checkpoint turns the index into pages, those that have changed.
 
-use crate::sync::PoisonError;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -41,7 +40,7 @@ impl Index {
     /// The caller keeps appends and removals out. Searches go on; linking pauses. Errors: those of `pages`,
     /// `OutOfMemory`; the image before stays valid, and pages written meanwhile are given back.
     pub fn store(&self, pages: &dyn Pages, covered: u64, verified: u64) -> Result<Image> {
-        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stored = self.stored.lock();
         let _paused = Paused::new(&self.paused);
         let generation = self.generation();
         generation.graph.drain();
@@ -82,7 +81,7 @@ impl Index {
 
     /// The ids of all pages, which are forgotten: the index is dropped.
     pub fn forget_pages(&self) -> Vec<i64> {
-        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stored = self.stored.lock().take();
         stored.iter().flat_map(|stored| stored.graph.iter().chain(&stored.rows)).map(|page| page.id).collect()
     }
 

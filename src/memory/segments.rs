@@ -1,6 +1,6 @@
 //! A growable array of rows that never moves: segments of equal size behind a table, indexed without locks.
 
-use crate::sync::{Mutex, PoisonError};
+use crate::sync::Mutex;
 use std::alloc::Layout;
 use std::ptr;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl<T: Element> Segments<T> {
 
     /// Gives memory to at least `rows` rows. Errors: `OutOfMemory`; rows that had memory keep it.
     pub fn extend(&self, rows: usize) -> Result<()> {
-        let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut growth = self.growth.lock();
         let row_bytes = self.stride * size_of::<T>();
         while self.rows() < rows {
             let now = self.rows();

@@ -55,7 +55,7 @@ impl Index {
     /// graph. Takes the graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
     pub fn reconnect(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.generation();
-        let Ok(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
+        let Some(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
         if reconnection.is_none() && self.reconnect_due() {
             *reconnection = Some(self.begin_reconnection(&generation)?);
         }
