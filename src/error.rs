@@ -1,7 +1,5 @@
 //! The error of the crate: a kind, and a message that says what was given, what is allowed and what to do.
 
-use std::fmt;
-
 /// What went wrong, as far as a host treats it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -22,7 +20,8 @@ pub enum ErrorKind {
 }
 
 /// An error with a message for the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Error {
     /// The kind.
     pub kind: ErrorKind,
@@ -38,12 +37,9 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
-}
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+    /// The allocator has no memory `for_what`, as in "while storing an HNSW index".
+    pub(crate) fn out_of_memory(for_what: &str) -> Self {
+        Self::new(ErrorKind::OutOfMemory, format!("out of memory {for_what}"))
     }
 }
-
-impl std::error::Error for Error {}

@@ -169,7 +169,7 @@ impl Generation {
         let missing = (free.slots.len() + slots).saturating_sub(free.slots.capacity());
         if missing > 0 {
             free.charge.grow(missing * size_of::<FreeSlot>())?;
-            let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
+            let full = |_| Error::out_of_memory("while consolidating an HNSW index");
             free.slots.try_reserve_exact(slots).map_err(full)?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::image::{Image, Stored, StoredPage};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Extent, Layout, Region};
 use crate::format::root::Root;
@@ -108,7 +108,7 @@ impl Index {
             .filter(|stored| relinked.is_some() && !generation.links_changed() && missing(stored) <= enough(stored));
         let slots = light.map_or(nodes, |stored| stored.root.slots as usize);
 
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while storing an HNSW index");
+        let full = |_| Error::out_of_memory("while storing an HNSW index");
         let mut snapshot = Snapshot {
             graph: links,
             upper: Vec::new(),

@@ -6,7 +6,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::memory::mapping::Mapping;
 use crate::memory::{Charge, Memory};
 
@@ -117,7 +117,7 @@ impl<T: Element> Segments<T> {
     }
 
     fn add_segment(&self, growth: &mut Growth<T>) -> Result<()> {
-        let full = || Error::new(ErrorKind::OutOfMemory, "out of memory while growing an HNSW index");
+        let full = || Error::out_of_memory("while growing an HNSW index");
         let at = growth.segments.len();
         if growth.tables.last().map_or(0, |table| table.len()) == at {
             let length = (2 * at).max(FIRST_TABLE);

@@ -2,7 +2,7 @@
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::graph::Source;
 use crate::graph::lock::ReadGuard;
 use crate::host::Interrupt;
@@ -104,7 +104,7 @@ struct Copy<'a> {
 impl<'a> Copy<'a> {
     /// `graph`: of `old`.
     fn plan(old: &Generation, graph: &'a ReadGuard<'a>) -> Result<Self> {
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while compacting an HNSW index");
+        let full = |_| Error::out_of_memory("while compacting an HNSW index");
         let nodes = graph.len();
         let (mut kept, mut moved) = (Vec::new(), Vec::new());
         kept.try_reserve_exact(nodes).map_err(full)?;

@@ -1,7 +1,7 @@
 //! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
 
 use crate::bits;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::host::Interrupt;
 use crate::index::link::check;
 use crate::index::rows::State;
@@ -82,7 +82,7 @@ impl Index {
     }
 
     fn begin_consolidation(&self, generation: &Generation) -> Result<Consolidation> {
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
+        let full = |_| Error::out_of_memory("while consolidating an HNSW index");
         let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
         let dead = generation.dead().min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));

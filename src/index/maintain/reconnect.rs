@@ -7,7 +7,7 @@
 use crate::sync::atomic::Ordering;
 
 use crate::bits;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::graph::lock::ExclusiveGuard;
 use crate::host::Interrupt;
 use crate::index::link::check;
@@ -82,7 +82,7 @@ impl Index {
     }
 
     fn begin_reconnection(&self, generation: &Generation) -> Result<Reconnection> {
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while linking an HNSW index");
+        let full = |_| Error::out_of_memory("while linking an HNSW index");
         let changed = generation.unconnected.load(Ordering::Relaxed);
         let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
