@@ -246,7 +246,7 @@ model:
 sanitizers: tsan asan
 
 # Data races in the index: its tests with several threads under ThreadSanitizer, Rust and C++.
-TSAN_TESTS := concurrent everything_at_once rooms:: finish:: arena_may_grow
+TSAN_TESTS := concurrent everything_at_once turns:: finish:: arena_may_grow
 tsan:
 	sh test/tsan/run.sh $(CACHE)/tsan -- --test-threads 1 $(TSAN_TESTS)
 
@@ -270,7 +270,7 @@ asan: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 	$(ASAN_OUT)/python -m pytest -q $(addprefix test/python/,$(ASAN_PYTHON)) --extension $(ASAN_OUT)/vss.duckdb_extension
 
 # Undefined behaviour in Rust: the core's tests that do not come to the graph, which is C++, under Miri.
-MIRI_TESTS := pending:: rows:: segments:: rooms:: memory:: row_set:: checksum:: options:: metric::
+MIRI_TESTS := pending:: rows:: segments:: turns:: memory:: row_set:: checksum:: options:: metric::
 miri:
 	@cargo +nightly miri --version >/dev/null 2>&1 || \
 	{ echo "miri: Miri is missing: rustup toolchain install nightly --component miri --component rust-src" >&2; exit 1; }

@@ -1,7 +1,5 @@
 //! The error of the crate: a kind, and a message that says what was given, what is allowed and what to do.
 
-use std::fmt;
-
 /// What went wrong, as far as a host treats it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -22,7 +20,8 @@ pub enum ErrorKind {
 }
 
 /// An error with a message for the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Error {
     /// The kind.
     pub kind: ErrorKind,
@@ -39,31 +38,8 @@ impl Error {
         Self { kind, message: message.into() }
     }
 
-    /// The form in which an error crosses to C++, where only text arrives: `<kind>\x1f<message>`.
-    pub fn encode(&self) -> String {
-        format!("{:?}\u{1f}{}", self.kind, self.message)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Error {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `cpp/host/errors.hpp` splits at the separator and compares the kinds by name.
-    #[test]
-    fn the_kind_crosses_in_front_of_the_message() {
-        let error = Error::new(ErrorKind::OutOfMemory, "needs 3 GiB");
-        assert_eq!(error.encode(), "OutOfMemory\u{1f}needs 3 GiB");
-        assert_eq!(error.to_string(), "needs 3 GiB");
-        assert_eq!(Error::new(ErrorKind::Binder, "").encode(), "Binder\u{1f}");
-        assert_eq!(Error::new(ErrorKind::Interrupted, "").encode(), "Interrupted\u{1f}");
+    /// The allocator has no memory `for_what`, as in "while storing an HNSW index".
+    pub(crate) fn out_of_memory(for_what: &str) -> Self {
+        Self::new(ErrorKind::OutOfMemory, format!("out of memory {for_what}"))
     }
 }

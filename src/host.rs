@@ -29,9 +29,9 @@ pub trait Visibility {
 pub trait Pages {
     /// Bytes of a page.
     fn page_bytes(&self) -> usize;
-    /// Writes a page; returns its id.
+    /// Writes a page; returns its id. Errors: `Storage`, `OutOfMemory`.
     fn write(&self, bytes: &[u8]) -> Result<i64>;
-    /// Reads a page.
+    /// Reads a page. Errors: `Storage`, `OutOfMemory`.
     fn read(&self, id: i64, out: &mut [u8]) -> Result<()>;
     /// The page is part of no image any more.
     fn free(&self, id: i64);

@@ -1,16 +1,51 @@
-//! Locks, atomics and waiting: those of the standard library. With the feature `model` they are those of `shuttle`, which then
-//! decides at each of them which thread goes on, see `index/tests/model.rs`.
+//! Locks, atomics and waiting: `parking_lot`'s locks, which know no poison: a panic leaves what is locked to the next one. With the
+//! feature `model` they are those of `shuttle`, which then decides at each of them which thread goes on, see `index/tests/model.rs`.
 //!
 //! Atomics that are read row by row (entries, counters of memory) stay the standard library's: each use would be a place to
 //! switch threads, and the schedules that differ at the locks would be lost among those.
 
 #[cfg(not(feature = "model"))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(feature = "model")]
 pub(crate) use {
-    shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    std::sync::PoisonError,
+    self::scheduled::Condvar,
+    shuttle_parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
+
+/// The condition variable that `shuttle_parking_lot` lacks.
+#[cfg(feature = "model")]
+mod scheduled {
+    use shuttle::sync;
+
+    use super::MutexGuard;
+
+    pub(crate) struct Condvar {
+        /// Held from before the caller's lock is given back until the wait has begun, so that no notification falls between.
+        gate: sync::Mutex<()>,
+        inner: sync::Condvar,
+    }
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self { gate: sync::Mutex::new(()), inner: sync::Condvar::new() }
+        }
+
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            let gate = self.gate.lock().unwrap();
+            MutexGuard::unlocked(guard, || drop(self.inner.wait(gate).unwrap()));
+        }
+
+        pub(crate) fn notify_one(&self) {
+            let _gate = self.gate.lock().unwrap();
+            self.inner.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            let _gate = self.gate.lock().unwrap();
+            self.inner.notify_all();
+        }
+    }
+}
 
 pub(crate) mod atomic {
     #[cfg(feature = "model")]

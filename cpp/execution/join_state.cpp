@@ -160,7 +160,8 @@ void HNSWJoinLocalState::SearchAll() {
 	vector<Probe> open;
 	for (idx_t i = 0; gstate.index && i < batched.Size(); i++) {
 		auto number = UnsafeNumericCast<sel_t>(batched.RowIds()[i]);
-		open.push_back(Probe {number, batched.Values().data() + i * op.search.dimensions, 0, 0, false, string()});
+		open.push_back(
+		    Probe {number, batched.Values().data() + i * op.search.dimensions, 0, 0, false, vss::Strategy::Scan});
 	}
 	auto want = op.search.wanted;
 	if (!op.conditions.empty()) {
@@ -181,7 +182,7 @@ void HNSWJoinLocalState::SearchAll() {
 		auto has_pairs = !op.search.measured_only || format.validity.RowIsValid(format.sel->get_index(probe));
 		if (!is_answered[probe] && has_pairs) {
 			unanswered.push_back(UnsafeNumericCast<sel_t>(probe));
-			report.probes["scan"]++;
+			report.probes[vss::Strategy::Scan]++;
 		}
 	}
 	report.candidates = pairs.size();
@@ -239,15 +240,13 @@ void HNSWJoinLocalState::Search(Probe &probe, idx_t want, vector<Pair> &found, J
 	auto request = gstate.request;
 	request.want = want;
 	auto &core = *gstate.index->core;
-	auto answer = Translate([&] {
-		return gstate.filter ? core.search_rows(vector, request, *gstate.filter->stored)
-		                     : core.search_all(vector, request, visibility);
-	});
+	auto rows = gstate.filter ? &*gstate.filter->stored : nullptr;
+	auto answer = Translate([&] { return core.search(vector, request, rows, visibility); });
 	visibility.Rethrow();
 	report.visited += answer.report.visited;
 	report.distances += answer.report.distances;
 	probe.complete = !answer.scan && answer.complete;
-	probe.strategy = string(answer.report.strategy);
+	probe.strategy = answer.report.strategy;
 	probe.found = answer.scan ? 0 : answer.row_ids.size();
 	probe.passing = probe.found;
 	// those to come once here and once among the pairs, with room to grow in both

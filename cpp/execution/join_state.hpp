@@ -84,7 +84,7 @@ private:
 		idx_t passing;
 		//! The search has returned all rows that qualify.
 		bool complete;
-		string strategy;
+		vss::Strategy strategy;
 	};
 
 	//! Query vectors for which a batch is not larger than it should be.

@@ -27,7 +27,7 @@ InsertionOrderPreservingMap<string> PhysicalHNSWJoin::ParamsToString() const {
 	result["Operator"] = GetName();
 	vector<string> strategies;
 	for (auto &entry : total.probes) {
-		strategies.push_back(StringUtil::Format("%s (%llu)", entry.first, entry.second));
+		strategies.push_back(StringUtil::Format("%s (%llu)", string(vss::strategy_name(entry.first)), entry.second));
 	}
 	result["Strategy"] = StringUtil::Join(strategies, ", ");
 	if (filter) {

@@ -14,7 +14,7 @@ class PhysicalRowFilter;
 //! What the searches of a join did, summed up.
 struct JoinReport {
 	//! Query vectors by the strategy that answered them.
-	map<string, idx_t> probes;
+	map<vss::Strategy, idx_t> probes;
 	idx_t visited = 0;
 	idx_t distances = 0;
 	idx_t candidates = 0;

@@ -48,7 +48,7 @@ void PhysicalHNSWScan::Report(const vss::SearchAnswer &answer) const {
 	lock_guard<mutex> guard(report_lock);
 	// DuckDB's profiler shows every operator of an extension under the name "Extension"
 	last_report["Operator"] = GetName();
-	last_report["Strategy"] = string(report.strategy);
+	last_report["Strategy"] = string(vss::strategy_name(report.strategy));
 	if (filter) {
 		last_report["Qualifying"] = to_string(filter->Rows().stored->size());
 	}
@@ -342,17 +342,15 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 		// dropped meanwhile, or not in step with its table
 		vss::SearchAnswer answer;
 		answer.scan = true;
-		answer.report.strategy = vss::scan_strategy();
+		answer.report.strategy = vss::Strategy::Scan;
 		return answer;
 	}
 	auto request = op.search.Request(context, *shared);
 	request.want = want;
 	rust::Slice<const float> vector {query.data(), query.size()};
-	if (filter) {
-		return Translate([&] { return shared->core->search_rows(vector, request, *filter->stored); });
-	}
 	vss::HostVisibility visibility(transaction, storage);
-	auto answer = Translate([&] { return shared->core->search_all(vector, request, visibility); });
+	auto rows = filter ? &*filter->stored : nullptr;
+	auto answer = Translate([&] { return shared->core->search(vector, request, rows, visibility); });
 	visibility.Rethrow();
 	return answer;
 }

@@ -12,7 +12,7 @@ void IndexSearch::TakePages() {
 	if (covers) {
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
 			ef = index.Core().ef_of_pages(ef);
-			strategy = string(index.Core().strategy(wanted, ef));
+			strategy = index.Core().strategy(wanted, ef);
 		});
 	}
 }
@@ -35,10 +35,10 @@ InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, cons
 	InsertionOrderPreservingMap<string> result;
 	result["Table"] = table.name.GetIdentifierName();
 	result["HNSW Index"] = search.index_name;
-	result["Metric"] = search.metric;
+	result["Metric"] = string(vss::metric_name(search.metric));
 	result[search.best_groups ? "Groups" : "K"] = to_string(search.wanted);
 	result["Search Width"] = to_string(search.ef);
-	result["Strategy"] = search.strategy;
+	result["Strategy"] = string(vss::strategy_name(search.strategy));
 	return result;
 }
 

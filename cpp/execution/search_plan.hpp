@@ -17,16 +17,16 @@ struct IndexSearch {
 	static constexpr const char *JOIN = "HNSW_INDEX_JOIN";
 
 	shared_ptr<IndexEntry> entry;
-	//! Names for EXPLAIN.
+	//! For EXPLAIN.
 	string index_name;
-	string metric;
+	vss::Metric metric;
 	//! Elements of the indexed `FLOAT[n]`.
 	idx_t dimensions;
 	//! Rows, or the best of their groups, that are needed: limit + offset.
 	idx_t wanted;
 	//! Search width (ef) and strategy, as planned; both are decided again when the search runs.
 	idx_t ef;
-	string strategy;
+	vss::Strategy strategy;
 	//! A further order decides between rows that tie with the last one wanted.
 	bool ties = false;
 	//! Rows that the index does not rank are dropped above.

@@ -108,7 +108,7 @@ static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChun
 			          Value(entry.schema.name.GetIdentifierName()),
 			          Value(entry.name.GetIdentifierName()),
 			          Value(entry.GetTableName().GetIdentifierName()),
-			          Value(string(options.metric)),
+			          Value(string(vss::metric_name(options.metric))),
 			          BigInt(index.Dimensions()),
 			          BigInt(info.count),
 			          BigInt(info.capacity),

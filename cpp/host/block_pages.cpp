@@ -24,32 +24,25 @@ void HostPages::Scratch(int64_t id) const {
 	scratch->id = id;
 }
 
-rust::String HostPages::write(rust::Slice<const uint8_t> bytes, int64_t &id) const noexcept {
-	try {
-		id = blocks.GetFreeBlockIdForCheckpoint();
-		Scratch(id);
-		memcpy(scratch->GetDataMutable(), bytes.data(), bytes.size());
-		blocks.Write(context, *scratch, id);
-		return rust::String();
-	} catch (std::exception &ex) {
-		return rust::String::lossy(duckdb::ErrorData(ex).RawMessage());
-	}
+int64_t HostPages::write(rust::Slice<const uint8_t> bytes) const {
+	auto id = blocks.GetFreeBlockIdForCheckpoint();
+	Scratch(id);
+	memcpy(scratch->GetDataMutable(), bytes.data(), bytes.size());
+	blocks.Write(context, *scratch, id);
+	return id;
 }
 
-rust::String HostPages::read(int64_t id, rust::Slice<uint8_t> out) const noexcept {
+void HostPages::read(int64_t id, rust::Slice<uint8_t> out) const {
 	try {
 		// Past the buffer manager, which would make a new buffer for every page: reading would take twice as long.
 		Scratch(id);
 		blocks.Read(context, *scratch);
-		memcpy(out.data(), scratch->GetDataMutable(), out.size());
-		return rust::String();
 	} catch (std::exception &ex) {
-		duckdb::ErrorData error(ex);
 		// a file that ends too early has no number of the system's
-		may_be_read_later =
-		    error.Type() == duckdb::ExceptionType::OUT_OF_MEMORY || error.ExtraInfo().count("errno") > 0;
-		return rust::String::lossy(error.RawMessage());
+		may_be_read_later = duckdb::ErrorData(ex).ExtraInfo().count("errno") > 0;
+		throw;
 	}
+	memcpy(out.data(), scratch->GetDataMutable(), out.size());
 }
 
 void HostPages::free(int64_t id) const noexcept {

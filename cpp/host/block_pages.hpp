@@ -13,7 +13,7 @@ class BlockManager;
 namespace vss {
 
 //! The pages that the Rust core reads and writes: each is a block, whose size the block manager knows. DuckDB encrypts,
-//! checks and caches them as it does its own. Nothing here throws: errors come back as text, empty on success.
+//! checks and caches them as it does its own.
 class HostPages {
 public:
 	HostPages(duckdb::BlockManager &blocks, duckdb::QueryContext context);
@@ -22,9 +22,9 @@ public:
 	//! Bytes of a block that are ours.
 	size_t page_bytes() const noexcept;
 	//! Writes a page to a block that no checkpoint uses; it belongs to the one that is being made.
-	rust::String write(rust::Slice<const uint8_t> bytes, int64_t &id) const noexcept;
+	int64_t write(rust::Slice<const uint8_t> bytes) const;
 	//! Reads a page.
-	rust::String read(int64_t id, rust::Slice<uint8_t> out) const noexcept;
+	void read(int64_t id, rust::Slice<uint8_t> out) const;
 	//! Whether the last page could not be read for a reason that may pass: the system's, not what the file holds.
 	bool MayBeReadLater() const {
 		return may_be_read_later;

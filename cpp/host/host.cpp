@@ -5,8 +5,20 @@
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
+#include "vss/src/bridge/mod.rs.h"
 
 namespace vss {
+
+std::string ErrorText(const std::exception &exception) {
+	duckdb::ErrorData error(exception);
+	auto kind = ErrorKind::Storage;
+	if (error.Type() == duckdb::ExceptionType::OUT_OF_MEMORY) {
+		kind = ErrorKind::OutOfMemory;
+	} else if (error.Type() == duckdb::ExceptionType::INTERRUPT) {
+		kind = ErrorKind::Interrupted;
+	}
+	return std::to_string(static_cast<int>(kind)) + error.RawMessage();
+}
 
 HostMemory::HostMemory(duckdb::BufferManager &buffers_p) : buffers(buffers_p) {
 }
@@ -18,19 +30,14 @@ static duckdb::idx_t Headroom(duckdb::BufferManager &buffers) {
 	return duckdb::MinValue(buffers.GetMaxMemory() / 16, HEADROOM_MAX);
 }
 
-rust::String HostMemory::reserve(size_t bytes) const {
-	try {
-		auto headroom = Headroom(buffers);
-		if (buffers.GetUsedMemory() + bytes + headroom <= buffers.GetMaxMemory()) {
-			buffers.ReserveMemory(bytes);
-		} else {
-			// what can be evicted leaves room for both
-			buffers.ReserveMemory(bytes + headroom);
-			buffers.FreeReservedMemory(headroom);
-		}
-		return rust::String();
-	} catch (std::exception &ex) {
-		return rust::String::lossy(duckdb::ErrorData(ex).RawMessage());
+void HostMemory::reserve(size_t bytes) const {
+	auto headroom = Headroom(buffers);
+	if (buffers.GetUsedMemory() + bytes + headroom <= buffers.GetMaxMemory()) {
+		buffers.ReserveMemory(bytes);
+	} else {
+		// what can be evicted leaves room for both
+		buffers.ReserveMemory(bytes + headroom);
+		buffers.FreeReservedMemory(headroom);
 	}
 }
 

@@ -1,5 +1,5 @@
 //! The services of the host that the Rust core may call: memory, interruption and row visibility.
-//! Nothing here throws: an exception must not unwind through Rust frames, so each class keeps or returns it.
+//! An exception must not unwind through Rust frames: cxx turns those of functions with a Result into text (`ErrorText`), others keep it.
 #pragma once
 
 #include "duckdb/common/common.hpp"
@@ -8,6 +8,8 @@
 #include "rust/cxx.h"
 
 #include <atomic>
+#include <exception>
+#include <string>
 
 namespace duckdb {
 class BufferManager;
@@ -19,14 +21,37 @@ class Executor;
 
 namespace vss {
 
+//! An exception on its way to Rust: the digit of its kind, and its message, see src/bridge/guard.rs.
+std::string ErrorText(const std::exception &exception);
+
+} // namespace vss
+
+namespace rust {
+namespace behavior {
+
+//! How cxx calls a function that Rust sees with a Result.
+template <class CALL, class FAIL>
+static void trycatch(CALL &&call, FAIL &&fail) noexcept {
+	try {
+		call();
+	} catch (const std::exception &ex) {
+		fail(vss::ErrorText(ex));
+	}
+}
+
+} // namespace behavior
+} // namespace rust
+
+namespace vss {
+
 //! Memory of one index, reserved from DuckDB's buffer manager: `memory_limit` holds and `duckdb_memory()` shows it
 //! under EXTENSION.
 class HostMemory {
 public:
 	explicit HostMemory(duckdb::BufferManager &buffers);
 
-	//! Reserves `bytes`, evicting buffers if needed. Returns the text of the error, empty on success.
-	rust::String reserve(size_t bytes) const;
+	//! Reserves `bytes`, evicting buffers if needed. Throws if there are not as many.
+	void reserve(size_t bytes) const;
 	//! Gives `bytes` back.
 	void release(size_t bytes) const noexcept;
 

@@ -3,7 +3,6 @@
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/config.hpp"
 #include "host/errors.hpp"
-#include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {
 
@@ -14,7 +13,7 @@ static void CheckEfSearch(ClientContext &context, SetScope scope, Value &value) 
 }
 
 static void CheckStrategy(ClientContext &context, SetScope scope, Value &value) {
-	Translate([&] { vss::check_strategy(rust::Str(value.IsNull() ? string("NULL") : StringValue::Get(value))); });
+	Translate([&] { vss::parse_strategy(rust::Str(value.IsNull() ? string("NULL") : StringValue::Get(value))); });
 }
 
 void RegisterSettings(DBConfig &config) {
@@ -48,9 +47,12 @@ bool PrefilterEnabled(ClientContext &context) {
 	return !context.TryGetCurrentSetting(PREFILTER_SETTING, value) || value.IsNull() || value.GetValue<bool>();
 }
 
-string SearchStrategy(ClientContext &context) {
+vss::Strategy SearchStrategy(ClientContext &context) {
 	Value value;
-	return context.TryGetCurrentSetting(STRATEGY_SETTING, value) && !value.IsNull() ? value.ToString() : "auto";
+	if (!context.TryGetCurrentSetting(STRATEGY_SETTING, value) || value.IsNull()) {
+		return vss::Strategy::Auto;
+	}
+	return Translate([&] { return vss::parse_strategy(rust::Str(value.ToString())); });
 }
 
 bool PersistenceEnabled(ClientContext &context) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "duckdb/common/optional_idx.hpp"
+#include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {
 
@@ -21,8 +22,8 @@ void RegisterSettings(DBConfig &config);
 optional_idx EfSearch(ClientContext &context);
 //! Whether queries with a filter may be served from an index.
 bool PrefilterEnabled(ClientContext &context);
-//! How searches are to be done: `auto`, or what the core's check_strategy allows.
-string SearchStrategy(ClientContext &context);
+//! How searches are to be done.
+vss::Strategy SearchStrategy(ClientContext &context);
 //! Whether an index may be created in a database file.
 bool PersistenceEnabled(ClientContext &context);
 

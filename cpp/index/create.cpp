@@ -182,7 +182,7 @@ InsertionOrderPreservingMap<string> PhysicalCreateHNSW::ParamsToString() const {
 	InsertionOrderPreservingMap<string> result;
 	result["Table"] = table.name.GetIdentifierName();
 	result["Index"] = info->GetIndexName().GetIdentifierName();
-	result["Metric"] = string(options.metric);
+	result["Metric"] = string(vss::metric_name(options.metric));
 	return result;
 }
 

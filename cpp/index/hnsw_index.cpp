@@ -255,8 +255,8 @@ void HNSWIndex::Verify(IndexLock &lock) {
 }
 
 string HNSWIndex::ToString(IndexLock &lock, bool display_ascii) {
-	return StringUtil::Format("HNSW index %s: %s, %llu dimensions", name.GetIdentifierName(), string(options.metric),
-	                          Dimensions());
+	return StringUtil::Format("HNSW index %s: %s, %llu dimensions", name.GetIdentifierName(),
+	                          string(vss::metric_name(options.metric)), Dimensions());
 }
 
 void HNSWIndex::VerifyAllocations(IndexLock &lock) {

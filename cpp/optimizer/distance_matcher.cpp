@@ -98,7 +98,7 @@ static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
 	return std::all_of(shape.not_null.begin(), shape.not_null.end(), is_key) &&
 	       std::all_of(shape.not_zero.begin(), shape.not_zero.end(), is_key) &&
 	       // a vector of zeros has no direction, but a length and a place
-	       (shape.not_zero.empty() || match.search.metric == "cosine");
+	       (shape.not_zero.empty() || match.search.metric == vss::Metric::Cosine);
 }
 
 OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t wanted) const {
@@ -113,8 +113,8 @@ OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, i
 	}
 	auto &function = key.Cast<BoundFunctionExpression>();
 	auto &name = function.Function().GetName().GetIdentifierName();
-	auto metric = string(vss::ranking_metric(rust::Str(name), shape.descending));
-	if (metric.empty() || function.GetChildren().size() != 2) {
+	auto metric = vss::Metric::L2sq;
+	if (!vss::ranking_metric(rust::Str(name), shape.descending, metric) || function.GetChildren().size() != 2) {
 		return Refusal(PlanNotes::Stage::TABLE,
 		               StringUtil::Format("no metric ranks like the first ORDER BY key, '%s' %s", name,
 		                                  shape.descending ? "descending" : "ascending"));
@@ -159,7 +159,7 @@ bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &pred
 		return (IsCall(*argument, "isnan", 1) || IsCall(*argument, "isinf", 1)) &&
 		       is_distance(*argument->Cast<BoundFunctionExpression>().GetChildren()[0]);
 	}
-	if (match.search.metric == "cosine") {
+	if (match.search.metric == vss::Metric::Cosine) {
 		auto vector =
 		    ComparedWithZero(context, predicate, ExpressionType::COMPARE_NOTEQUAL, ExpressionType::COMPARE_GREATERTHAN);
 		if (vector && IsKey(match, *vector)) {
@@ -297,7 +297,7 @@ static TableIndex IndexTable(const Expression &stored_key) {
 	return result;
 }
 
-OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query, const string &metric,
+OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query, vss::Metric metric,
                                                    idx_t wanted) const {
 	auto tables = ReferencedTables(key);
 	if (tables.size() != 1 || gets.find(*tables.begin()) == gets.end()) {
@@ -334,11 +334,11 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 			return;
 		}
 		auto &options = index.Options();
-		auto index_metric = string(options.metric);
-		if (index_metric != metric) {
-			refusal = Refusal(
-			    PlanNotes::Stage::INDEX,
-			    StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name, index_metric, metric));
+		if (options.metric != metric) {
+			refusal =
+			    Refusal(PlanNotes::Stage::INDEX,
+			            StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name,
+			                               string(vss::metric_name(options.metric)), string(vss::metric_name(metric))));
 			refusal.index = name;
 			note(name, refusal.reason);
 			return;
@@ -356,8 +356,8 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		auto session_ef = EfSearch(context);
 		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
 		auto covers = index.Covers(duck_table.GetStorage());
-		auto strategy = string(covers ? index.Core().strategy(wanted, ef) : vss::scan_strategy());
-		IndexSearch search {entry, name, index_metric, index.Dimensions(), wanted, ef, strategy};
+		auto strategy = covers ? index.Core().strategy(wanted, ef) : vss::Strategy::Scan;
+		IndexSearch search {entry, name, options.metric, index.Dimensions(), wanted, ef, strategy};
 		search.covers = covers;
 		best = make_uniq<DistanceMatch>(
 		    DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false, narrows});

@@ -52,7 +52,7 @@ private:
 	//! False if `scan` is not below `op`.
 	bool CollectPath(LogicalOperator &op, LogicalGet &scan);
 	//! Matches `key` against the indexes of its table; `query` is the other argument of the distance.
-	OrRefusal<DistanceMatch> MatchKey(const Expression &key, const Expression &query, const string &metric,
+	OrRefusal<DistanceMatch> MatchKey(const Expression &key, const Expression &query, vss::Metric metric,
 	                                  idx_t wanted) const;
 
 	ClientContext &context;

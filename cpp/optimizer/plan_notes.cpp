@@ -47,7 +47,7 @@ void PlanNotes::AddUse(const TableCatalogEntry &table, const IndexSearch &search
 	if (!search.covers) {
 		Add(table, search.index_name, Stage::PLAN,
 		    "the index has not seen all rows of its table: its status in pragma_hnsw_index_info() says why");
-	} else if (search.strategy == string(vss::scan_strategy())) {
+	} else if (search.strategy == vss::Strategy::Scan) {
 		Add(table, search.index_name, Stage::PLAN, "so many rows are wanted that the table is read from end to end");
 	} else {
 		Add(table, search.index_name, Stage::USED, name);

@@ -1,11 +1,42 @@
-//! How a call from C++ ends: with its result or with the text of an error, never with a panic.
+//! How a call between Rust and C++ ends: with its result or with the text of an error, never with a panic.
+//!
+//! Only text crosses. Its first character is the digit of an [`ffi::ErrorKind`], the rest is the message, in both directions;
+//! `cpp/host/errors.hpp` and `host.cpp` have the other side.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::ffi;
 use crate::error::{Error, ErrorKind, Result};
 
-/// An error on its way to C++: its text, with the kind in front.
+impl From<ErrorKind> for ffi::ErrorKind {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Binder => Self::Binder,
+            ErrorKind::InvalidInput => Self::InvalidInput,
+            ErrorKind::OutOfMemory => Self::OutOfMemory,
+            ErrorKind::Interrupted => Self::Interrupted,
+            ErrorKind::Corrupt => Self::Corrupt,
+            ErrorKind::Storage => Self::Storage,
+            ErrorKind::Internal => Self::Internal,
+        }
+    }
+}
+
+/// An error of the host, which called it an interrupt, want of memory, or one of many others: those are the storage's.
+impl From<cxx::Exception> for Error {
+    fn from(exception: cxx::Exception) -> Self {
+        let text = exception.what();
+        let kind = match text.bytes().next().map(|digit| ffi::ErrorKind { repr: digit.wrapping_sub(b'0') }) {
+            Some(ffi::ErrorKind::OutOfMemory) => ErrorKind::OutOfMemory,
+            Some(ffi::ErrorKind::Interrupted) => ErrorKind::Interrupted,
+            _ => ErrorKind::Storage,
+        };
+        Error::new(kind, text.get(1..).unwrap_or_default())
+    }
+}
+
+/// An error on its way to C++: the digit of its kind, and its message.
 pub struct Crossing(String);
 
 impl fmt::Display for Crossing {
@@ -16,7 +47,7 @@ impl fmt::Display for Crossing {
 
 impl From<Error> for Crossing {
     fn from(error: Error) -> Self {
-        Crossing(error.encode())
+        Crossing(format!("{}{}", ffi::ErrorKind::from(error.kind).repr, error.message))
     }
 }
 

@@ -17,8 +17,8 @@ unsafe impl Sync for HostLedger {}
 
 impl Ledger for HostLedger {
     fn reserve(&self, bytes: usize) -> Result<()> {
-        let refused = self.0.reserve(bytes);
-        if refused.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::OutOfMemory, refused)) }
+        // whatever the reason: the index can go on without
+        self.0.reserve(bytes).map_err(|refusal| Error { kind: ErrorKind::OutOfMemory, ..refusal.into() })
     }
 
     fn release(&self, bytes: usize) {
@@ -32,14 +32,11 @@ impl Pages for ffi::HostPages {
     }
 
     fn write(&self, bytes: &[u8]) -> Result<i64> {
-        let mut id = -1;
-        let failed = ffi::HostPages::write(self, bytes, &mut id);
-        if failed.is_empty() { Ok(id) } else { Err(Error::new(ErrorKind::Storage, failed)) }
+        Ok(ffi::HostPages::write(self, bytes)?)
     }
 
     fn read(&self, id: i64, out: &mut [u8]) -> Result<()> {
-        let failed = ffi::HostPages::read(self, id, out);
-        if failed.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Storage, failed)) }
+        Ok(ffi::HostPages::read(self, id, out)?)
     }
 
     fn free(&self, id: i64) {

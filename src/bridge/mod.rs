@@ -1,6 +1,6 @@
 //! The border between Rust and C++, on one page: shared structs, Rust seen from C++, C++ seen from Rust.
 //!
-//! Only the text of an error crosses it ([`crate::error::Error::encode`]); panics stop at [`guard`](crate::bridge::guard::guard).
+//! Only the text of an error crosses it, see [`guard`]; panics stop there.
 
 mod guard;
 mod host;
@@ -11,9 +11,8 @@ use cxx::UniquePtr;
 
 use self::host::HostLedger;
 use crate::bridge::guard::{Crossing, guard, guard_or};
-use crate::error::Result;
 use crate::graph::LevelStats;
-use crate::host::{Unlimited, Visibility};
+use crate::host::Unlimited;
 use crate::index::{Index, Origin, UNSETTLED};
 use crate::memory::Memory;
 use crate::options::Metric;
@@ -39,6 +38,36 @@ mod ffi {
         type_name: String,
     }
 
+    /// What went wrong, see [`crate::error::ErrorKind`].
+    enum ErrorKind {
+        Binder,
+        InvalidInput,
+        OutOfMemory,
+        Interrupted,
+        Corrupt,
+        Storage,
+        Internal,
+    }
+
+    /// What rows are ranked by, see [`crate::options::Metric`].
+    enum Metric {
+        L2sq,
+        Cosine,
+        Ip,
+    }
+
+    /// How rows are searched, see [`crate::search::Strategy`].
+    enum Strategy {
+        /// Whichever is cheapest; only asked for.
+        Auto,
+        Exact,
+        Graph,
+        Recheck,
+        Filtered,
+        All,
+        Scan,
+    }
+
     /// Who hands rows to the index, see [`crate::index::Origin`].
     enum RowOrigin {
         Host,
@@ -48,7 +77,7 @@ mod ffi {
     /// Checked options of an index.
     #[derive(Clone)]
     struct IndexOptions {
-        metric: String,
+        metric: Metric,
         m: usize,
         m0: usize,
         ef_construction: usize,
@@ -56,10 +85,9 @@ mod ffi {
     }
 
     /// What one search did.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     struct SearchReport {
-        /// As [`crate::search::Strategy`] reads.
-        strategy: String,
+        strategy: Strategy,
         /// Graph nodes expanded.
         visited: u64,
         /// Distances computed.
@@ -68,7 +96,7 @@ mod ffi {
         candidates: u64,
     }
 
-    /// What is asked of a search, beside the query vector and the rows that qualify.
+    /// What is asked of a search, beside the query vector and the rows that qualify, see [`crate::search::Request`].
     struct SearchRequest {
         /// Rows wanted.
         want: usize,
@@ -78,8 +106,8 @@ mod ffi {
         ties: bool,
         /// Rows that the index does not rank are not wanted.
         ranked_only: bool,
-        /// `auto` or how to search, see [`check_strategy`]; for benchmarks.
-        strategy: String,
+        /// How to search; for benchmarks.
+        strategy: Strategy,
     }
 
     /// The answer to one search.
@@ -150,9 +178,10 @@ mod ffi {
         fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
         fn check_ef_search(given: i64) -> Result<()>;
         fn check_dimensions(given: i64) -> Result<()>;
-        fn check_strategy(given: &str) -> Result<()>;
-        fn scan_strategy() -> String;
-        fn ranking_metric(function: &str, descending: bool) -> String;
+        fn parse_strategy(given: &str) -> Result<Strategy>;
+        fn strategy_name(strategy: Strategy) -> &'static str;
+        fn ranking_metric(function: &str, descending: bool, metric: &mut Metric) -> bool;
+        fn metric_name(metric: Metric) -> &'static str;
 
         fn macro_sources() -> Vec<String>;
 
@@ -193,27 +222,15 @@ mod ffi {
         fn begin_comparison(self: &IndexHandle, end: usize) -> Result<()>;
         fn saw(self: &IndexHandle, row_ids: &[i64]) -> bool;
         fn end_comparison(self: &IndexHandle, last_commit: u64) -> usize;
-        fn search(
-            self: &IndexHandle,
-            query: &[f32],
-            want: usize,
-            ef: usize,
-            visibility: &HostVisibility,
-        ) -> Result<SearchAnswer>;
-        fn search_rows(
+        unsafe fn search(
             self: &IndexHandle,
             query: &[f32],
             request: &SearchRequest,
-            rows: &RowSet,
-        ) -> Result<SearchAnswer>;
-        fn search_all(
-            self: &IndexHandle,
-            query: &[f32],
-            request: &SearchRequest,
+            rows: *const RowSet,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
-        fn strategy(self: &IndexHandle, want: usize, ef: usize) -> String;
-        fn filtered_strategy(self: &IndexHandle, want: usize, ef: usize, qualifying: usize) -> String;
+        fn strategy(self: &IndexHandle, want: usize, ef: usize) -> Strategy;
+        fn filtered_strategy(self: &IndexHandle, want: usize, ef: usize, qualifying: usize) -> Strategy;
         fn ef_of_pages(self: &IndexHandle, ef: usize) -> usize;
         fn compact(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn measure_recall(
@@ -237,15 +254,15 @@ mod ffi {
         include!("host/host.hpp");
 
         type HostMemory;
-        fn reserve(self: &HostMemory, bytes: usize) -> String;
+        fn reserve(self: &HostMemory, bytes: usize) -> Result<()>;
         fn release(self: &HostMemory, bytes: usize);
 
         include!("host/block_pages.hpp");
 
         type HostPages;
         fn page_bytes(self: &HostPages) -> usize;
-        fn write(self: &HostPages, bytes: &[u8], id: &mut i64) -> String;
-        fn read(self: &HostPages, id: i64, out: &mut [u8]) -> String;
+        fn write(self: &HostPages, bytes: &[u8]) -> Result<i64>;
+        fn read(self: &HostPages, id: i64, out: &mut [u8]) -> Result<()>;
         fn free(self: &HostPages, id: i64);
 
         type HostInterrupt;
@@ -273,7 +290,7 @@ fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOp
         });
         let options = Options::parse(given)?;
         Ok(ffi::IndexOptions {
-            metric: options.metric.name().to_owned(),
+            metric: options.metric.into(),
             m: options.m,
             m0: options.m0,
             ef_construction: options.ef_construction,
@@ -290,20 +307,75 @@ fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
     guard(|| options::check_dimensions(given))
 }
 
-fn check_strategy(given: &str) -> std::result::Result<(), Crossing> {
-    guard(|| Strategy::parse(given).map(|_| ()))
+impl From<Metric> for ffi::Metric {
+    fn from(metric: Metric) -> Self {
+        match metric {
+            Metric::L2sq => Self::L2sq,
+            Metric::Cosine => Self::Cosine,
+            Metric::Ip => Self::Ip,
+        }
+    }
 }
 
-/// How a search reads that has to scan the table.
-fn scan_strategy() -> String {
-    Strategy::Scan.to_string()
+impl From<ffi::Metric> for Metric {
+    fn from(metric: ffi::Metric) -> Self {
+        match metric {
+            ffi::Metric::L2sq => Self::L2sq,
+            ffi::Metric::Cosine => Self::Cosine,
+            // C++ has no others: it only hands back what it was given
+            _ => Self::Ip,
+        }
+    }
 }
 
-/// The name of the metric that ranks like the SQL function, empty if none does.
-fn ranking_metric(function: &str, descending: bool) -> String {
-    guard_or(String::new(), || {
-        Metric::ranking_like(function, descending).map_or_else(String::new, |metric| metric.name().to_owned())
+fn metric_name(metric: ffi::Metric) -> &'static str {
+    Metric::from(metric).name()
+}
+
+/// Whether a metric ranks like the SQL function; `metric` is it then.
+fn ranking_metric(function: &str, descending: bool, metric: &mut ffi::Metric) -> bool {
+    guard_or(false, || {
+        let found = Metric::ranking_like(function, descending);
+        *metric = found.map_or(*metric, ffi::Metric::from);
+        found.is_some()
     })
+}
+
+impl From<Strategy> for ffi::Strategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Exact => Self::Exact,
+            Strategy::Graph => Self::Graph,
+            Strategy::Recheck => Self::Recheck,
+            Strategy::Filtered => Self::Filtered,
+            Strategy::All => Self::All,
+            Strategy::Scan => Self::Scan,
+        }
+    }
+}
+
+impl ffi::Strategy {
+    /// The strategy, none for `Auto`.
+    fn forced(self) -> Option<Strategy> {
+        match self {
+            Self::Exact => Some(Strategy::Exact),
+            Self::Graph => Some(Strategy::Graph),
+            Self::Recheck => Some(Strategy::Recheck),
+            Self::Filtered => Some(Strategy::Filtered),
+            Self::All => Some(Strategy::All),
+            Self::Scan => Some(Strategy::Scan),
+            _ => None,
+        }
+    }
+}
+
+fn parse_strategy(given: &str) -> std::result::Result<ffi::Strategy, Crossing> {
+    guard(|| Ok(Strategy::parse(given)?.map_or(ffi::Strategy::Auto, ffi::Strategy::from)))
+}
+
+/// As EXPLAIN shows it.
+fn strategy_name(strategy: ffi::Strategy) -> &'static str {
+    strategy.forced().map_or("auto", Strategy::name)
 }
 
 /// The table macros as SQL, one or more statements each.
@@ -333,7 +405,7 @@ fn create_core(
     memory: UniquePtr<ffi::HostMemory>,
 ) -> std::result::Result<Box<IndexHandle>, Crossing> {
     guard(|| {
-        let index = Index::new(checked(options)?, dimensions, Box::new(HostLedger(memory)))?;
+        let index = Index::new(options.into(), dimensions, Box::new(HostLedger(memory)))?;
         Ok(Box::new(IndexHandle(Arc::new(index))))
     })
 }
@@ -353,21 +425,23 @@ fn load_core(
 ) -> std::result::Result<ffi::LoadedCore, Crossing> {
     guard(|| {
         let ledger = Box::new(HostLedger(memory));
-        let (index, root) = Index::load(checked(options)?, dimensions, ledger, root, pages, store)?;
+        let (index, root) = Index::load(options.into(), dimensions, ledger, root, pages, store)?;
         let core = Box::new(IndexHandle(Arc::new(index)));
         Ok(ffi::LoadedCore { core, covered: root.covered, verified: root.verified })
     })
 }
 
 /// Options that were checked before they went to C++.
-fn checked(options: &ffi::IndexOptions) -> Result<Options> {
-    Ok(Options {
-        metric: Metric::parse(&options.metric)?,
-        m: options.m,
-        m0: options.m0,
-        ef_construction: options.ef_construction,
-        ef_search: options.ef_search,
-    })
+impl From<&ffi::IndexOptions> for Options {
+    fn from(options: &ffi::IndexOptions) -> Self {
+        Self {
+            metric: options.metric.into(),
+            m: options.m,
+            m0: options.m0,
+            ef_construction: options.ef_construction,
+            ef_search: options.ef_search,
+        }
+    }
 }
 
 impl IndexHandle {
@@ -471,58 +545,47 @@ impl IndexHandle {
         guard_or(0, || self.0.end_comparison(UNSETTLED | last_commit))
     }
 
-    fn search(
+    /// Searches among `rows`, or among those that `visibility` sees if that is null.
+    ///
+    /// # Safety
+    /// `rows` is null, or a set of rows that outlives the call.
+    unsafe fn search(
         &self,
         query: &[f32],
-        want: usize,
-        ef: usize,
+        request: &ffi::SearchRequest,
+        rows: *const RowSet,
         visibility: &ffi::HostVisibility,
     ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
-        guard(|| Ok(answer(self.0.search(query, want, ef, visibility)?, false)))
+        // SAFETY: the caller's promise.
+        let rows = unsafe { rows.as_ref() };
+        guard(|| {
+            let found = self.0.find(
+                Request {
+                    query,
+                    want: request.want,
+                    ef: request.ef,
+                    ties: request.ties,
+                    filter: rows.map(|rows| &rows.0),
+                    ranked_only: request.ranked_only,
+                    may_scan: true,
+                    forced: request.strategy.forced(),
+                },
+                visibility,
+            )?;
+            Ok(answer(found, request.ranked_only))
+        })
     }
 
-    fn search_rows(
-        &self,
-        query: &[f32],
-        request: &ffi::SearchRequest,
-        rows: &RowSet,
-    ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
-        guard(|| self.find(query, request, Some(&rows.0), &rows.0))
-    }
-
-    fn search_all(
-        &self,
-        query: &[f32],
-        request: &ffi::SearchRequest,
-        visibility: &ffi::HostVisibility,
-    ) -> std::result::Result<ffi::SearchAnswer, Crossing> {
-        guard(|| self.find(query, request, None, visibility))
-    }
-
-    fn find(
-        &self,
-        query: &[f32],
-        request: &ffi::SearchRequest,
-        filter: Option<&search::RowSet>,
-        visibility: &dyn Visibility,
-    ) -> Result<ffi::SearchAnswer> {
-        let forced = Strategy::parse(&request.strategy)?;
-        let ranked_only = request.ranked_only;
-        let (want, ef, ties) = (request.want, request.ef, request.ties);
-        let request = Request { query, want, ef, ties, filter, ranked_only, may_scan: true, forced };
-        Ok(answer(self.0.find(request, visibility)?, ranked_only))
-    }
-
-    fn strategy(&self, want: usize, ef: usize) -> String {
-        guard_or(String::new(), || self.0.strategy(want, ef).to_string())
+    fn strategy(&self, want: usize, ef: usize) -> ffi::Strategy {
+        guard_or(ffi::Strategy::Scan, || self.0.strategy(want, ef).into())
     }
 
     fn ef_of_pages(&self, ef: usize) -> usize {
         guard_or(ef, || self.0.ef_of_pages(ef))
     }
 
-    fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> String {
-        guard_or(String::new(), || self.0.filtered_strategy(want, ef, qualifying).to_string())
+    fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> ffi::Strategy {
+        guard_or(ffi::Strategy::Scan, || self.0.filtered_strategy(want, ef, qualifying).into())
     }
 
     fn compact(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
@@ -602,12 +665,11 @@ impl RowSet {
 
 fn answer(found: Found, ranked_only: bool) -> ffi::SearchAnswer {
     let scan = matches!(found.outcome, Outcome::Scan);
-    let strategy = found.report.strategy.to_string();
     ffi::SearchAnswer {
         scan,
         complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
         report: ffi::SearchReport {
-            strategy,
+            strategy: found.report.strategy.into(),
             visited: found.report.visited as u64,
             distances: found.report.distances as u64,
             candidates: found.rows.len() as u64,

@@ -51,18 +51,34 @@ pub struct Extent {
 pub struct Layout {
     /// The extents of each page.
     pub pages: Vec<Vec<Extent>>,
+    /// Bytes of a page.
+    page: usize,
+    places: Vec<Place>,
+}
+
+/// Where a region stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    region: Region,
+    /// The first of the pages that it fills, and how many they are.
+    first: usize,
+    whole: usize,
+    /// The page of its tail; unused if it has none.
+    tail: usize,
 }
 
 impl Layout {
     /// The layout of `regions` with these lengths in bytes. `page`: bytes of a page, at least 8.
     pub fn new(regions: &[(Region, usize)], page: usize) -> Self {
         let mut pages = Vec::new();
+        let mut places = Vec::new();
         for &(region, length) in regions {
+            places.push(Place { region, first: pages.len(), whole: length / page, tail: 0 });
             let whole = (0..length / page).map(|i| vec![Extent { region, bytes: i * page..(i + 1) * page, at: 0 }]);
             pages.extend(whole);
         }
         let mut used = page;
-        for &(region, length) in regions {
+        for (&(region, length), place) in regions.iter().zip(&mut places) {
             let tail = length % page;
             if tail == 0 {
                 continue;
@@ -71,21 +87,20 @@ impl Layout {
                 pages.push(Vec::new());
                 used = 0;
             }
-            let last = pages.len() - 1;
-            pages[last].push(Extent { region, bytes: length - tail..length, at: used });
+            place.tail = pages.len() - 1;
+            pages[place.tail].push(Extent { region, bytes: length - tail..length, at: used });
             used = (used + tail).next_multiple_of(ALIGN);
         }
-        Self { pages }
+        Self { pages, page, places }
     }
 
     /// The page that holds byte `at` of `region`, and its extent.
     pub fn find(&self, region: Region, at: usize) -> Option<(usize, &Extent)> {
-        self.pages.iter().enumerate().find_map(|(page, extents)| {
-            extents
-                .iter()
-                .find(|extent| extent.region == region && extent.bytes.contains(&at))
-                .map(|extent| (page, extent))
-        })
+        let place = self.places.iter().find(|place| place.region == region)?;
+        let number = at / self.page;
+        let page = if number < place.whole { place.first + number } else { place.tail };
+        let mut extents = self.pages.get(page)?.iter();
+        extents.find(|extent| extent.region == region && extent.bytes.contains(&at)).map(|extent| (page, extent))
     }
 }
 
@@ -107,6 +122,7 @@ mod tests {
                     end = extent.at + extent.bytes.len();
                     prop_assert!(end <= page);
                     prop_assert_eq!(layout.find(extent.region, extent.bytes.start), Some((i, extent)));
+                    prop_assert_eq!(layout.find(extent.region, extent.bytes.end - 1), Some((i, extent)));
                 }
             }
             for (region, length) in regions {
@@ -115,6 +131,7 @@ mod tests {
                 ranges.sort_by_key(|range| range.start);
                 let covered = ranges.iter().fold(0, |end, range| if range.start == end { range.end } else { usize::MAX });
                 prop_assert_eq!(covered, length);
+                prop_assert_eq!(layout.find(region, length), None);
             }
         }
     }

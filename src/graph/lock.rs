@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::vectors::{Arena, Codec, Query};
 
 /// A graph with the vectors of its nodes. No guard may be taken while the same thread holds another one of the same lock.
@@ -100,7 +100,7 @@ impl GraphLock {
 
     /// While it is held no slot becomes free. Takes no turn: additions go on. Waits for an instant at most.
     pub(crate) fn pin(&self) -> PinGuard<'_> {
-        PinGuard { lock: self, _pinned: self.pins.read().unwrap_or_else(PoisonError::into_inner) }
+        PinGuard { lock: self, _pinned: self.pins.read() }
     }
 
     /// Nodes, including those that are being added.
@@ -317,7 +317,7 @@ impl ExclusiveGuard<'_> {
     /// Nobody links to these nodes, nor takes their entries for published; each slot is named once, and none is free.
     pub(crate) unsafe fn clear(&mut self, slots: &[u32], free: &mut Vec<FreeSlot>) -> bool {
         let lock = self.0.lock;
-        let Ok(_unpinned) = lock.pins.try_write() else { return false };
+        let Some(_unpinned) = lock.pins.try_write() else { return false };
         for &slot in slots {
             // SAFETY: nobody else uses the graph.
             unsafe { lock.graph.clear(slot) };
@@ -335,7 +335,7 @@ impl ExclusiveGuard<'_> {
     /// The rows, to be written. Waits for those who hold a pin.
     pub(crate) fn rows(&mut self) -> Rows<'_> {
         let lock = self.0.lock;
-        Rows { lock, _unpinned: lock.pins.write().unwrap_or_else(PoisonError::into_inner) }
+        Rows { lock, _unpinned: lock.pins.write() }
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod lock;
 pub(crate) mod search_layer;
 mod turns;
 
-use crate::sync::{Condvar, Mutex, PoisonError};
+use crate::sync::{Condvar, Mutex};
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -429,11 +429,11 @@ impl Threads {
     /// Waits until one is free. The last returned is taken first: its memory is warm, and one caller alone gets the
     /// same one each time, so that its graphs are reproducible.
     fn take(&self) -> Thread<'_> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free.lock();
         loop {
             match free.pop() {
                 Some(id) => return Thread { threads: self, id },
-                None => free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner),
+                None => self.freed.wait(&mut free),
             }
         }
     }
@@ -446,7 +446,7 @@ struct Thread<'a> {
 
 impl Drop for Thread<'_> {
     fn drop(&mut self) {
-        self.threads.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
+        self.threads.free.lock().push(self.id);
         self.threads.freed.notify_one();
     }
 }

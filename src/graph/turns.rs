@@ -3,7 +3,7 @@
 //! No group may starve: once another group waits, newcomers of the present one queue behind it. So a reader waits at most for the link
 //! steps that are running, and a linker at most for the searches that are running.
 
-use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Who may hold the lock together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +73,14 @@ impl Turns {
         }
         state.waiting[access as usize] += 1;
         while state.admitted[access as usize] == 0 {
-            state = self.turn[access as usize].wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.turn[access as usize].wait(&mut state);
         }
         state.admitted[access as usize] -= 1;
         Turn { turns: self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -150,20 +150,20 @@ mod tests {
             let first = turns.enter(Access::Read);
             scope.spawn(|| {
                 let _turn = turns.enter(Access::Link);
-                order.lock().unwrap().push(Access::Link);
+                order.lock().push(Access::Link);
             });
             while turns.state().waiting[Access::Link as usize] == 0 {
                 std::thread::yield_now();
             }
             scope.spawn(|| {
                 let _turn = turns.enter(Access::Read);
-                order.lock().unwrap().push(Access::Read);
+                order.lock().push(Access::Read);
             });
             while turns.state().waiting[Access::Read as usize] == 0 {
                 std::thread::yield_now();
             }
             drop(first);
         });
-        assert_eq!(*order.lock().unwrap(), [Access::Link, Access::Read]);
+        assert_eq!(*order.lock(), [Access::Link, Access::Read]);
     }
 }

@@ -1,6 +1,5 @@
 //! Rows come and go: append, remove, advance.
 
-use crate::sync::PoisonError;
 use crate::sync::atomic::Ordering;
 use std::ops::Range;
 
@@ -33,7 +32,7 @@ impl Index {
     /// takes back only what was taken without an error.
     pub fn append(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         self.check(row_ids, vectors)?;
-        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        let _append = self.append.lock();
         if origin == Origin::Host && self.revive_same(row_ids, vectors) {
             return Ok(());
         }
@@ -201,7 +200,7 @@ impl Index {
     /// number is used again, and nobody sees it any more. Never fails, never allocates beyond `row_ids`. Takes the append lock, and the
     /// row lock for some microseconds at a time.
     pub fn without_vector(&self, origin: Origin, row_ids: &[i64]) {
-        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        let _append = self.append.lock();
         let mut revived = Vec::new();
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows();

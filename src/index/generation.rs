@@ -1,7 +1,7 @@
 //! One generation of the linked rows: graph, vectors and entries by slot. Compaction replaces it as a whole.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ impl Generation {
             return Ok(generation);
         }
         let loaded = Arc::get_mut(&mut generation).expect("nobody else has it yet");
-        let growth = loaded.growth.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let growth = loaded.growth.get_mut();
         let bottom = HEAD_BYTES + list_bytes(options.m0);
         growth.charge.resize(rows * (NODE_BYTES + bottom) + upper * list_bytes(options.m))?;
         loaded.graph = GraphLock::load(options, codec, memory, rows, entry, source)?;
@@ -136,7 +136,7 @@ impl Generation {
 
     /// The next growth makes room in the graph for `rows` rows at once. Takes the growth lock.
     pub(crate) fn hint(&self, rows: usize) {
-        self.growth.lock().unwrap_or_else(PoisonError::into_inner).hint = rows;
+        self.growth.lock().hint = rows;
     }
 
     /// Links a row: at a free slot, else at a new one. `None` if `grow` has to come first. The entry
@@ -169,7 +169,7 @@ impl Generation {
         let missing = (free.slots.len() + slots).saturating_sub(free.slots.capacity());
         if missing > 0 {
             free.charge.grow(missing * size_of::<FreeSlot>())?;
-            let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
+            let full = |_| Error::out_of_memory("while consolidating an HNSW index");
             free.slots.try_reserve_exact(slots).map_err(full)?;
         }
         Ok(())
@@ -240,13 +240,13 @@ impl Generation {
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.free.lock()
     }
 
     /// Makes room for at least one more slot. Waits for the graph when its table has to move, so the caller must not hold a guard of it.
     /// Errors: `OutOfMemory`; the generation stays usable.
     pub(crate) fn grow(&self) -> Result<()> {
-        let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut growth = self.growth.lock();
         let rows = self.graph.taken() + 1;
         if rows <= self.graph.open() {
             return Ok(());

@@ -1,6 +1,5 @@
 //! Reading: an index from its pages, with every number checked before it is used.
 
-use crate::sync::PoisonError;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -63,7 +62,7 @@ impl Index {
         let stored = |ids: &[i64], sums: &[u64]| {
             ids.iter().zip(sums).map(|(&id, &checksum)| StoredPage { checksum, id }).collect()
         };
-        *index.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stored {
+        *index.stored.lock() = Some(Stored {
             graph: stored(graph_ids, &root.graph_sums),
             rows: stored(rows_ids, &root.rows_sums),
             root: root.clone(),
@@ -158,13 +157,7 @@ impl<'a> Reader<'a> {
     /// Reads bytes of a region, which are inside it.
     fn bytes(&mut self, region: Region, mut at: usize, mut out: &mut [u8]) -> Result<()> {
         while !out.is_empty() {
-            let (page, extent) =
-                match self.layout.pages.get(self.page).and_then(|extents| {
-                    extents.iter().find(|extent| extent.region == region && extent.bytes.contains(&at))
-                }) {
-                    Some(extent) => (self.page, extent),
-                    None => self.layout.find(region, at).ok_or_else(|| corrupt("a part of it is missing"))?,
-                };
+            let (page, extent) = self.layout.find(region, at).ok_or_else(|| corrupt("a part of it is missing"))?;
             let length = (extent.bytes.end - at).min(out.len());
             let from = extent.at + at - extent.bytes.start;
             self.open(page)?;
@@ -213,6 +206,8 @@ struct LinksState<'a> {
     upper: Reader<'a>,
     /// Lists above the bottom level read so far.
     upper_read: usize,
+    /// The bytes of a list.
+    list: Vec<u8>,
     /// Nodes that are linked to, a bit each.
     linked: Vec<u64>,
     error: Option<Error>,
@@ -238,7 +233,7 @@ impl<'a> StoredLinks<'a> {
             root,
             levels,
             _charge: charge,
-            state: RefCell::new(LinksState { base, upper, upper_read: 0, linked, error: None }),
+            state: RefCell::new(LinksState { base, upper, upper_read: 0, list: Vec::new(), linked, error: None }),
         })
     }
 
@@ -249,20 +244,20 @@ impl<'a> StoredLinks<'a> {
     }
 
     fn read(&self, state: &mut LinksState<'_>, slot: u32, level: usize, out: &mut [u32]) -> Result<usize> {
-        let (region, index) =
-            if level == 0 { (Region::Base, slot as usize) } else { (Region::Upper, state.upper_read) };
-        let mut bytes = vec![0; self.root.record(region)];
-        if level == 0 {
-            state.base.bytes(region, index * bytes.len(), &mut bytes)?;
+        let (region, index, reader) = if level == 0 {
+            (Region::Base, slot as usize, &mut state.base)
         } else {
-            state.upper.bytes(region, index * bytes.len(), &mut bytes)?;
             state.upper_read += 1;
-        }
-        let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        let count = words[0] as usize;
-        let list = words[1..].get(..count).filter(|list| list.len() <= out.len());
+            (Region::Upper, state.upper_read - 1, &mut state.upper)
+        };
+        state.list.resize(self.root.record(region), 0);
+        reader.record(region, index, &mut state.list)?;
+        let (&count, list) = state.list.as_chunks::<4>().0.split_first().expect("a list has a count");
+        let count = u32::from_le_bytes(count) as usize;
+        let list = list.get(..count).filter(|list| list.len() <= out.len());
         let list = list.ok_or_else(|| corrupt("a node of its graph has too many links"))?;
-        for (to, &link) in out.iter_mut().zip(list) {
+        for (to, link) in out.iter_mut().zip(list) {
+            let link = u32::from_le_bytes(*link);
             if self.levels.get(link as usize).is_none_or(|&above| (above as usize) < level) {
                 return Err(corrupt("a link of its graph leads nowhere"));
             }

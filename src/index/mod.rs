@@ -34,7 +34,7 @@ mod store;
 mod tests;
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use crate::sync::{Mutex, MutexGuard, RwLock};
 use std::sync::Arc;
 
 use self::image::Stored;
@@ -209,7 +209,7 @@ impl Index {
 
     /// The current generation.
     pub(crate) fn generation(&self) -> Arc<Generation> {
-        Arc::clone(&self.generation.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.generation.read())
     }
 
     /// The account of its memory.
@@ -224,12 +224,12 @@ impl Index {
 
     /// Replaces the generation. The caller keeps linkers out of the old one and holds the row lock.
     pub(crate) fn set_core(&self, generation: Arc<Generation>) {
-        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
+        *self.generation.write() = generation;
     }
 
     /// Takes the row lock.
     pub(crate) fn rows(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock()
     }
 
     /// Updates the counters that are read without the lock. To be called before the row lock is given back.

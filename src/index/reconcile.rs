@@ -25,7 +25,7 @@ impl Index {
         let words = end.div_ceil(64);
         let charge = self.memory.charge(2 * words * size_of::<u64>())?;
         let (mut seen, mut touched) = (Vec::new(), Vec::new());
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while comparing an HNSW index");
+        let full = |_| Error::out_of_memory("while comparing an HNSW index");
         for bits in [&mut seen, &mut touched] {
             Vec::try_reserve_exact(bits, words).map_err(full)?;
             bits.resize(words, 0);

@@ -1,11 +1,10 @@
 //! Writing: a checkpoint turns the index into pages, those that have changed.
 
-use crate::sync::PoisonError;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::image::{Image, Stored, StoredPage};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Extent, Layout, Region};
 use crate::format::root::Root;
@@ -28,6 +27,8 @@ struct Snapshot<'a> {
     entries: Vec<SlotState>,
     pending: Vec<(i64, &'a [u8])>,
     unrankable: Vec<i64>,
+    /// Room for the links of a node.
+    list: Vec<u32>,
 }
 
 impl Index {
@@ -39,7 +40,7 @@ impl Index {
     /// The caller keeps appends and removals out. Searches go on; linking pauses. Errors: those of `pages`,
     /// `OutOfMemory`; the image before stays valid, and pages written meanwhile are given back.
     pub fn store(&self, pages: &dyn Pages, covered: u64, verified: u64) -> Result<Image> {
-        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stored = self.stored.lock();
         let _paused = Paused::new(&self.paused);
         let generation = self.generation();
         generation.graph.drain();
@@ -80,7 +81,7 @@ impl Index {
 
     /// The ids of all pages, which are forgotten: the index is dropped.
     pub fn forget_pages(&self) -> Vec<i64> {
-        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stored = self.stored.lock().take();
         stored.iter().flat_map(|stored| stored.graph.iter().chain(&stored.rows)).map(|page| page.id).collect()
     }
 
@@ -107,13 +108,14 @@ impl Index {
             .filter(|stored| relinked.is_some() && !generation.links_changed() && missing(stored) <= enough(stored));
         let slots = light.map_or(nodes, |stored| stored.root.slots as usize);
 
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while storing an HNSW index");
+        let full = |_| Error::out_of_memory("while storing an HNSW index");
         let mut snapshot = Snapshot {
             graph: links,
             upper: Vec::new(),
             entries: Vec::new(),
             pending: Vec::new(),
             unrankable: Vec::new(),
+            list: Vec::new(),
         };
         snapshot.entries.try_reserve_exact(slots).map_err(full)?;
         snapshot.entries.extend((0..slots as u32).map(|slot| generation.entries.at(slot).load()));
@@ -158,10 +160,10 @@ impl Index {
             let first_new = known.map_or(0, |stored| stored.root.slots as u32);
             let same_vectors =
                 |slots: Range<u32>| slots.end <= first_new && !again.iter().any(|slot| slots.contains(slot));
-            writer.group(&snapshot, &root, &root.graph_layout(), old, &same_vectors)?
+            writer.group(&mut snapshot, &root, &root.graph_layout(), old, &same_vectors)?
         };
         let old = before.map(|stored| (stored.root.rows_layout(), &stored.rows[..]));
-        let rows = writer.group(&snapshot, &root, &root.rows_layout(), old, &|_| false)?;
+        let rows = writer.group(&mut snapshot, &root, &root.rows_layout(), old, &|_| false)?;
         root.graph_sums = graph.iter().map(|page| page.checksum).collect();
         root.rows_sums = rows.iter().map(|page| page.checksum).collect();
         let new = Stored { root, generation: Arc::downgrade(generation), changes: 0, graph, rows };
@@ -198,7 +200,7 @@ impl Writer<'_> {
     /// what they were.
     fn group(
         &mut self,
-        snapshot: &Snapshot<'_>,
+        snapshot: &mut Snapshot<'_>,
         root: &Root,
         layout: &Layout,
         old: Option<(Layout, &[StoredPage])>,
@@ -238,7 +240,7 @@ impl Writer<'_> {
 
 impl Snapshot<'_> {
     /// Copies a part of a region.
-    fn fill(&self, root: &Root, extent: &Extent, out: &mut [u8]) {
+    fn fill(&mut self, root: &Root, extent: &Extent, out: &mut [u8]) {
         let record = root.record(extent.region);
         let mut whole = vec![0; record];
         let mut at = extent.bytes.start;
@@ -257,7 +259,7 @@ impl Snapshot<'_> {
         }
     }
 
-    fn record(&self, region: Region, index: usize, out: &mut [u8]) {
+    fn record(&mut self, region: Region, index: usize, out: &mut [u8]) {
         match region {
             Region::Levels => out[0] = self.graph.level(index as u32) as u8,
             Region::Base => self.links(index as u32, 0, out),
@@ -276,11 +278,11 @@ impl Snapshot<'_> {
         }
     }
 
-    fn links(&self, slot: u32, level: usize, out: &mut [u8]) {
-        let mut links = vec![0; out.len() / 4 - 1];
-        let count = self.graph.neighbors(slot, level, &mut links).len();
-        links[count..].fill(0);
-        let words = [count as u32].into_iter().chain(links);
+    fn links(&mut self, slot: u32, level: usize, out: &mut [u8]) {
+        self.list.resize(out.len() / 4 - 1, 0);
+        let links = self.graph.neighbors(slot, level, &mut self.list);
+        let words = [links.len() as u32].into_iter().chain(links.iter().copied());
+        let words = words.chain(std::iter::repeat(0));
         out.as_chunks_mut::<4>().0.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());
     }
 }

@@ -1,6 +1,6 @@
 //! Accounting of one index's memory against the host's ledger.
 
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,7 +46,7 @@ impl Memory {
     }
 
     fn reserved(&self) -> MutexGuard<'_, usize> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reserved.lock()
     }
 
     /// What to reserve beyond the need of `used` bytes, so that the next charges need no call.

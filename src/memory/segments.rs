@@ -1,12 +1,12 @@
 //! A growable array of rows that never moves: segments of equal size behind a table, indexed without locks.
 
-use crate::sync::{Mutex, PoisonError};
+use crate::sync::Mutex;
 use std::alloc::Layout;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::memory::mapping::Mapping;
 use crate::memory::{Charge, Memory};
 
@@ -71,7 +71,7 @@ impl<T: Element> Segments<T> {
 
     /// Gives memory to at least `rows` rows. Errors: `OutOfMemory`; rows that had memory keep it.
     pub fn extend(&self, rows: usize) -> Result<()> {
-        let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut growth = self.growth.lock();
         let row_bytes = self.stride * size_of::<T>();
         while self.rows() < rows {
             let now = self.rows();
@@ -117,7 +117,7 @@ impl<T: Element> Segments<T> {
     }
 
     fn add_segment(&self, growth: &mut Growth<T>) -> Result<()> {
-        let full = || Error::new(ErrorKind::OutOfMemory, "out of memory while growing an HNSW index");
+        let full = || Error::out_of_memory("while growing an HNSW index");
         let at = growth.segments.len();
         if growth.tables.last().map_or(0, |table| table.len()) == at {
             let length = (2 * at).max(FIRST_TABLE);

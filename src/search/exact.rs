@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Hit;
 use super::row_set::{PAGE_ROWS, RowSet, positions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::rows::State;
 use crate::vectors::Query;
@@ -78,6 +78,6 @@ impl Index {
 }
 
 fn reserve(hits: &mut Vec<Hit>, rows: usize) -> Result<()> {
-    let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while searching an HNSW index");
+    let full = |_| Error::out_of_memory("while searching an HNSW index");
     hits.try_reserve(rows).map_err(full)
 }

@@ -112,7 +112,7 @@ impl RowSet {
 
     /// The page of this number, made if it is missing. Errors: `OutOfMemory`.
     fn page(&mut self, number: usize) -> Result<&mut Page> {
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory for the rows that pass a filter");
+        let full = |_| Error::out_of_memory("for the rows that pass a filter");
         if number >= self.pages.len() {
             let missing = number + 1 - self.pages.len();
             let old = self.pages.capacity();

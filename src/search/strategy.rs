@@ -1,7 +1,5 @@
 //! The choice between exact and graph search.
 
-use std::fmt;
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::options::Metric;
@@ -47,20 +45,19 @@ pub enum Strategy {
     Scan,
 }
 
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Strategy {
+    /// How it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Exact => "exact",
             Self::Graph => "graph",
             Self::Recheck => "graph, rechecked",
             Self::Filtered => "graph, filtered",
             Self::All => "all that qualify",
             Self::Scan => "exact scan",
-        })
+        }
     }
-}
 
-impl Strategy {
     /// The strategy that the setting of this name forces, none for `auto`. Errors: `InvalidInput`, listing the names.
     pub fn parse(given: &str) -> Result<Option<Self>> {
         match given.to_ascii_lowercase().as_str() {

@@ -1,9 +1,8 @@
 //! Compaction: a new generation without the slots that are dead or free.
 
-use crate::sync::PoisonError;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::graph::Source;
 use crate::graph::lock::ReadGuard;
 use crate::host::Interrupt;
@@ -24,7 +23,7 @@ impl Index {
     ///
     /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; the index stays usable.
     pub fn compact(&self, interrupt: &dyn Interrupt) -> Result<()> {
-        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _compacting = self.compacting.lock();
         let old = self.generation();
         self.consolidate_all(&old, interrupt)?;
         self.trim();
@@ -68,7 +67,7 @@ impl Index {
 
     /// Gives memory back that only more rows would need than there are. Takes the append lock, as nobody may have reserved room.
     fn trim(&self) {
-        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        let _append = self.append.lock();
         self.rows().trim();
     }
 }
@@ -105,7 +104,7 @@ struct Copy<'a> {
 impl<'a> Copy<'a> {
     /// `graph`: of `old`.
     fn plan(old: &Generation, graph: &'a ReadGuard<'a>) -> Result<Self> {
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while compacting an HNSW index");
+        let full = |_| Error::out_of_memory("while compacting an HNSW index");
         let nodes = graph.len();
         let (mut kept, mut moved) = (Vec::new(), Vec::new());
         kept.try_reserve_exact(nodes).map_err(full)?;

@@ -1,13 +1,12 @@
 //! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
 
 use crate::bits;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::host::Interrupt;
 use crate::index::link::check;
 use crate::index::rows::State;
 use crate::index::{Generation, Index};
 use crate::memory::Charge;
-use crate::sync::PoisonError;
 use crate::sync::atomic::Ordering;
 
 /// Slots per dead slot when a consolidation is due. The more are consolidated together the cheaper each of them is; dead slots cost
@@ -48,7 +47,7 @@ impl Index {
             return Ok(0); // whoever copies the graph would be waited for, and searches would wait behind us
         }
         let generation = self.generation();
-        let Ok(mut consolidation) = generation.consolidation.try_lock() else { return Ok(0) };
+        let Some(mut consolidation) = generation.consolidation.try_lock() else { return Ok(0) };
         if consolidation.is_none() && self.consolidate_due() {
             *consolidation = Some(self.begin_consolidation(&generation)?);
         }
@@ -66,7 +65,7 @@ impl Index {
 
     /// Frees all slots that are dead now, except the one where walks begin. Errors: as for `consolidation`.
     pub(in crate::index) fn consolidate_all(&self, generation: &Generation, interrupt: &dyn Interrupt) -> Result<()> {
-        let mut consolidation = generation.consolidation.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consolidation = generation.consolidation.lock();
         loop {
             if consolidation.is_none() {
                 *consolidation = Some(self.begin_consolidation(generation)?).filter(|begun| !begun.slots.is_empty());
@@ -83,7 +82,7 @@ impl Index {
     }
 
     fn begin_consolidation(&self, generation: &Generation) -> Result<Consolidation> {
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while consolidating an HNSW index");
+        let full = |_| Error::out_of_memory("while consolidating an HNSW index");
         let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
         let dead = generation.dead().min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));

@@ -1,6 +1,5 @@
 //! Work that the host leaves to background threads, done by one caller to its end.
 
-use crate::sync::PoisonError;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -35,8 +34,8 @@ impl Index {
     /// Whether nothing is left to do or under way. Waits for the steps that others are in.
     fn finished(&self) -> bool {
         let generation = self.generation();
-        let consolidating = generation.consolidation.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        let reconnecting = generation.reconnection.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let consolidating = generation.consolidation.lock().is_some();
+        let reconnecting = generation.reconnection.lock().is_some();
         !consolidating && !reconnecting && self.pending() == 0 && !self.consolidate_due() && !self.reconnect_due()
     }
 }

@@ -7,7 +7,7 @@
 use crate::sync::atomic::Ordering;
 
 use crate::bits;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::graph::lock::ExclusiveGuard;
 use crate::host::Interrupt;
 use crate::index::link::check;
@@ -55,7 +55,7 @@ impl Index {
     /// graph. Takes the graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
     pub fn reconnect(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.generation();
-        let Ok(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
+        let Some(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
         if reconnection.is_none() && self.reconnect_due() {
             *reconnection = Some(self.begin_reconnection(&generation)?);
         }
@@ -82,7 +82,7 @@ impl Index {
     }
 
     fn begin_reconnection(&self, generation: &Generation) -> Result<Reconnection> {
-        let full = |_| Error::new(ErrorKind::OutOfMemory, "out of memory while linking an HNSW index");
+        let full = |_| Error::out_of_memory("while linking an HNSW index");
         let changed = generation.unconnected.load(Ordering::Relaxed);
         let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);

@@ -1,6 +1,5 @@
 //! Renewal: a graph of which little is alive is given up, and what is alive is linked anew.
 
-use crate::sync::PoisonError;
 use crate::sync::atomic::Ordering;
 
 use super::compact::Paused;
@@ -25,14 +24,14 @@ impl Index {
     /// goes back when the last search has left it. Takes the compaction and append locks, and the row lock while the
     /// vectors are copied. Errors: `OutOfMemory`; then nothing has changed.
     pub(in crate::index) fn renew(&self) -> Result<()> {
-        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _compacting = self.compacting.lock();
         let old = self.generation();
         if !self.renewal_pays(&old) {
             return Ok(()); // somebody was faster
         }
         let new = Generation::new(&self.options, &self.codec, &self.memory)?;
         // Nobody else may have reserved room in the pending area.
-        let _append = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+        let _append = self.append.lock();
         let _paused = Paused::new(&self.paused);
         old.graph.drain();
         let graph = old.graph.read();

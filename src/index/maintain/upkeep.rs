@@ -38,7 +38,7 @@ impl Index {
 
     /// Does a part of `tend` in the background: true if the graph was oversize, and nobody else works on that. Errors: as for `tend`.
     pub fn shrink_if_oversize(&self, interrupt: &dyn Interrupt) -> Result<bool> {
-        if !self.oversize() || self.compacting.try_lock().is_err() {
+        if !self.oversize() || self.compacting.try_lock().is_none() {
             return Ok(false);
         }
         self.shrink(interrupt)?;

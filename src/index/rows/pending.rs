@@ -35,7 +35,7 @@ pub struct Block {
 
 impl Block {
     fn new(memory: &Arc<Memory>, rows: usize, row_bytes: usize) -> Result<Arc<Self>> {
-        let full = || Error::new(ErrorKind::OutOfMemory, "out of memory for new rows of an HNSW index");
+        let full = || Error::out_of_memory("for new rows of an HNSW index");
         let layout = Layout::array::<u8>(rows * row_bytes).map_err(|_| full())?;
         let charge = memory.charge(layout.size() + rows * size_of::<AtomicSlotState>())?;
         let mut entries = Vec::new();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bits;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::memory::segments::Segments;
 use crate::memory::{Charge, Memory};
 
@@ -194,7 +194,7 @@ impl Places {
         let page = self.pages.try_reserve(1).ok().and_then(|()| new_page());
         let Some(mut page) = page else {
             self.charge.shrink(size_of::<Page>());
-            return Err(Error::new(ErrorKind::OutOfMemory, "out of memory for the rows of an HNSW index"));
+            return Err(Error::out_of_memory("for the rows of an HNSW index"));
         };
         page.used = 1;
         self.pages.insert(number, page);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::memory::{Charge, Memory};
 
 /// Marks the bound of a row whose deletion is being committed, when only the last commit before is known: the host does
@@ -45,7 +45,7 @@ impl Tombstones {
         self.charge.resize((old + new) * bytes)?;
         let grown = self.list.try_reserve_exact(new - self.list.len());
         self.charge.resize(self.list.capacity() * bytes)?;
-        grown.map_err(|_| Error::new(ErrorKind::OutOfMemory, "out of memory for the rows of an HNSW index"))
+        grown.map_err(|_| Error::out_of_memory("for the rows of an HNSW index"))
     }
 
     /// Gives room beyond so many in total back, if it is most of the room.

@@ -34,7 +34,7 @@ fn with_work(random: &mut Random) -> Index {
 fn check_finished(index: &Index) {
     assert!(!index.consolidate_due() && !index.reconnect_due());
     let generation = index.generation();
-    assert!(generation.consolidation.lock().unwrap().is_none() && generation.reconnection.lock().unwrap().is_none());
+    assert!(generation.consolidation.lock().is_none() && generation.reconnection.lock().is_none());
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (2_000, 0));
     // fewer than make a repair due
