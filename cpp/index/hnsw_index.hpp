@@ -110,7 +110,9 @@ private:
 	//! OutOfMemoryException if there is not enough memory for it now.
 	static Opened Open(const vss::IndexOptions &options, const LogicalType &key, const IndexStorageInfo &info,
 	                   TableIOManager &table_io_manager, AttachedDatabase &db);
-	//! The index has this core from now on.
+	//! The index has this core from now on. With the entry locked exclusively, as deletes are told to one core or the other.
+	void ReplaceCore(rust::Box<vss::IndexHandle> successor);
+	//! The index has what was opened from now on.
 	void Adopt(Opened opened);
 	//! There is not enough memory for the index's rows: gives back what it has, so that queries can scan the table.
 	void Close(string reason);
