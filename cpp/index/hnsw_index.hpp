@@ -46,6 +46,8 @@ public:
 	//! Runs `visit` with the index behind `entry`, which is locked (shared) meanwhile. False, without a call, if there is
 	//! none: it was dropped, is not bound or of another type.
 	static bool Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit);
+	//! Runs `change` with the index behind `entry`, which is one of ours, and locked exclusively meanwhile, unless it was dropped.
+	static void Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change);
 
 	const vss::IndexOptions &Options() const {
 		return options;
@@ -116,8 +118,6 @@ private:
 	void Adopt(Opened opened);
 	//! There is not enough memory for the index's rows: gives back what it has, so that queries can scan the table.
 	void Close(string reason);
-	//! Runs `change` with the index behind `entry`, which is locked exclusively meanwhile, unless it was dropped.
-	static void Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change);
 	//! Opens the index behind `entry` if it is closed. Takes the entry's lock for moments only.
 	static void OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table);
 	//! The checkpoint that the database file holds, or that is being made.

@@ -5,6 +5,7 @@
 //! `make model`; `VSS_SCHEDULES` and `VSS_SEED` say how many schedules, and which. A failure prints the schedule's seed.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use shuttle::rand::{Rng, thread_rng};
@@ -61,6 +62,8 @@ struct Transactions {
 /// How index and table stand to each other, as `HNSWIndex` knows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Agreement {
+    /// The index is being made: it is not in the table's list, and nobody tells it anything.
+    Unlisted,
     /// The index takes no rows: what makes it is not known yet.
     Closed,
     /// Rows may be missing: queries scan the table.
@@ -137,7 +140,7 @@ impl Host {
     /// `HNSWIndex::TakeRows`.
     fn hand_over(&self, ids: &[i64], rows: &[Row]) {
         let index = self.entry.write().unwrap();
-        if *self.agreement.lock().unwrap() != Agreement::Closed {
+        if !matches!(*self.agreement.lock().unwrap(), Agreement::Unlisted | Agreement::Closed) {
             let vectors: Vec<f32> = rows.iter().flat_map(|row| row.vector()).collect();
             index.append(Origin::Host, ids, &vectors).unwrap();
             self.note(format!("append {ids:?}"));
@@ -147,8 +150,10 @@ impl Host {
     /// `HNSWIndex::TryDelete`.
     fn remove(&self, ids: &[i64]) {
         let index = self.entry.write().unwrap();
-        index.remove(ids, UNSETTLED | self.last_commit());
-        self.note(format!("remove {ids:?}"));
+        if *self.agreement.lock().unwrap() != Agreement::Unlisted {
+            index.remove(ids, UNSETTLED | self.last_commit());
+            self.note(format!("remove {ids:?}"));
+        }
     }
 
     fn note(&self, event: impl Into<String>) {
@@ -166,12 +171,32 @@ impl Host {
         *tag
     }
 
+    /// A transaction begins: the bound of what it sees.
+    fn begin(&self) -> u64 {
+        let mut transactions = self.transactions();
+        let bound = self.last_commit() + 1;
+        transactions.snapshots.push(bound);
+        self.lowest.fetch_min(bound, Ordering::SeqCst);
+        self.note(format!("snapshot of commits below {bound}"));
+        bound
+    }
+
+    /// A transaction ends.
+    fn end(&self, mut transactions: MutexGuard<'_, Transactions>, bound: u64) {
+        let at = transactions.snapshots.iter().position(|&other| other == bound).unwrap();
+        transactions.snapshots.swap_remove(at);
+        let lowest = transactions.snapshots.iter().copied().min().unwrap_or(ALL_COMMITS);
+        self.lowest.store(lowest, Ordering::SeqCst);
+        self.note(format!("snapshot of commits below {bound} ends"));
+    }
+
     /// A transaction that inserts and deletes, and may fail when its rows are in the table.
     fn write(&self, inserts: usize, deletes: usize, fails: bool) {
+        let bound = self.begin();
         let _log = self.log.lock().unwrap();
-        let start = {
+        let start = self.rows().len();
+        if inserts > 0 {
             let _append = self.append.lock().unwrap();
-            let start = self.rows().len();
             let new: Vec<Row> =
                 (0..inserts).map(|_| Row { tag: self.tag(), inserted: Stamp::Running, deleted: None }).collect();
             for (chunk, rows) in new.chunks(CHUNK).enumerate() {
@@ -180,8 +205,7 @@ impl Host {
             }
             self.rows().extend(new);
             self.note(format!("{inserts} rows are in the table from {start} on"));
-            start
-        };
+        }
         let transactions = self.transactions();
         let gone: Vec<usize> = {
             let rows = self.rows();
@@ -195,12 +219,13 @@ impl Host {
         }
         if fails {
             self.revert(start, inserts, &gone);
+            self.end(transactions, bound);
             return;
         }
         self.rows()[start..].iter_mut().for_each(|row| row.inserted = Stamp::Committed(commit));
         self.last_commit.store(commit, Ordering::SeqCst);
         self.note(format!("commit {commit}: rows from {start} on, without {gone:?}"));
-        drop(transactions);
+        self.end(transactions, bound);
     }
 
     /// A commit fails: what it has deleted comes back, and what it has inserted goes. With the transaction lock held.
@@ -248,19 +273,51 @@ impl Host {
         self.index().expire(last_commit, lowest);
     }
 
-    /// Row ids and rows of a chunk, of the rows below `end` that are not deleted by commits below a bound.
-    fn scan(&self, end: usize, deleted_below: impl Fn() -> u64, consume: &mut dyn FnMut(&[i64], &[f32])) {
-        for begin in (0..end).step_by(CHUNK) {
+    /// Row ids and rows of a chunk, of the rows in `range` that are not deleted by commits below a bound.
+    fn scan(&self, range: Range<usize>, deleted_below: impl Fn() -> u64, consume: &mut dyn FnMut(&[i64], &[f32])) {
+        for begin in range.clone().step_by(CHUNK) {
             let bound = deleted_below();
             let (ids, vectors): (Vec<i64>, Vec<f32>) = {
                 let rows = self.rows();
-                let some = (begin..end.min(begin + CHUNK).min(rows.len()))
+                let some = (begin..range.end.min(begin + CHUNK).min(rows.len()))
                     .filter(|&at| !rows[at].deleted.is_some_and(|deleted| deleted.below(bound)));
                 let some: Vec<_> = some.map(|at| (at as i64, rows[at].vector())).collect();
                 (some.iter().map(|row| row.0).collect(), some.iter().flat_map(|row| row.1).collect())
             };
             consume(&ids, &vectors);
         }
+    }
+
+    /// `PhysicalCreateHNSW`: makes the index beside commits, and publishes it.
+    fn create(&self) {
+        let bound = self.begin();
+        // no row below is in a commit that may still fail
+        let scanned = {
+            let _log = self.log.lock().unwrap();
+            self.rows().len()
+        };
+        let index = self.index();
+        self.scan(0..scanned, || self.lowest(), &mut |ids, vectors| index.append(Origin::Scan, ids, vectors).unwrap());
+        self.publish(scanned);
+        let transactions = self.transactions();
+        self.last_commit.fetch_add(1, Ordering::SeqCst);
+        self.end(transactions, bound);
+    }
+
+    /// Takes the rows from `scanned` on, and lists the index.
+    fn publish(&self, scanned: usize) {
+        let index = self.index();
+        let _append = self.append.lock().unwrap();
+        let end = self.rows().len();
+        self.scan(scanned..end, || 0, &mut |ids, vectors| index.append(Origin::Scan, ids, vectors).unwrap());
+        let publish = |after| {
+            let _entry = self.entry.write().unwrap();
+            *self.agreement.lock().unwrap() = Agreement::Recheck { after };
+            self.note(format!("published, to be compared after {after}"));
+        };
+        publish(u64::MAX);
+        // deletes are told from now on, so those that were not are done when the next commit is
+        publish(self.last_commit());
     }
 
     /// `HNSWIndex::OpenLate`: from here on the index hears of all that commits do.
@@ -278,7 +335,7 @@ impl Host {
         let due = |agreement| match agreement {
             Agreement::Closed | Agreement::Unknown => true,
             Agreement::Recheck { after } => after < self.last_commit(),
-            Agreement::InStep => false,
+            Agreement::Unlisted | Agreement::InStep => false,
         };
         let _comparing = self.comparing.lock().unwrap();
         let mut agreement = *self.agreement.lock().unwrap();
@@ -296,7 +353,7 @@ impl Host {
             let end = self.rows().len();
             index.begin_comparison(end).unwrap();
             self.note(format!("comparison of {end} rows, with vectors"));
-            self.scan(end, || self.lowest(), &mut |ids, vectors| {
+            self.scan(0..end, || self.lowest(), &mut |ids, vectors| {
                 index.append(Origin::Scan, ids, vectors).unwrap();
                 self.note(format!("scanned {ids:?}"));
             });
@@ -306,7 +363,7 @@ impl Host {
         let end = self.rows().len();
         index.begin_comparison(end).unwrap();
         self.note(format!("comparison of {end} rows"));
-        self.scan(end, || self.last_commit() + 1, &mut |ids, _| {
+        self.scan(0..end, || self.last_commit() + 1, &mut |ids, _| {
             index.saw(ids);
             self.note(format!("saw {ids:?}"));
         });
@@ -318,19 +375,12 @@ impl Host {
 
     /// Whether queries are served.
     fn serves(&self) -> bool {
-        !matches!(*self.agreement.lock().unwrap(), Agreement::Closed | Agreement::Unknown)
+        !matches!(*self.agreement.lock().unwrap(), Agreement::Unlisted | Agreement::Closed | Agreement::Unknown)
     }
 
     /// Takes a snapshot and searches in it, if the index serves.
     fn search(&self) {
-        let bound = {
-            let mut transactions = self.transactions();
-            let bound = self.last_commit() + 1;
-            transactions.snapshots.push(bound);
-            self.lowest.fetch_min(bound, Ordering::SeqCst);
-            self.note(format!("snapshot of commits below {bound}"));
-            bound
-        };
+        let bound = self.begin();
         self.catch_up();
         if self.serves() {
             self.expire();
@@ -342,12 +392,7 @@ impl Host {
             };
             self.assert_finds(&expected, "in a search");
         }
-        let mut transactions = self.transactions();
-        let at = transactions.snapshots.iter().position(|&other| other == bound).unwrap();
-        transactions.snapshots.swap_remove(at);
-        let lowest = transactions.snapshots.iter().copied().min().unwrap_or(ALL_COMMITS);
-        self.lowest.store(lowest, Ordering::SeqCst);
-        self.note(format!("snapshot of commits below {bound} ends"));
+        self.end(self.transactions(), bound);
     }
 
     /// The index finds these rows, with these vectors.
@@ -481,6 +526,11 @@ fn created() -> Arc<Host> {
     Host::new(index, Disk::default(), table, Agreement::Recheck { after: 10 })
 }
 
+/// An index that is not made yet.
+fn unlisted(rows: u32) -> Arc<Host> {
+    Host::new(empty(), Disk::default(), (0..rows).map(committed).collect(), Agreement::Unlisted)
+}
+
 /// An index that the log alone knows: it is opened by the first search.
 fn closed() -> Arc<Host> {
     Host::new(empty(), Disk::default(), (0..6).map(committed).collect(), Agreement::Closed)
@@ -568,6 +618,36 @@ fn opens_beside_deletes() {
     host.check();
 }
 
+/// An index is made, and searched, while commits delete rows and insert some.
+fn made_beside_commits() {
+    let host = unlisted(6);
+    let writes = |host: &Host| {
+        let mut random = thread_rng();
+        host.write(random.gen_range(0..3), random.gen_range(0..4), random.gen_range(0..4) == 0);
+    };
+    let threads = [
+        spawn(&host, 1, Host::create),
+        spawn(&host, 2, writes),
+        spawn(&host, 2, Host::read_only),
+        spawn(&host, 1, Host::search),
+    ];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    host.check();
+}
+
+/// An index is listed, and compared, while a commit deletes rows.
+fn listed_beside_deletes() {
+    let host = unlisted(2);
+    let lists = |host: &Host| {
+        host.publish(0);
+        host.catch_up();
+    };
+    let threads =
+        [spawn(&host, 1, lists), spawn(&host, 1, |host| host.write(0, 1, false)), spawn(&host, 1, Host::read_only)];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    host.check();
+}
+
 /// Schedules of the quick run, of each beginning.
 const SCHEDULES: usize = 1_000;
 
@@ -601,6 +681,16 @@ fn a_loaded_index_comes_in_step() {
 #[test]
 fn an_index_that_is_opened_late_comes_in_step() {
     explore(|| schedule(closed));
+}
+
+#[test]
+fn an_index_that_is_made_beside_commits_comes_in_step() {
+    explore(made_beside_commits);
+}
+
+#[test]
+fn an_index_that_is_listed_while_rows_are_deleted_lets_go_of_them() {
+    explore(listed_beside_deletes);
 }
 
 #[test]
