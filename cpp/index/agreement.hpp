@@ -52,7 +52,8 @@ public:
 	//! Rows below `end` were handed over.
 	void Took(idx_t end);
 	//! UNKNOWN → RECHECK: CREATE INDEX has handed over all rows of the table; those deleted by commits up to the one that
-	//! follows `last_commit` may be left.
+	//! follows `last_commit` may be left. First with a commit that never comes, then, when the index hears of all deletes, with the last
+	//! one: so it is known which commits it has not heard of.
 	void Published(idx_t next_row_id, uint64_t last_commit);
 	//! As `Published`, if the key may change while its row stays: DuckDB updates columns of its types in place, unless it knows, when
 	//! it plans the update, that they are indexed. → UNKNOWN, until no transaction is left that began before CREATE INDEX was

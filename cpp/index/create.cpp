@@ -17,6 +17,8 @@
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/storage/table/append_state.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/storage/table_io_manager.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
@@ -431,16 +433,18 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	storage.AppendLock(transaction, append_state);
 	auto next_row_id = CatchUp(state.interrupt, transaction, storage, *state.index, state.scanned_until);
 	entry.initial_index_size = state.index->Core().memory_used();
-	// Deletes reach the index from now on. Those committed since the rows were read are looked for when this transaction
-	// has been committed, and with it the one whose rows are in the table already, but not visible yet.
-	auto &index = *state.index;
 	auto &manager = DuckTransactionManager::Get(storage.db);
 	auto unsure = UpdatedInPlace(storage, storage_ids);
-	index.Published(next_row_id, unsure ? MAX_COMMIT_ID : manager.GetLastCommit(), unsure);
+	state.index->Published(next_row_id, MAX_COMMIT_ID, unsure);
 	storage.AddIndex(std::move(state.index), entry.oid);
-	if (unsure) {
-		// the index is in the list: whoever plans an update from now on knows it
-		index.Published(next_row_id, manager.GetLastCommit(), true);
+	// Deletes reach the index from now on, and whoever plans an update knows it. So all that it has missed is done when a commit is
+	// that follows the last one of now, not of before: another may have ended, and a delete begun, in between.
+	for (auto &&listed : storage.GetDataTableInfo()->GetIndexes().IndexEntries()) {
+		// by its number: the transaction may have dropped another one of this name, which is in the list until it is committed
+		if (listed->GetIndexOid() == entry.oid) {
+			HNSWIndex::Change(*listed,
+			                  [&](HNSWIndex &index) { index.Published(next_row_id, manager.GetLastCommit(), unsure); });
+		}
 	}
 }
 

@@ -46,6 +46,8 @@ public:
 	//! Runs `visit` with the index behind `entry`, which is locked (shared) meanwhile. False, without a call, if there is
 	//! none: it was dropped, is not bound or of another type.
 	static bool Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit);
+	//! Runs `change` with the index behind `entry`, which is one of ours, and locked exclusively meanwhile, unless it was dropped.
+	static void Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change);
 
 	const vss::IndexOptions &Options() const {
 		return options;
@@ -110,12 +112,12 @@ private:
 	//! OutOfMemoryException if there is not enough memory for it now.
 	static Opened Open(const vss::IndexOptions &options, const LogicalType &key, const IndexStorageInfo &info,
 	                   TableIOManager &table_io_manager, AttachedDatabase &db);
-	//! The index has this core from now on.
+	//! The index has this core from now on. With the entry locked exclusively, as deletes are told to one core or the other.
+	void ReplaceCore(rust::Box<vss::IndexHandle> successor);
+	//! The index has what was opened from now on.
 	void Adopt(Opened opened);
 	//! There is not enough memory for the index's rows: gives back what it has, so that queries can scan the table.
 	void Close(string reason);
-	//! Runs `change` with the index behind `entry`, which is locked exclusively meanwhile, unless it was dropped.
-	static void Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change);
 	//! Opens the index behind `entry` if it is closed. Takes the entry's lock for moments only.
 	static void OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table);
 	//! The checkpoint that the database file holds, or that is being made.

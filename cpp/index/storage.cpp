@@ -224,10 +224,15 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 	return result;
 }
 
-void HNSWIndex::Adopt(Opened opened) {
+void HNSWIndex::ReplaceCore(rust::Box<vss::IndexHandle> successor) {
 	links.reset();
-	core = std::move(opened.core);
+	successor->succeed(*core);
+	core = std::move(successor);
 	links = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
+}
+
+void HNSWIndex::Adopt(Opened opened) {
+	ReplaceCore(std::move(opened.core));
 	options = std::move(opened.options);
 	agreement.Opened(opened.covered, opened.trusted);
 	bytes_on_disk = opened.bytes_on_disk;
@@ -242,9 +247,7 @@ void HNSWIndex::Adopt(Opened opened) {
 
 void HNSWIndex::Close(string reason) {
 	agreement.Closed(Agreement::Reason::FOR_NOW);
-	links.reset();
-	core = vss::idle_core();
-	links = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
+	ReplaceCore(vss::idle_core());
 	bytes_on_disk = 0;
 	agreement.SetProblem(std::move(reason));
 }

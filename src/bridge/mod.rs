@@ -200,6 +200,7 @@ mod ffi {
             store: &HostPages,
         ) -> Result<LoadedCore>;
         fn share(self: &IndexHandle) -> Box<IndexHandle>;
+        fn succeed(self: &IndexHandle, before: &IndexHandle);
         fn reserve_rows(self: &IndexHandle, rows: usize);
         fn scatter(self: &IndexHandle);
         fn append(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
@@ -447,6 +448,10 @@ impl From<&ffi::IndexOptions> for Options {
 impl IndexHandle {
     fn share(&self) -> Box<IndexHandle> {
         Box::new(IndexHandle(Arc::clone(&self.0)))
+    }
+
+    fn succeed(&self, before: &IndexHandle) {
+        self.0.succeed(&before.0);
     }
 
     fn reserve_rows(&self, rows: usize) {

@@ -244,6 +244,12 @@ impl Index {
         self.deleted_after.load(Ordering::Acquire)
     }
 
+    /// Takes the place of `before` in the host, which takes no more changes: a delete that was handed to `before` may be going on
+    /// still, and is not told again. Takes no lock.
+    pub fn succeed(&self, before: &Self) {
+        self.deleted_after.store(before.deleted_after(), Ordering::Release);
+    }
+
     /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
     pub(super) fn bury(&self, rows: &mut Rows, generation: &Generation, row_id: i64, bound: u64) {
         let Some(place) = rows.places.get(row_id) else { return };

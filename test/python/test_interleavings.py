@@ -165,6 +165,64 @@ def test_rows_deleted_while_the_index_is_compared_do_not_come_back(connect, tmp_
     assert within, "no search was beside its commit"
 
 
+def first_search_beside_slow_deletes(con, nearest):
+    """Deletes rows of the table t, then of the table slow, in one transaction; searches for the first time while it is committed.
+    Whether that search ended before the commit."""
+    writer, searcher, other = con.cursor(), con.cursor(), con.cursor()
+    searcher.execute("BEGIN")
+    searcher.execute("SELECT id FROM t LIMIT 1").fetchall()
+    writer.execute("BEGIN")
+    writer.execute("DELETE FROM t WHERE id % 5 <> 0")
+    writer.execute("DELETE FROM slow")
+    began, ended = [time.monotonic()], {}
+
+    def commit():
+        writer.execute("COMMIT")
+        ended["commit"] = time.monotonic()
+
+    def begin_again():
+        while "commit" not in ended:
+            other.execute("SELECT id FROM t LIMIT 1").fetchall()
+            began.append(time.monotonic())
+            time.sleep(0.001)
+
+    with beside(commit, begin_again):
+        # a transaction that begins waits while deletes are committed
+        while "commit" not in ended and time.monotonic() - began[-1] < 0.04:
+            time.sleep(0.001)
+        searcher.execute(nearest).fetchall()
+        ended["search"] = time.monotonic()
+    searcher.execute("COMMIT")
+    return ended["search"] < ended["commit"]
+
+
+def test_rows_whose_delete_the_closed_index_was_told_of_do_not_stay(connect, tmp_path):
+    rows, dimensions = 5_000, 4
+    nearest = f"SELECT id FROM t ORDER BY array_distance(v, {[0.0] * dimensions}::FLOAT[{dimensions}]) LIMIT 3"
+    for turn in range(5):
+        path = str(tmp_path / f"{turn}.db")
+        con = connect(path)
+        con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+        con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', dimensions)} AS v FROM range({rows}) r(i)")
+        # rows that take long to delete, as they are in an index of DuckDB's own
+        con.execute("CREATE TABLE slow AS SELECT i FROM range(400_000) r(i)")
+        con.execute("CREATE INDEX s ON slow (i)")
+        con.execute("CHECKPOINT")
+        # the log alone knows the index, which has no options: it is closed until the first search
+        con.execute("PRAGMA disable_checkpoint_on_shutdown")
+        con.execute("CREATE INDEX i ON t USING HNSW (v)")
+        con.close()
+        con = connect(path, checkpoint_threshold="1GB")
+        within = first_search_beside_slow_deletes(con, nearest)
+        con.execute(nearest).fetchall()
+        info = con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchone()
+        assert info == (rows // 5, "ready")
+        con.close()
+        if within:
+            return
+    pytest.fail("no search was beside its commit")
+
+
 # ---- churn
 
 

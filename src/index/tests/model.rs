@@ -5,10 +5,12 @@
 //! `make model`; `VSS_SCHEDULES` and `VSS_SEED` say how many schedules, and which. A failure prints the schedule's seed.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::sync::{Mutex, MutexGuard, RwLock};
 use shuttle::{Config, Runner, thread};
 
@@ -20,6 +22,8 @@ use crate::options::Options;
 
 /// Rows that a scan reads at a time, and that a commit hands over at a time.
 const CHUNK: usize = 2;
+/// The bound when there is no snapshot.
+const ALL_COMMITS: u64 = u64::MAX >> 1;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stamp {
@@ -49,9 +53,8 @@ impl Row {
     }
 }
 
-/// What the transaction lock guards.
+/// What the transaction lock guards: who commits holds it from the first row that it deletes to the end.
 struct Transactions {
-    last_commit: u64,
     /// Bounds of the snapshots there are.
     snapshots: Vec<u64>,
 }
@@ -59,6 +62,10 @@ struct Transactions {
 /// How index and table stand to each other, as `HNSWIndex` knows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Agreement {
+    /// The index is being made: it is not in the table's list, and nobody tells it anything.
+    Unlisted,
+    /// The index takes no rows: what makes it is not known yet.
+    Closed,
     /// Rows may be missing: queries scan the table.
     Unknown,
     /// None is missing, but some may be gone.
@@ -69,7 +76,8 @@ enum Agreement {
 }
 
 struct Host {
-    index: Arc<Index>,
+    /// The index, in its entry: changed exclusively, also by commits.
+    entry: RwLock<Arc<Index>>,
     /// Where its image is.
     disk: Disk,
     /// What has happened, for whoever reads a failure.
@@ -78,6 +86,10 @@ struct Host {
     append: Mutex<()>,
     log: Mutex<()>,
     transactions: Mutex<Transactions>,
+    /// Changed with the transaction lock held, read without it: also in the middle of a commit.
+    last_commit: AtomicU64,
+    /// Every snapshot sees the commits below; as above.
+    lowest: AtomicU64,
     /// Shared: row ids stand for the same rows.
     vacuum: RwLock<()>,
     agreement: Mutex<Agreement>,
@@ -90,11 +102,13 @@ impl Host {
         Arc::new(Self {
             disk,
             events: std::sync::Mutex::default(),
-            index: Arc::new(index),
+            entry: RwLock::new(Arc::new(index)),
             rows: Mutex::new(rows),
             append: Mutex::new(()),
             log: Mutex::new(()),
-            transactions: Mutex::new(Transactions { last_commit: 10, snapshots: Vec::new() }),
+            transactions: Mutex::new(Transactions { snapshots: Vec::new() }),
+            last_commit: AtomicU64::new(10),
+            lowest: AtomicU64::new(ALL_COMMITS),
             vacuum: RwLock::new(()),
             agreement: Mutex::new(agreement),
             comparing: Mutex::new(()),
@@ -108,6 +122,38 @@ impl Host {
 
     fn transactions(&self) -> MutexGuard<'_, Transactions> {
         self.transactions.lock().unwrap()
+    }
+
+    fn last_commit(&self) -> u64 {
+        self.last_commit.load(Ordering::SeqCst)
+    }
+
+    fn lowest(&self) -> u64 {
+        self.lowest.load(Ordering::SeqCst)
+    }
+
+    /// A handle on the index.
+    fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.entry.read().unwrap())
+    }
+
+    /// `HNSWIndex::TakeRows`.
+    fn hand_over(&self, ids: &[i64], rows: &[Row]) {
+        let index = self.entry.write().unwrap();
+        if !matches!(*self.agreement.lock().unwrap(), Agreement::Unlisted | Agreement::Closed) {
+            let vectors: Vec<f32> = rows.iter().flat_map(|row| row.vector()).collect();
+            index.append(Origin::Host, ids, &vectors).unwrap();
+            self.note(format!("append {ids:?}"));
+        }
+    }
+
+    /// `HNSWIndex::TryDelete`.
+    fn remove(&self, ids: &[i64]) {
+        let index = self.entry.write().unwrap();
+        if *self.agreement.lock().unwrap() != Agreement::Unlisted {
+            index.remove(ids, UNSETTLED | self.last_commit());
+            self.note(format!("remove {ids:?}"));
+        }
     }
 
     fn note(&self, event: impl Into<String>) {
@@ -125,75 +171,83 @@ impl Host {
         *tag
     }
 
+    /// A transaction begins: the bound of what it sees.
+    fn begin(&self) -> u64 {
+        let mut transactions = self.transactions();
+        let bound = self.last_commit() + 1;
+        transactions.snapshots.push(bound);
+        self.lowest.fetch_min(bound, Ordering::SeqCst);
+        self.note(format!("snapshot of commits below {bound}"));
+        bound
+    }
+
+    /// A transaction ends.
+    fn end(&self, mut transactions: MutexGuard<'_, Transactions>, bound: u64) {
+        let at = transactions.snapshots.iter().position(|&other| other == bound).unwrap();
+        transactions.snapshots.swap_remove(at);
+        let lowest = transactions.snapshots.iter().copied().min().unwrap_or(ALL_COMMITS);
+        self.lowest.store(lowest, Ordering::SeqCst);
+        self.note(format!("snapshot of commits below {bound} ends"));
+    }
+
     /// A transaction that inserts and deletes, and may fail when its rows are in the table.
     fn write(&self, inserts: usize, deletes: usize, fails: bool) {
+        let bound = self.begin();
         let _log = self.log.lock().unwrap();
-        let start = {
+        let start = self.rows().len();
+        if inserts > 0 {
             let _append = self.append.lock().unwrap();
-            let start = self.rows().len();
             let new: Vec<Row> =
                 (0..inserts).map(|_| Row { tag: self.tag(), inserted: Stamp::Running, deleted: None }).collect();
             for (chunk, rows) in new.chunks(CHUNK).enumerate() {
                 let ids: Vec<i64> = (0..rows.len()).map(|i| (start + chunk * CHUNK + i) as i64).collect();
-                let vectors: Vec<f32> = rows.iter().flat_map(|row| row.vector()).collect();
-                self.index.append(Origin::Host, &ids, &vectors).unwrap();
-                self.note(format!("append {ids:?}"));
+                self.hand_over(&ids, rows);
             }
             self.rows().extend(new);
             self.note(format!("{inserts} rows are in the table from {start} on"));
-            start
-        };
-        let mut transactions = self.transactions();
-        let mut gone = Vec::new();
-        {
-            let mut rows = self.rows();
-            let alive: Vec<usize> = (0..start).filter(|&at| rows[at].deleted.is_none()).collect();
-            for _ in 0..deletes.min(alive.len()) {
-                let at = alive[thread_rng().gen_range(0..alive.len())];
-                if rows[at].deleted.is_none() {
-                    rows[at].deleted = Some(Stamp::Running);
-                    gone.push(at);
-                }
-            }
         }
-        let ids: Vec<i64> = gone.iter().map(|&at| at as i64).collect();
-        if !gone.is_empty() {
-            self.index.remove(&ids, UNSETTLED | transactions.last_commit);
-            self.note(format!("remove {ids:?}"));
+        let transactions = self.transactions();
+        let gone: Vec<usize> = {
+            let rows = self.rows();
+            let mut alive: Vec<usize> = (0..start).filter(|&at| rows[at].deleted.is_none()).collect();
+            (0..deletes.min(alive.len())).map(|_| alive.swap_remove(thread_rng().gen_range(0..alive.len()))).collect()
+        };
+        let commit = self.last_commit() + 1;
+        for gone in gone.chunks(CHUNK) {
+            gone.iter().for_each(|&at| self.rows()[at].deleted = Some(Stamp::Committed(commit)));
+            self.remove(&gone.iter().map(|&at| at as i64).collect::<Vec<_>>());
         }
         if fails {
-            self.revert(start, inserts, &ids, transactions.last_commit);
+            self.revert(start, inserts, &gone);
+            self.end(transactions, bound);
             return;
         }
-        let commit = transactions.last_commit + 1;
-        let mut rows = self.rows();
-        rows[start..].iter_mut().for_each(|row| row.inserted = Stamp::Committed(commit));
-        gone.iter().for_each(|&at| rows[at].deleted = Some(Stamp::Committed(commit)));
-        transactions.last_commit = commit;
+        self.rows()[start..].iter_mut().for_each(|row| row.inserted = Stamp::Committed(commit));
+        self.last_commit.store(commit, Ordering::SeqCst);
         self.note(format!("commit {commit}: rows from {start} on, without {gone:?}"));
+        self.end(transactions, bound);
     }
 
-    /// A commit fails: what it has deleted comes back, and what it has inserted goes.
-    fn revert(&self, start: usize, inserts: usize, deleted: &[i64], last_commit: u64) {
-        if !deleted.is_empty() {
-            let vectors: Vec<f32> = {
-                let mut rows = self.rows();
-                deleted.iter().for_each(|&at| rows[at as usize].deleted = None);
-                deleted.iter().flat_map(|&at| rows[at as usize].vector()).collect()
-            };
-            self.index.append(Origin::Host, deleted, &vectors).unwrap();
-            self.note(format!("the commit fails: {deleted:?} come back"));
+    /// A commit fails: what it has deleted comes back, and what it has inserted goes. With the transaction lock held.
+    fn revert(&self, start: usize, inserts: usize, deleted: &[usize]) {
+        for deleted in deleted.rchunks(CHUNK) {
+            let ids: Vec<i64> = deleted.iter().map(|&at| at as i64).collect();
+            self.note(format!("the commit fails: {ids:?} come back"));
+            deleted.iter().for_each(|&at| self.rows()[at].deleted = None);
+            let back: Vec<Row> = deleted.iter().map(|&at| self.rows()[at]).collect();
+            self.hand_over(&ids, &back);
         }
         let _append = self.append.lock().unwrap();
         let ids: Vec<i64> = (start as i64..(start + inserts) as i64).collect();
-        self.index.remove(&ids, UNSETTLED | last_commit);
-        self.rows().truncate(start);
         self.note(format!("the commit fails: {ids:?} go"));
+        ids.chunks(CHUNK).for_each(|ids| self.remove(ids));
+        self.rows().truncate(start);
     }
 
     /// A transaction that has only read.
     fn read_only(&self) {
-        self.transactions().last_commit += 1;
+        let _transactions = self.transactions();
+        self.last_commit.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Trailing rows that nobody sees go, and their ids are used again.
@@ -213,19 +267,19 @@ impl Host {
     }
 
     fn expire(&self) {
-        let last_commit = self.transactions().last_commit;
-        let lowest = self.transactions().snapshots.iter().copied().min().unwrap_or(u64::MAX >> 1);
+        let last_commit = self.last_commit();
+        let lowest = self.lowest();
         self.note(format!("expire {last_commit}, {lowest}"));
-        self.index.expire(last_commit, lowest);
+        self.index().expire(last_commit, lowest);
     }
 
-    /// Row ids and rows of a chunk, of the rows below `end` that are not deleted by commits below a bound.
-    fn scan(&self, end: usize, deleted_below: impl Fn() -> u64, consume: &mut dyn FnMut(&[i64], &[f32])) {
-        for begin in (0..end).step_by(CHUNK) {
+    /// Row ids and rows of a chunk, of the rows in `range` that are not deleted by commits below a bound.
+    fn scan(&self, range: Range<usize>, deleted_below: impl Fn() -> u64, consume: &mut dyn FnMut(&[i64], &[f32])) {
+        for begin in range.clone().step_by(CHUNK) {
             let bound = deleted_below();
             let (ids, vectors): (Vec<i64>, Vec<f32>) = {
                 let rows = self.rows();
-                let some = (begin..end.min(begin + CHUNK).min(rows.len()))
+                let some = (begin..range.end.min(begin + CHUNK).min(rows.len()))
                     .filter(|&at| !rows[at].deleted.is_some_and(|deleted| deleted.below(bound)));
                 let some: Vec<_> = some.map(|at| (at as i64, rows[at].vector())).collect();
                 (some.iter().map(|row| row.0).collect(), some.iter().flat_map(|row| row.1).collect())
@@ -234,58 +288,101 @@ impl Host {
         }
     }
 
+    /// `PhysicalCreateHNSW`: makes the index beside commits, and publishes it.
+    fn create(&self) {
+        let bound = self.begin();
+        // no row below is in a commit that may still fail
+        let scanned = {
+            let _log = self.log.lock().unwrap();
+            self.rows().len()
+        };
+        let index = self.index();
+        self.scan(0..scanned, || self.lowest(), &mut |ids, vectors| index.append(Origin::Scan, ids, vectors).unwrap());
+        self.publish(scanned);
+        let transactions = self.transactions();
+        self.last_commit.fetch_add(1, Ordering::SeqCst);
+        self.end(transactions, bound);
+    }
+
+    /// Takes the rows from `scanned` on, and lists the index.
+    fn publish(&self, scanned: usize) {
+        let index = self.index();
+        let _append = self.append.lock().unwrap();
+        let end = self.rows().len();
+        self.scan(scanned..end, || 0, &mut |ids, vectors| index.append(Origin::Scan, ids, vectors).unwrap());
+        let publish = |after| {
+            let _entry = self.entry.write().unwrap();
+            *self.agreement.lock().unwrap() = Agreement::Recheck { after };
+            self.note(format!("published, to be compared after {after}"));
+        };
+        publish(u64::MAX);
+        // deletes are told from now on, so those that were not are done when the next commit is
+        publish(self.last_commit());
+    }
+
+    /// `HNSWIndex::OpenLate`: from here on the index hears of all that commits do.
+    fn open(&self) {
+        let mut entry = self.entry.write().unwrap();
+        let opened = empty();
+        opened.succeed(&entry);
+        *entry = Arc::new(opened);
+        *self.agreement.lock().unwrap() = Agreement::Unknown;
+        self.note("opened");
+    }
+
     /// `HNSWIndex::CatchUp`.
     fn catch_up(&self) {
         let due = |agreement| match agreement {
-            Agreement::Unknown => true,
-            Agreement::Recheck { after } => after < self.transactions().last_commit,
-            Agreement::InStep => false,
+            Agreement::Closed | Agreement::Unknown => true,
+            Agreement::Recheck { after } => after < self.last_commit(),
+            Agreement::Unlisted | Agreement::InStep => false,
         };
         let _comparing = self.comparing.lock().unwrap();
-        let agreement = *self.agreement.lock().unwrap();
+        let mut agreement = *self.agreement.lock().unwrap();
         if !due(agreement) {
             return;
         }
+        if agreement == Agreement::Closed {
+            self.open();
+            agreement = Agreement::Unknown;
+        }
+        let index = self.index();
         drop(self.append.lock().unwrap());
         let _vacuum = self.vacuum.read().unwrap();
         if agreement == Agreement::Unknown {
             let end = self.rows().len();
-            self.index.begin_comparison(end).unwrap();
-            let lowest = || self.transactions().snapshots.iter().copied().min().unwrap_or(u64::MAX >> 1);
+            index.begin_comparison(end).unwrap();
             self.note(format!("comparison of {end} rows, with vectors"));
-            self.scan(end, lowest, &mut |ids, vectors| {
-                self.index.append(Origin::Scan, ids, vectors).unwrap();
+            self.scan(0..end, || self.lowest(), &mut |ids, vectors| {
+                index.append(Origin::Scan, ids, vectors).unwrap();
                 self.note(format!("scanned {ids:?}"));
             });
         }
-        let last_commit = self.transactions().last_commit;
-        let deleting = self.index.deleted_after() == last_commit;
+        let last_commit = self.last_commit();
+        let deleting = index.deleted_after() == last_commit;
         let end = self.rows().len();
-        self.index.begin_comparison(end).unwrap();
+        index.begin_comparison(end).unwrap();
         self.note(format!("comparison of {end} rows"));
-        let committed = || self.transactions().last_commit + 1;
-        self.scan(end, committed, &mut |ids, _| {
-            self.index.saw(ids);
+        self.scan(0..end, || self.last_commit() + 1, &mut |ids, _| {
+            index.saw(ids);
             self.note(format!("saw {ids:?}"));
         });
-        let bound = self.transactions().last_commit;
-        let gone = self.index.end_comparison(UNSETTLED | bound);
+        let gone = index.end_comparison(UNSETTLED | self.last_commit());
         self.note(format!("comparison ends, {gone} rows are gone"));
         *self.agreement.lock().unwrap() =
             if deleting { Agreement::Recheck { after: last_commit } } else { Agreement::InStep };
     }
 
+    /// Whether queries are served.
+    fn serves(&self) -> bool {
+        !matches!(*self.agreement.lock().unwrap(), Agreement::Unlisted | Agreement::Closed | Agreement::Unknown)
+    }
+
     /// Takes a snapshot and searches in it, if the index serves.
     fn search(&self) {
-        let bound = {
-            let mut transactions = self.transactions();
-            let bound = transactions.last_commit + 1;
-            transactions.snapshots.push(bound);
-            self.note(format!("snapshot of commits below {bound}"));
-            bound
-        };
+        let bound = self.begin();
         self.catch_up();
-        if *self.agreement.lock().unwrap() != Agreement::Unknown {
+        if self.serves() {
             self.expire();
             let _vacuum = self.vacuum.read().unwrap();
             let expected: BTreeMap<i64, u32> = {
@@ -295,15 +392,12 @@ impl Host {
             };
             self.assert_finds(&expected, "in a search");
         }
-        let mut transactions = self.transactions();
-        let at = transactions.snapshots.iter().position(|&other| other == bound).unwrap();
-        transactions.snapshots.swap_remove(at);
-        self.note(format!("snapshot of commits below {bound} ends"));
+        self.end(self.transactions(), bound);
     }
 
     /// The index finds these rows, with these vectors.
     fn assert_finds(&self, expected: &BTreeMap<i64, u32>, when: &str) {
-        let found = self.index.search(&[0.0, 1.0], usize::MAX, 8, &|row: i64| expected.contains_key(&row)).unwrap();
+        let found = self.index().search(&[0.0, 1.0], usize::MAX, 8, &|row: i64| expected.contains_key(&row)).unwrap();
         let found: BTreeMap<i64, u32> =
             found.rows.iter().map(|row| (row.row_id, row.distance.sqrt().round() as u32)).collect();
         if &found != expected {
@@ -315,15 +409,16 @@ impl Host {
     fn check(&self) {
         for when in ["at the end", "tended", "linked", "compacted"] {
             match when {
-                "tended" => self.index.tend(0, &Uninterrupted).unwrap(),
+                "tended" => self.index().tend(0, &Uninterrupted).unwrap(),
                 "linked" => {
-                    while self.index.consolidate(usize::MAX, &Uninterrupted).unwrap()
-                        + self.index.link(usize::MAX, &Uninterrupted).unwrap()
+                    let index = self.index();
+                    while index.consolidate(usize::MAX, &Uninterrupted).unwrap()
+                        + index.link(usize::MAX, &Uninterrupted).unwrap()
                         > 0
                     {}
-                    self.index.reconnect(usize::MAX, &Uninterrupted).unwrap();
+                    index.reconnect(usize::MAX, &Uninterrupted).unwrap();
                 }
-                "compacted" => self.index.compact(&Uninterrupted).unwrap(),
+                "compacted" => self.index().compact(&Uninterrupted).unwrap(),
                 _ => {
                     self.read_only();
                     self.catch_up();
@@ -340,22 +435,22 @@ impl Host {
                     .map(|(at, row)| (at as i64, row.tag))
                     .collect()
             };
-            let found = self.index.search(&[0.0, 1.0], usize::MAX, 8, &AllVisible).unwrap();
+            let found = self.index().search(&[0.0, 1.0], usize::MAX, 8, &AllVisible).unwrap();
             let ids: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
             if !ids.iter().all(|id| expected.contains_key(id)) {
                 self.fail(&format!("{when}: found {ids:?}, expected {expected:?}"));
             }
             self.assert_finds(&expected, when);
-            let stats = self.index.stats().unwrap();
+            let stats = self.index().stats().unwrap();
             assert_eq!(stats.count, expected.len(), "{when}: the count");
-            let generation = self.index.generation();
+            let generation = self.index().generation();
             assert!(
                 generation.dead() + generation.free_slots_count() <= generation.graph.len(),
                 "{when}: dead and free slots"
             );
             assert_eq!(stats.deleted, generation.dead(), "{when}: tombstones are left");
         }
-        assert_eq!(self.index.generation().dead(), 0, "compacted");
+        assert_eq!(self.index().generation().dead(), 0, "compacted");
     }
 }
 
@@ -389,13 +484,17 @@ fn options() -> Options {
     Options { metric: Metric::L2sq, m: 2, m0: 4, ef_construction: 4, ..Options::default() }
 }
 
+fn empty() -> Index {
+    Index::new(options(), 2, Box::new(Unlimited)).unwrap()
+}
+
 fn committed(tag: u32) -> Row {
     Row { tag, inserted: Stamp::Committed(1), deleted: None }
 }
 
 /// An index that agrees with its table of `rows` rows.
 fn in_step(rows: u32) -> Arc<Host> {
-    let index = Index::new(options(), 2, Box::new(Unlimited)).unwrap();
+    let index = empty();
     let table: Vec<Row> = (0..rows).map(committed).collect();
     let vectors: Vec<f32> = table.iter().flat_map(|row| row.vector()).collect();
     index.append(Origin::Host, &(0..i64::from(rows)).collect::<Vec<_>>(), &vectors).unwrap();
@@ -407,7 +506,7 @@ fn in_step(rows: u32) -> Arc<Host> {
 fn loaded() -> Arc<Host> {
     let before = in_step(7);
     let disk = Disk::default();
-    let image = before.index.store(&disk, 7, 0).unwrap();
+    let image = before.index().store(&disk, 7, 0).unwrap();
     let (index, _) = Index::load(options(), 2, Box::new(Unlimited), &image.root, &image.pages, &disk).unwrap();
     let mut table: Vec<Row> = (0..6).map(committed).collect();
     table[1].deleted = Some(Stamp::Committed(2));
@@ -418,13 +517,23 @@ fn loaded() -> Arc<Host> {
 
 /// An index made by CREATE INDEX, not compared with its table yet: a row went while the table was scanned.
 fn created() -> Arc<Host> {
-    let index = Index::new(options(), 2, Box::new(Unlimited)).unwrap();
+    let index = empty();
     let mut table: Vec<Row> = (0..6).map(committed).collect();
     let vectors: Vec<f32> = table.iter().flat_map(|row| row.vector()).collect();
     index.append(Origin::Scan, &(0..6).collect::<Vec<_>>(), &vectors).unwrap();
     index.link(4, &Uninterrupted).unwrap();
     table[2].deleted = Some(Stamp::Committed(3));
     Host::new(index, Disk::default(), table, Agreement::Recheck { after: 10 })
+}
+
+/// An index that is not made yet.
+fn unlisted(rows: u32) -> Arc<Host> {
+    Host::new(empty(), Disk::default(), (0..rows).map(committed).collect(), Agreement::Unlisted)
+}
+
+/// An index that the log alone knows: it is opened by the first search.
+fn closed() -> Arc<Host> {
+    Host::new(empty(), Disk::default(), (0..6).map(committed).collect(), Agreement::Closed)
 }
 
 /// Runs `work` some times on a thread of its own.
@@ -442,7 +551,7 @@ fn schedule(start: fn() -> Arc<Host>) {
         host.write(inserts, deletes, random.gen_range(0..6) == 0);
     };
     let background = |host: &Host| {
-        let index = &host.index;
+        let index = host.index();
         match thread_rng().gen_range(0..5) {
             0 => index.reconnect(300, &Uninterrupted),
             1 | 2 => index.consolidate(3, &Uninterrupted),
@@ -451,17 +560,17 @@ fn schedule(start: fn() -> Arc<Host>) {
         .unwrap();
     };
     let copier = |host: &Host| match thread_rng().gen_range(0..4) {
-        0 => host.index.compact(&Uninterrupted).unwrap(),
+        0 => host.index().compact(&Uninterrupted).unwrap(),
         1 => {
             // one at a time, as checkpoints are
             let _log = host.log.lock().unwrap();
-            let image = host.index.store(&host.disk, 0, 0).unwrap();
+            let image = host.index().store(&host.disk, 0, 0).unwrap();
             Index::load(options(), 2, Box::new(Unlimited), &image.root, &image.pages, &host.disk).unwrap();
         }
         2 => host.vacuum(),
         _ => {
             host.expire();
-            host.index.tend(1, &Uninterrupted).unwrap();
+            host.index().tend(1, &Uninterrupted).unwrap();
         }
     };
     let threads = [
@@ -484,11 +593,11 @@ fn copies_beside_repairs() {
         host.expire();
     };
     let repairs = |host: &Host| {
-        host.index.consolidate(4, &Uninterrupted).unwrap();
+        host.index().consolidate(4, &Uninterrupted).unwrap();
     };
-    let copies = |host: &Host| host.index.compact(&Uninterrupted).unwrap();
+    let copies = |host: &Host| host.index().compact(&Uninterrupted).unwrap();
     let counts = |host: &Host| {
-        let generation = host.index.generation();
+        let generation = host.index().generation();
         if generation.dead() > generation.graph.len() {
             host.fail(&format!("{} dead slots of {}", generation.dead(), generation.graph.len()));
         }
@@ -497,6 +606,45 @@ fn copies_beside_repairs() {
         [spawn(&host, 3, deletes), spawn(&host, 8, repairs), spawn(&host, 3, copies), spawn(&host, 4, counts)];
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     counts(&host);
+    host.check();
+}
+
+/// The first search opens the index while a commit deletes rows.
+fn opens_beside_deletes() {
+    let host = closed();
+    let deletes = |host: &Host| host.write(0, 3, false);
+    let threads = [spawn(&host, 1, deletes), spawn(&host, 1, Host::search)];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    host.check();
+}
+
+/// An index is made, and searched, while commits delete rows and insert some.
+fn made_beside_commits() {
+    let host = unlisted(6);
+    let writes = |host: &Host| {
+        let mut random = thread_rng();
+        host.write(random.gen_range(0..3), random.gen_range(0..4), random.gen_range(0..4) == 0);
+    };
+    let threads = [
+        spawn(&host, 1, Host::create),
+        spawn(&host, 2, writes),
+        spawn(&host, 2, Host::read_only),
+        spawn(&host, 1, Host::search),
+    ];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    host.check();
+}
+
+/// An index is listed, and compared, while a commit deletes rows.
+fn listed_beside_deletes() {
+    let host = unlisted(2);
+    let lists = |host: &Host| {
+        host.publish(0);
+        host.catch_up();
+    };
+    let threads =
+        [spawn(&host, 1, lists), spawn(&host, 1, |host| host.write(0, 1, false)), spawn(&host, 1, Host::read_only)];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     host.check();
 }
 
@@ -531,8 +679,28 @@ fn a_loaded_index_comes_in_step() {
 }
 
 #[test]
+fn an_index_that_is_opened_late_comes_in_step() {
+    explore(|| schedule(closed));
+}
+
+#[test]
+fn an_index_that_is_made_beside_commits_comes_in_step() {
+    explore(made_beside_commits);
+}
+
+#[test]
+fn an_index_that_is_listed_while_rows_are_deleted_lets_go_of_them() {
+    explore(listed_beside_deletes);
+}
+
+#[test]
 fn a_new_index_comes_in_step() {
     explore(|| schedule(created));
+}
+
+#[test]
+fn an_index_that_is_opened_while_rows_are_deleted_lets_go_of_them() {
+    explore(opens_beside_deletes);
 }
 
 #[test]
