@@ -16,8 +16,8 @@ use crate::graph::LevelStats;
 use crate::host::{Unlimited, Visibility};
 use crate::index::{Index, Origin, UNSETTLED};
 use crate::memory::Memory;
-use crate::options::Metric;
 use crate::options::{self, Given, Options};
+use crate::options::{Metric, Quantization};
 use crate::search::{self, Found, Outcome, Request, Strategy};
 
 #[cxx::bridge(namespace = "vss")]
@@ -363,6 +363,7 @@ fn load_core(
 fn checked(options: &ffi::IndexOptions) -> Result<Options> {
     Ok(Options {
         metric: Metric::parse(&options.metric)?,
+        quantization: Quantization::None,
         m: options.m,
         m0: options.m0,
         ef_construction: options.ef_construction,

@@ -1,10 +1,12 @@
 //! The options of an index: names, defaults, ranges, and the messages about them.
 
 mod metric;
+mod quantization;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::metric::Metric;
+pub use self::quantization::Quantization;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Most levels of a node above the bottom one.
@@ -91,6 +93,9 @@ impl Given {
 pub struct Options {
     /// What rows are ranked by.
     pub metric: Metric,
+    /// How vectors are kept.
+    #[serde(default)]
+    pub quantization: Quantization,
     /// See [`M`].
     pub m: usize,
     /// See [`M0`]; at least `m`.
@@ -103,7 +108,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { metric: Metric::L2sq, m: 16, m0: 32, ef_construction: 128, ef_search: 64 }
+        Self {
+            metric: Metric::L2sq,
+            quantization: Quantization::None,
+            m: 16,
+            m0: 32,
+            ef_construction: 128,
+            ef_search: 64,
+        }
     }
 }
 
