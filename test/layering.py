@@ -15,7 +15,7 @@ RUST = {
     "index": {"format", "graph", "vectors", "memory", "options", "host", "error", "bits", "random", "sync"},
     "graph": {"vectors", "memory", "options", "error", "bits", "sync"},
     "format": {"options", "error"},
-    "vectors": {"memory", "options", "error"},
+    "vectors": {"memory", "options", "error", "random"},
     "memory": {"host", "error", "sync"},
     "testing": {"options", "random"},
     "options": {"error"},

@@ -126,7 +126,7 @@ static OrRefusal<Nearest> FindInAggregate(LogicalAggregate &op) {
 			result->counted.push_back(children[0]->Copy());
 		}
 	}
-	return std::move(result);
+	return result;
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
 	result->orders.push_back(first.OrderBy()[0].Copy());
 	result->wanted = wanted;
 	result->ties = ties;
-	return std::move(result);
+	return result;
 }
 
 //---------------------------------------------------------------------------------------------------------------------

@@ -15,8 +15,7 @@ use crate::graph::LevelStats;
 use crate::host::Unlimited;
 use crate::index::{Index, Origin, UNSETTLED};
 use crate::memory::Memory;
-use crate::options::Metric;
-use crate::options::{self, Given, Options};
+use crate::options::{self, Given, Metric, Options, Quantization};
 use crate::search::{self, Found, Outcome, Request, Strategy};
 
 #[cxx::bridge(namespace = "vss")]
@@ -437,6 +436,7 @@ impl From<&ffi::IndexOptions> for Options {
     fn from(options: &ffi::IndexOptions) -> Self {
         Self {
             metric: options.metric.into(),
+            quantization: Quantization::None,
             m: options.m,
             m0: options.m0,
             ef_construction: options.ef_construction,

@@ -260,7 +260,7 @@ impl Graph {
         orphans: &mut Vec<u32>,
     ) -> Result<()> {
         assert!(slots.end as usize <= self.len());
-        let mut scratch = vec![0; self.codec.query_bytes()];
+        let mut scratch = vec![0; self.codec.scratch_bytes()];
         let step = ffi::Step {
             table: arena.table().cast(),
             row: std::ptr::null(),
@@ -376,7 +376,7 @@ impl Graph {
         add: impl FnOnce(&ffi::Step) -> std::result::Result<ffi::Added, cxx::Exception>,
     ) -> Result<ffi::Added> {
         let query = self.codec.prepare_row(row);
-        let mut scratch = vec![0; self.codec.query_bytes()];
+        let mut scratch = vec![0; self.codec.scratch_bytes()];
         let thread = self.threads.take();
         let step = ffi::Step {
             table: arena.table().cast(),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{Generation, Index, Rows, UNSETTLED};
 use crate::error::Result;
 use crate::index::rows::{Place, State};
+use crate::vectors::Row;
 
 /// Who hands rows to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,10 +148,13 @@ impl Index {
     /// Whether a row is there with this vector, as the codec has it (`None`: unrankable).
     fn is_same(&self, rows: &Rows, generation: &Generation, row_id: i64, row: Option<&[u8]>) -> bool {
         match (rows.places.get(row_id), row) {
-            (Some(Place::Slot(slot)), Some(row)) => {
-                generation.pin_rows().get(slot).is_some_and(|linked| self.codec.same(linked, row))
+            (Some(Place::Slot(slot)), Some(row)) => generation
+                .pin_rows()
+                .get(slot)
+                .is_some_and(|linked| self.codec.same(Row::Coded(linked), Row::Coded(row))),
+            (Some(Place::Pending(ticket)), Some(row)) => {
+                self.codec.same(Row::Coded(rows.pending.row(ticket)), Row::Coded(row))
             }
-            (Some(Place::Pending(ticket)), Some(row)) => self.codec.same(rows.pending.row(ticket), row),
             (Some(Place::Unrankable(_)), None) => true,
             _ => false,
         }

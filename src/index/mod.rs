@@ -128,7 +128,7 @@ impl Index {
     /// back on drop. Errors: `OutOfMemory`.
     pub fn new(options: Options, dimensions: usize, ledger: Box<dyn Ledger>) -> Result<Self> {
         let memory = Memory::new(ledger);
-        let codec = Arc::new(Codec::new(Space::new(options.metric, dimensions)));
+        let codec = Arc::new(Codec::new(Space::new(options.metric, dimensions), options.quantization));
         let rows = Rows {
             places: Places::new(&memory)?,
             pending: Pending::new(&memory, codec.row_bytes()),

@@ -1,8 +1,10 @@
 //! The options of an index: names, defaults, ranges, and the messages about them.
 
 mod metric;
+mod quantization;
 
 pub use self::metric::Metric;
+pub use self::quantization::Quantization;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Most levels of a node above the bottom one.
@@ -88,6 +90,8 @@ impl Given {
 pub struct Options {
     /// What rows are ranked by.
     pub metric: Metric,
+    /// How vectors are kept.
+    pub quantization: Quantization,
     /// See [`M`].
     pub m: usize,
     /// See [`M0`]; at least `m`.
@@ -100,7 +104,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { metric: Metric::L2sq, m: 16, m0: 32, ef_construction: 128, ef_search: 64 }
+        Self {
+            metric: Metric::L2sq,
+            quantization: Quantization::None,
+            m: 16,
+            m0: 32,
+            ef_construction: 128,
+            ef_search: 64,
+        }
     }
 }
 

@@ -2,23 +2,42 @@
 //!
 //! A vector in stored form (see [`Space::store`]) is kept as a *row* of bytes, the same in memory and in a file. What distances are
 //! measured from is a *query*: a vector, or a row, prepared for it. Who adds a way to hold vectors adds it here.
+//!
+//! Rows are the floats, or [codes](super::codes). A codec of codes is not ready before it knows the centre of the vectors; those that come
+//! before are *plain* rows, of the codec of floats that it has with it.
 
 use std::borrow::Cow;
 use std::ffi::c_void;
 
 use super::Space;
+use super::codes::{self, Quantizer};
 use super::distance::{Kernel, Kernel4, Kernels};
-use crate::options::Metric;
+use crate::options::{Metric, Quantization};
 
 // Rows are written to files as they are.
 const _: () = assert!(cfg!(target_endian = "little"), "rows of vectors are little-endian");
 
-/// How the rows of an index hold vectors, and how far these are from each other: `f32`, as they are.
+/// How the rows of an index hold vectors, and how far these are from each other.
 pub struct Codec {
     /// The vectors.
     pub space: Space,
-    kernel: Kernel,
-    kernel4: Kernel4,
+    form: Form,
+}
+
+enum Form {
+    /// `f32`, as they are.
+    Floats { measure: Kernel, measure4: Kernel4 },
+    /// Codes, and the floats of vectors before there is a centre.
+    Codes { quantizer: Quantizer, plain: Box<Codec> },
+}
+
+/// A vector as it is held.
+#[derive(Clone, Copy, Debug)]
+pub enum Row<'a> {
+    /// Before the codec was ready.
+    Plain(&'a [u8]),
+    /// A row of the codec.
+    Coded(&'a [u8]),
 }
 
 /// A vector, or a row, from which distances to rows of its codec are measured.
@@ -31,21 +50,56 @@ impl Query<'_> {
     }
 }
 
-/// Makes rows of vectors, one after the other.
+/// What a codec of codes has learnt of its vectors: all that a file keeps of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Learnt {
+    /// Of the rotation.
+    pub seed: u64,
+    /// The largest error of a code, as a share of the vector's norm.
+    pub error: f32,
+    /// `[dimensions]`, or nothing before the codec is ready.
+    pub centre: Vec<f32>,
+}
+
+/// Makes rows of vectors, one after the other: all of the codec if it was ready when this began, else all plain.
 pub struct Encoder<'a> {
     codec: &'a Codec,
+    makes_coded: bool,
     stored: Vec<f32>,
+    rotated: Vec<f32>,
 }
 
 impl Encoder<'_> {
+    /// Whether it makes rows of the codec.
+    pub fn makes_coded(&self) -> bool {
+        self.makes_coded
+    }
+
+    /// Bytes of each row.
+    pub fn row_bytes(&self) -> usize {
+        if self.makes_coded { self.codec.row_bytes() } else { self.codec.plain().row_bytes() }
+    }
+
     /// Appends the row of a vector, as the user gave it, to `rows`, if it can be ranked; see [`Space::store`]. Returns whether it can.
     pub fn encode(&mut self, vector: &[f32], rows: &mut Vec<u8>) -> bool {
         self.stored.clear();
         let rankable = self.codec.space.store(vector, &mut self.stored);
         if rankable {
-            rows.extend_from_slice(self.codec.bytes(&self.stored));
+            match &self.codec.form {
+                Form::Codes { quantizer, .. } if self.makes_coded => {
+                    let from = rows.len();
+                    rows.resize(from + self.row_bytes(), 0);
+                    quantizer.encode(&self.stored, &mut self.rotated, &mut rows[from..]);
+                }
+                _ => rows.extend_from_slice(bytes(&self.stored)),
+            }
         }
         rankable
+    }
+
+    /// What it has made, as a row.
+    pub fn row<'a>(&self, bytes: &'a [u8]) -> Row<'a> {
+        if self.makes_coded { Row::Coded(bytes) } else { Row::Plain(bytes) }
     }
 }
 
@@ -58,137 +112,341 @@ pub struct Functions {
     /// The `length` that both want.
     pub length: usize,
     /// `const uint8_t *(*)(const void *codec, const uint8_t *row, uint8_t *scratch)`: the row as a query, which may be in
-    /// `scratch`, [`Codec::query_bytes`] long, or be the row itself.
+    /// `scratch`, [`Codec::scratch_bytes`] long, or be the row itself.
     pub prepare_row: usize,
 }
 
 impl Codec {
-    /// Vectors of `space` as they are.
-    pub fn new(space: Space) -> Self {
-        let kernels = Kernels::detect();
-        let (kernel, kernel4) = match space.metric {
-            Metric::L2sq => (kernels.l2sq, kernels.l2sq4),
-            Metric::Cosine | Metric::Ip => (kernels.ip, kernels.ip4),
-        };
-        Self { space, kernel, kernel4 }
+    /// Vectors of `space`, held as `quantization` says.
+    pub fn new(space: Space, quantization: Quantization) -> Self {
+        if quantization == Quantization::None {
+            let kernels = Kernels::detect();
+            let (measure, measure4) = match space.metric {
+                Metric::L2sq => (kernels.l2sq, kernels.l2sq4),
+                Metric::Cosine | Metric::Ip => (kernels.ip, kernels.ip4),
+            };
+            return Self { space, form: Form::Floats { measure, measure4 } };
+        }
+        let plain = Box::new(Self::new(space, Quantization::None));
+        Self { space, form: Form::Codes { quantizer: Quantizer::new(space, quantization, codes::SEED), plain } }
+    }
+
+    /// The codec of plain rows: of vectors that come before this one is ready. Itself, if it always is.
+    pub fn plain(&self) -> &Self {
+        match &self.form {
+            Form::Floats { .. } => self,
+            Form::Codes { plain, .. } => plain,
+        }
+    }
+
+    /// Whether it can make rows, and queries.
+    pub fn is_ready(&self) -> bool {
+        match &self.form {
+            Form::Floats { .. } => true,
+            Form::Codes { quantizer, .. } => quantizer.centre().is_some(),
+        }
+    }
+
+    /// Makes it ready, if it is not: these plain rows are a sample of the vectors to come.
+    pub fn learn<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) {
+        if let Form::Codes { quantizer, .. } = &self.form
+            && quantizer.centre().is_none()
+        {
+            quantizer.set_centre(codes::mean(rows.map(floats), self.space.dimensions));
+        }
+    }
+
+    /// What a file keeps of it; nothing if it is not ready, or holds floats.
+    pub fn learnt(&self) -> Learnt {
+        match &self.form {
+            Form::Codes { quantizer, .. } => Learnt {
+                seed: quantizer.seed(),
+                error: quantizer.error(),
+                centre: quantizer.centre().unwrap_or_default().to_vec(),
+            },
+            Form::Floats { .. } => Learnt::default(),
+        }
+    }
+
+    /// A codec that has learnt this already. Panics if the centre is not of this space.
+    pub fn with(space: Space, quantization: Quantization, learnt: &Learnt) -> Self {
+        let mut codec = Self::new(space, quantization);
+        if let Form::Codes { quantizer, .. } = &mut codec.form {
+            *quantizer = Quantizer::new(space, quantization, learnt.seed);
+            quantizer.add_error(learnt.error);
+            if !learnt.centre.is_empty() {
+                quantizer.set_centre(learnt.centre.clone());
+            }
+        }
+        codec
     }
 
     /// Bytes of a row.
     pub fn row_bytes(&self) -> usize {
-        self.space.dimensions * size_of::<f32>()
+        match &self.form {
+            Form::Floats { .. } => Quantization::None.row_bytes(self.space.dimensions),
+            Form::Codes { quantizer, .. } => quantizer.row_bytes(),
+        }
     }
 
     /// Bytes that a row needs to become a query.
-    pub fn query_bytes(&self) -> usize {
-        0
+    pub fn scratch_bytes(&self) -> usize {
+        match &self.form {
+            Form::Floats { .. } => 0,
+            Form::Codes { quantizer, .. } => quantizer.query_bytes(),
+        }
+    }
+
+    /// Bytes of the codec itself.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.form {
+            Form::Floats { .. } => 0,
+            Form::Codes { quantizer, .. } => quantizer.memory_bytes(),
+        }
     }
 
     /// See [`Functions`].
     pub fn functions(&self) -> Functions {
-        Functions {
-            measure: self.kernel as *const () as usize,
-            measure4: self.kernel4 as *const () as usize,
-            length: self.space.dimensions,
-            prepare_row: prepare_row as *const () as usize,
+        match &self.form {
+            Form::Floats { measure, measure4 } => Functions {
+                measure: *measure as *const () as usize,
+                measure4: *measure4 as *const () as usize,
+                length: self.space.dimensions,
+                prepare_row: prepare_floats as *const () as usize,
+            },
+            Form::Codes { quantizer, .. } => Functions {
+                measure: quantizer.measures().0 as *const () as usize,
+                measure4: quantizer.measures().1 as *const () as usize,
+                length: quantizer.code_bytes(),
+                prepare_row: prepare_code as *const () as usize,
+            },
         }
     }
 
     /// What makes rows of vectors.
     pub fn encoder(&self) -> Encoder<'_> {
-        Encoder { codec: self, stored: Vec::with_capacity(self.space.dimensions) }
+        let stored = Vec::with_capacity(self.space.dimensions);
+        Encoder { codec: self, makes_coded: self.is_ready(), stored, rotated: Vec::new() }
     }
 
-    /// Whether two rows hold the same vector.
-    pub fn same(&self, a: &[u8], b: &[u8]) -> bool {
-        assert!(a.len() == self.row_bytes() && b.len() == self.row_bytes(), "rows of another codec");
-        let same = |(a, b): (&[u8; 4], &[u8; 4])| f32::from_le_bytes(*a) == f32::from_le_bytes(*b);
+    /// A row as one of the codec, which has to be ready.
+    pub fn coded<'a>(&self, row: Row<'a>) -> Cow<'a, [u8]> {
+        match (row, &self.form) {
+            (Row::Plain(row), Form::Codes { quantizer, .. }) => {
+                let mut coded = vec![0; self.row_bytes()];
+                let vector: Vec<f32> = floats(row).collect();
+                quantizer.encode(&vector, &mut Vec::new(), &mut coded);
+                Cow::Owned(coded)
+            }
+            (Row::Plain(row) | Row::Coded(row), _) => Cow::Borrowed(row),
+        }
+    }
+
+    /// Whether two rows hold the same vector, as far as they tell.
+    pub fn same(&self, a: Row<'_>, b: Row<'_>) -> bool {
         // zero has two forms
-        a == b || a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0).all(same)
+        let same = |a: &[u8], b: &[u8]| a == b || floats(a).eq(floats(b));
+        match (a, b, &self.form) {
+            (Row::Plain(a), Row::Plain(b), _) | (Row::Coded(a), Row::Coded(b), Form::Floats { .. }) => same(a, b),
+            _ => self.coded(a) == self.coded(b),
+        }
     }
 
-    /// A vector, in stored form, as a query.
+    /// A vector, in stored form, as a query. The codec has to be ready.
     pub fn prepare<'a>(&self, vector: &'a [f32]) -> Query<'a> {
-        Query(Cow::Borrowed(self.bytes(vector)))
+        assert_eq!(vector.len(), self.space.dimensions, "a vector of another space");
+        match &self.form {
+            Form::Floats { .. } => Query(Cow::Borrowed(bytes(vector))),
+            Form::Codes { quantizer, .. } => Query(Cow::Owned(quantizer.prepare(vector))),
+        }
     }
 
-    /// A row as a query.
+    /// A row of the codec as a query.
     pub fn prepare_row<'a>(&self, row: &'a [u8]) -> Query<'a> {
         assert_eq!(row.len(), self.row_bytes(), "a row of another codec");
-        Query(Cow::Borrowed(row))
+        match &self.form {
+            Form::Floats { .. } => Query(Cow::Borrowed(row)),
+            Form::Codes { quantizer, .. } => {
+                let mut query = vec![0; quantizer.query_bytes()];
+                quantizer.prepare_row(row, &mut query);
+                Query(Cow::Owned(query))
+            }
+        }
     }
 
-    /// The distance of a query and a row, in the metric's unit: squared for `L2sq`, `1 - a·b` for the others. Always finite. Panics if
-    /// they are of another codec.
+    /// The distance of a query and a row of the codec, in the metric's unit: squared for `L2sq`, `1 - a·b` for the others. Always finite.
+    /// Panics if they are of another codec.
     #[inline]
     pub fn distance(&self, query: &Query<'_>, row: &[u8]) -> f32 {
-        let bytes = self.row_bytes();
-        assert!(query.0.len() == bytes && row.len() == bytes, "vectors of another codec");
-        // SAFETY: both hold `dimensions` floats, just checked.
-        unsafe { (self.kernel)(query.as_ptr().cast(), row.as_ptr().cast(), self.space.dimensions) }
+        assert!(query.0.len() == self.bytes_of_query() && row.len() == self.row_bytes(), "of another codec");
+        // SAFETY: both are as long as they have to be, just checked.
+        unsafe {
+            match &self.form {
+                Form::Floats { measure, .. } => {
+                    measure(query.as_ptr().cast(), row.as_ptr().cast(), self.space.dimensions)
+                }
+                Form::Codes { quantizer, .. } => {
+                    (quantizer.measures().0)(query.as_ptr(), row.as_ptr(), quantizer.code_bytes())
+                }
+            }
+        }
     }
 
     /// The distances of a query to four rows. See `distance`.
     #[inline]
     pub fn distances(&self, query: &Query<'_>, rows: [&[u8]; 4]) -> [f32; 4] {
         let bytes = self.row_bytes();
-        assert!(query.0.len() == bytes && rows.iter().all(|row| row.len() == bytes), "vectors of another codec");
-        let (rows, mut out) = (rows.map(|row| row.as_ptr().cast()), [0.0; 4]);
-        // SAFETY: all hold `dimensions` floats, just checked.
-        unsafe { (self.kernel4)(query.as_ptr().cast(), &rows, self.space.dimensions, &mut out) };
+        let fit = rows.iter().all(|row| row.len() == bytes);
+        assert!(query.0.len() == self.bytes_of_query() && fit, "of another codec");
+        let mut out = [0.0; 4];
+        // SAFETY: all are as long as they have to be, just checked.
+        unsafe {
+            match &self.form {
+                Form::Floats { measure4, .. } => {
+                    let rows = rows.map(|row| row.as_ptr().cast());
+                    measure4(query.as_ptr().cast(), &rows, self.space.dimensions, &mut out);
+                }
+                Form::Codes { quantizer, .. } => {
+                    let rows = rows.map(|row| row.as_ptr());
+                    (quantizer.measures().1)(query.as_ptr(), &rows, quantizer.code_bytes(), &mut out);
+                }
+            }
+        }
         out
     }
 
-    fn bytes<'a>(&self, vector: &'a [f32]) -> &'a [u8] {
-        assert_eq!(vector.len(), self.space.dimensions, "a vector of another space");
-        // SAFETY: the floats as bytes, which every value is; they live as long.
-        unsafe { std::slice::from_raw_parts(vector.as_ptr().cast(), size_of_val(vector)) }
+    /// How far distances from this query may be from the true ones, at so many standard errors, for each unit of the row's
+    /// [`norm`](Self::norm). 0 for floats.
+    pub fn error_per_norm(&self, query: &Query<'_>, deviations: f32) -> f32 {
+        match &self.form {
+            Form::Floats { .. } => 0.0,
+            Form::Codes { quantizer, .. } => quantizer.error_per_norm(&query.0, deviations),
+        }
+    }
+
+    /// The norm of what a code holds of a row of the codec, or a little more; 0 for floats.
+    pub fn norm(&self, row: &[u8]) -> f32 {
+        assert_eq!(row.len(), self.row_bytes(), "a row of another codec");
+        match &self.form {
+            Form::Floats { .. } => 0.0,
+            Form::Codes { quantizer, .. } => quantizer.norm(row),
+        }
+    }
+
+    /// Bytes of a query.
+    fn bytes_of_query(&self) -> usize {
+        match &self.form {
+            Form::Floats { .. } => self.row_bytes(),
+            Form::Codes { quantizer, .. } => quantizer.query_bytes(),
+        }
     }
 }
 
+/// Floats as bytes.
+fn bytes(floats: &[f32]) -> &[u8] {
+    // SAFETY: every value is one of bytes; they live as long.
+    unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), size_of_val(floats)) }
+}
+
+/// A plain row as floats.
+fn floats(row: &[u8]) -> impl Iterator<Item = f32> {
+    row.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x))
+}
+
 /// See [`Functions::prepare_row`].
-unsafe extern "C" fn prepare_row(_codec: *const c_void, row: *const u8, _scratch: *mut u8) -> *const u8 {
+unsafe extern "C" fn prepare_floats(_codec: *const c_void, row: *const u8, _scratch: *mut u8) -> *const u8 {
     row
+}
+
+/// See [`Functions::prepare_row`].
+unsafe extern "C" fn prepare_code(codec: *const c_void, row: *const u8, scratch: *mut u8) -> *const u8 {
+    // SAFETY: who has the address of the function has that of its codec, gives it a row of that codec, and as much scratch as it wants.
+    unsafe {
+        let codec = &*codec.cast::<Codec>();
+        if let Form::Codes { quantizer, .. } = &codec.form {
+            let query = std::slice::from_raw_parts_mut(scratch, quantizer.query_bytes());
+            quantizer.prepare_row(std::slice::from_raw_parts(row, codec.row_bytes()), query);
+        }
+    }
+    scratch
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn codec(metric: Metric, dimensions: usize) -> Codec {
-        Codec::new(Space::new(metric, dimensions))
+    const ALL: [Quantization; 3] = [Quantization::None, Quantization::Sq8, Quantization::Sq4];
+
+    fn codec(metric: Metric, dimensions: usize, quantization: Quantization) -> Codec {
+        let codec = Codec::new(Space::new(metric, dimensions), quantization);
+        codec.learn(std::iter::once(bytes(&vec![0.5; dimensions])));
+        codec
     }
 
     #[test]
     fn distances_of_the_largest_ordinary_vectors_are_finite() {
-        let mut stored = Vec::new();
-        let codec = codec(Metric::L2sq, 2);
-        assert!(codec.space.store(&[8.9e18, 0.0], &mut stored) && codec.space.store(&[-8.9e18, 0.0], &mut stored));
-        let mut row = Vec::new();
-        codec.encoder().encode(&stored[2..], &mut row);
-        assert!(codec.distance(&codec.prepare(&stored[..2]), &row).is_finite());
+        for quantization in ALL {
+            let mut stored = Vec::new();
+            let codec = codec(Metric::L2sq, 2, quantization);
+            assert!(codec.space.store(&[8.9e18, 0.0], &mut stored) && codec.space.store(&[-8.9e18, 0.0], &mut stored));
+            let mut row = Vec::new();
+            codec.encoder().encode(&stored[2..], &mut row);
+            assert!(codec.distance(&codec.prepare(&stored[..2]), &row).is_finite());
+            assert!(codec.distance(&codec.prepare_row(&row), &row).is_finite());
+        }
     }
 
     #[test]
     fn a_row_is_as_far_from_itself_as_its_vector() {
-        for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
-            let codec = codec(metric, 9);
-            let (mut vector, mut row) = (Vec::new(), Vec::new());
-            assert!(codec.space.store(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &mut vector));
-            codec.encoder().encode(&vector, &mut row);
-            let itself = codec.distance(&codec.prepare_row(&row), &row);
-            assert_eq!(itself, codec.distance(&codec.prepare(&vector), &row));
-            assert_eq!([itself; 4], codec.distances(&codec.prepare(&vector), [&row; 4]));
-            assert!(metric == Metric::Ip || itself.abs() < 1e-6);
+        for quantization in ALL {
+            for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
+                let codec = codec(metric, 9, quantization);
+                let (mut vector, mut row) = (Vec::new(), Vec::new());
+                assert!(codec.space.store(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &mut vector));
+                codec.encoder().encode(&vector, &mut row);
+                let query = codec.prepare(&vector);
+                let itself = codec.distance(&query, &row);
+                assert_eq!([itself; 4], codec.distances(&query, [&row; 4]));
+                let error = codec.error_per_norm(&query, f32::INFINITY) * codec.norm(&row);
+                assert!((codec.distance(&codec.prepare_row(&row), &row) - itself).abs() <= 2.0 * error);
+                let exact = if metric == Metric::Ip { 1.0 - 285.0 } else { 0.0 };
+                assert!((itself - exact).abs() <= error + 1e-4, "{itself} {error}");
+            }
         }
     }
 
     #[test]
     fn both_zeros_are_the_same() {
-        let codec = codec(Metric::L2sq, 2);
-        let mut rows = Vec::new();
-        [[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]]
-            .iter()
-            .for_each(|vector| assert!(codec.encoder().encode(vector, &mut rows)));
-        assert!(codec.same(&rows[..8], &rows[8..16]) && !codec.same(&rows[..8], &rows[16..]));
+        for quantization in ALL {
+            let codec = codec(Metric::L2sq, 2, quantization);
+            let rows = [[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]].map(|vector| {
+                let mut row = Vec::new();
+                assert!(codec.encoder().encode(&vector, &mut row));
+                row
+            });
+            let same = |a: &[u8], b: &[u8]| codec.same(Row::Coded(a), Row::Coded(b));
+            assert!(same(&rows[0], &rows[1]) && !same(&rows[0], &rows[2]));
+        }
+    }
+
+    #[test]
+    fn plain_rows_come_before_the_centre_and_are_the_same_after() {
+        for quantization in [Quantization::Sq8, Quantization::Sq4] {
+            let codec = Codec::new(Space::new(Metric::Cosine, 10), quantization);
+            let vector: Vec<f32> = (0..10).map(|x| x as f32).collect();
+            let (mut early, mut plain) = (codec.encoder(), Vec::new());
+            assert!(!codec.is_ready() && !early.makes_coded());
+            early.encode(&vector, &mut plain);
+            codec.learn([&plain[..]].into_iter());
+            assert!(codec.is_ready());
+            assert!(!early.makes_coded(), "all its rows are of one kind");
+            let (mut late, mut coded) = (codec.encoder(), Vec::new());
+            late.encode(&vector, &mut coded);
+            assert_eq!(coded.len(), codec.row_bytes());
+            assert!(codec.same(early.row(&plain), late.row(&coded)));
+            let again = Codec::with(codec.space, quantization, &codec.learnt());
+            assert_eq!(again.coded(Row::Plain(&plain)), coded);
+            assert_eq!(again.learnt(), codec.learnt());
+        }
     }
 }

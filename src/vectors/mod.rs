@@ -2,9 +2,10 @@
 
 mod arena;
 mod codec;
+mod codes;
 pub mod distance;
 mod space;
 
 pub use self::arena::Arena;
-pub use self::codec::{Codec, Encoder, Functions, Query};
+pub use self::codec::{Codec, Encoder, Functions, Learnt, Query, Row};
 pub use self::space::Space;

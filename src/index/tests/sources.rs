@@ -7,6 +7,7 @@ use crate::graph::Source;
 use crate::index::Generation;
 use crate::memory::Memory;
 use crate::options::LEVELS_MAX;
+use crate::options::Quantization;
 use crate::vectors::{Codec, Space};
 
 const NODES: usize = 200;
@@ -35,7 +36,7 @@ impl Source for Liar {
 #[test]
 fn what_is_impossible_is_left_out_of_a_graph() {
     let memory = Memory::new(Box::new(Unlimited));
-    let codec = Arc::new(Codec::new(Space::new(Metric::L2sq, 4)));
+    let codec = Arc::new(Codec::new(Space::new(Metric::L2sq, 4), Quantization::None));
     let generation = Generation::load(&options(), &codec, &memory, NODES, 0, 7, &Liar(Cell::new(0))).unwrap();
     let graph = generation.graph.read();
     let mut links = vec![0; graph.links_max()];
@@ -85,7 +86,7 @@ impl Source for Tower {
 #[test]
 fn lists_are_charged_before_they_are_made() {
     const ROWS: usize = 100_000;
-    let codec = Arc::new(Codec::new(Space::new(Metric::L2sq, 4)));
+    let codec = Arc::new(Codec::new(Space::new(Metric::L2sq, 4), Quantization::None));
     // enough for as many nodes of ordinary levels
     let memory = Memory::new(Box::new(Capped(AtomicI64::new(16 << 20))));
     let source = Tower(Cell::new(0));

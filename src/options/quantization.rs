@@ -1,0 +1,106 @@
+//! How many bits of a vector an index keeps.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How an index keeps vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quantization {
+    /// As they are.
+    #[default]
+    None,
+    /// As whole numbers of 8 bits.
+    Sq8,
+    /// As whole numbers of 4 bits.
+    Sq4,
+}
+
+/// Each under the name it is shown by, followed by the other names people write.
+const NAMES: [(Quantization, &[&str]); 3] = [
+    (Quantization::None, &["none", "f32"]),
+    (Quantization::Sq8, &["sq8", "int8", "i8", "rabitq8"]),
+    (Quantization::Sq4, &["sq4", "int4", "rabitq4"]),
+];
+
+/// Bytes of a row beside its code: a scale and an offset.
+const HEAD_BYTES: usize = 2 * size_of::<f32>();
+/// Elements of a block of 4 bits each, and its bytes.
+const BLOCK_4: usize = 64;
+const BLOCK_4_BYTES: usize = BLOCK_4 / 2;
+/// Rows are multiples of so many bytes.
+const ALIGN: usize = 8;
+
+impl Quantization {
+    /// The one of this name or alias, in any case. Errors: `Binder`, listing the names.
+    pub fn parse(given: &str) -> Result<Self> {
+        let lower = given.to_ascii_lowercase();
+        NAMES.iter().find(|(_, names)| names.contains(&lower.as_str())).map(|&(this, _)| this).ok_or_else(|| {
+            let allowed: Vec<_> =
+                NAMES.iter().map(|(_, names)| format!("'{}' ({})", names[0], names[1..].join(", "))).collect();
+            let one_bit =
+                if lower == "rabitq" { "; one bit an element is not offered, 'sq4' is the smallest" } else { "" };
+            Error::new(
+                ErrorKind::Binder,
+                format!("HNSW option 'quantization' is '{given}'; use one of {}{one_bit}", allowed.join(", ")),
+            )
+        })
+    }
+
+    /// The name it is shown by.
+    pub fn name(self) -> &'static str {
+        NAMES[self as usize].1[0]
+    }
+
+    /// Bytes of what is kept of a vector's elements.
+    pub fn code_bytes(self, dimensions: usize) -> usize {
+        match self {
+            Self::None => dimensions * size_of::<f32>(),
+            Self::Sq8 => dimensions,
+            Self::Sq4 => BLOCK_4_BYTES * (dimensions / BLOCK_4) + (dimensions % BLOCK_4).div_ceil(2),
+        }
+    }
+
+    /// Bytes of what is kept of a vector.
+    pub fn row_bytes(self, dimensions: usize) -> usize {
+        match self {
+            Self::None => self.code_bytes(dimensions),
+            Self::Sq8 | Self::Sq4 => (HEAD_BYTES + self.code_bytes(dimensions)).next_multiple_of(ALIGN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_aliases_are_read_in_any_case() {
+        for (quantization, names) in NAMES {
+            assert_eq!(quantization.name(), names[0]);
+            for name in names {
+                assert_eq!(Quantization::parse(name), Ok(quantization));
+                assert_eq!(Quantization::parse(&name.to_uppercase()), Ok(quantization));
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_those_there_are() {
+        let all = "use one of 'none' (f32), 'sq8' (int8, i8, rabitq8), 'sq4' (int4, rabitq4)";
+        let refusal = |given| Quantization::parse(given).unwrap_err().message;
+        assert_eq!(refusal("pq"), format!("HNSW option 'quantization' is 'pq'; {all}"));
+        assert_eq!(
+            refusal("RaBitQ"),
+            format!(
+                "HNSW option 'quantization' is 'RaBitQ'; {all}; one bit an element is not offered, 'sq4' is the smallest"
+            )
+        );
+    }
+
+    #[test]
+    fn rows_are_as_long_as_their_codes() {
+        let rows = |quantization: Quantization| [1, 8, 63, 64, 65, 384].map(|d| quantization.row_bytes(d));
+        assert_eq!(rows(Quantization::None), [4, 32, 252, 256, 260, 1536]);
+        assert_eq!(rows(Quantization::Sq8), [16, 16, 72, 72, 80, 392]);
+        assert_eq!(rows(Quantization::Sq4), [16, 16, 40, 40, 48, 200]);
+    }
+}

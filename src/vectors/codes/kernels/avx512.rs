@@ -1,0 +1,117 @@
+//! Kernels for x86-64 with AVX-512 and VNNI, whose products of unsigned and signed bytes go to 32 bits at once.
+
+use std::arch::x86_64::*;
+
+use super::{BLOCK, HALF, Head};
+
+super::kernels!("avx512vnni", #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]);
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sum8(head: &Head, query: *const i8, code: *const u8, length: usize) -> i32 {
+    // SAFETY: the contract of `Measure`.
+    let [sum] = unsafe { fold8(query, &[code], length) };
+    sum.wrapping_sub(head.shift)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sum8x4(head: &Head, query: *const i8, codes: &[*const u8; 4], length: usize) -> [i32; 4] {
+    // SAFETY: the contract of `Measure4`.
+    unsafe { fold8(query, codes, length) }.map(|sum| sum.wrapping_sub(head.shift))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sum4(head: &Head, query: *const i8, code: *const u8, length: usize) -> i32 {
+    // SAFETY: the contract of `Measure`.
+    let [sum] = unsafe { fold4(query, &[code], length) };
+    2 * sum - head.shift
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sum4x4(head: &Head, query: *const i8, codes: &[*const u8; 4], length: usize) -> [i32; 4] {
+    // SAFETY: the contract of `Measure4`.
+    unsafe { fold4(query, codes, length) }.map(|sum| 2 * sum - head.shift)
+}
+
+/// The sums wrap around, as does what is taken off them; the difference fits.
+///
+/// # Safety
+/// As for [`super::Measure4`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn fold8<const N: usize>(query: *const i8, codes: &[*const u8; N], length: usize) -> [i32; N] {
+    let mut sums = [[_mm512_setzero_si512(); 2]; N];
+    let mut at = 0;
+    // SAFETY: `at + 128 <= length` in the loop, `at + 64 <= length` after it; masked-off bytes are not read; the query goes on to the
+    // end of its block.
+    unsafe {
+        while at + 2 * BLOCK <= length {
+            let first = _mm512_loadu_si512(query.add(at).cast());
+            let second = _mm512_loadu_si512(query.add(at + BLOCK).cast());
+            for (sums, code) in sums.iter_mut().zip(codes) {
+                sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_loadu_si512(code.add(at).cast()), first);
+                sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_loadu_si512(code.add(at + BLOCK).cast()), second);
+            }
+            at += 2 * BLOCK;
+        }
+        if at + BLOCK <= length {
+            let query = _mm512_loadu_si512(query.add(at).cast());
+            for (sums, code) in sums.iter_mut().zip(codes) {
+                sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_loadu_si512(code.add(at).cast()), query);
+            }
+            at += BLOCK;
+        }
+        if at < length {
+            let mask = (1u64 << (length - at)) - 1;
+            let query = _mm512_loadu_si512(query.add(at).cast());
+            for (sums, code) in sums.iter_mut().zip(codes) {
+                let code = _mm512_maskz_loadu_epi8(mask, code.add(at).cast());
+                sums[1] = _mm512_dpbusd_epi32(sums[1], code, query);
+            }
+        }
+    }
+    sums.map(|sums| _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1])))
+}
+
+/// # Safety
+/// As for [`super::Measure4`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn fold4<const N: usize>(query: *const i8, codes: &[*const u8; N], length: usize) -> [i32; N] {
+    let mut sums = [[_mm256_setzero_si256(); 2]; N];
+    let step = |sums: &mut [__m256i; 2], (lower, upper): (__m256i, __m256i), code: __m256i| {
+        let mask = _mm256_set1_epi8(15);
+        sums[0] = _mm256_dpbusd_epi32(sums[0], _mm256_and_si256(code, mask), lower);
+        sums[1] = _mm256_dpbusd_epi32(sums[1], _mm256_and_si256(_mm256_srli_epi16::<4>(code), mask), upper);
+    };
+    // SAFETY: the query goes on to the end of its last block.
+    let halves = |block: usize| unsafe {
+        let from = query.add(BLOCK * block);
+        (_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(HALF).cast()))
+    };
+    // SAFETY: all blocks of the loop are inside `length`; masked-off bytes are not read.
+    unsafe {
+        for block in 0..length / HALF {
+            let query = halves(block);
+            for (sums, code) in sums.iter_mut().zip(codes) {
+                step(sums, query, _mm256_loadu_si256(code.add(HALF * block).cast()));
+            }
+        }
+        let rest = length % HALF;
+        if rest > 0 {
+            let query = halves(length / HALF);
+            for (sums, code) in sums.iter_mut().zip(codes) {
+                let mask = (1u32 << rest) - 1;
+                step(sums, query, _mm256_maskz_loadu_epi8(mask, code.add(length - rest).cast()));
+            }
+        }
+    }
+    sums.map(|sums| total(_mm256_add_epi32(sums[0], sums[1])))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn total(sum: __m256i) -> i32 {
+    let half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+    let quarter = _mm_add_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
+    _mm_cvtsi128_si32(_mm_add_epi32(quarter, _mm_shuffle_epi32::<0b00_00_00_01>(quarter)))
+}

@@ -1,0 +1,181 @@
+//! Kernels over codes: the distances of a query to rows, chosen once at run time for the processor.
+//!
+//! All of them sum products of whole numbers, so they agree with the portable ones in every bit.
+//!
+//! A row is two `f32`, its scale and its offset, then its code. In a code of 8 bits an element is a byte, 128 more than its number. In one
+//! of 4 bits a byte has two elements, 8 less than the half-odd numbers they stand for; see [`nibble`] for which. A query is a
+//! [`Head`], then an `i8` for each element of a code, and zeros.
+
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+/// A distance. `length`: bytes of the row's code.
+///
+/// # Safety
+/// The row has a head and `length` bytes of code, the query a head and at least [`query_codes`]`(length)` numbers; none needs an alignment.
+/// The processor has the instructions of the kernel's set.
+pub(crate) type Measure = unsafe extern "C" fn(query: *const u8, row: *const u8, length: usize) -> f32;
+
+/// Distances of a query to four rows.
+///
+/// # Safety
+/// As for [`Measure`], for all four rows.
+pub(crate) type Measure4 =
+    unsafe extern "C" fn(query: *const u8, rows: &[*const u8; 4], length: usize, out: &mut [f32; 4]);
+
+/// The kernels of one instruction set.
+pub(crate) struct Kernels {
+    /// The instruction set, for messages of tests.
+    #[cfg(test)]
+    pub(crate) name: &'static str,
+    /// Rows of 8 bits an element.
+    pub(crate) sq8: Measure,
+    /// The same, four rows.
+    pub(crate) sq8x4: Measure4,
+    /// Rows of 4 bits an element.
+    pub(crate) sq4: Measure,
+    /// The same, four rows.
+    pub(crate) sq4x4: Measure4,
+}
+
+impl Kernels {
+    /// The fastest kernels that this processor runs.
+    pub(crate) fn detect() -> &'static Self {
+        static CHOICE: OnceLock<&'static Kernels> = OnceLock::new();
+        CHOICE.get_or_init(|| Self::all_supported()[0])
+    }
+
+    /// All kernels that this processor runs, fastest first; the last is portable.
+    pub(crate) fn all_supported() -> Vec<&'static Self> {
+        let mut kernels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let vnni = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
+            if vnni && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+                kernels.push(&avx512::KERNELS);
+            }
+            if is_x86_feature_detected!("avx2") {
+                kernels.push(&avx2::KERNELS);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                kernels.push(&neon::dotprod::KERNELS);
+            }
+            kernels.push(&neon::KERNELS);
+        }
+        kernels.push(&portable::KERNELS);
+        kernels
+    }
+}
+
+/// Bytes of a row before its code.
+pub(crate) const ROW_HEAD: usize = 2 * size_of::<f32>();
+/// Bytes of code that a kernel takes at once, for 4 bits.
+pub(crate) const HALF: usize = 32;
+/// Numbers of a query come in multiples of this: what is behind the last is 0.
+pub(crate) const BLOCK: usize = 64;
+
+/// What stands in front of the numbers of a query.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Head {
+    /// What all distances from it have in common.
+    pub(crate) constant: f64,
+    /// What the sum of products is multiplied with, beside the row's scale.
+    pub(crate) scale: f64,
+    /// What has to be taken off the sum that a kernel finds first: 128 times the sum of the numbers for 8 bits, 15 times for 4.
+    pub(crate) shift: i32,
+    /// Norm of the centred query.
+    pub(crate) norm: f32,
+    /// How far its numbers are from it, in norms.
+    pub(crate) rounding: f32,
+    pub(crate) unused: u32,
+}
+
+impl Head {
+    /// Writes it to the front of a query.
+    pub(crate) fn write(&self, query: &mut [u8]) {
+        query[..8].copy_from_slice(&self.constant.to_le_bytes());
+        query[8..16].copy_from_slice(&self.scale.to_le_bytes());
+        query[16..20].copy_from_slice(&self.shift.to_le_bytes());
+        query[20..24].copy_from_slice(&self.norm.to_le_bytes());
+        query[24..28].copy_from_slice(&self.rounding.to_le_bytes());
+    }
+
+    /// The head of a query.
+    pub(crate) fn read(query: &[u8]) -> Self {
+        assert!(query.len() >= QUERY_HEAD);
+        // SAFETY: so many bytes are there, and all values of them are a head.
+        unsafe { query.as_ptr().cast::<Self>().read_unaligned() }
+    }
+}
+
+/// Bytes of a query before its numbers.
+pub(crate) const QUERY_HEAD: usize = size_of::<Head>();
+
+/// The place of an element in a query for 4 bits: byte `j` of the code has in its lower half the element at `64 (j / 32) + j % 32`,
+/// in its upper one that 32 further on.
+pub(crate) fn nibble(byte: usize, upper: bool) -> usize {
+    BLOCK * (byte / HALF) + byte % HALF + if upper { HALF } else { 0 }
+}
+
+/// The distance, when the sum of products is known: that of the query's numbers and the row's, which for 4 bits are twice what they are.
+///
+/// # Safety
+/// `row` has a head.
+#[inline(always)]
+unsafe fn distance(head: &Head, row: *const u8, sum: i32) -> f32 {
+    // SAFETY: the caller's promise.
+    let (scale, offset) = unsafe { (row.cast::<f32>().read_unaligned(), row.cast::<f32>().add(1).read_unaligned()) };
+    let product = f64::from(scale) * head.scale * f64::from(sum);
+    ((head.constant + f64::from(offset)) - product).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}
+
+/// The kernels of a set, from its sums of products: `$sum8`, `$sum4` of a row, `$sum8x4`, `$sum4x4` of four. Each is called with the query's
+/// head, the address of its numbers, the address of the code, or of four, and the bytes of a code.
+macro_rules! kernels {
+    ($name:literal, $(#[$feature:meta])?) => {
+        pub(in crate::vectors::codes::kernels) static KERNELS: crate::vectors::codes::kernels::Kernels = crate::vectors::codes::kernels::Kernels { #[cfg(test)] name: $name, sq8, sq8x4, sq4, sq4x4 };
+        $crate::vectors::codes::kernels::kernels!(one sq8, sum8, $(#[$feature])?);
+        $crate::vectors::codes::kernels::kernels!(one sq4, sum4, $(#[$feature])?);
+        $crate::vectors::codes::kernels::kernels!(four sq8x4, sum8x4, $(#[$feature])?);
+        $crate::vectors::codes::kernels::kernels!(four sq4x4, sum4x4, $(#[$feature])?);
+    };
+    (one $kernel:ident, $sum:ident, $(#[$feature:meta])?) => {
+        $(#[$feature])?
+        unsafe extern "C" fn $kernel(query: *const u8, row: *const u8, length: usize) -> f32 {
+            // SAFETY: the contract of `Measure`.
+            unsafe {
+                let head = query.cast::<$crate::vectors::codes::kernels::Head>().read_unaligned();
+                let sum = $sum(&head, query.add($crate::vectors::codes::kernels::QUERY_HEAD).cast(), row.add($crate::vectors::codes::kernels::ROW_HEAD), length);
+                $crate::vectors::codes::kernels::distance(&head, row, sum)
+            }
+        }
+    };
+    (four $kernel:ident, $sum:ident, $(#[$feature:meta])?) => {
+        $(#[$feature])?
+        unsafe extern "C" fn $kernel(query: *const u8, rows: &[*const u8; 4], length: usize, out: &mut [f32; 4]) {
+            // SAFETY: the contract of `Measure4`.
+            unsafe {
+                let head = query.cast::<$crate::vectors::codes::kernels::Head>().read_unaligned();
+                let codes = [0, 1, 2, 3].map(|i| rows[i].add($crate::vectors::codes::kernels::ROW_HEAD));
+                let sums = $sum(&head, query.add($crate::vectors::codes::kernels::QUERY_HEAD).cast(), &codes, length);
+                for i in 0..4 {
+                    out[i] = $crate::vectors::codes::kernels::distance(&head, rows[i], sums[i]);
+                }
+            }
+        }
+    };
+}
+use kernels;

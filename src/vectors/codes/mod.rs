@@ -1,0 +1,411 @@
+//! Codes: vectors in 8 or 4 bits an element.
+//!
+//! A vector is centred, rotated, and rounded to a grid of its own scale:
+//!
+//! ```text
+//! r = P (x − c)                                       ‖r‖ = ‖x − c‖
+//! 8 bits: g_i = round(127 r_i / max |r|)              4 bits: g_i = floor(s r_i) + ½, at most 7½; of some s the best
+//! scale a = ‖r‖² / <r, g>,  so that a <g, y> is <r, y> for a y that knows nothing of the rounding
+//! offset e = ‖r‖² for l2sq, −<x − c, c> for the others
+//! ```
+//!
+//! A query `q` becomes `y = P (q − c)`, rounded to 8 bits in both, and `distance ≈ K + e − w a <g, y>` with `w = 2`, `K = ‖y‖²` for
+//! l2sq, `w = 1`, `K = 1 − <q, c>` for the others.
+//!
+//! Source: RaBitQ (Gao & Long 2024; Gao et al. 2024 for more than one bit), with a grid for whole-number kernels.
+
+#[allow(unsafe_code)]
+pub(super) mod kernels;
+mod rotation;
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use self::kernels::{BLOCK, HALF, Head, Kernels, Measure, Measure4, QUERY_HEAD, ROW_HEAD, nibble};
+use self::rotation::{ROTATED_MIN, Rotation};
+use super::Space;
+use crate::options::{Metric, Quantization};
+
+/// Seed of the rotation.
+pub(super) const SEED: u64 = 0x7673_732d_686e_7377;
+/// The largest number of a query, and of a code of 8 bits.
+const LARGEST: f32 = 127.0;
+/// Scales tried for 4 bits, in units of that which takes the largest element to the end of the grid.
+const SCALES: [f32; 6] = [1.0, 1.1, 1.2, 1.35, 1.5, 1.7];
+/// Vectors whose largest element is smaller are the centre.
+const SMALLEST: f32 = 1e-36;
+/// What the square of a centred vector's norm, told from its offset under cosine, may be off.
+const NORM_ERROR: f32 = 1e-6;
+/// What the arithmetic in `f32` may lose of a product of two norms, beside the error of the codes.
+const ROUNDING: f32 = 2e-6;
+const LANES: usize = 16;
+
+/// What turns vectors, in stored form, into codes.
+pub(super) struct Quantizer {
+    space: Space,
+    quantization: Quantization,
+    seed: u64,
+    kernels: &'static Kernels,
+    rotation: Rotation,
+    centre: OnceLock<Centre>,
+    /// The largest error of a code, of all there were: as a share of the vector's norm. The bits of a `f32`.
+    error: AtomicU32,
+}
+
+struct Centre {
+    vector: Vec<f32>,
+    /// Its squared norm.
+    norm: f64,
+}
+
+/// A rounded vector, and what it was rounded from.
+struct Sums {
+    /// `<r, r>`, `<r, g>`, `<g, g>`, with `r` divided by its largest element.
+    rr: f64,
+    rg: f64,
+    gg: f64,
+}
+
+impl Sums {
+    fn of(r: &[f32], g: impl Fn(f32) -> f32) -> Self {
+        let mut lanes = [[0.0f32; LANES]; 3];
+        let mut add = |values: &[f32; LANES]| {
+            for (lane, &r) in values.iter().enumerate() {
+                let g = g(r);
+                lanes[0][lane] += r * r;
+                lanes[1][lane] += r * g;
+                lanes[2][lane] += g * g;
+            }
+        };
+        let (blocks, rest) = r.as_chunks::<LANES>();
+        blocks.iter().for_each(&mut add);
+        let mut sums = lanes.map(|lanes| lanes.iter().map(|&x| f64::from(x)).sum::<f64>());
+        for &r in rest {
+            let g = g(r);
+            let products = [r * r, r * g, g * g];
+            sums.iter_mut().zip(products).for_each(|(sum, product)| *sum += f64::from(product));
+        }
+        Self { rr: sums[0], rg: sums[1], gg: sums[2] }
+    }
+
+    /// How far `g`, scaled to agree with `r` along `r`, is from it, in norms of `r`.
+    fn error(&self) -> f64 {
+        ((self.rr * self.gg / (self.rg * self.rg)) - 1.0).max(0.0).sqrt()
+    }
+}
+
+/// The nearest whole number, for numbers below 2²² in magnitude.
+fn nearest(x: f32) -> i32 {
+    // Beyond 2²³ a `f32` has no digits after the point; its lowest bits are the number.
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
+}
+
+impl Quantizer {
+    pub(super) fn new(space: Space, quantization: Quantization, seed: u64) -> Self {
+        Self {
+            space,
+            quantization,
+            seed,
+            kernels: Kernels::detect(),
+            rotation: Rotation::new(space.dimensions, seed),
+            centre: OnceLock::new(),
+            error: AtomicU32::new(0),
+        }
+    }
+
+    /// Seed of its rotation.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Bytes of a row.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.quantization.row_bytes(self.space.dimensions)
+    }
+
+    /// Bytes of what it is made of.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.space.dimensions * size_of::<f32>() + self.rotation.memory_bytes()
+    }
+
+    /// Bytes of a code.
+    pub(super) fn code_bytes(&self) -> usize {
+        self.quantization.code_bytes(self.space.dimensions)
+    }
+
+    /// Numbers of a query, with the zeros behind them.
+    fn query_numbers(&self) -> usize {
+        self.space.dimensions.next_multiple_of(BLOCK)
+    }
+
+    /// Bytes of a query.
+    pub(super) fn query_bytes(&self) -> usize {
+        QUERY_HEAD + self.query_numbers()
+    }
+
+    /// The kernels for one row, and for four.
+    pub(super) fn measures(&self) -> (Measure, Measure4) {
+        match self.quantization {
+            Quantization::Sq4 => (self.kernels.sq4, self.kernels.sq4x4),
+            _ => (self.kernels.sq8, self.kernels.sq8x4),
+        }
+    }
+
+    /// The centre, once there is one.
+    pub(super) fn centre(&self) -> Option<&[f32]> {
+        self.centre.get().map(|centre| &centre.vector[..])
+    }
+
+    /// From now on this is the centre, unless there is one.
+    pub(super) fn set_centre(&self, vector: Vec<f32>) {
+        assert_eq!(vector.len(), self.space.dimensions);
+        let norm = dot(&vector, &vector);
+        let _ = self.centre.set(Centre { vector, norm });
+    }
+
+    /// The largest error of a code, as a share of its vector's norm.
+    pub(super) fn error(&self) -> f32 {
+        f32::from_bits(self.error.load(Ordering::Relaxed))
+    }
+
+    /// Errors were as large.
+    pub(super) fn add_error(&self, error: f32) {
+        // Positive floats are in the order of their bits.
+        if error > self.error() {
+            self.error.fetch_max(error.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    fn weight(&self) -> f64 {
+        if self.space.metric == Metric::L2sq { 2.0 } else { 1.0 }
+    }
+
+    fn ready(&self) -> &Centre {
+        self.centre.get().expect("a centre is set before anything is encoded")
+    }
+
+    /// Writes the centred and rotated vector to `rotated`, divided by its largest element; returns that, or 0 if it is (nearly) the
+    /// centre, and squared norm and inner product with the centre of what was centred only.
+    fn rotate(&self, vector: &[f32], rotated: &mut Vec<f32>) -> (f32, f64, f64) {
+        let centre = self.ready();
+        rotated.clear();
+        rotated.extend(vector.iter().zip(&centre.vector).map(|(x, c)| x - c));
+        let (norm, along) = (dot(rotated, rotated), dot(rotated, &centre.vector));
+        self.rotation.apply(rotated);
+        let largest = rotated.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+        if largest < SMALLEST {
+            return (0.0, norm, along);
+        }
+        let scale = 1.0 / largest;
+        rotated.iter_mut().for_each(|x| *x *= scale);
+        (largest, norm, along)
+    }
+
+    /// Writes the code of a vector, in stored form, to `row`. `rotated`: scratch.
+    pub(super) fn encode(&self, vector: &[f32], rotated: &mut Vec<f32>, row: &mut [u8]) {
+        let (largest, norm, along) = self.rotate(vector, rotated);
+        let (head, code) = row.split_at_mut(ROW_HEAD);
+        code.fill(0);
+        let mut scale = 0.0;
+        if self.quantization == Quantization::Sq4 {
+            scale = self.encode_4(rotated, largest, code);
+        } else if largest > 0.0 {
+            let sums = Sums::of(rotated, |r| nearest(LARGEST * r) as f32);
+            code.iter_mut().zip(&*rotated).for_each(|(code, &r)| *code = (nearest(LARGEST * r) + 128) as u8);
+            scale = f64::from(largest) * sums.rr / sums.rg;
+            self.add_error(sums.error() as f32);
+        } else {
+            code[..self.space.dimensions].fill(128);
+        }
+        let offset = if self.space.metric == Metric::L2sq { norm } else { -along };
+        head[..4].copy_from_slice(&(scale as f32).to_le_bytes());
+        head[4..].copy_from_slice(&(offset as f32).to_le_bytes());
+    }
+
+    /// The same for 4 bits; returns the scale.
+    fn encode_4(&self, rotated: &[f32], largest: f32, code: &mut [u8]) -> f64 {
+        if largest == 0.0 {
+            return 0.0;
+        }
+        // Half a step lower, and rounded, is rounded down.
+        let number = |scale: f32, r: f32| nearest((8.0 * scale * r + 7.5).clamp(0.0, 15.0));
+        let mut best = (0.0, SCALES[0], Sums { rr: 0.0, rg: 1.0, gg: 0.0 });
+        for scale in SCALES {
+            let sums = Sums::of(rotated, |r| number(scale, r) as f32 - 7.5);
+            let cosine = sums.rg * sums.rg / sums.gg;
+            if cosine > best.0 {
+                best = (cosine, scale, sums);
+            }
+        }
+        let (_, scale, sums) = best;
+        for (at, byte) in code[..self.code_bytes()].iter_mut().enumerate() {
+            let number = |upper| self.element(nibble(at, upper)).map_or(0, |element| number(scale, rotated[element]));
+            *byte = (number(false) | number(true) << 4) as u8;
+        }
+        self.add_error(sums.error() as f32);
+        f64::from(largest) * sums.rr / sums.rg
+    }
+
+    /// The element of a vector that stands at this place in a query; `None` where there is a zero.
+    ///
+    /// For 8 bits it is that of the same number. For 4 bits the last block, if it is not full, is cut in two halves, so that no byte of
+    /// a code but the last has room to spare.
+    fn element(&self, place: usize) -> Option<usize> {
+        let dimensions = self.space.dimensions;
+        let begin = place - place % BLOCK;
+        let left = dimensions - begin;
+        if self.quantization != Quantization::Sq4 || left >= BLOCK {
+            return (place < dimensions).then_some(place);
+        }
+        let half = left.div_ceil(2);
+        let at = place - begin;
+        let element = if at < HALF { Some(at).filter(|&at| at < half) } else { Some(half + at - HALF) };
+        element.map(|at| begin + at).filter(|&element| element < dimensions)
+    }
+
+    /// A vector, in stored form, as a query.
+    pub(super) fn prepare(&self, vector: &[f32]) -> Vec<u8> {
+        let mut rotated = Vec::with_capacity(vector.len());
+        let (largest, norm, along) = self.rotate(vector, &mut rotated);
+        let mut query = vec![0; self.query_bytes()];
+        let centre = self.ready();
+        let mut head = Head {
+            constant: match self.space.metric {
+                Metric::L2sq => norm,
+                Metric::Cosine | Metric::Ip => 1.0 - along - centre.norm,
+            },
+            norm: norm.sqrt() as f32,
+            ..Head::default()
+        };
+        if largest > 0.0 {
+            let sums = Sums::of(&rotated, |r| nearest(LARGEST * r) as f32);
+            let step = 1.0 / f64::from(LARGEST);
+            let left = (sums.rr - 2.0 * step * sums.rg + step * step * sums.gg).max(0.0);
+            head.rounding = (left / sums.rr).sqrt() as f32;
+            head.scale = self.weight() * f64::from(largest) * step;
+            let numbers = &mut query[QUERY_HEAD..];
+            for (place, number) in numbers.iter_mut().enumerate() {
+                *number = self.element(place).map_or(0, |element| nearest(LARGEST * rotated[element]) as i8 as u8);
+            }
+        }
+        self.finish(head, &mut query);
+        query
+    }
+
+    /// Writes a row as a query: its numbers are exact.
+    pub(super) fn prepare_row(&self, row: &[u8], query: &mut [u8]) {
+        let code = &row[ROW_HEAD..][..self.code_bytes()];
+        let numbers = &mut query[QUERY_HEAD..];
+        numbers.fill(0);
+        let (scale, offset) = (f64::from(float(row, 0)), f64::from(float(row, 4)));
+        if self.quantization == Quantization::Sq4 {
+            let odd = |number: u8| (2 * i16::from(number) - 15) as i8 as u8;
+            for (at, code) in code.chunks(HALF).enumerate() {
+                let (lower, upper) = numbers[BLOCK * at..][..BLOCK].split_at_mut(HALF);
+                lower.iter_mut().zip(code).for_each(|(number, &byte)| *number = odd(byte & 15));
+                upper.iter_mut().zip(code).for_each(|(number, &byte)| *number = odd(byte >> 4));
+            }
+            // the last byte may have room to spare
+            let last = nibble(code.len() - 1, true);
+            if self.element(last).is_none() {
+                numbers[last] = 0;
+            }
+        } else {
+            numbers.iter_mut().zip(code).for_each(|(number, &byte)| *number = ((byte ^ 128) as i8).max(-127) as u8);
+        }
+        let centre = self.ready();
+        let head = Head {
+            constant: match self.space.metric {
+                Metric::L2sq => offset,
+                Metric::Cosine | Metric::Ip => 1.0 - centre.norm + offset,
+            },
+            scale: self.weight() * scale * if self.quantization == Quantization::Sq4 { 0.5 } else { 1.0 },
+            norm: self.norm(row),
+            rounding: self.error(),
+            ..Head::default()
+        };
+        self.finish(head, query);
+    }
+
+    /// Puts the head in front of a query's numbers, with what follows from them.
+    fn finish(&self, mut head: Head, query: &mut [u8]) {
+        let sum: i32 = query[QUERY_HEAD..].iter().map(|&number| i32::from(number as i8)).sum();
+        if self.quantization == Quantization::Sq4 {
+            // The kernels sum twice the products.
+            head.scale *= 0.5;
+            head.shift = 15 * sum;
+        } else {
+            head.shift = 128 * sum;
+        }
+        head.write(query);
+    }
+
+    /// Norm of the centred vector of a row, or a little more.
+    pub(super) fn norm(&self, row: &[u8]) -> f32 {
+        let offset = float(row, 4);
+        match self.space.metric {
+            Metric::L2sq => offset.max(0.0).sqrt(),
+            Metric::Cosine => ((1.0 - self.ready().norm) as f32 + 2.0 * offset).max(0.0).sqrt() + NORM_ERROR.sqrt(),
+            Metric::Ip => {
+                let code = &row[ROW_HEAD..][..self.code_bytes()];
+                let squares: f32 = if self.quantization == Quantization::Sq4 {
+                    let square = |number: u8| (f32::from(number) - 7.5) * (f32::from(number) - 7.5);
+                    code.iter().map(|&byte| square(byte & 15) + square(byte >> 4)).sum()
+                } else {
+                    code.iter().map(|&byte| f32::from((byte ^ 128) as i8) * f32::from((byte ^ 128) as i8)).sum()
+                };
+                float(row, 0) * squares.sqrt()
+            }
+        }
+    }
+
+    /// How far distances from a query may be from the true ones, for each unit of a row's centred norm, at `deviations` standard errors.
+    ///
+    /// The error of a code lies across its vector in a random direction, so the standard error of its product with a query is that of one of
+    /// `dimensions − 1` elements. The query's own rounding is another such error. A vector of few elements is not rotated, and its
+    /// error may lie anywhere: then, and for so many standard errors, the bound is that of Cauchy and Schwarz, which holds always.
+    pub(super) fn error_per_norm(&self, query: &[u8], deviations: f32) -> f32 {
+        let head = Head::read(query);
+        let (code, rounding) = (self.error(), head.rounding);
+        let longer = (1.0 + code * code).sqrt();
+        let dimensions = self.space.dimensions;
+        let always = code + longer * rounding;
+        let error = if dimensions < ROTATED_MIN {
+            always
+        } else {
+            let both = (code * code + longer * longer * rounding * rounding).sqrt();
+            always.min(deviations * both / ((dimensions - 1) as f32).sqrt())
+        };
+        self.weight() as f32 * head.norm * (error + ROUNDING)
+    }
+}
+
+/// The mean of vectors of `dimensions` elements; zeros of none.
+pub(super) fn mean(vectors: impl Iterator<Item: Iterator<Item = f32>>, dimensions: usize) -> Vec<f32> {
+    let (mut sums, mut count) = (vec![0.0f64; dimensions], 0.0f64);
+    for vector in vectors {
+        sums.iter_mut().zip(vector).for_each(|(sum, x)| *sum += f64::from(x));
+        count += 1.0;
+    }
+    sums.into_iter().map(|sum| (sum / count.max(1.0)) as f32).collect()
+}
+
+fn float(row: &[u8], at: usize) -> f32 {
+    f32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
+}
+
+/// The inner product in `f64`, in eight lanes, as the compiler may not reorder sums.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut lanes = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            lanes[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    lanes.iter().sum::<f64>() + rest
+}
