@@ -360,7 +360,7 @@ class Queries:
                 f"FROM ({rows}) QUALIFY row_number() OVER (PARTITION BY part ORDER BY d {direction}) = 1",
             ]
         )
-        sql = f"SELECT NULL AS g, id, d FROM ({nearest}) ORDER BY d {direction} {self.limit()}"
+        sql = f"SELECT id, d FROM ({nearest}) ORDER BY d {direction} {self.limit()}"
         return Query(connection, "", sql, self.all_rows(distance, where))
 
     def pairs(self, distance, where=""):
