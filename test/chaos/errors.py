@@ -37,7 +37,7 @@ KNOWN = [
     (
         # the index pins nothing in commits; what it lacks memory for it says by its name
         re.compile(r"^(?!.*HNSW)FATAL Error: Out of Memory Error: failed to pin block", re.DOTALL),
-        "deleted rows are read again for their indexes, in commits and in what cleans up after them: short of memory that ends the database",
+        "deleted rows are read again for their indexes, in commits and after them: short of memory that ends the database",
     ),
 ]
 
