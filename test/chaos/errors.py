@@ -34,6 +34,11 @@ KNOWN = [
         ),
         "a checkpoint, commit or rollback that runs out of memory ends the database",
     ),
+    (
+        # the index pins nothing in commits; what it lacks memory for it says by its name
+        re.compile(r"^(?!.*HNSW)FATAL Error: Out of Memory Error: failed to pin block", re.DOTALL),
+        "deleted rows are read again for their indexes, in commits and after them: short of memory that ends the database",
+    ),
 ]
 
 

@@ -33,6 +33,8 @@ RECALL, NEIGHBOURS = 0.8, 500
 ENOUGH = 3
 #: Characters of a statement that are logged.
 LONG = 400
+#: Seconds that a statement takes of which the log has the end, too: what was going on meanwhile tells why something was found.
+SLOW = 0.003
 
 
 def say(**message):
@@ -80,10 +82,13 @@ class Speaker:
             return []
         self.round.note(self.name, sql)
         self.statement = (self.round.granted.seconds, sql)
+        begin = time.monotonic()
         try:
             return self.connection.execute(sql).fetchall()
         finally:
             self.statement = None
+            if time.monotonic() - begin >= SLOW:
+                self.round.note(self.name, "ended")
 
 
 class Actor(Speaker):
