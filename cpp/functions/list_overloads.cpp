@@ -30,12 +30,14 @@ static void ResolveTypes(ResolveScalarFunctionTypesInput &input) {
 	types[1] = type;
 }
 
-//! The functions for two ARRAYs, with a list in the place of one; also with a bare NULL, which else would fit both an ARRAY
-//! and a list.
+//! The functions for two ARRAYs, with a list in the place of one. FLOATs may come as the bytes of a vector, too, which RegisterBlobCast
+//! casts. A bare NULL would fit both an ARRAY and a list: it is taken for such bytes, or has a function of its own.
 static void AddMixed(const ScalarFunctionSet &arrays, ScalarFunctionSet &overloads) {
 	for (auto &function : arrays.functions) {
 		auto &array = function->GetSignature().GetParameter(0).GetType();
-		for (auto &other : {LogicalType::LIST(ArrayType::GetChildType(array)), LogicalType(LogicalType::SQLNULL)}) {
+		auto &element = ArrayType::GetChildType(array);
+		LogicalType of_null = element.id() == LogicalTypeId::FLOAT ? LogicalType::BLOB : LogicalType::SQLNULL;
+		for (auto &other : {LogicalType::LIST(element), of_null}) {
 			for (idx_t position = 0; position < 2; position++) {
 				auto overload = *function;
 				overload.GetSignature().GetParameter(position).SetType(other);
