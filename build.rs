@@ -133,7 +133,8 @@ fn usearch_headers() -> Result<PathBuf> {
     Ok(manifest.with_file_name("include"))
 }
 
-/// What cargo knows of the packages. Offline, as the build that runs this script has fetched what it needs; only if
+/// What cargo knows of the packages. Not by `cargo_metadata`: it asks `serde_json` for another feature, which DuckDB's build script
+/// then has, too, and DuckDB is compiled again. Offline, as the build that runs this script has fetched what it needs; only if
 /// that is not all that metadata wants (packages of other features) may it fetch.
 fn metadata() -> Result<serde_json::Value> {
     let mut message = String::new();

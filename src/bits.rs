@@ -1,24 +1,26 @@
-//! Sets of small numbers, a bit each.
+//! Sets of small numbers, a bit each, in words that the caller has.
+//!
+//! Not `fixedbitset`, which owns its words and aborts when there is no memory for them: the sets of all rows or nodes are allocated
+//! where the allocator may refuse, and some stand inside a page of the row map. As there, adding a number beyond the end is a defect and
+//! panics, and a set does not contain it.
 
-/// Adds a number; nothing happens beyond the end.
+/// Adds a number.
 pub(crate) fn set(bits: &mut [u64], number: usize) {
     insert(bits, number);
 }
 
-/// Adds a number; true if it was not in the set. Nothing happens beyond the end, and false is returned.
+/// Adds a number; true if it was not in the set.
 #[inline]
 pub(crate) fn insert(bits: &mut [u64], number: usize) -> bool {
-    let Some(word) = bits.get_mut(number / 64) else { return false };
+    let word = &mut bits[number / 64];
     let before = *word;
     *word |= 1 << (number % 64);
     *word != before
 }
 
-/// Removes a number; nothing happens beyond the end.
+/// Removes a number.
 pub(crate) fn clear(bits: &mut [u64], number: usize) {
-    if let Some(word) = bits.get_mut(number / 64) {
-        *word &= !(1 << (number % 64));
-    }
+    bits[number / 64] &= !(1 << (number % 64));
 }
 
 /// Whether a number is in the set; none is beyond the end.

@@ -18,6 +18,13 @@ pub(super) struct Reconciliation {
     _charge: Charge,
 }
 
+/// Adds a row to a set of them, if the table had it when the comparison began.
+fn note(rows: &mut [u64], row_id: i64) {
+    if let Some(row) = usize::try_from(row_id).ok().filter(|row| row / 64 < rows.len()) {
+        bits::set(rows, row);
+    }
+}
+
 impl Index {
     /// Begins a comparison with the rows [0, end) of the table; one that was not ended is forgotten. Takes the row lock for
     /// an instant. Errors: `OutOfMemory`.
@@ -42,7 +49,7 @@ impl Index {
         let mut missing = false;
         for &row_id in row_ids {
             if let Some(comparison) = &mut rows.comparison {
-                bits::set(&mut comparison.seen, row_id as usize);
+                note(&mut comparison.seen, row_id);
             }
             missing |= rows.places.get(row_id).is_none();
         }
@@ -77,7 +84,7 @@ impl Rows {
     /// The host touches this row: what a scan saw before counts no more.
     pub(super) fn touch(&mut self, row_id: i64) {
         if let Some(comparison) = &mut self.comparison {
-            bits::set(&mut comparison.touched, row_id as usize);
+            note(&mut comparison.touched, row_id);
         }
     }
 

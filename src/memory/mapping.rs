@@ -69,7 +69,8 @@ mod system {
     const PAGE: usize = 4096;
 
     pub(super) fn map(layout: Layout) -> Option<*mut u8> {
-        // Mapped where the system likes: the ends that alignment leaves over are given back.
+        // Mapped where the system likes: the ends that alignment leaves over are given back. `memmap2` keeps a mapping whole: a
+        // segment of 4 MiB at huge pages would count as 6 where the system commits memory to what is mapped.
         let spare = if layout.align() <= PAGE { 0 } else { layout.align() };
         let size = layout.size().checked_add(spare)?;
         let (rights, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);

@@ -20,7 +20,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST = duckdb.execute("SELECT library_version FROM pragma_version()").fetchone()[0]
 PLATFORM = duckdb.execute("SELECT platform FROM pragma_platform()").fetchone()[0]
-VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
 
 #: Where the fields of the footer begin, from the end of the file.
 EXTENSION_VERSION, DUCKDB_VERSION, PLATFORM_FIELD, UNUSED = -384, -352, -320, -512

@@ -2,7 +2,7 @@
 # run.sh <target directory> <arguments of cargo test…>: tests of the core under ThreadSanitizer.
 #
 # Works with a stable toolchain: code of ours and the graph's C++ are instrumented, Rust's standard library is not, but tells of its
-# locks through std.c.
+# threads through std.c.
 set -eu
 folder=$(cd "$(dirname "$0")" && pwd)
 target_dir=$1
@@ -26,10 +26,6 @@ name() {
 	macros="$macros -D$1=$symbol"
 	wraps="$wraps -Clink-arg=-Wl,--wrap=$symbol"
 }
-name MUTEX_LOCK 5mutex5futexNtB._5Mutex14lock_contended
-name RWLOCK_READ 6rwlock5futexNtB._6RwLock14read_contended
-name RWLOCK_WRITE 6rwlock5futexNtB._6RwLock15write_contended
-name CONDVAR_WAIT 3sys4sync7condvar5futexNtB._7Condvar4wait
 name SCOPE_END 9ScopeData29decrement_num_running_threads
 
 mkdir -p "$target_dir"
