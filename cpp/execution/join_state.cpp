@@ -50,6 +50,7 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
 	}
 	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : (index ? index->ef_search : 0);
 	request.ties = op.search.ties;
+	request.rescore = Rescore(context);
 	request.ranked_only = op.search.ranked_only;
 	request.strategy = SearchStrategy(context);
 	auto batches =

@@ -298,6 +298,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 		request.ef = shared->core->ef_of_pages(request.ef);
 	}
 	request.ties = op.search.ties;
+	request.rescore = Rescore(context);
 	request.ranked_only = op.search.ranked_only;
 	request.strategy = SearchStrategy(context);
 	rust::Slice<const float> vector {query.data(), query.size()};

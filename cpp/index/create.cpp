@@ -183,6 +183,9 @@ InsertionOrderPreservingMap<string> PhysicalCreateHNSW::ParamsToString() const {
 	result["Table"] = table.name.GetIdentifierName();
 	result["Index"] = info->GetIndexName().GetIdentifierName();
 	result["Metric"] = string(options.metric);
+	if (options.quantization != "none") {
+		result["Quantization"] = string(options.quantization);
+	}
 	return result;
 }
 

@@ -49,6 +49,7 @@ mod ffi {
     #[derive(Clone)]
     struct IndexOptions {
         metric: String,
+        quantization: String,
         m: usize,
         m0: usize,
         ef_construction: usize,
@@ -76,6 +77,8 @@ mod ffi {
         ef: usize,
         /// All rows that tie with the last one wanted are, too.
         ties: bool,
+        /// Standard errors by which the distances of codes may be off, see [`check_rescore`].
+        rescore: f64,
         /// Rows that the index does not rank are not wanted.
         ranked_only: bool,
         /// `auto` or how to search, see [`check_strategy`]; for benchmarks.
@@ -109,6 +112,10 @@ mod ffi {
         deleted: u64,
         pending: u64,
         unrankable: u64,
+        /// Bytes of a vector in the graph.
+        row_bytes: u64,
+        /// The largest error of a code, as a share of its vector's distance from the centre; 0 for floats.
+        code_error: f64,
         levels: Vec<LevelInfo>,
     }
 
@@ -149,6 +156,8 @@ mod ffi {
 
         fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
         fn check_ef_search(given: i64) -> Result<()>;
+        fn check_rescore(given: f64) -> Result<()>;
+        fn default_rescore() -> f64;
         fn check_dimensions(given: i64) -> Result<()>;
         fn check_strategy(given: &str) -> Result<()>;
         fn scan_strategy() -> String;
@@ -274,6 +283,7 @@ fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOp
         let options = Options::parse(given)?;
         Ok(ffi::IndexOptions {
             metric: options.metric.name().to_owned(),
+            quantization: options.quantization.name().to_owned(),
             m: options.m,
             m0: options.m0,
             ef_construction: options.ef_construction,
@@ -284,6 +294,14 @@ fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOp
 
 fn check_ef_search(given: i64) -> std::result::Result<(), Crossing> {
     guard(|| options::check_ef_search(given))
+}
+
+fn check_rescore(given: f64) -> std::result::Result<(), Crossing> {
+    guard(|| options::check_rescore(given))
+}
+
+fn default_rescore() -> f64 {
+    options::RESCORE
 }
 
 fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
@@ -363,7 +381,7 @@ fn load_core(
 fn checked(options: &ffi::IndexOptions) -> Result<Options> {
     Ok(Options {
         metric: Metric::parse(&options.metric)?,
-        quantization: Quantization::None,
+        quantization: Quantization::parse(&options.quantization)?,
         m: options.m,
         m0: options.m0,
         ef_construction: options.ef_construction,
@@ -510,7 +528,8 @@ impl IndexHandle {
         let forced = Strategy::parse(&request.strategy)?;
         let ranked_only = request.ranked_only;
         let (want, ef, ties) = (request.want, request.ef, request.ties);
-        let request = Request { query, want, ef, ties, filter, ranked_only, may_scan: true, forced };
+        let rescore = request.rescore as f32;
+        let request = Request { query, want, rescore, ef, ties, filter, ranked_only, may_scan: true, forced };
         Ok(answer(self.0.find(request, visibility)?, ranked_only))
     }
 
@@ -570,6 +589,8 @@ impl IndexHandle {
                 deleted: stats.deleted as u64,
                 pending: stats.pending as u64,
                 unrankable: stats.unrankable as u64,
+                row_bytes: stats.row_bytes as u64,
+                code_error: f64::from(stats.code_error),
                 levels: stats.levels.iter().map(level).collect(),
             })
         })
