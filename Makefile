@@ -103,6 +103,8 @@ runner: $(HOST)/venv/tests
 # The index without DuckDB: seconds. Then with overflow checks and debug assertions.
 core: core-checked
 	$(CORE) test --release --no-default-features -p vss
+	VSS_TEST_QUANTIZATION=sq8 $(CORE) test --release --no-default-features -p vss --lib index::
+	VSS_TEST_QUANTIZATION=sq4 $(CORE) test --release --no-default-features -p vss --lib index::
 
 core-checked:
 	$(CORE) test --profile checked --no-default-features -p vss

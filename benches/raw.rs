@@ -1,7 +1,7 @@
 //! The bare core as one of the systems of the comparison: obeys the commands of `benches/peers/process.py`, a JSON object
 //! a line, for as long as there are any.
 //!
-//! `cargo bench --bench raw -- SET METRIC M EF_CONSTRUCTION`, where the directory SET holds `dimensions` (a number as
+//! `cargo bench --bench raw -- SET METRIC M EF_CONSTRUCTION [QUANTIZATION]`, where the directory SET holds `dimensions` (a number as
 //! text), `vectors.f32` and `queries.f32` (raw 32-bit floats of this machine).
 
 use std::io::{BufRead, Write};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vss::host::{AllVisible, Uninterrupted, Unlimited};
 use vss::index::{Index, Origin};
 use vss::options::Metric;
-use vss::options::Options;
+use vss::options::{Options, Quantization};
 
 /// Rows handed over at once, as DuckDB does.
 const CHUNK: usize = 2048;
@@ -137,13 +137,14 @@ fn floats(path: &Path) -> Vec<f32> {
 fn main() {
     // cargo adds --bench
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let [set, metric, m, ef_construction, ..] = &arguments[..] else {
-        eprintln!("usage: raw SET METRIC M EF_CONSTRUCTION < COMMANDS");
+    let [set, metric, m, ef_construction, rest @ ..] = &arguments[..] else {
+        eprintln!("usage: raw SET METRIC M EF_CONSTRUCTION [QUANTIZATION] < COMMANDS");
         std::process::exit(2);
     };
     let metric = Metric::parse(metric).unwrap();
     let [m, ef_construction] = [m, ef_construction].map(|number| number.parse().expect("a number"));
-    let options = Options { metric, m, m0: 2 * m, ef_construction, ..Options::default() };
+    let quantization = rest.first().map_or(Quantization::None, |name| Quantization::parse(name).unwrap());
+    let options = Options { metric, quantization, m, m0: 2 * m, ef_construction, ..Options::default() };
     let mut bench = Bench::new(Path::new(set), options);
     for line in std::io::stdin().lock().lines() {
         let command = serde_json::from_str(&line.unwrap()).expect("a command");

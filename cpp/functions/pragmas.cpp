@@ -52,7 +52,10 @@ vector<InfoColumn> InfoColumns() {
 	        {"deleted", LogicalType::BIGINT},
 	        {"pending", LogicalType::BIGINT},
 	        {"bytes_on_disk", LogicalType::BIGINT},
-	        {"status", LogicalType::VARCHAR}};
+	        {"status", LogicalType::VARCHAR},
+	        {"quantization", LogicalType::VARCHAR},
+	        {"vector_bytes", LogicalType::BIGINT},
+	        {"code_error", LogicalType::DOUBLE}};
 }
 
 struct InfoState : public GlobalTableFunctionState {
@@ -123,7 +126,10 @@ static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChun
 			          BigInt(info.deleted),
 			          BigInt(info.pending),
 			          BigInt(index.BytesOnDisk()),
-			          Value(index.Status(found.storage))};
+			          Value(index.Status(found.storage)),
+			          Value(string(vss::quantization_name(options.quantization))),
+			          BigInt(info.row_bytes),
+			          Value::DOUBLE(info.code_error)};
 		});
 		if (!exists) {
 			continue; // dropped meanwhile

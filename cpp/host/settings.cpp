@@ -12,6 +12,12 @@ static void CheckEfSearch(ClientContext &context, SetScope scope, Value &value) 
 	}
 }
 
+static void CheckRescore(ClientContext &context, SetScope scope, Value &value) {
+	if (!value.IsNull()) {
+		Translate([&] { vss::check_rescore(value.GetValue<double>()); });
+	}
+}
+
 static void CheckStrategy(ClientContext &context, SetScope scope, Value &value) {
 	Translate([&] { vss::parse_strategy(rust::Str(value.IsNull() ? string("NULL") : StringValue::Get(value))); });
 }
@@ -25,6 +31,11 @@ void RegisterSettings(DBConfig &config) {
 		// a NULL default is not stored, and current_setting() would not know the setting
 		config.SetOption(EF_SEARCH_SETTING, Value(LogicalType::BIGINT));
 	}
+	config.AddExtensionOption(
+	    RESCORE_SETTING,
+	    "Standard errors by which the distances of quantized HNSW indexes may be off: the more, the more rows of "
+	    "the table are compared",
+	    LogicalType::DOUBLE, Value::DOUBLE(vss::default_rescore()), CheckRescore);
 	config.AddExtensionOption(PERSISTENCE_SETTING, "Allow HNSW indexes to be created in database files",
 	                          LogicalType::BOOLEAN, Value::BOOLEAN(false));
 	config.AddExtensionOption(PREFILTER_SETTING,
@@ -40,6 +51,14 @@ optional_idx EfSearch(ClientContext &context) {
 		return optional_idx();
 	}
 	return optional_idx(value.GetValue<idx_t>());
+}
+
+double Rescore(ClientContext &context) {
+	Value value;
+	if (!context.TryGetCurrentSetting(RESCORE_SETTING, value) || value.IsNull()) {
+		return vss::default_rescore();
+	}
+	return value.GetValue<double>();
 }
 
 bool PrefilterEnabled(ClientContext &context) {

@@ -1,4 +1,4 @@
-//! The extension's settings: `hnsw_ef_search`, `hnsw_enable_experimental_persistence`, `hnsw_prefilter`.
+//! The extension's settings: `hnsw_ef_search`, `hnsw_rescore`, `hnsw_enable_experimental_persistence`, `hnsw_prefilter`.
 #pragma once
 
 #include "duckdb/common/optional_idx.hpp"
@@ -10,6 +10,7 @@ class ClientContext;
 struct DBConfig;
 
 constexpr const char *EF_SEARCH_SETTING = "hnsw_ef_search";
+constexpr const char *RESCORE_SETTING = "hnsw_rescore";
 constexpr const char *PERSISTENCE_SETTING = "hnsw_enable_experimental_persistence";
 constexpr const char *PREFILTER_SETTING = "hnsw_prefilter";
 //! For benchmarks; not documented for users.
@@ -20,6 +21,8 @@ void RegisterSettings(DBConfig &config);
 
 //! The search width of this session; invalid when each index uses its own.
 optional_idx EfSearch(ClientContext &context);
+//! How many standard errors the distances of codes may be off, as searches see it.
+double Rescore(ClientContext &context);
 //! Whether queries with a filter may be served from an index.
 bool PrefilterEnabled(ClientContext &context);
 //! How searches are to be done.

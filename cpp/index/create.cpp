@@ -185,6 +185,9 @@ InsertionOrderPreservingMap<string> PhysicalCreateHNSW::ParamsToString() const {
 	result["Table"] = table.name.GetIdentifierName();
 	result["Index"] = info->GetIndexName().GetIdentifierName();
 	result["Metric"] = string(vss::metric_name(options.metric));
+	if (options.quantization != vss::Quantization::None) {
+		result["Quantization"] = string(vss::quantization_name(options.quantization));
+	}
 	return result;
 }
 

@@ -79,6 +79,10 @@ static vector<block_id_t> BlocksOf(const IndexStorageInfo &info) {
 //! Notes options, so that whoever binds the index next need not look for them in the catalog.
 static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_t<Value> &stored) {
 	stored[WITH_OPTION + "metric"] = Value(string(vss::metric_name(options.metric)));
+	if (options.quantization != vss::Quantization::None) {
+		// versions that know no codes read the others
+		stored[WITH_OPTION + "quantization"] = Value(string(vss::quantization_name(options.quantization)));
+	}
 	for (auto &number :
 	     std::initializer_list<std::pair<const char *, size_t>> {{"m", options.m},
 	                                                             {"m0", options.m0},

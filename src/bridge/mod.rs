@@ -55,6 +55,13 @@ mod ffi {
         Ip,
     }
 
+    /// What an index keeps of vectors, see [`crate::options::Quantization`].
+    enum Quantization {
+        None,
+        Sq8,
+        Sq4,
+    }
+
     /// How rows are searched, see [`crate::search::Strategy`].
     enum Strategy {
         /// Whichever is cheapest; only asked for.
@@ -77,6 +84,7 @@ mod ffi {
     #[derive(Clone)]
     struct IndexOptions {
         metric: Metric,
+        quantization: Quantization,
         m: usize,
         m0: usize,
         ef_construction: usize,
@@ -103,6 +111,8 @@ mod ffi {
         ef: usize,
         /// All rows that tie with the last one wanted are, too.
         ties: bool,
+        /// Standard errors by which the distances of codes may be off, see [`check_rescore`].
+        rescore: f64,
         /// Rows that the index does not rank are not wanted.
         ranked_only: bool,
         /// How to search; for benchmarks.
@@ -136,6 +146,10 @@ mod ffi {
         deleted: u64,
         pending: u64,
         unrankable: u64,
+        /// Bytes of a vector in the graph.
+        row_bytes: u64,
+        /// The largest error of a code, as a share of its vector's distance from the centre; 0 for floats.
+        code_error: f64,
         levels: Vec<LevelInfo>,
     }
 
@@ -176,11 +190,14 @@ mod ffi {
 
         fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
         fn check_ef_search(given: i64) -> Result<()>;
+        fn check_rescore(given: f64) -> Result<()>;
+        fn default_rescore() -> f64;
         fn check_dimensions(given: i64) -> Result<()>;
         fn parse_strategy(given: &str) -> Result<Strategy>;
         fn strategy_name(strategy: Strategy) -> &'static str;
         fn ranking_metric(function: &str, descending: bool, metric: &mut Metric) -> bool;
         fn metric_name(metric: Metric) -> &'static str;
+        fn quantization_name(quantization: Quantization) -> &'static str;
 
         fn macro_sources() -> Vec<String>;
 
@@ -291,6 +308,7 @@ fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOp
         let options = Options::parse(given)?;
         Ok(ffi::IndexOptions {
             metric: options.metric.into(),
+            quantization: options.quantization.into(),
             m: options.m,
             m0: options.m0,
             ef_construction: options.ef_construction,
@@ -301,6 +319,14 @@ fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOp
 
 fn check_ef_search(given: i64) -> std::result::Result<(), Crossing> {
     guard(|| options::check_ef_search(given))
+}
+
+fn check_rescore(given: f64) -> std::result::Result<(), Crossing> {
+    guard(|| options::check_rescore(given))
+}
+
+fn default_rescore() -> f64 {
+    options::RESCORE
 }
 
 fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
@@ -330,6 +356,31 @@ impl From<ffi::Metric> for Metric {
 
 fn metric_name(metric: ffi::Metric) -> &'static str {
     Metric::from(metric).name()
+}
+
+impl From<Quantization> for ffi::Quantization {
+    fn from(quantization: Quantization) -> Self {
+        match quantization {
+            Quantization::None => Self::None,
+            Quantization::Sq8 => Self::Sq8,
+            Quantization::Sq4 => Self::Sq4,
+        }
+    }
+}
+
+impl From<ffi::Quantization> for Quantization {
+    fn from(quantization: ffi::Quantization) -> Self {
+        match quantization {
+            ffi::Quantization::Sq8 => Self::Sq8,
+            ffi::Quantization::Sq4 => Self::Sq4,
+            // C++ has no others: it only hands back what it was given
+            _ => Self::None,
+        }
+    }
+}
+
+fn quantization_name(quantization: ffi::Quantization) -> &'static str {
+    Quantization::from(quantization).name()
 }
 
 /// Whether a metric ranks like the SQL function; `metric` is it then.
@@ -436,7 +487,7 @@ impl From<&ffi::IndexOptions> for Options {
     fn from(options: &ffi::IndexOptions) -> Self {
         Self {
             metric: options.metric.into(),
-            quantization: Quantization::None,
+            quantization: options.quantization.into(),
             m: options.m,
             m0: options.m0,
             ef_construction: options.ef_construction,
@@ -568,6 +619,7 @@ impl IndexHandle {
                 Request {
                     query,
                     want: request.want,
+                    rescore: request.rescore as f32,
                     ef: request.ef,
                     ties: request.ties,
                     filter: rows.map(|rows| &rows.0),
@@ -637,6 +689,8 @@ impl IndexHandle {
                 deleted: stats.deleted as u64,
                 pending: stats.pending as u64,
                 unrankable: stats.unrankable as u64,
+                row_bytes: stats.row_bytes as u64,
+                code_error: f64::from(stats.code_error),
                 levels: stats.levels.iter().map(level).collect(),
             })
         })

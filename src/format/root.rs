@@ -3,15 +3,18 @@
 use super::checksum::checksum;
 use super::layout::{GRAPH, Layout, ROWS, Region};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::Metric;
-use crate::options::{LEVELS_MAX, Options, SLOTS_MAX};
+use crate::options::{LEVELS_MAX, Metric, Options, Quantization, SLOTS_MAX};
 
 /// First bytes of every root.
 const MAGIC: [u8; 8] = *b"vss-hnsw";
-/// The version of the format that this code writes, and the only one it reads.
-pub const VERSION: u64 = 1;
+/// The version of an image whose vectors are floats: the first one.
+const VERSION_FLOATS: u64 = 1;
+/// The version of an image whose vectors are codes.
+const VERSION_CODES: u64 = 2;
 /// Numbers after magic and version, before the checksums.
 const FIELDS: usize = 14;
+/// Numbers after these, if vectors are codes.
+const CODE_FIELDS: usize = 4;
 
 /// The root. Numbers are stored as little-endian `u64`, in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +43,14 @@ pub struct Root {
     pub covered: u64,
     /// The checkpoint at which index and table were known to agree; 0 if they were not.
     pub verified: u64,
+    /// How vectors are kept.
+    pub quantization: Quantization,
+    /// Of codes: the seed of their rotation.
+    pub seed: u64,
+    /// Of codes: the bits of the largest error, a `f32`.
+    pub error: u32,
+    /// Of codes: the bits of their centre, `f32`s, as many as dimensions; none if there is no code yet.
+    pub centre: Vec<u32>,
     /// Checksums of the pages of the graph.
     pub graph_sums: Vec<u64>,
     /// Checksums of the pages of the rows.
@@ -60,6 +71,7 @@ impl Root {
     pub fn new(options: &Options, dimensions: usize, page_bytes: usize) -> Self {
         Self {
             metric: metric_number(options.metric),
+            quantization: options.quantization,
             dimensions: dimensions as u64,
             m: options.m as u64,
             m0: options.m0 as u64,
@@ -74,9 +86,18 @@ impl Root {
             Region::Levels => 1,
             Region::Base => 4 * (1 + self.m0 as usize),
             Region::Upper => 4 * (1 + self.m as usize),
-            Region::Vectors | Region::PendingVectors => 4 * self.dimensions as usize,
+            Region::Vectors => self.quantization.row_bytes(self.dimensions as usize),
+            Region::PendingVectors => {
+                let kept = if self.pending_are_codes() { self.quantization } else { Quantization::None };
+                kept.row_bytes(self.dimensions as usize)
+            }
             Region::SlotStates | Region::PendingRows | Region::Unrankable => 8,
         }
+    }
+
+    /// Whether the vectors of pending rows are kept as those of the graph are. They are not before there is a centre.
+    pub fn pending_are_codes(&self) -> bool {
+        self.quantization == Quantization::None || !self.centre.is_empty()
     }
 
     /// Records of a region.
@@ -124,11 +145,21 @@ impl Root {
         ]
     }
 
-    /// The stored form: magic, version, fields, checksums of the pages, checksum of all that.
+    /// The stored form: magic, version, fields, those of codes, checksums of the pages, centre, checksum of all that.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        let words = [VERSION].into_iter().chain(self.fields()).chain(self.graph_sums.iter().copied());
-        bytes.extend(words.chain(self.rows_sums.iter().copied()).flat_map(u64::to_le_bytes));
+        let coded = self.quantization != Quantization::None;
+        let mut words = vec![if coded { VERSION_CODES } else { VERSION_FLOATS }];
+        words.extend(self.fields());
+        if coded {
+            let centre = self.centre.len() as u64;
+            words.extend([self.quantization.number(), self.seed, u64::from(self.error), centre]);
+        }
+        words.extend(self.graph_sums.iter().chain(&self.rows_sums));
+        // two numbers a word
+        let pair = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32;
+        words.extend(self.centre.chunks(2).map(pair));
+        bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
         bytes.extend(checksum(&bytes).to_le_bytes());
         bytes
     }
@@ -141,19 +172,38 @@ impl Root {
         };
         let words: Vec<u64> = rest.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let version = words.first().copied().unwrap_or(0);
-        if version != VERSION {
-            return Err(corrupt(format!("it has format version {version}, this version of vss reads {VERSION}")));
+        if ![VERSION_FLOATS, VERSION_CODES].contains(&version) {
+            let known = format!("{VERSION_FLOATS} and {VERSION_CODES}");
+            return Err(corrupt(format!("it has format version {version}, this version of vss reads {known}")));
         }
         let damaged = || corrupt("its root is damaged");
-        let body = bytes.len().checked_sub(8).filter(|_| rest.len() % 8 == 0 && words.len() >= FIELDS + 2);
+        let fields = FIELDS + if version == VERSION_CODES { CODE_FIELDS } else { 0 };
+        let body = bytes.len().checked_sub(8).filter(|_| rest.len() % 8 == 0 && words.len() >= fields + 2);
         let body = body.ok_or_else(damaged)?;
         if checksum(&bytes[..body]) != words[words.len() - 1] {
             return Err(damaged());
         }
-        let field = &words[1..=FIELDS];
-        let sums = &words[1 + FIELDS..words.len() - 1];
-        let graph_pages = usize::try_from(field[12]).map_err(|_| damaged())?;
-        let (graph_sums, rows_sums) = sums.split_at_checked(graph_pages).ok_or_else(damaged)?;
+        let (field, code_field) = words[1..=fields].split_at(FIELDS);
+        let number = |word: u64| usize::try_from(word).map_err(|_| damaged());
+        let (graph_sums, rest) =
+            words[1 + fields..words.len() - 1].split_at_checked(number(field[12])?).ok_or_else(damaged)?;
+        let (rows_sums, centre) = rest.split_at_checked(number(field[13])?).ok_or_else(damaged)?;
+        let (quantization, seed, error, elements) = match code_field {
+            [quantization, seed, error, elements] => {
+                let quantization = Quantization::numbered(*quantization).filter(|&known| known != Quantization::None);
+                let error = u32::try_from(*error).map_err(|_| damaged())?;
+                (quantization.ok_or_else(damaged)?, *seed, error, number(*elements)?)
+            }
+            _ => (Quantization::None, 0, 0, 0),
+        };
+        if centre.len() != elements.div_ceil(2) {
+            return Err(damaged());
+        }
+        let mut centre: Vec<u32> = centre.iter().flat_map(|&pair| [pair as u32, (pair >> 32) as u32]).collect();
+        if centre[elements..].iter().any(|&rest| rest != 0) {
+            return Err(damaged());
+        }
+        centre.truncate(elements);
         let root = Self {
             metric: field[0],
             dimensions: field[1],
@@ -167,11 +217,14 @@ impl Root {
             unrankable: field[9],
             covered: field[10],
             verified: field[11],
+            quantization,
+            seed,
+            error,
+            centre,
             graph_sums: graph_sums.to_vec(),
             rows_sums: rows_sums.to_vec(),
         };
-        let fits = field[13] == rows_sums.len() as u64 && root.fits();
-        if fits { Ok(root) } else { Err(damaged()) }
+        if root.fits() { Ok(root) } else { Err(damaged()) }
     }
 
     /// Whether the numbers are possible and there are as many pages as they need.
@@ -188,12 +241,18 @@ impl Root {
             && self.entry < self.slots.max(1)
             && self.page_bytes >= 64
             && self.page_bytes.is_multiple_of(8);
+        let finite = |&bits: &u32| f32::from_bits(bits).is_finite();
+        let codes = [0, self.dimensions].contains(&(self.centre.len() as u64))
+            && (self.slots == 0 || self.pending_are_codes())
+            && self.centre.iter().all(finite)
+            && finite(&self.error);
         // Before a layout is made of numbers that would fill the memory.
         let bytes = |regions: &[Region]| -> u128 {
             regions.iter().map(|&region| self.records(region) as u128 * self.record(region) as u128).sum()
         };
         let enough = |regions: &[Region], pages: usize| bytes(regions) <= pages as u128 * u128::from(self.page_bytes);
         ranges
+            && codes
             && enough(&GRAPH, self.graph_sums.len())
             && enough(&ROWS, self.rows_sums.len())
             && self.graph_layout().pages.len() == self.graph_sums.len()
@@ -202,8 +261,14 @@ impl Root {
 
     /// Whether an index with these options can be read from this image.
     pub fn made_with(&self, options: &Options, dimensions: usize) -> bool {
-        (self.metric, self.dimensions, self.m, self.m0)
-            == (metric_number(options.metric), dimensions as u64, options.m as u64, options.m0 as u64)
+        (self.metric, self.dimensions, self.m, self.m0, self.quantization)
+            == (
+                metric_number(options.metric),
+                dimensions as u64,
+                options.m as u64,
+                options.m0 as u64,
+                options.quantization,
+            )
     }
 }
 
@@ -216,53 +281,81 @@ pub(crate) fn corrupt(reason: impl std::fmt::Display) -> Error {
 mod tests {
     use super::*;
 
-    fn root() -> Root {
-        let mut root = Root::new(&Options::default(), 3, 1024);
-        (root.slots, root.entry, root.upper, root.pending, root.unrankable) = (100, 7, 12, 5, 2);
-        (root.covered, root.verified) = (110, 3);
+    /// One of floats, one of codes, and one of codes to come.
+    fn roots() -> [Root; 3] {
+        let codes = Root { seed: 3, error: 0.1f32.to_bits(), ..root(Quantization::Sq8) };
+        let centre = vec![1.0f32.to_bits(), 0, (-2.5f32).to_bits()];
+        let mut coming = Root { slots: 0, entry: 0, upper: 0, ..codes.clone() };
+        let mut codes = Root { centre, ..codes };
+        sum_pages(&mut codes);
+        sum_pages(&mut coming);
+        [root(Quantization::None), codes, coming]
+    }
+
+    fn sum_pages(root: &mut Root) {
         root.graph_sums = (0..root.graph_layout().pages.len() as u64).collect();
         root.rows_sums = (0..root.rows_layout().pages.len() as u64).collect();
+    }
+
+    fn root(quantization: Quantization) -> Root {
+        let mut root = Root::new(&Options { quantization, ..Options::default() }, 3, 1024);
+        (root.slots, root.entry, root.upper, root.pending, root.unrankable) = (100, 7, 12, 5, 2);
+        (root.covered, root.verified) = (110, 3);
+        sum_pages(&mut root);
         root
     }
 
     #[test]
     fn a_root_survives_encoding() {
-        assert_eq!(Root::decode(&root().encode()), Ok(root()));
+        for root in roots() {
+            assert_eq!(Root::decode(&root.encode()), Ok(root));
+        }
     }
 
     #[test]
     fn every_damaged_root_is_refused() {
-        let bytes = root().encode();
-        for at in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut damaged = bytes.clone();
-                damaged[at] ^= 1 << bit;
-                assert_eq!(Root::decode(&damaged).unwrap_err().kind, ErrorKind::Corrupt);
+        for bytes in roots().map(|root| root.encode()) {
+            for at in 0..bytes.len() {
+                for bit in 0..8 {
+                    let mut damaged = bytes.clone();
+                    damaged[at] ^= 1 << bit;
+                    assert_eq!(Root::decode(&damaged).unwrap_err().kind, ErrorKind::Corrupt);
+                }
+                assert_eq!(Root::decode(&bytes[..at]).unwrap_err().kind, ErrorKind::Corrupt);
             }
-            assert_eq!(Root::decode(&bytes[..at]).unwrap_err().kind, ErrorKind::Corrupt);
         }
     }
 
     #[test]
     fn impossible_numbers_are_refused_with_a_right_checksum() {
-        for field in 0..FIELDS {
-            for value in [0, 1, 1 << 31, 1 << 62, u64::MAX] {
-                let mut bytes = root().encode();
-                bytes[16 + 8 * field..][..8].copy_from_slice(&value.to_le_bytes());
-                let body = bytes.len() - 8;
-                let sum = checksum(&bytes[..body]);
-                bytes[body..].copy_from_slice(&sum.to_le_bytes());
-                if let Ok(read) = Root::decode(&bytes) {
-                    assert!(read.fits());
+        for good in roots().map(|root| root.encode()) {
+            for at in (16..good.len() - 8).step_by(8) {
+                for value in [0, 1, 2, 3, 1 << 31, 1 << 62, u64::MAX] {
+                    let mut bytes = good.clone();
+                    bytes[at..][..8].copy_from_slice(&value.to_le_bytes());
+                    let body = bytes.len() - 8;
+                    let sum = checksum(&bytes[..body]);
+                    bytes[body..].copy_from_slice(&sum.to_le_bytes());
+                    if let Ok(read) = Root::decode(&bytes) {
+                        assert!(read.fits());
+                    }
                 }
             }
         }
     }
 
     #[test]
+    fn floats_are_stored_as_they_always_were() {
+        assert_eq!(root(Quantization::None).encode()[8], 1);
+        assert_eq!(root(Quantization::Sq4).encode()[8], 2);
+    }
+
+    #[test]
     fn a_newer_version_is_named() {
-        let mut bytes = root().encode();
-        bytes[8] = 2;
-        assert!(Root::decode(&bytes).unwrap_err().message.contains("format version 2"));
+        let mut bytes = root(Quantization::None).encode();
+        bytes[8] = 3;
+        assert!(
+            Root::decode(&bytes).unwrap_err().message.contains("format version 3, this version of vss reads 1 and 2")
+        );
     }
 }

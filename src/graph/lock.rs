@@ -1,4 +1,4 @@
-//! The lock that owns a graph and the rows of its nodes, which hold their vectors: a guard for each way to use them, with the calls of that way and no others.
+//! The lock that owns a graph and the rows of its nodes: a guard for each way to use them, with the calls of that way and no others.
 //!
 //! usearch lets additions run beside each other, and readers beside each other, but not one beside the other; everything else wants
 //! to be alone.
@@ -202,6 +202,12 @@ impl ReadGuard<'_> {
         unsafe { self.lock.arena.get(slot) }
     }
 
+    /// The norm of a node's row, see [`Codec::norm`]. Panics if there is no such node.
+    #[inline]
+    pub(crate) fn norm(&self, slot: u32) -> f32 {
+        self.lock.codec.norm(self.row(slot))
+    }
+
     /// The row of a node as a query. Panics if there is no such node.
     pub(crate) fn prepare_row(&self, slot: u32) -> Query<'_> {
         self.lock.codec.prepare_row(self.row(slot))
@@ -367,6 +373,21 @@ impl PinGuard<'_> {
     pub(crate) unsafe fn measure(&self, query: &Query<'_>, slots: &[u32], each: impl FnMut(u32, f32)) {
         // SAFETY: their rows are written, and stay so as the slots do not become free.
         unsafe { self.lock.arena.measure(&self.lock.codec, query, slots, each) };
+    }
+
+    /// Whether distances are estimates.
+    pub(crate) fn estimates(&self) -> bool {
+        self.lock.codec.estimates()
+    }
+
+    /// The norm of a slot's row, see [`Codec::norm`].
+    ///
+    /// # Safety
+    /// As for `measure`.
+    #[inline]
+    pub(crate) unsafe fn norm(&self, slot: u32) -> f32 {
+        // SAFETY: as in `measure`.
+        self.lock.codec.norm(unsafe { self.lock.arena.get(slot) })
     }
 
     /// The row of a slot.

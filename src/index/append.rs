@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{Generation, Index, Rows, UNSETTLED};
 use crate::error::Result;
 use crate::index::rows::{Place, State};
-use crate::vectors::Row;
+use crate::vectors::{Encoder, Row};
 
 /// Who hands rows to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Origin {
 
 /// Bytes of vectors copied in one hold of the row lock.
 const BATCH_BYTES: usize = 64 << 10;
+/// Rows that a codec learns from: as many as wait before it does, unless they are linked sooner.
+const LEARN_ROWS: usize = if cfg!(feature = "model") { 4 } else { 8192 };
 /// Rows deleted in one hold of the row lock.
 const REMOVE_ROWS: usize = 1024;
 
@@ -38,20 +40,50 @@ impl Index {
             return Ok(());
         }
         self.rows().reserve(row_ids)?;
-        let reserved = self.rows().pending.reserve(row_ids.len());
+        let mut encoder = self.codec.encoder();
+        let reserved = self.rows().pending.reserve(row_ids.len(), encoder.makes_coded());
         let mut revived = Vec::new();
-        let appended = reserved.and_then(|()| self.append_reserved(origin, row_ids, vectors, &mut revived));
+        let appended =
+            reserved.and_then(|()| self.append_reserved(origin, row_ids, vectors, &mut encoder, &mut revived));
         self.forget_tombstones(revived);
         let mut rows = self.rows();
         rows.pending.release();
         rows.places.release(row_ids);
+        let enough = rows.pending.len() >= LEARN_ROWS;
+        drop(rows);
+        if enough {
+            self.learn();
+        }
         appended
     }
 
-    fn append_reserved(&self, origin: Origin, row_ids: &[i64], vectors: &[f32], revived: &mut Vec<i64>) -> Result<()> {
+    /// Makes the codec ready, if it is not, with a sample of the rows that wait for it. Takes the row lock for an instant.
+    pub(super) fn learn(&self) {
+        if self.codec.is_ready() {
+            return;
+        }
+        let (blocks, pending) = {
+            let rows = self.rows();
+            (rows.pending.snapshot(), rows.pending.len())
+        };
+        let plain = blocks.iter().flat_map(|block| block.rows()).filter_map(|(_, row)| match row {
+            Row::Plain(row) => Some(row),
+            Row::Coded(_) => None,
+        });
+        self.codec.learn(plain.step_by(pending.div_ceil(LEARN_ROWS).max(1)));
+    }
+
+    fn append_reserved(
+        &self,
+        origin: Origin,
+        row_ids: &[i64],
+        vectors: &[f32],
+        encoder: &mut Encoder<'_>,
+        revived: &mut Vec<i64>,
+    ) -> Result<()> {
         let dimensions = self.dimensions();
         let batch = (BATCH_BYTES / (dimensions * size_of::<f32>())).max(1);
-        let (mut encoder, mut encoded) = (self.codec.encoder(), Vec::new());
+        let mut encoded = Vec::new();
         let mut ranges: Vec<Option<Range<usize>>> = Vec::new();
         let all = row_ids;
         for (number, (row_ids, vectors)) in row_ids.chunks(batch).zip(vectors.chunks(batch * dimensions)).enumerate() {
@@ -76,7 +108,7 @@ impl Index {
                 if !rows.admit(origin, row_id) {
                     continue;
                 }
-                let row = range.clone().map(|range| &encoded[range]);
+                let row = range.clone().map(|range| encoder.row(&encoded[range]));
                 self.put(&mut rows, &generation, row_id, row);
                 // What a scan reads may be a row that the host has deleted: it stays a tombstone.
                 if origin == Origin::Host {
@@ -124,13 +156,14 @@ impl Index {
     /// Whether rows are there with these vectors; does something to each, up to the first that is not.
     fn all_same(&self, row_ids: &[i64], vectors: &[f32], mut each: impl FnMut(&mut Rows, &Generation, i64)) -> bool {
         let dimensions = self.dimensions();
-        let (mut encoder, mut encoded) = (self.codec.encoder(), Vec::with_capacity(self.codec.row_bytes()));
+        let mut encoder = self.codec.encoder();
+        let mut encoded = Vec::with_capacity(encoder.row_bytes());
         for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
             let mut rows = self.rows();
             let generation = self.generation();
             let same = row_ids.iter().zip(vectors.chunks_exact(dimensions)).all(|(&row_id, vector)| {
                 encoded.clear();
-                let row = encoder.encode(vector, &mut encoded).then_some(&encoded[..]);
+                let row = encoder.encode(vector, &mut encoded).then_some(encoder.row(&encoded));
                 let same = self.is_same(&rows, &generation, row_id, row);
                 if same {
                     each(&mut rows, &generation, row_id);
@@ -145,23 +178,20 @@ impl Index {
         true
     }
 
-    /// Whether a row is there with this vector, as the codec has it (`None`: unrankable).
-    fn is_same(&self, rows: &Rows, generation: &Generation, row_id: i64, row: Option<&[u8]>) -> bool {
+    /// Whether a row is there with this vector (`None`: unrankable), as far as the codec can tell.
+    fn is_same(&self, rows: &Rows, generation: &Generation, row_id: i64, row: Option<Row<'_>>) -> bool {
         match (rows.places.get(row_id), row) {
-            (Some(Place::Slot(slot)), Some(row)) => generation
-                .pin_rows()
-                .get(slot)
-                .is_some_and(|linked| self.codec.same(Row::Coded(linked), Row::Coded(row))),
-            (Some(Place::Pending(ticket)), Some(row)) => {
-                self.codec.same(Row::Coded(rows.pending.row(ticket)), Row::Coded(row))
+            (Some(Place::Slot(slot)), Some(row)) => {
+                generation.pin_rows().get(slot).is_some_and(|linked| self.codec.same(Row::Coded(linked), row))
             }
+            (Some(Place::Pending(ticket)), Some(row)) => self.codec.same(rows.pending.row(ticket), row),
             (Some(Place::Unrankable(_)), None) => true,
             _ => false,
         }
     }
 
-    /// Gives a row this vector, as the codec has it (`None`: unrankable), if it has none or another: then the place it had is dead.
-    fn put(&self, rows: &mut Rows, generation: &Generation, row_id: i64, row: Option<&[u8]>) {
+    /// Gives a row this vector (`None`: unrankable) if it has none or another: then the place it had is dead.
+    fn put(&self, rows: &mut Rows, generation: &Generation, row_id: i64, row: Option<Row<'_>>) {
         if self.is_same(rows, generation, row_id, row) {
             return;
         }

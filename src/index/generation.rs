@@ -277,20 +277,25 @@ pub(crate) struct PinnedRows<'a> {
 }
 
 impl PinnedRows<'_> {
-    /// Calls `each` with the entries of those of `slots` that hold a row, in order, and their distances to `query`. `scratch`: for some
-    /// slots.
+    /// Calls `each` with those of `slots` that hold a row, in order, their distances to `query`, and their norms (see [`Codec::norm`]).
+    /// `scratch`: for some slots.
     pub(crate) fn measure(
         &self,
         query: &Query<'_>,
         slots: impl Iterator<Item = u32>,
         scratch: &mut Vec<u32>,
-        each: impl FnMut(u32, f32),
+        mut each: impl FnMut(u32, f32, f32),
     ) {
         let published = |slot: &u32| matches!(self.entries.at(*slot).load().state, State::Live | State::Tombstone);
         scratch.clear();
         scratch.extend(slots.filter(published));
+        let estimates = self.pin.estimates();
         // SAFETY: an entry is published when its slot's node has been added, and the pin is older than that was read.
-        unsafe { self.pin.measure(query, scratch, each) };
+        unsafe {
+            self.pin.measure(query, scratch, |slot, distance| {
+                each(slot, distance, if estimates { self.pin.norm(slot) } else { 0.0 });
+            });
+        }
     }
 
     /// The row of a slot, if it holds one.

@@ -41,6 +41,8 @@ impl Index {
 
     /// Links one row into the current generation.
     fn link_one(&self, claim: &Claim) -> Result<()> {
+        self.learn();
+        let row = self.codec.coded(claim.row());
         loop {
             let generation = self.generation();
             let links = generation.graph.link();
@@ -48,7 +50,7 @@ impl Index {
             if !std::ptr::eq(&*generation, &*self.generation()) {
                 continue;
             }
-            match generation.link(claim.row(), &links) {
+            match generation.link(&row, &links) {
                 Ok(Some(slot)) => {
                     self.publish_slot(&generation, slot, claim);
                     return Ok(());

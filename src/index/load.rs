@@ -15,6 +15,7 @@ use crate::index::rows::{Place, SlotState, State};
 use crate::index::{Generation, Index};
 use crate::memory::{Charge, Memory};
 use crate::options::{LEVELS_MAX, Options};
+use crate::vectors::{Codec, Learnt, Row, Space};
 
 /// Rows handed to the pending area at a time.
 const BATCH_ROWS: usize = 1024;
@@ -48,7 +49,11 @@ impl Index {
         let graph = || Reader::new(pages, &graph_layout, graph_ids, &root.graph_sums);
         let rows = || Reader::new(pages, &rows_layout, rows_ids, &root.rows_sums);
 
-        let index = Self::new(options, dimensions, ledger)?;
+        let space = Space::new(options.metric, dimensions);
+        let floats = |bits: &[u32]| bits.iter().map(|&bits| f32::from_bits(bits)).collect();
+        let learnt = Learnt { seed: root.seed, error: f32::from_bits(root.error), centre: floats(&root.centre) };
+        let codec = Codec::with(space, options.quantization, &learnt);
+        let index = Self::with_codec(options, codec, ledger)?;
         let links = StoredLinks::new(&root, index.memory(), graph(), graph())?;
         let entry = root.entry as u32;
         let (slots, upper) = (root.slots as usize, root.upper as usize);
@@ -101,15 +106,16 @@ impl Index {
     }
 
     fn adopt_pending(&self, ids: &mut Reader<'_>, vectors: &mut Reader<'_>, root: &Root) -> Result<()> {
-        let mut row = vec![0; self.codec.row_bytes()];
+        let coded = root.pending_are_codes();
+        let mut row = vec![0; root.record(Region::PendingVectors)];
         let mut rows = self.rows();
         for at in 0..root.pending as usize {
             if at % BATCH_ROWS == 0 {
-                rows.pending.reserve(BATCH_ROWS.min(root.pending as usize - at))?;
+                rows.pending.reserve(BATCH_ROWS.min(root.pending as usize - at), coded)?;
             }
             let row_id = i64::from_le_bytes(ids.array(Region::PendingRows, at)?);
             vectors.record(Region::PendingVectors, at, &mut row)?;
-            let ticket = rows.pending.push(row_id, &row);
+            let ticket = rows.pending.push(row_id, if coded { Row::Coded(&row) } else { Row::Plain(&row) });
             rows.adopt(row_id, Place::Pending(ticket))?;
         }
         rows.pending.release();

@@ -46,7 +46,7 @@ use crate::host::Ledger;
 use crate::index::rows::pending::Pending;
 use crate::index::rows::unrankable::Unrankable;
 use crate::index::rows::{AtomicSlotState, Place, Places, ROW_ID_MAX};
-use crate::memory::Memory;
+use crate::memory::{Charge, Memory};
 use crate::options::Options;
 use crate::vectors::{Codec, Space};
 
@@ -61,6 +61,7 @@ pub use self::rows::tombstones::UNSETTLED;
 pub struct Index {
     pub(crate) options: Options,
     pub(crate) codec: Arc<Codec>,
+    _codec_memory: Charge,
     memory: Arc<Memory>,
     generation: RwLock<Arc<Generation>>,
     pub(crate) unrankable: Unrankable,
@@ -100,7 +101,7 @@ pub(crate) struct Rows {
 }
 
 /// What an index is made of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Live rows, pending and unrankable ones included.
     pub count: usize,
@@ -114,6 +115,10 @@ pub struct Stats {
     pub capacity: usize,
     /// Bytes charged to the ledger.
     pub memory: usize,
+    /// Bytes of a vector, as the graph keeps it.
+    pub row_bytes: usize,
+    /// The largest error of a code so far, as a share of the vector's distance from their centre; 0 for floats.
+    pub code_error: f32,
     /// Levels of the graph, bottom first.
     pub levels: Vec<LevelStats>,
 }
@@ -127,11 +132,17 @@ impl Index {
     /// An empty index of `dimensions`-element vectors (at least 1). Its memory comes from `ledger`, all of it given
     /// back on drop. Errors: `OutOfMemory`.
     pub fn new(options: Options, dimensions: usize, ledger: Box<dyn Ledger>) -> Result<Self> {
+        let codec = Codec::new(Space::new(options.metric, dimensions), options.quantization);
+        Self::with_codec(options, codec, ledger)
+    }
+
+    /// The same with a codec, which is the one of its options.
+    fn with_codec(options: Options, codec: Codec, ledger: Box<dyn Ledger>) -> Result<Self> {
         let memory = Memory::new(ledger);
-        let codec = Arc::new(Codec::new(Space::new(options.metric, dimensions), options.quantization));
+        let codec = Arc::new(codec);
         let rows = Rows {
             places: Places::new(&memory)?,
-            pending: Pending::new(&memory, codec.row_bytes()),
+            pending: Pending::new(&memory, codec.plain().row_bytes(), codec.row_bytes()),
             tombstones: Tombstones::new(&memory)?,
             live: 0,
             comparison: None,
@@ -139,6 +150,7 @@ impl Index {
         Ok(Self {
             generation: RwLock::new(Generation::new(&options, &codec, &memory)?),
             unrankable: Unrankable::new(&memory)?,
+            _codec_memory: memory.charge(codec.memory_bytes())?,
             rows: Mutex::new(rows),
             append: Mutex::new(()),
             compacting: Mutex::new(()),
@@ -198,6 +210,8 @@ impl Index {
             deleted: rows.tombstones.len() + generation.dead(),
             capacity: generation.capacity(),
             memory: self.memory.used(),
+            row_bytes: self.codec.row_bytes(),
+            code_error: self.codec.learnt().error,
             levels,
         })
     }

@@ -1,5 +1,6 @@
 //! Writing: a checkpoint turns the index into pages, those that have changed.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::graph::lock::ReadGuard;
 use crate::host::Pages;
 use crate::index::rows::{SlotState, State};
 use crate::index::{Generation, Index, Paused};
+use crate::vectors::Row;
 
 /// Rows per row that may be missing in the stored graph before it is written anew; they are linked again after loading.
 const ROWS_PER_UNSTORED: usize = 100;
@@ -25,7 +27,7 @@ struct Snapshot<'a> {
     upper: Vec<(u32, usize)>,
     /// Slots of the stored graph's slots.
     entries: Vec<SlotState>,
-    pending: Vec<(i64, &'a [u8])>,
+    pending: Vec<(i64, Cow<'a, [u8]>)>,
     unrankable: Vec<i64>,
     /// Room for the links of a node.
     list: Vec<u32>,
@@ -100,6 +102,7 @@ impl Index {
         let nodes = links.len();
         let relinked = generation.relinked();
         let rows = self.rows();
+        let ready = self.codec.is_ready();
         let blocks = rows.pending.snapshot();
         let again = relinked.as_deref().unwrap_or_default();
         let missing = |stored: &Stored| nodes - stored.root.slots as usize + again.len() + rows.pending.len();
@@ -124,7 +127,7 @@ impl Index {
         for slot in unstored.iter().copied().chain(slots as u32..nodes as u32) {
             let entry = generation.entries.at(slot).load();
             if entry.state == State::Live {
-                snapshot.pending.push((entry.row_id, links.row(slot)));
+                snapshot.pending.push((entry.row_id, Cow::Borrowed(links.row(slot))));
             }
             if let Some(stored) = snapshot.entries.get_mut(slot as usize) {
                 *stored = SlotState::EMPTY;
@@ -132,6 +135,10 @@ impl Index {
         }
         for (entry, row) in blocks.iter().flat_map(|block| block.rows()) {
             if entry.state == State::Live {
+                let row = match row {
+                    Row::Plain(row) if !ready => Cow::Borrowed(row),
+                    row => self.codec.coded(row),
+                };
                 snapshot.pending.push((entry.row_id, row));
             }
         }
@@ -145,6 +152,11 @@ impl Index {
         root.pending = snapshot.pending.len() as u64;
         root.unrankable = snapshot.unrankable.len() as u64;
         (root.covered, root.verified) = (covered, verified);
+        // Only now: rows that were plain may have had larger errors.
+        let learnt = self.codec.learnt();
+        root.seed = learnt.seed;
+        root.error = learnt.error.to_bits();
+        root.centre = if ready { learnt.centre.iter().map(|x| x.to_bits()).collect() } else { Vec::new() };
         let graph = if let Some(stored) = light {
             stored.graph.clone()
         } else {
@@ -273,7 +285,7 @@ impl Snapshot<'_> {
                 out.copy_from_slice(&kept.pack().to_le_bytes());
             }
             Region::PendingRows => out.copy_from_slice(&self.pending[index].0.to_le_bytes()),
-            Region::PendingVectors => out.copy_from_slice(self.pending[index].1),
+            Region::PendingVectors => out.copy_from_slice(&self.pending[index].1),
             Region::Unrankable => out.copy_from_slice(&self.unrankable[index].to_le_bytes()),
         }
     }

@@ -33,11 +33,15 @@ pub const M0: Tunable = Tunable { name: "m0", default: None, min: 2, max: 200 };
 pub const EF_CONSTRUCTION: Tunable = Tunable { name: "ef_construction", default: Some(128), min: 1, max: 10_000 };
 /// Candidates kept while searching (the paper's `ef`). 64 is usearch's default.
 pub const EF_SEARCH: Tunable = Tunable { name: "ef_search", default: Some(64), min: 1, max: 10_000 };
+/// Standard errors by which the distances of codes may be off in a walk, unless the user says otherwise: 19 of 20 are off by less.
+pub const RESCORE: f64 = 1.9;
+/// The most that the user may say. Nothing is off by more.
+pub const RESCORE_MAX: f64 = 100.0;
 /// Elements of the vectors of an index: DuckDB's own limit of an ARRAY.
 pub const DIMENSIONS_MAX: i64 = 100_000;
 
 /// Every option name, as messages list them.
-const NAMES: [&str; 5] = ["metric", M.name, M0.name, EF_CONSTRUCTION.name, EF_SEARCH.name];
+const NAMES: [&str; 6] = ["metric", "quantization", M.name, M0.name, EF_CONSTRUCTION.name, EF_SEARCH.name];
 
 impl Tunable {
     /// `given` if it lies in the range. Errors: `Binder`.
@@ -130,7 +134,8 @@ impl Options {
                 return Err(Error::new(ErrorKind::Binder, format!("HNSW option '{lower}' is given twice")));
             }
             match lower.as_str() {
-                "metric" => options.metric = metric(&value)?,
+                "metric" => options.metric = Metric::parse(&text(&value))?,
+                "quantization" => options.quantization = Quantization::parse(&text(&value))?,
                 "m" => options.m = whole(&M, &value)?,
                 "m0" => m0 = Some(whole(&M0, &value)?),
                 "ef_construction" => options.ef_construction = whole(&EF_CONSTRUCTION, &value)?,
@@ -161,11 +166,11 @@ fn whole(tunable: &Tunable, given: &Given) -> Result<usize> {
     }
 }
 
-fn metric(given: &Given) -> Result<Metric> {
+/// A name; anything else as an unknown one, so that the message lists those there are.
+fn text(given: &Given) -> String {
     match given {
-        Given::Text(text) => Metric::parse(text),
-        // as an unknown name, so that the message lists the known ones
-        other => Metric::parse(&other.shown()),
+        Given::Text(text) => text.clone(),
+        other => other.shown(),
     }
 }
 
@@ -177,6 +182,15 @@ pub fn check_ef_search(given: i64) -> Result<()> {
             format!("hnsw_ef_search is {given}; use a whole number from {min} to {max}, or NULL for each index's own");
         Error::new(ErrorKind::InvalidInput, message)
     })
+}
+
+/// Checks the standard errors for the setting `hnsw_rescore`. Errors: `InvalidInput`.
+pub fn check_rescore(given: f64) -> Result<()> {
+    if (0.0..=RESCORE_MAX).contains(&given) {
+        return Ok(());
+    }
+    let message = format!("hnsw_rescore is {given}; use a number from 0 to {RESCORE_MAX}, or NULL for {RESCORE}");
+    Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
 /// Checks the number of elements of the vectors to be indexed. Errors: `Binder`.
@@ -236,8 +250,8 @@ mod tests {
             "HNSW option 'm' is without a value; use a whole number from 2 to 100"
         );
         assert_eq!(
-            refusal("quantization", Given::Text("i8".into())),
-            "there is no HNSW option 'quantization'; the options are metric, m, m0, ef_construction, ef_search"
+            refusal("efsearch", Given::Integer(8)),
+            "there is no HNSW option 'efsearch'; the options are metric, quantization, m, m0, ef_construction, ef_search"
         );
         assert_eq!(
             refusal("m0", Given::Integer(8)),
@@ -249,7 +263,23 @@ mod tests {
     }
 
     #[test]
+    fn quantizations_are_read_by_name() {
+        assert_eq!(parse(&[]).unwrap().quantization, Quantization::None);
+        assert_eq!(parse(&[("quantization", Given::Text("int4".into()))]).unwrap().quantization, Quantization::Sq4);
+        let refused = refusal("quantization", Given::Integer(8));
+        assert!(refused.starts_with("HNSW option 'quantization' is '8'; use one of 'none'"), "{refused}");
+        let refused = refusal("quantization", Given::Missing);
+        assert!(refused.starts_with("HNSW option 'quantization' is 'without a value'; use one of"), "{refused}");
+    }
+
+    #[test]
     fn settings_and_dimensions_are_checked() {
+        assert!([0.0, 1.9, 100.0].into_iter().all(|given| check_rescore(given).is_ok()));
+        assert!([-0.1, 101.0, f64::NAN, f64::INFINITY].into_iter().all(|given| check_rescore(given).is_err()));
+        assert_eq!(
+            check_rescore(-1.0).unwrap_err().message,
+            "hnsw_rescore is -1; use a number from 0 to 100, or NULL for 1.9"
+        );
         assert!(check_ef_search(1).is_ok() && check_ef_search(10_000).is_ok());
         assert_eq!(
             check_ef_search(-5).unwrap_err().message,

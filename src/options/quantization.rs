@@ -50,6 +50,16 @@ impl Quantization {
         NAMES[self as usize].1[0]
     }
 
+    /// The number that stands for it in files.
+    pub fn number(self) -> u64 {
+        self as u64
+    }
+
+    /// The one that this number stands for.
+    pub fn numbered(number: u64) -> Option<Self> {
+        NAMES.iter().map(|&(this, _)| this).find(|this| this.number() == number)
+    }
+
     /// Bytes of what is kept of a vector's elements.
     pub fn code_bytes(self, dimensions: usize) -> usize {
         match self {

@@ -7,29 +7,41 @@ use super::row_set::{PAGE_ROWS, RowSet, positions};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::rows::State;
-use crate::vectors::Query;
+use crate::vectors::{Query, Row};
 
 /// Slots whose entries are read before their vectors.
 const BLOCK_SLOTS: usize = 1024;
 
 impl Index {
-    /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Takes the row lock for
-    /// an instant, if there are any. Errors: `OutOfMemory`.
-    pub(super) fn scan_pending(&self, query: &Query<'_>, filter: Option<&RowSet>, hits: &mut Vec<Hit>) -> Result<()> {
-        if self.pending() == 0 {
-            return Ok(());
-        }
-        let (blocks, rows) = {
+    /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Returns the vector, which is in stored form,
+    /// as a query among linked rows; nothing if there are none, as the codec is not ready. Takes the row lock for an instant, if any rows
+    /// are pending. Errors: `OutOfMemory`.
+    pub(super) fn scan_pending<'a>(
+        &self,
+        vector: &'a [f32],
+        filter: Option<&RowSet>,
+        hits: &mut Vec<Hit>,
+    ) -> Result<Option<Query<'a>>> {
+        let (blocks, rows) = if self.pending() == 0 {
+            (Vec::new(), 0)
+        } else {
             let rows = self.rows();
             (rows.pending.snapshot(), rows.pending.len())
         };
+        // Only now: what is linked, or pending as a code, makes it ready before.
+        let query = self.codec.is_ready().then(|| self.codec.prepare(vector));
+        let plain = self.codec.plain().prepare(vector);
         reserve(hits, rows)?;
         for (entry, row) in blocks.iter().flat_map(|block| block.rows()) {
             if entry.state != State::Dead && filter.is_none_or(|rows| rows.contains(entry.row_id)) {
-                hits.push(Hit { distance: self.codec.distance(query, row), row_id: entry.row_id });
+                let (distance, norm) = match (row, &query) {
+                    (Row::Coded(row), Some(query)) => (self.codec.distance(query, row), self.codec.norm(row)),
+                    (Row::Plain(row) | Row::Coded(row), _) => (self.codec.plain().distance(&plain, row), 0.0),
+                };
+                hits.push(Hit { distance, norm, row_id: entry.row_id });
             }
         }
-        Ok(())
+        Ok(query)
     }
 
     /// Adds a hit for each linked row that is not dead; returns how many. To be called after `scan_pending`, so that
@@ -43,7 +55,9 @@ impl Index {
         let mut slots = Vec::with_capacity(BLOCK_SLOTS);
         for block in (0..nodes).step_by(BLOCK_SLOTS) {
             let block = block..nodes.min(block + BLOCK_SLOTS as u32);
-            pinned.measure(query, block, &mut slots, |slot, distance| hits.push(generation.hit(slot, distance)));
+            pinned.measure(query, block, &mut slots, |slot, distance, norm| {
+                hits.push(generation.hit(slot, distance, norm));
+            });
         }
         Ok(hits.len() - before)
     }
@@ -71,7 +85,9 @@ impl Index {
             drop(map);
             pages.next();
             let slots = slots.iter().copied();
-            pinned.measure(query, slots, &mut published, |slot, distance| hits.push(generation.hit(slot, distance)));
+            pinned.measure(query, slots, &mut published, |slot, distance, norm| {
+                hits.push(generation.hit(slot, distance, norm));
+            });
         }
         Ok(hits.len() - before)
     }

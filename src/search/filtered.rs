@@ -95,7 +95,8 @@ impl Index {
             None => walk.run(f64::INFINITY),
         };
         let cost = cost + walk.walk.cost();
-        (done.then(|| walk.walk.best().map(|node| generation.hit(node.slot(), node.distance())).collect()), cost)
+        let hit = |node: Neighbor| generation.hit(node.slot(), node.distance(), graph.norm(node.slot()));
+        (done.then(|| walk.walk.best().map(hit).collect()), cost)
     }
 
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.

@@ -29,6 +29,12 @@ impl Index {
         // held until the entries are read: until then no slot is used again
         let graph = generation.graph.read();
         let (found, cost) = graph.nearest(query, ef, allow);
-        (found.into_iter().map(|node| generation.hit(node.slot(), node.distance())).collect(), cost)
+        (
+            found
+                .into_iter()
+                .map(|node| generation.hit(node.slot(), node.distance(), graph.norm(node.slot())))
+                .collect(),
+            cost,
+        )
     }
 }

@@ -19,11 +19,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
 use crate::index::{Generation, Index};
-use crate::vectors::Query;
+use crate::options;
 
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
 pub use self::strategy::Strategy;
+
+/// Standard errors by which the distances of codes may be off where all rows are looked at, and the answer is to be exact: of a
+/// million distances less than one is off by more.
+const RESCORE_EXACT: f32 = 5.0;
 
 /// What is asked of a search.
 #[derive(Clone, Copy)]
@@ -32,6 +36,9 @@ pub struct Request<'a> {
     pub query: &'a [f32],
     /// Rows wanted.
     pub want: usize,
+    /// Of an index that holds codes: standard errors by which their distances may be off, see [`options::RESCORE`]. The more
+    /// the more rows.
+    pub rescore: f32,
     /// Candidates kept on the bottom layer, the paper's `ef`; doubled until it holds `want`.
     pub ef: usize,
     /// All rows that tie with the last one wanted are, too: a further order decides between them.
@@ -92,20 +99,31 @@ pub struct Found {
 #[derive(Clone, Copy)]
 struct Hit {
     distance: f32,
+    /// What the error of the distance grows with, see [`crate::vectors::Codec::norm`]; 0 if it has none.
+    norm: f32,
     row_id: i64,
 }
 
 impl Index {
     /// [`find`](Self::find) among all visible rows.
     pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
-        let request =
-            Request { query, want, ef, ties: false, filter: None, ranked_only: false, may_scan: false, forced: None };
+        let request = Request {
+            query,
+            want,
+            rescore: options::RESCORE as f32,
+            ef,
+            ties: false,
+            filter: None,
+            ranked_only: false,
+            may_scan: false,
+            forced: None,
+        };
         self.find(request, visibility)
     }
 
     /// At least `want` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
     /// is exact, exact in that only visible rows are returned. Never more than `want`, those that tie with the last of
-    /// them, and all unrankable rows.
+    /// them, or that their codes do not tell from it, and all unrankable rows.
     ///
     /// With a filter only rows that pass it, and never fewer than `want` unless all that pass are returned: if too few
     /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`. That is not so with
@@ -134,10 +152,9 @@ impl Index {
         let ordinary = self.codec.space.store(query, &mut stored);
         let search = !matches!(strategy, Strategy::All | Strategy::Scan);
         if search && ordinary && want > 0 {
-            let query = self.codec.prepare(&stored);
             (found.rows, found.exhausted) = loop {
                 let renewals = self.renewals();
-                let answer = self.candidates(&query, request, visibility, &mut report)?;
+                let answer = self.candidates(&stored, request, visibility, &mut report)?;
                 // Rows that went from the graph back to the pending area meanwhile may have been missed in both.
                 if renewals == self.renewals() {
                     break answer;
@@ -166,10 +183,10 @@ impl Index {
         Ok(found)
     }
 
-    /// The rows of an answer, and whether these are all. `report`: with the strategy to begin with.
+    /// The rows of an answer, and whether these are all. `vector`: the query, in stored form. `report`: with the strategy to begin with.
     fn candidates(
         &self,
-        query: &Query<'_>,
+        vector: &[f32],
         request: Request<'_>,
         visibility: &dyn Visibility,
         report: &mut Report,
@@ -179,19 +196,24 @@ impl Index {
         let width = self.width(want, ef);
         // Pending rows first: one that is linked meanwhile is then found twice, not missed.
         let mut pending = Vec::new();
-        self.scan_pending(query, filter, &mut pending)?;
+        let query = self.scan_pending(vector, filter, &mut pending)?;
         report.distances += pending.len();
+        // Without a query nothing is linked.
+        let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec.error_per_norm(query, rescore));
+        // What ties is told from what does not by all rows only.
+        let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
 
         while report.strategy != Strategy::Exact {
             let strategy = report.strategy;
-            let (walked, cost) = match (strategy, filter) {
-                (Strategy::Recheck | Strategy::Filtered, Some(rows)) => {
+            let (walked, cost) = match (&query, strategy, filter) {
+                (None, ..) => (Some(Vec::new()), Cost::default()),
+                (Some(query), Strategy::Recheck | Strategy::Filtered, Some(rows)) => {
                     let steps = if strategy == Strategy::Recheck { Steps::All } else { Steps::Set };
                     let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), width));
                     self.walk_filtered(query, width, rows, steps, patience)
                 }
                 // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
-                _ => {
+                (Some(query), ..) => {
                     let (hits, cost) = self.walk(query, width, strategy == Strategy::Recheck, visibility);
                     (Some(hits), cost)
                 }
@@ -199,7 +221,7 @@ impl Index {
             report.add(cost);
             if let Some(mut hits) = walked {
                 hits.extend_from_slice(&pending);
-                let (mut rows, all) = self.take_visible(hits, want, visibility);
+                let (mut rows, all) = self.take_visible(hits, want, error(rescore), visibility);
                 // A walk does not find all rows of the same vector.
                 let tied = request.ties && (all || rows.len() > want);
                 if rows.len() >= want && !tied {
@@ -210,35 +232,55 @@ impl Index {
             report.strategy = if strategy == Strategy::Graph { Strategy::Recheck } else { Strategy::Exact };
         }
         let mut hits = pending;
-        report.distances += match filter {
-            Some(rows) => self.scan_rows(query, rows, &mut hits)?,
-            None => self.scan_linked(query, &mut hits)?,
+        report.distances += match (&query, filter) {
+            (Some(query), Some(rows)) => self.scan_rows(query, rows, &mut hits)?,
+            (Some(query), None) => self.scan_linked(query, &mut hits)?,
+            (None, _) => 0,
         };
-        let (mut rows, exhausted) = self.take_visible(hits, want, visibility);
+        let error = error(request.rescore.max(RESCORE_EXACT));
+        let (mut rows, exhausted) = self.take_visible(hits, want, error, visibility);
         self.add_odd(&mut rows, visibility);
         Ok((rows, exhausted))
     }
 
-    /// The nearest visible rows of `hits`, each once: `want` and those that tie with the last. Also whether that was
+    /// The nearest visible rows of `hits`, each once, nearest first: `want`, and those that tie with the last, or may be nearer than it
+    /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm. Also whether that was
     /// all of them.
-    fn take_visible(&self, hits: Vec<Hit>, want: usize, visibility: &dyn Visibility) -> (Vec<Candidate>, bool) {
+    fn take_visible(
+        &self,
+        hits: Vec<Hit>,
+        want: usize,
+        error: f32,
+        visibility: &dyn Visibility,
+    ) -> (Vec<Candidate>, bool) {
         // A heap sorts only as far as it is read.
-        let mut heap = BinaryHeap::from_iter(hits.into_iter().map(Reverse));
+        let mut heap = BinaryHeap::from_iter(hits.into_iter().map(|hit| Reverse(Bounded::new(hit, error))));
         let mut rows: Vec<Candidate> = Vec::new();
         let mut seen = HashSet::new();
+        // The `want` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
+        let mut nearest = BinaryHeap::with_capacity(want.min(heap.len()) + 1);
         let mut limit = f32::INFINITY;
+        let mut all = true;
         while let Some(Reverse(hit)) = heap.pop() {
-            if hit.distance > limit {
-                return (rows, false);
+            if hit.at_best > limit {
+                all = false;
+                break;
             }
             if visibility.visible(hit.row_id) && seen.insert(hit.row_id) {
                 rows.push(Candidate { row_id: hit.row_id, distance: hit.distance });
-                if rows.len() == want {
-                    limit = hit.distance + self.codec.space.tie(hit.distance);
+                nearest.push(Farthest(hit.at_worst()));
+                if nearest.len() > want {
+                    nearest.pop();
+                }
+                if let Some(&Farthest(last)) = nearest.peek().filter(|_| nearest.len() == want) {
+                    limit = last + self.codec.space.tie(last);
                 }
             }
         }
-        (rows, true)
+        if error > 0.0 {
+            rows.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row_id.cmp(&b.row_id)));
+        }
+        (rows, all)
     }
 
     fn add_odd(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
@@ -247,10 +289,33 @@ impl Index {
     }
 }
 
+/// A distance, in a heap whose first is the farthest.
+#[derive(Clone, Copy)]
+struct Farthest(f32);
+
+/// A row with its distance, and the least that it may be. Ordered by that, equal ones by row id.
+#[derive(Clone, Copy)]
+struct Bounded {
+    at_best: f32,
+    distance: f32,
+    row_id: i64,
+}
+
+impl Bounded {
+    fn new(hit: Hit, error: f32) -> Self {
+        Self { at_best: hit.distance - error * hit.norm, distance: hit.distance, row_id: hit.row_id }
+    }
+
+    /// The most that its distance may be.
+    fn at_worst(self) -> f32 {
+        self.distance + (self.distance - self.at_best)
+    }
+}
+
 impl Generation {
     /// The row of a slot, as a hit.
-    fn hit(&self, slot: u32, distance: f32) -> Hit {
-        Hit { distance, row_id: self.entries.at(slot).load().row_id }
+    fn hit(&self, slot: u32, distance: f32, norm: f32) -> Hit {
+        Hit { distance, norm, row_id: self.entries.at(slot).load().row_id }
     }
 }
 
@@ -261,22 +326,32 @@ impl Report {
     }
 }
 
-impl Ord for Hit {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.distance.total_cmp(&other.distance).then(self.row_id.cmp(&other.row_id))
-    }
+/// Orders a type by a distance, equal ones by another number.
+macro_rules! ordered {
+    ($type:ty, $distance:expr, $then:expr) => {
+        impl Ord for $type {
+            fn cmp(&self, other: &Self) -> Ordering {
+                let (distance, then): (fn(&Self) -> f32, fn(&Self) -> i64) = ($distance, $then);
+                distance(self).total_cmp(&distance(other)).then(then(self).cmp(&then(other)))
+            }
+        }
+
+        impl PartialOrd for $type {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl PartialEq for $type {
+            fn eq(&self, other: &Self) -> bool {
+                self.cmp(other).is_eq()
+            }
+        }
+
+        impl Eq for $type {}
+    };
 }
 
-impl PartialOrd for Hit {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Hit {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Hit {}
+ordered!(Hit, |hit| hit.distance, |hit| hit.row_id);
+ordered!(Bounded, |hit| hit.at_best, |hit| hit.row_id);
+ordered!(Farthest, |distance| distance.0, |_| 0);

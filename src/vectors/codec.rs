@@ -131,6 +131,11 @@ impl Codec {
         Self { space, form: Form::Codes { quantizer: Quantizer::new(space, quantization, codes::SEED), plain } }
     }
 
+    /// Whether its rows are codes, so that distances are estimates.
+    pub fn estimates(&self) -> bool {
+        matches!(self.form, Form::Codes { .. })
+    }
+
     /// The codec of plain rows: of vectors that come before this one is ready. Itself, if it always is.
     pub fn plain(&self) -> &Self {
         match &self.form {

@@ -6,6 +6,7 @@ use super::compact::Paused;
 use crate::error::Result;
 use crate::index::rows::{Place, State};
 use crate::index::{Generation, Index};
+use crate::vectors::Row;
 
 /// Dead slots per survivor from which linking the survivors anew costs less than repairing the links around the dead.
 /// Measured: freeing a dead slot costs half as much as linking a row.
@@ -36,14 +37,14 @@ impl Index {
         old.graph.drain();
         let graph = old.graph.read();
         let mut rows = self.rows();
-        let reserved = rows.pending.reserve(old.survivors());
+        let reserved = rows.pending.reserve(old.survivors(), true);
         if reserved.is_ok() {
             for slot in 0..graph.len() as u32 {
                 let entry = old.entries.at(slot).load();
                 if !matches!(entry.state, State::Live | State::Tombstone) {
                     continue;
                 }
-                let ticket = rows.pending.push(entry.row_id, graph.row(slot));
+                let ticket = rows.pending.push(entry.row_id, Row::Coded(graph.row(slot)));
                 rows.pending.entry(ticket).set_state(entry.state);
                 rows.places.set(entry.row_id, Place::Pending(ticket));
             }

@@ -1,4 +1,6 @@
-//! The pending area: rows that were appended but are not linked into the graph yet. Searched exactly.
+//! The pending area: rows that were appended but are not linked into the graph yet. All of them are looked through.
+//!
+//! The rows of a block are all plain, or all of the codec (see [`Row`]).
 
 use std::alloc::Layout;
 use std::collections::VecDeque;
@@ -9,6 +11,7 @@ use crate::index::rows::{AtomicSlotState, PLACE_BITS, SlotState, State};
 use crate::memory::mapping::Mapping;
 use crate::memory::{Charge, Memory};
 use crate::random::Random;
+use crate::vectors::Row;
 
 /// Most rows of a block.
 const BLOCK_ROWS_MAX: usize = 1024;
@@ -23,18 +26,19 @@ const ROWS_PER_SCATTERED: usize = 16;
 /// Tickets wrap around; so many blocks may exist at once.
 const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 
-/// Rows of the codec and their entries, filled from the front. An entry that is not empty has its row.
+/// Rows and their entries, filled from the front. An entry that is not empty has its row.
 pub struct Block {
     entries: Box<[AtomicSlotState]>,
     /// Written by `Pending::push` alone, which needs `&mut Pending` and writes each position once, before it publishes the
     /// position's entry; everyone else reads only positions whose entry is published.
     rows: Mapping,
     row_bytes: usize,
+    coded: bool,
     _charge: Charge,
 }
 
 impl Block {
-    fn new(memory: &Arc<Memory>, rows: usize, row_bytes: usize) -> Result<Arc<Self>> {
+    fn new(memory: &Arc<Memory>, rows: usize, row_bytes: usize, coded: bool) -> Result<Arc<Self>> {
         let full = || Error::out_of_memory("for new rows of an HNSW index");
         let layout = Layout::array::<u8>(rows * row_bytes).map_err(|_| full())?;
         let charge = memory.charge(layout.size() + rows * size_of::<AtomicSlotState>())?;
@@ -42,11 +46,11 @@ impl Block {
         entries.try_reserve_exact(rows).map_err(|_| full())?;
         entries.resize_with(rows, AtomicSlotState::default);
         let rows = Mapping::new(layout).ok_or_else(full)?;
-        Ok(Arc::new(Self { entries: entries.into_boxed_slice(), rows, row_bytes, _charge: charge }))
+        Ok(Arc::new(Self { entries: entries.into_boxed_slice(), rows, row_bytes, coded, _charge: charge }))
     }
 
-    /// The published rows: entries as they are now, with what the codec has of their vectors.
-    pub fn rows(&self) -> impl Iterator<Item = (SlotState, &[u8])> {
+    /// The published rows, with their entries as they are now.
+    pub fn rows(&self) -> impl Iterator<Item = (SlotState, Row<'_>)> {
         let entries = self.entries.iter().map(AtomicSlotState::load).enumerate();
         entries.take_while(|(_, entry)| entry.state != State::Empty).map(|(at, entry)| {
             // SAFETY: the entry is published, so its row is written.
@@ -61,10 +65,11 @@ impl Block {
 
     /// # Safety
     /// The entry at `at` was published.
-    unsafe fn row(&self, at: usize) -> &[u8] {
+    unsafe fn row(&self, at: usize) -> Row<'_> {
         assert!(at < self.entries.len());
         // SAFETY: in bounds; written before the entry was published, and never again.
-        unsafe { std::slice::from_raw_parts(self.place(at), self.row_bytes) }
+        let row = unsafe { std::slice::from_raw_parts(self.place(at), self.row_bytes) };
+        if self.coded { Row::Coded(row) } else { Row::Plain(row) }
     }
 }
 
@@ -81,8 +86,8 @@ impl Claim {
         self.block.entries[self.at].load()
     }
 
-    /// The row, as the codec has its vector.
-    pub fn row(&self) -> &[u8] {
+    /// The row.
+    pub fn row(&self) -> Row<'_> {
         // SAFETY: only published entries are claimed.
         unsafe { self.block.row(self.at) }
     }
@@ -95,6 +100,8 @@ impl Claim {
 
 struct Slot {
     block: Arc<Block>,
+    /// It takes no more rows.
+    closed: bool,
     /// Slot states published.
     filled: usize,
     /// Entries below were claimed, except those handed back (which set it back).
@@ -107,7 +114,11 @@ struct Slot {
 /// The blocks. Guarded by the index's row lock; snapshots are read without it.
 pub struct Pending {
     memory: Arc<Memory>,
-    row_bytes: usize,
+    /// Bytes of a row that is plain, and of one that is not.
+    plain_bytes: usize,
+    coded_bytes: usize,
+    /// The rows to come are of the codec.
+    coded: bool,
     /// Blocks by number, the first being `first`. `None`: dropped, but an older block is still in use.
     blocks: VecDeque<Option<Slot>>,
     first: u32,
@@ -120,11 +131,13 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Nothing pending. `row_bytes`: those of a row of the codec.
-    pub fn new(memory: &Arc<Memory>, row_bytes: usize) -> Self {
+    /// Nothing pending. `plain_bytes`, `coded_bytes`: those of a plain row, and of one of the codec.
+    pub fn new(memory: &Arc<Memory>, plain_bytes: usize, coded_bytes: usize) -> Self {
         Self {
             memory: Arc::clone(memory),
-            row_bytes,
+            plain_bytes,
+            coded_bytes,
+            coded: false,
             blocks: VecDeque::new(),
             first: 0,
             remaining: 0,
@@ -144,10 +157,15 @@ impl Pending {
         used.map(|slot| Arc::clone(&slot.block)).collect()
     }
 
-    /// Makes sure that the next `rows` pushes have memory, until [`release`](Self::release). Errors: `OutOfMemory`;
-    /// the area stays usable.
-    pub fn reserve(&mut self, rows: usize) -> Result<()> {
+    /// Makes sure that the next `rows` pushes, of plain rows or of those of the codec, have memory, until [`release`](Self::release).
+    /// Errors: `OutOfMemory`; the area stays usable.
+    pub fn reserve(&mut self, rows: usize, coded: bool) -> Result<()> {
         self.reserved = true;
+        if self.coded != coded {
+            self.close_blocks();
+            self.coded = coded;
+        }
+        let row_bytes = if coded { self.coded_bytes } else { self.plain_bytes };
         let open = self.blocks.iter().rev().map_while(|slot| slot.as_ref().filter(|slot| !slot.full()));
         let mut free: usize = open.map(|slot| slot.block.entries.len() - slot.filled).sum();
         while free < rows {
@@ -155,11 +173,12 @@ impl Pending {
             if self.blocks.len() >= BLOCKS_MASK as usize || self.blocks.try_reserve(1).is_err() {
                 return Err(full());
             }
-            let most = (BLOCK_BYTES_MAX / self.row_bytes).clamp(1, BLOCK_ROWS_MAX);
+            let most = (BLOCK_BYTES_MAX / row_bytes).clamp(1, BLOCK_ROWS_MAX);
             let size = (rows - free).max(self.remaining).max(BLOCK_ROWS_MIN).next_power_of_two().min(most);
-            let block = Block::new(&self.memory, size, self.row_bytes)?;
+            let block = Block::new(&self.memory, size, row_bytes, coded)?;
             self.blocks.push_back(Some(Slot {
                 block,
+                closed: false,
                 filled: 0,
                 next: 0,
                 remaining: 0,
@@ -176,18 +195,22 @@ impl Pending {
         self.trim();
     }
 
-    /// Publishes a row, as the codec has it, and returns its ticket. Panics without a reservation.
-    pub fn push(&mut self, row_id: i64, row: &[u8]) -> u32 {
-        assert_eq!(row.len(), self.row_bytes);
+    /// Publishes a row and returns its ticket. Panics without a reservation for its kind.
+    pub fn push(&mut self, row_id: i64, row: Row<'_>) -> u32 {
+        let (row, coded) = match row {
+            Row::Plain(row) => (row, false),
+            Row::Coded(row) => (row, true),
+        };
         // Blocks fill from the front: the first open one is behind the last that is full or dropped.
         let closed = self.blocks.iter().rposition(|slot| slot.as_ref().is_none_or(Slot::full));
         let index = closed.map_or(0, |last| last + 1);
         let slot = self.blocks[index].as_mut().expect("open blocks are kept");
         let at = slot.filled;
+        assert_eq!((slot.block.coded, slot.block.row_bytes), (coded, row.len()), "a row of another kind");
         // SAFETY: the position is inside the block and not published; `&mut self` makes this the only writer.
         unsafe {
             let to = slot.block.place(at);
-            std::ptr::copy_nonoverlapping(row.as_ptr(), to, self.row_bytes);
+            std::ptr::copy_nonoverlapping(row.as_ptr(), to, row.len());
         }
         slot.block.entries[at].store(SlotState::live(row_id));
         slot.filled += 1;
@@ -202,8 +225,8 @@ impl Pending {
         &self.slot(index).block.entries[at]
     }
 
-    /// What the codec has of a row that is not dead.
-    pub fn row(&self, ticket: u32) -> &[u8] {
+    /// A row that is not dead.
+    pub fn row(&self, ticket: u32) -> Row<'_> {
         let (index, at) = self.locate(ticket);
         // SAFETY: tickets are given out for published entries.
         unsafe { self.slot(index).block.row(at) }
@@ -218,6 +241,19 @@ impl Pending {
         self.remaining -= 1;
         if slot.remaining == 0 && slot.full() {
             self.blocks[index] = None;
+        }
+        self.trim();
+    }
+
+    /// No open block takes more rows.
+    fn close_blocks(&mut self) {
+        for block in &mut self.blocks {
+            if let Some(slot) = block {
+                slot.closed = true;
+                if slot.remaining == 0 {
+                    *block = None;
+                }
+            }
         }
         self.trim();
     }
@@ -311,7 +347,7 @@ impl Slot {
     }
 
     fn full(&self) -> bool {
-        self.filled == self.block.entries.len()
+        self.closed || self.filled == self.block.entries.len()
     }
 }
 
@@ -325,8 +361,9 @@ mod tests {
     use crate::host::Unlimited;
 
     /// A row of eight bytes.
-    fn number(row: &[u8]) -> i64 {
-        i64::from_le_bytes(row.try_into().unwrap())
+    fn number(row: Row<'_>) -> i64 {
+        let (Row::Plain(row) | Row::Coded(row)) = row;
+        i64::from_le_bytes(row[..8].try_into().unwrap())
     }
 
     fn rows(blocks: &[Arc<Block>]) -> Vec<(i64, i64)> {
@@ -337,11 +374,11 @@ mod tests {
     #[test]
     fn rows_are_claimed_once_and_blocks_given_back() {
         let memory = Memory::new(Box::new(Unlimited));
-        let mut pending = Pending::new(&memory, 8);
+        let mut pending = Pending::new(&memory, 8, 16);
         for round in 0..5000 {
-            pending.reserve(3).unwrap();
+            pending.reserve(3, false).unwrap();
             for i in 0..3 {
-                pending.push(round * 3 + i, &i.to_le_bytes());
+                pending.push(round * 3 + i, Row::Plain(&i.to_le_bytes()));
             }
             pending.release();
             let mut claims: Vec<_> = std::iter::from_fn(|| pending.claim()).collect();
@@ -367,9 +404,9 @@ mod tests {
     fn scattered_rows_are_claimed_first_and_all_of_them_once() {
         const ROWS: usize = 5000;
         let memory = Memory::new(Box::new(Unlimited));
-        let mut pending = Pending::new(&memory, 8);
-        pending.reserve(ROWS).unwrap();
-        let tickets: Vec<_> = (0..ROWS).map(|i| pending.push(i as i64, &i.to_le_bytes())).collect();
+        let mut pending = Pending::new(&memory, 8, 16);
+        pending.reserve(ROWS, false).unwrap();
+        let tickets: Vec<_> = (0..ROWS).map(|i| pending.push(i as i64, Row::Plain(&i.to_le_bytes()))).collect();
         pending.release();
         // gone before, and after, some were put in front; among them a whole block
         (0..32).for_each(|i| pending.finish(tickets[i]));
@@ -397,9 +434,9 @@ mod tests {
     #[test]
     fn snapshots_outlive_their_blocks() {
         let memory = Memory::new(Box::new(Unlimited));
-        let mut pending = Pending::new(&memory, 8);
-        pending.reserve(16).unwrap();
-        let tickets: Vec<_> = (0..16).map(|i| pending.push(i, &i.to_le_bytes())).collect();
+        let mut pending = Pending::new(&memory, 8, 16);
+        pending.reserve(16, false).unwrap();
+        let tickets: Vec<_> = (0..16).map(|i| pending.push(i, Row::Plain(&i.to_le_bytes()))).collect();
         pending.release();
         let snapshot = pending.snapshot();
         pending.finish(tickets[3]);
@@ -408,6 +445,33 @@ mod tests {
         assert!(pending.snapshot().is_empty());
         assert_eq!(snapshot[0].rows().count(), 16);
         drop(snapshot);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn rows_of_both_kinds_are_pending_together() {
+        let memory = Memory::new(Box::new(Unlimited));
+        let mut pending = Pending::new(&memory, 8, 16);
+        let mut tickets = Vec::new();
+        for round in 0..6i64 {
+            let coded = round % 2 == 1;
+            pending.reserve(3, coded).unwrap();
+            for i in 0..3 {
+                let bytes = [(round * 3 + i).to_le_bytes(), [0; 8]].concat();
+                let row = if coded { Row::Coded(&bytes) } else { Row::Plain(&bytes[..8]) };
+                tickets.push(pending.push(round * 3 + i, row));
+            }
+            pending.release();
+        }
+        assert_eq!(rows(&pending.snapshot()), (0..18).map(|row| (row, row)).collect::<Vec<_>>());
+        for (row, &ticket) in tickets.iter().enumerate() {
+            assert_eq!(matches!(pending.row(ticket), Row::Coded(_)), row / 3 % 2 == 1);
+        }
+        for expected in 0..18 {
+            let claim = pending.claim().unwrap();
+            assert_eq!(number(claim.row()), expected);
+            pending.finish(claim.ticket());
+        }
         assert_eq!(memory.used(), 0);
     }
 }

@@ -45,7 +45,7 @@ fn graph_answers_hold_enough_visible_rows_nearest_first() {
             if found.exhausted {
                 assert_eq!(rows.len(), count);
             }
-            if let Some(behind) = found.rows.get(want) {
+            if let Some(behind) = found.rows.get(want).filter(|_| exact_distances()) {
                 let last = found.rows[want - 1].distance;
                 assert!(behind.distance <= last + index.codec.space.tie(last), "more rows than asked for");
             }
@@ -82,8 +82,12 @@ fn small_indexes_answer_exactly_and_with_ties() {
     }
     let found = index.search(&[0.0, 0.0], 2, 64, &AllVisible).unwrap();
     let rows: Vec<_> = found.rows.iter().map(|candidate| (candidate.row_id, candidate.distance)).collect();
-    assert_eq!(rows, [(1, 1.0), (3, 1.0), (4, 1.0)]);
-    assert_eq!((found.report.strategy, found.exhausted), (SearchStrategy::Exact, false));
+    if exact_distances() {
+        assert_eq!(rows, [(1, 1.0), (3, 1.0), (4, 1.0)]);
+    } else {
+        assert!([1, 3, 4].iter().all(|&row| may_be_nearest(&found, row)));
+    }
+    assert_eq!((found.report.strategy, found.exhausted), (SearchStrategy::Exact, rows.len() == 6));
     let nothing = index.search(&[0.0, 0.0], 0, 64, &AllVisible).unwrap();
     assert!(nothing.rows.is_empty() && nothing.outcome == Outcome::Candidates);
     assert!(index.search(&[0.0, 0.0], 6, 64, &AllVisible).unwrap().exhausted);
@@ -164,8 +168,9 @@ fn row_ids_are_used_again_with_other_vectors() {
                     assert_eq!(all(&index, |_| true), [1, 2, 3, 7], "{case}");
                     let found = index.search(&[0.0, 0.0], 9, 64, &|row: i64| row == 7).unwrap();
                     let distance = found.rows[0].distance;
+                    let error = if exact_distances() { 0.0 } else { 15.0 };
                     assert!(
-                        if to == "unrankable" { distance.is_nan() } else { distance == 72.0 },
+                        if to == "unrankable" { distance.is_nan() } else { (distance - 72.0).abs() <= error },
                         "{case}: {distance}"
                     );
                     index.advance(100);
@@ -214,7 +219,11 @@ fn a_row_twice_in_one_batch_keeps_its_last_vector() {
     assert_eq!(all(&index, |_| true), [4, 5]);
     link_all(&index, 1);
     let found = index.search(&[0.0], 2, 64, &AllVisible).unwrap();
-    assert_eq!(found.rows.iter().map(|row| (row.row_id, row.distance)).collect::<Vec<_>>(), [(5, 1.0), (4, 9.0)]);
+    // of one element a code has no error
+    assert_eq!(
+        found.rows.iter().map(|row| (row.row_id, row.distance.round())).collect::<Vec<_>>(),
+        [(5, 1.0), (4, 9.0)]
+    );
     index.remove(&[4, 5], 1);
     index.advance(2);
     assert_eq!((index.stats().unwrap().count, all(&index, |_| true).len()), (0, 0));

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use super::{defaults, exact_distances, may_be_nearest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{AllVisible, Pages, Uninterrupted, Unlimited};
 use crate::index::Image;
@@ -14,7 +15,7 @@ use crate::testing::naive::Random;
 const DIMENSIONS: usize = 8;
 
 /// Pages in memory.
-struct Disk {
+pub(super) struct Disk {
     page: usize,
     pages: RefCell<BTreeMap<i64, Vec<u8>>>,
     next: Cell<i64>,
@@ -23,7 +24,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn new(page: usize) -> Self {
+    pub(super) fn new(page: usize) -> Self {
         Self { page, pages: RefCell::default(), next: Cell::new(7), left: Cell::new(usize::MAX) }
     }
 }
@@ -54,7 +55,7 @@ impl Pages for Disk {
 }
 
 fn options(metric: Metric) -> Options {
-    Options { metric, m: 4, m0: 8, ..Options::default() }
+    Options { metric, m: 4, m0: 8, ..defaults() }
 }
 
 fn index(metric: Metric) -> Index {
@@ -131,7 +132,7 @@ fn images_follow_the_index() {
         work(&index);
         for (row, vector) in live.iter().filter(|(_, vector)| !vector[0].is_nan()).step_by(50) {
             let found = index.search(vector, 1, 64, &AllVisible).unwrap();
-            assert!(metric == Metric::Ip || found.rows[0].row_id == *row);
+            assert!(metric == Metric::Ip || may_be_nearest(&found, *row));
         }
         index.forget_pages().iter().for_each(|&id| disk.free(id));
         assert!(disk.pages.borrow().is_empty());
@@ -222,7 +223,8 @@ fn an_image_after_a_failed_write_is_whole() {
         let loaded = load(Metric::L2sq, &after, &disk).unwrap();
         for row in (100..ROWS + 90).step_by(7) {
             let found = loaded.search(&vector(row), 1, 64, &|other: i64| other == row).unwrap();
-            assert_eq!((found.rows[0].row_id, found.rows[0].distance), (row, 0.0), "after {left} writes");
+            assert_eq!(found.rows[0].row_id, row, "after {left} writes");
+            assert!(!exact_distances() || found.rows[0].distance == 0.0, "after {left} writes");
         }
     }
     assert!(failed > 50, "{failed} writes");

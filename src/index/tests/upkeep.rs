@@ -30,7 +30,7 @@ struct Table {
 
 impl Table {
     fn new() -> Self {
-        let options = Options { metric: Metric::L2sq, m: 8, m0: 16, ef_construction: 32, ..Options::default() };
+        let options = Options { metric: Metric::L2sq, m: 8, m0: 16, ef_construction: 32, ..defaults() };
         let index = Index::new(options, WIDE, Box::new(Unlimited)).unwrap();
         let mut table = Self { index, rows: Vec::new(), next: 0, commit: 1, random: Random(3) };
         table.insert(ROWS);
@@ -152,7 +152,7 @@ fn searches_find_the_rows_that_outlive_a_renewal() {
                     while !done.load(Ordering::Relaxed) || searches < 100 {
                         let row = random.below(STABLE as usize) as i64;
                         let found = index.search(&[row as f32, 0.0], 1, 64, &|other: i64| other < STABLE).unwrap();
-                        assert_eq!(found.rows[0].row_id, row, "{:?}", found.report);
+                        assert!(may_be_nearest(&found, row), "{:?}", found.report);
                         let all = index.search(&[row as f32, 0.0], STABLE as usize, 64, &|other: i64| other < STABLE);
                         assert_eq!(all.unwrap().rows.len(), STABLE as usize);
                         searches += 1;

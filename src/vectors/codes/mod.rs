@@ -364,9 +364,9 @@ impl Quantizer {
 
     /// How far distances from a query may be from the true ones, for each unit of a row's centred norm, at `deviations` standard errors.
     ///
-    /// The error of a code lies across its vector in a random direction, so the standard error of its product with a query is that of one of
-    /// `dimensions − 1` elements. The query's own rounding is another such error. A vector of few elements is not rotated, and its
-    /// error may lie anywhere: then, and for so many standard errors, the bound is that of Cauchy and Schwarz, which holds always.
+    /// The error of a code lies across its vector in a random direction, so the standard error of its product with a query is that of
+    /// one of `dimensions − 1` elements. The query's own rounding is another such error. A vector of few elements is not rotated, and
+    /// its error may lie anywhere: then, and for so many standard errors, the bound is that of Cauchy and Schwarz, which holds always.
     pub(super) fn error_per_norm(&self, query: &[u8], deviations: f32) -> f32 {
         let head = Head::read(query);
         let (code, rounding) = (self.error(), head.rounding);

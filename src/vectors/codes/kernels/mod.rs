@@ -142,24 +142,29 @@ unsafe fn distance(head: &Head, row: *const u8, sum: i32) -> f32 {
     ((head.constant + f64::from(offset)) - product).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }
 
-/// The kernels of a set, from its sums of products: `$sum8`, `$sum4` of a row, `$sum8x4`, `$sum4x4` of four. Each is called with the query's
-/// head, the address of its numbers, the address of the code, or of four, and the bytes of a code.
+/// The kernels of a set, from its sums of products: `sum8`, `sum4` of a row, `sum8x4`, `sum4x4` of four. Each is called with the
+/// query's head, the address of its numbers, the address of the code, or of four, and the bytes of a code.
 macro_rules! kernels {
     ($name:literal, $(#[$feature:meta])?) => {
-        pub(in crate::vectors::codes::kernels) static KERNELS: crate::vectors::codes::kernels::Kernels = crate::vectors::codes::kernels::Kernels { #[cfg(test)] name: $name, sq8, sq8x4, sq4, sq4x4 };
-        $crate::vectors::codes::kernels::kernels!(one sq8, sum8, $(#[$feature])?);
-        $crate::vectors::codes::kernels::kernels!(one sq4, sum4, $(#[$feature])?);
-        $crate::vectors::codes::kernels::kernels!(four sq8x4, sum8x4, $(#[$feature])?);
-        $crate::vectors::codes::kernels::kernels!(four sq4x4, sum4x4, $(#[$feature])?);
+        use $crate::vectors::codes::kernels as set;
+
+        pub(in $crate::vectors::codes::kernels) static KERNELS: set::Kernels =
+            set::Kernels { #[cfg(test)] name: $name, sq8, sq8x4, sq4, sq4x4 };
+
+        set::kernels!(one sq8, sum8, $(#[$feature])?);
+        set::kernels!(one sq4, sum4, $(#[$feature])?);
+        set::kernels!(four sq8x4, sum8x4, $(#[$feature])?);
+        set::kernels!(four sq4x4, sum4x4, $(#[$feature])?);
     };
     (one $kernel:ident, $sum:ident, $(#[$feature:meta])?) => {
         $(#[$feature])?
         unsafe extern "C" fn $kernel(query: *const u8, row: *const u8, length: usize) -> f32 {
             // SAFETY: the contract of `Measure`.
             unsafe {
-                let head = query.cast::<$crate::vectors::codes::kernels::Head>().read_unaligned();
-                let sum = $sum(&head, query.add($crate::vectors::codes::kernels::QUERY_HEAD).cast(), row.add($crate::vectors::codes::kernels::ROW_HEAD), length);
-                $crate::vectors::codes::kernels::distance(&head, row, sum)
+                let head = query.cast::<set::Head>().read_unaligned();
+                let numbers = query.add(set::QUERY_HEAD).cast();
+                let sum = $sum(&head, numbers, row.add(set::ROW_HEAD), length);
+                set::distance(&head, row, sum)
             }
         }
     };
@@ -168,11 +173,11 @@ macro_rules! kernels {
         unsafe extern "C" fn $kernel(query: *const u8, rows: &[*const u8; 4], length: usize, out: &mut [f32; 4]) {
             // SAFETY: the contract of `Measure4`.
             unsafe {
-                let head = query.cast::<$crate::vectors::codes::kernels::Head>().read_unaligned();
-                let codes = [0, 1, 2, 3].map(|i| rows[i].add($crate::vectors::codes::kernels::ROW_HEAD));
-                let sums = $sum(&head, query.add($crate::vectors::codes::kernels::QUERY_HEAD).cast(), &codes, length);
+                let head = query.cast::<set::Head>().read_unaligned();
+                let numbers = query.add(set::QUERY_HEAD).cast();
+                let sums = $sum(&head, numbers, &rows.map(|row| row.add(set::ROW_HEAD)), length);
                 for i in 0..4 {
-                    out[i] = $crate::vectors::codes::kernels::distance(&head, rows[i], sums[i]);
+                    out[i] = set::distance(&head, rows[i], sums[i]);
                 }
             }
         }

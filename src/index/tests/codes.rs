@@ -1,0 +1,261 @@
+//! Indexes that hold codes, beside those that hold floats: what they find, once the host has sorted it, and what they take.
+
+use std::collections::HashSet;
+
+use super::image::Disk;
+use super::*;
+use crate::memory::Memory;
+use crate::search::RowSet;
+use crate::search::{Request, Strategy};
+
+const CODES: [Quantization; 2] = [Quantization::Sq8, Quantization::Sq4];
+const METRICS: [Metric; 3] = [Metric::L2sq, Metric::Cosine, Metric::Ip];
+
+fn options(metric: Metric, quantization: Quantization) -> Options {
+    Options { metric, quantization, ..Options::default() }
+}
+
+fn of(metric: Metric, quantization: Quantization, vectors: &[f32], dimensions: usize) -> Index {
+    let index = Index::new(options(metric, quantization), dimensions, Box::new(Unlimited)).unwrap();
+    append_all(&index, vectors, dimensions);
+    index
+}
+
+/// The share of the 10 nearest rows that the candidates hold, of 300 queries; and the candidates a query.
+fn quality(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, ef: usize) -> (f64, f64) {
+    const QUERIES: usize = 200;
+    let rows: Vec<_> = (0..).zip(vectors.chunks_exact(dimensions)).collect();
+    let mut random = Random(17);
+    let (mut sum, mut candidates) = (0.0, 0);
+    for _ in 0..QUERIES {
+        let near = rows[random.below(rows.len())].1;
+        let query: Vec<f32> = near.iter().map(|x| x + 0.3 * random.normal()).collect();
+        let exact = naive::nearest(metric, rows.iter().copied(), &query, 10);
+        let found = index.search(&query, 10, ef, &AllVisible).unwrap();
+        assert_eq!(found.report.strategy, SearchStrategy::Graph);
+        assert!(found.rows.is_sorted_by(|a, b| a.distance <= b.distance));
+        candidates += found.rows.len();
+        sum += naive::recall(&exact, found.rows.iter().map(|row| row.row_id));
+    }
+    (sum / QUERIES as f64, candidates as f64 / QUERIES as f64)
+}
+
+#[test]
+fn candidates_hold_what_floats_find() {
+    const WIDE: usize = 48;
+    let vectors = Random(5).clustered(8_000, WIDE, 30);
+    for metric in METRICS {
+        for offset in [0.0, 50.0] {
+            // Directions of vectors that are all far from the origin are all the same.
+            if offset > 0.0 && metric != Metric::L2sq {
+                continue;
+            }
+            let moved: Vec<f32> = vectors.iter().map(|x| x + offset).collect();
+            let build = |quantization| {
+                let index = of(metric, quantization, &moved, WIDE);
+                link_all(&index, 1);
+                index
+            };
+            let floats = build(Quantization::None);
+            for quantization in CODES {
+                let codes = build(quantization);
+                for ef in [16, 64] {
+                    let (recall, candidates) = quality(&codes, metric, &moved, WIDE, ef);
+                    let (as_floats, _) = quality(&floats, metric, &moved, WIDE, ef);
+                    let what = format!("{metric:?} {quantization:?} ef {ef} offset {offset}: {recall} of {as_floats}");
+                    assert!(recall >= as_floats - 0.012, "{what}");
+                    let most = if quantization == Quantization::Sq8 { 20 } else { 2 * ef };
+                    assert!(candidates <= most as f64, "{what}: {candidates}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_floats_are_kept_of_linked_rows() {
+    const WIDE: usize = 256;
+    const ROWS: usize = 20_000;
+    let vectors = Random(6).clustered(ROWS, WIDE, 30);
+    for quantization in CODES {
+        let ledger = Arc::new(Limited::default());
+        let index = Index::new(options(Metric::L2sq, quantization), WIDE, Box::new(Arc::clone(&ledger))).unwrap();
+        let mut most = 0;
+        for (rows, vectors) in (0..ROWS as i64).collect::<Vec<_>>().chunks(1000).zip(vectors.chunks(1000 * WIDE)) {
+            index.append(Origin::Host, rows, vectors).unwrap();
+            most = most.max(index.memory_used());
+        }
+        let floats = ROWS * WIDE * size_of::<f32>();
+        assert!(most < floats * 3 / 4, "{quantization:?}: {most} bytes for rows that wait, {floats} as floats");
+        index.finish(&Uninterrupted).unwrap();
+        let row = quantization.row_bytes(WIDE) + 4 * (1 + 32) + 4 * (1 + 16) / 15 + 24;
+        let used = index.memory_used();
+        // The graph's table, and segments, grow in steps.
+        assert!(used < ROWS * row * 13 / 10 + (1 << 20), "{quantization:?}: {} bytes a row, {row} needed", used / ROWS);
+    }
+}
+
+#[test]
+fn exact_searches_are_exact() {
+    for dimensions in [1, 2, 7, 8, 33, 100] {
+        for metric in METRICS {
+            let vectors: Vec<f32> = Random(7)
+                .clustered(3_000, dimensions, 10)
+                .into_iter()
+                .map(|x| x + if metric == Metric::L2sq { 50.0 } else { 0.0 })
+                .collect();
+            for quantization in CODES {
+                let index = of(metric, quantization, &vectors, dimensions);
+                index.link(2_500, &Uninterrupted).unwrap();
+                let mut set = RowSet::new(&Memory::new(Box::new(Unlimited))).unwrap();
+                let some: Vec<i64> = (0..3_000).filter(|row| row % 3 == 1).collect();
+                set.insert(&some).unwrap();
+                let mut random = Random(8);
+                for turn in 0..20 {
+                    let query: Vec<f32> = vectors[random.below(3_000) * dimensions..][..dimensions]
+                        .iter()
+                        .map(|x| x + 0.1 * random.normal())
+                        .collect();
+                    let filter = (turn % 2 == 0).then_some(&set);
+                    let request = Request {
+                        query: &query,
+                        want: 10,
+                        rescore: 0.0,
+                        ef: 64,
+                        ties: turn % 3 == 0,
+                        filter,
+                        ranked_only: false,
+                        may_scan: false,
+                        forced: Some(Strategy::Exact),
+                    };
+                    let found = index.find(request, &AllVisible).unwrap();
+                    let ids: HashSet<i64> = found.rows.iter().map(|row| row.row_id).collect();
+                    let rows = (0..).zip(vectors.chunks_exact(dimensions));
+                    let rows = rows.filter(|&(row, _)| filter.is_none_or(|set| set.contains(row)));
+                    let exact = naive::nearest(metric, rows, &query, 10);
+                    let missing: Vec<_> = exact.iter().filter(|(row, _)| !ids.contains(row)).collect();
+                    // what ties with the last one may stand for it
+                    let worst = exact[9].1;
+                    assert!(
+                        missing.iter().all(|(_, distance)| (worst - distance).abs() <= 1e-5 * (1.0 + worst.abs())),
+                        "{metric:?} {quantization:?} {dimensions}: {missing:?} of {exact:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wider_bound_means_more_candidates() {
+    let vectors = Random(9).clustered(6_000, 32, 30);
+    let index = of(Metric::Cosine, Quantization::Sq4, &vectors, 32);
+    link_all(&index, 1);
+    let candidates = |rescore: f32| {
+        let request = Request {
+            query: &vectors[..32],
+            want: 10,
+            rescore,
+            ef: 64,
+            ties: false,
+            filter: None,
+            ranked_only: false,
+            may_scan: false,
+            forced: None,
+        };
+        index.find(request, &AllVisible).unwrap().rows.len()
+    };
+    assert_eq!(candidates(0.0), 10);
+    assert!(candidates(1.0) >= 10);
+    assert!(candidates(1.9) > 10);
+    assert!(candidates(4.0) >= candidates(1.9));
+    assert!(candidates(100.0) <= 64);
+}
+
+/// Answers in every bit: rows and estimated distances.
+fn answers(index: &Index, vectors: &[f32], dimensions: usize) -> Vec<(i64, u32)> {
+    let queries = vectors.chunks_exact(dimensions).step_by(97);
+    let found = queries.flat_map(|query| index.search(query, 10, 64, &AllVisible).unwrap().rows);
+    found.map(|row| (row.row_id, row.distance.to_bits())).collect()
+}
+
+#[test]
+fn images_hold_codes_and_what_is_to_become_codes() {
+    const WIDE: usize = 20;
+    let vectors = Random(10).clustered(4_000, WIDE, 20);
+    for metric in METRICS {
+        for quantization in CODES {
+            let disk = Disk::new(4096);
+            let reload = |index: &Index| {
+                let image = index.store(&disk, 9_000, 1).unwrap();
+                let options = options(metric, quantization);
+                Index::load(options, WIDE, Box::new(Unlimited), &image.root, &image.pages, &disk).unwrap().0
+            };
+            let rows = |range: std::ops::Range<usize>| &vectors[range.start * WIDE..range.end * WIDE];
+            // nothing linked, nothing learnt
+            let index = of(metric, quantization, rows(0..300), WIDE);
+            let loaded = reload(&index);
+            assert_eq!(
+                (loaded.pending(), answers(&loaded, rows(0..300), WIDE)),
+                (300, answers(&index, rows(0..300), WIDE))
+            );
+            loaded.finish(&Uninterrupted).unwrap();
+            let index = loaded;
+            // learnt from those, others that wait
+            let ids = |range: std::ops::Range<i64>| range.collect::<Vec<_>>();
+            index.append(Origin::Host, &ids(300..3_000), rows(300..3_000)).unwrap();
+            let loaded = reload(&index);
+            assert_eq!(answers(&loaded, &vectors, WIDE), answers(&index, &vectors, WIDE));
+            loaded.finish(&Uninterrupted).unwrap();
+            let index = loaded;
+            // rows linked since the graph was stored come back as pending ones, as codes
+            reload(&index);
+            index.append(Origin::Host, &ids(3_000..3_020), rows(3_000..3_020)).unwrap();
+            index.finish(&Uninterrupted).unwrap();
+            let loaded = reload(&index);
+            assert_eq!(loaded.pending(), 20);
+            let distances = |index: &Index| {
+                let found = index.search(rows(5..6), 9_000, 64, &AllVisible).unwrap();
+                found.rows.into_iter().map(|row| (row.row_id, row.distance.to_bits())).collect::<BTreeMap<_, _>>()
+            };
+            assert_eq!(distances(&loaded), distances(&index));
+            loaded.finish(&Uninterrupted).unwrap();
+            assert_eq!(distances(&loaded), distances(&index), "linked from a code, it is the same code");
+            // an upsert of the same vectors changes nothing
+            let before = loaded.changes();
+            loaded.append(Origin::Scan, &ids(0..3_020), rows(0..3_020)).unwrap();
+            assert_eq!((loaded.pending(), loaded.stats().unwrap().deleted), (0, 0), "{before}");
+        }
+    }
+}
+
+/// Rows of an old graph go back to the pending area as codes.
+#[test]
+fn renewal_and_compaction_keep_codes() {
+    const WIDE: usize = 12;
+    let vectors = Random(12).clustered(9_000, WIDE, 20);
+    for quantization in CODES {
+        let index = of(Metric::L2sq, quantization, &vectors, WIDE);
+        index.finish(&Uninterrupted).unwrap();
+        let gone: Vec<i64> = (0..9_000).filter(|row| row % 8 != 0).collect();
+        let distances = |index: &Index| {
+            let found = index.search(&vectors[..WIDE], 20_000, 64, &|row: i64| row % 8 == 0).unwrap();
+            found.rows.into_iter().map(|row| (row.row_id, row.distance.to_bits())).collect::<BTreeMap<_, _>>()
+        };
+        let before = distances(&index);
+        assert_eq!(before.len(), 1_125);
+        index.remove(&gone, 1);
+        index.advance(2);
+        let renewals = index.renewals();
+        index.tend(usize::MAX, &Uninterrupted).unwrap();
+        assert!(index.renewals() > renewals && index.pending() == 1_125);
+        assert_eq!(distances(&index), before);
+        index.finish(&Uninterrupted).unwrap();
+        assert_eq!(distances(&index), before);
+        index.remove(&(0..500).collect::<Vec<_>>(), 3);
+        index.advance(4);
+        index.compact(&Uninterrupted).unwrap();
+        let kept: BTreeMap<_, _> = before.into_iter().filter(|&(row, _)| row >= 500).collect();
+        assert_eq!(distances(&index), kept);
+    }
+}
