@@ -14,6 +14,7 @@
 #include "functions/list_overloads.hpp"
 #include "functions/pragmas.hpp"
 #include "functions/recall.hpp"
+#include "optimizer/correlations.hpp"
 #include "optimizer/rewrite.hpp"
 #include "host/settings.hpp"
 
@@ -31,6 +32,7 @@ static void LoadVss(ExtensionLoader &loader) {
 	RegisterListOverloads(loader);
 	RegisterSettings(config);
 	RegisterRewrite(config);
+	RegisterCorrelations(config);
 
 	ReleaseStuckIndexes(loader.GetDatabaseInstance());
 	IndexType index_type;

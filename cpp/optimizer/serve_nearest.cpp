@@ -282,9 +282,27 @@ Refusal Serving::Serve() {
 	return refusal && nearest.groups.empty() ? ServeByScan() : refusal;
 }
 
+//! Whether `scan`, below `op`, only fills a CTE whose rows are read elsewhere.
+static bool IsInCTE(LogicalOperator &op, const LogicalGet &scan, bool in_cte = false) {
+	if (&op == &scan) {
+		return in_cte;
+	}
+	for (idx_t child = 0; child < op.children.size(); child++) {
+		auto fills = op.type == LogicalOperatorType::LOGICAL_MATERIALIZED_CTE && child == 0;
+		if (IsInCTE(*op.children[child], scan, in_cte || fills)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static Refusal ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan) {
 	DistanceMatcher matcher(binder.context, *nearest.input.get(), scan);
 	auto match = MatchAll(matcher, nearest);
+	if (!match && IsInCTE(*nearest.input.get(), scan)) {
+		return Refusal(PlanNotes::Stage::KEY, "DuckDB reads the table into a CTE first; it does so for an EXISTS or IN "
+		                                      "that compares columns of different types: cast to the table's type");
+	}
 	if (!match) {
 		return match.refusal;
 	}

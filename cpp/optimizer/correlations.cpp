@@ -1,0 +1,200 @@
+#include "optimizer/correlations.hpp"
+
+#include "duckdb/optimizer/optimizer.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_cast_expression.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/planner/logical_operator_visitor.hpp"
+#include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/planner/operator/logical_projection.hpp"
+#include "duckdb/planner/planner_extension.hpp"
+#include "vss/src/bridge/mod.rs.h"
+
+namespace duckdb {
+
+//! Whether `expr` is a column of the query right around this one.
+static bool IsOuterColumn(const Expression &expr) {
+	return expr.GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF &&
+	       expr.Cast<BoundColumnRefExpression>().Depth() == 1;
+}
+
+static bool HasOuterColumn(const Expression &expr) {
+	bool result = expr.GetExpressionClass() == ExpressionClass::BOUND_SUBQUERY ||
+	              (expr.GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF &&
+	               expr.Cast<BoundColumnRefExpression>().Depth() > 0);
+	ExpressionIterator::EnumerateChildren(expr,
+	                                      [&](const Expression &child) { result = result || HasOuterColumn(child); });
+	return result;
+}
+
+//! The outer column that `expr` widens from one integer type to another.
+static optional_ptr<const Expression> WidenedOuterColumn(const Expression &expr) {
+	if (!BoundCastExpression::IsCast(expr)) {
+		return nullptr;
+	}
+	auto &child = BoundCastExpression::Child(expr.Cast<BoundFunctionExpression>());
+	auto &from = child.GetReturnType();
+	auto &to = expr.GetReturnType();
+	auto widens = from.IsIntegral() && to.IsIntegral() &&
+	              GetTypeIdSize(from.InternalType()) < GetTypeIdSize(to.InternalType()) &&
+	              from.IsUnsigned() == to.IsUnsigned();
+	return widens && IsOuterColumn(child) ? optional_ptr<const Expression>(child) : nullptr;
+}
+
+//! An equality of an outer column with an expression of the subquery's own.
+struct Correlation {
+	unique_ptr<Expression> own;
+	unique_ptr<Expression> outer;
+};
+
+//! `comparison` as such an equality, if it is one but for a cast.
+static bool Simplify(ClientContext &context, const Expression &comparison, Correlation &result) {
+	if (comparison.GetExpressionType() != ExpressionType::COMPARE_EQUAL ||
+	    !BoundComparisonExpression::IsComparison(comparison)) {
+		return false;
+	}
+	auto &function = comparison.Cast<BoundFunctionExpression>();
+	reference<const Expression> own(BoundComparisonExpression::Left(function));
+	reference<const Expression> outer(BoundComparisonExpression::Right(function));
+	if (HasOuterColumn(own)) {
+		std::swap(own, outer);
+	}
+	// it will be computed for every row of the subquery, before its other conditions
+	if (HasOuterColumn(own) || own.get().IsVolatile() || own.get().IsFoldable() || own.get().CanThrow()) {
+		return false;
+	}
+	if (IsOuterColumn(outer)) {
+		result.own = own.get().Copy();
+		result.outer = outer.get().Copy();
+		return own.get().GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF;
+	}
+	auto widened = WidenedOuterColumn(outer);
+	if (!widened) {
+		return false;
+	}
+	// a number that does not fit the narrow type equals none of its values
+	result.own = BoundCastExpression::AddCastToType(context, own.get().Copy(), widened->GetReturnType(), true);
+	result.outer = widened->Copy();
+	return true;
+}
+
+static void ReplaceColumns(LogicalOperator &op, const vector<ColumnBinding> &columns, TableIndex by) {
+	LogicalOperatorVisitor::EnumerateExpressions(op, [&](unique_ptr<Expression> *expr) {
+		ExpressionIterator::EnumerateExpression(*expr, [&](unique_ptr<Expression> &child) {
+			if (child->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
+				return;
+			}
+			auto &binding = child->Cast<BoundColumnRefExpression>().BindingMutable();
+			auto position = std::find(columns.begin(), columns.end(), binding);
+			if (position != columns.end()) {
+				binding = ColumnBinding(by, ProjectionIndex(UnsafeNumericCast<idx_t>(position - columns.begin())));
+			}
+		});
+	});
+}
+
+//! Whether `expr` has a subquery: one in it may refer to columns from here.
+static bool HasSubquery(LogicalOperator &op) {
+	bool result = false;
+	LogicalOperatorVisitor::EnumerateExpressions(
+	    op, [&](unique_ptr<Expression> *expr) { result = result || (*expr)->HasSubquery(); });
+	return result;
+}
+
+//! Puts a projection below `filter`, which computes what its comparisons with outer columns need. `above` is over it.
+static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilter &filter) {
+	if (HasSubquery(above) || HasSubquery(filter) || !filter.projection_map.empty()) {
+		return;
+	}
+	auto &child = filter.children[0];
+	child->ResolveOperatorTypes();
+	auto columns = child->GetColumnBindings();
+	auto table = binder.GenerateTableIndex();
+	vector<unique_ptr<Expression>> computed;
+	for (idx_t i = 0; i < columns.size(); i++) {
+		computed.push_back(make_uniq<BoundColumnRefExpression>(child->types[i], columns[i]));
+	}
+	vector<unique_ptr<Expression>> conditions;
+	LogicalFilter::SplitPredicates(filter.expressions);
+	for (auto &expr : filter.expressions) {
+		Correlation correlation;
+		if (!Simplify(binder.context, *expr, correlation)) {
+			conditions.push_back(expr->Copy());
+			continue;
+		}
+		auto own = make_uniq<BoundColumnRefExpression>(correlation.own->GetReturnType(),
+		                                               ColumnBinding(table, ProjectionIndex(computed.size())));
+		computed.push_back(std::move(correlation.own));
+		conditions.push_back(BoundComparisonExpression::Create(ExpressionType::COMPARE_EQUAL, std::move(own),
+		                                                       std::move(correlation.outer)));
+	}
+	if (computed.size() == columns.size()) {
+		return;
+	}
+	filter.expressions = std::move(conditions);
+	auto projection = make_uniq<LogicalProjection>(table, std::move(computed));
+	projection->children.push_back(std::move(child));
+	child = std::move(projection);
+	ReplaceColumns(filter, columns, table);
+	ReplaceColumns(above, columns, table);
+}
+
+//! The filters of a subquery that end at a projection: nothing above refers to their columns.
+static void SimplifySubquery(Binder &binder, LogicalOperator &op) {
+	for (auto &child : op.children) {
+		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION && child->type == LogicalOperatorType::LOGICAL_FILTER) {
+			SimplifyFilter(binder, op.Cast<LogicalProjection>(), child->Cast<LogicalFilter>());
+		}
+		SimplifySubquery(binder, *child);
+	}
+}
+
+static void SimplifyAll(Binder &binder, LogicalOperator &op) {
+	if (op.type == LogicalOperatorType::LOGICAL_DEPENDENT_JOIN) {
+		SimplifySubquery(binder, *op.children[1]);
+	}
+	for (auto &child : op.children) {
+		SimplifyAll(binder, *child);
+	}
+}
+
+//! Whether an index may rank by something in `expr`.
+static bool HasDistance(const Expression &expr) {
+	bool result = false;
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {
+		auto &name = expr.Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName();
+		vss::Metric metric;
+		result = vss::ranking_metric(name, false, metric) || vss::ranking_metric(name, true, metric);
+	}
+	ExpressionIterator::EnumerateChildren(expr,
+	                                      [&](const Expression &child) { result = result || HasDistance(child); });
+	return result;
+}
+
+static bool HasDistance(LogicalOperator &op) {
+	bool result = false;
+	LogicalOperatorVisitor::EnumerateExpressions(
+	    op, [&](unique_ptr<Expression> *expr) { result = result || HasDistance(**expr); });
+	for (auto &child : op.children) {
+		result = result || HasDistance(*child);
+	}
+	return result;
+}
+
+static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
+	auto enabled = !Optimizer::OptimizerDisabled(input.context, OptimizerType::EXTENSION);
+	if (enabled && statement.plan && HasDistance(*statement.plan)) {
+		SimplifyAll(input.binder, *statement.plan);
+	}
+}
+
+void RegisterCorrelations(DBConfig &config) {
+	PlannerExtension extension;
+	extension.post_bind_function = AfterBinding;
+	PlannerExtension::Register(config, std::move(extension));
+}
+
+} // namespace duckdb
