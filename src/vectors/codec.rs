@@ -274,6 +274,7 @@ impl Codec {
             Form::Codes { quantizer, .. } => {
                 let mut query = vec![0; quantizer.query_bytes()];
                 quantizer.prepare_row(row, &mut query);
+                quantizer.add_error_of(row, &mut query);
                 Query(Cow::Owned(query))
             }
         }

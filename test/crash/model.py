@@ -31,7 +31,7 @@ class Model:
         rows, metric = dict(self.rows), self.metric
         for kind, *arguments in changes:
             if kind == "index":
-                (metric,) = arguments
+                metric, _ = arguments
             elif kind == "insert":
                 first, count = arguments
                 rows.update((id, 1) for id in range(first, first + 2 * count, 2))
@@ -58,8 +58,9 @@ def sql(change):
     """The statement that makes a change. Writers have every second id each: their changes commute."""
     kind, *arguments = change
     if kind == "index":
-        (metric,) = arguments
-        return f"CREATE INDEX i ON t USING HNSW (v) WITH (metric = '{metric}')" if metric else "DROP INDEX i"
+        metric, quantization = arguments
+        create = f"CREATE INDEX i ON t USING HNSW (v) WITH (metric = '{metric}', quantization = '{quantization}')"
+        return create if metric else "DROP INDEX i"
     if kind == "insert":
         first, count = arguments
         rows = f"(SELECT {first} + 2 * i AS id, 1 AS version FROM range({count}) r(i))"

@@ -184,7 +184,7 @@ class Writer:
         )
         if statement == "index":
             metric = None if self.metric else self.random.choice(list(FUNCTIONS))
-            change = ["index", metric]
+            change = ["index", metric, self.random.choice(["none", "sq8", "sq4"])]
             if self.attempt([change], [sql(change)]):
                 self.metric = metric
             return

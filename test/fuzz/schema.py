@@ -87,6 +87,8 @@ class Schema:
             options["ef_construction"] = rng.choice([8, 64, 200])
         if rng.random() < 0.3:
             options["ef_search"] = rng.choice([1, 4, 64, 500])
+        if rng.random() < 0.4:
+            options["quantization"] = rng.choice(["sq8", "sq4"])
         return options
 
     def create_table(self):
@@ -101,7 +103,7 @@ class Schema:
 
     def create_index(self, name):
         options = ", ".join(
-            f"{option} = '{value}'" if option == "metric" else f"{option} = {value}"
+            f"{option} = '{value}'" if isinstance(value, str) else f"{option} = {value}"
             for option, value in self.indexes[name].items()
         )
         key = self.key if self.key == "v" else f"({self.key})"

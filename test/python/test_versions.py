@@ -125,18 +125,42 @@ def test_format_version_1(connect, unpacked):
     assert served(con, "t", "cosine")
 
 
+def test_format_version_2(connect, unpacked):
+    path = unpacked("version_2")
+    con = connect(str(path))
+    columns = "index_name, metric, quantization, vector_bytes, count, deleted, pending, status"
+    sql = f"SELECT {columns} FROM pragma_hnsw_index_info() ORDER BY index_name"
+    assert con.execute(sql).fetchall() == [
+        ("by_angle", "cosine", "sq8", 32, 1032, 20, 50, "ready"),
+        ("by_distance", "l2sq", "sq4", 24, 1032, 20, 51, "ready"),
+        ("few", "ip", "sq4", 24, 3, 0, 3, "ready"),
+    ]
+    vector = "[sin(20), sin(61), sin(142), cos(20), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]::FLOAT[21]"
+    for function in ["array_cosine_distance", "array_distance"]:
+        query = f"SELECT id FROM t WHERE id > 0 ORDER BY {function}(v, {vector}) LIMIT 9"
+        found = sorted(con.execute(query).fetchall())
+        con.execute("SET disabled_optimizers = 'extension'")
+        assert found == sorted(con.execute(query).fetchall())
+        con.execute("RESET disabled_optimizers")
+    con.execute(f"INSERT INTO t VALUES (5000, {vector})")
+    con.close()
+    con = connect(str(path))
+    sql = "SELECT count, status FROM pragma_hnsw_index_info() WHERE index_name = 'by_angle'"
+    assert con.execute(sql).fetchall() == [(1033, "ready")]
+
+
 def test_a_format_that_is_still_to_come(connect, unpacked):
     path = unpacked("version_1")
     contents = blocks.read(path, 16384)
     (place,) = [i for i, block in enumerate(contents) if b"vss-hnsw" in block]
     # as DuckDB writes a BLOB
-    one, two = rb"vss-hnsw\x01\x00", rb"vss-hnsw\x02\x00"
+    one, two = rb"vss-hnsw\x01\x00", rb"vss-hnsw\x03\x00"
     assert one in contents[place]
     contents[place] = blocks.sealed(contents[place].replace(one, two))
     blocks.write(path, contents)
     con = connect(str(path))
     assert served(con, "t", "cosine")
-    message = REFUSED + "it has format version 2, this version of vss reads 1"
+    message = REFUSED + "it has format version 3, this version of vss reads 1 and 2"
     assert figures(con) == [("t", 1032, message)]
     con.execute(f"INSERT INTO t VALUES {NEW_ROW}")
     con.execute("CHECKPOINT")

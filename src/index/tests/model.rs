@@ -14,6 +14,7 @@ use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::sync::{Mutex, MutexGuard, RwLock};
 use shuttle::{Config, Runner, thread};
 
+use super::defaults;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{AllVisible, Pages, Uninterrupted, Unlimited};
 use crate::index::{Index, Origin, UNSETTLED};
@@ -481,7 +482,7 @@ impl Pages for Disk {
 }
 
 fn options() -> Options {
-    Options { metric: Metric::L2sq, m: 2, m0: 4, ef_construction: 4, ..Options::default() }
+    Options { metric: Metric::L2sq, m: 2, m0: 4, ef_construction: 4, ..defaults() }
 }
 
 fn empty() -> Index {

@@ -295,16 +295,19 @@ impl Quantizer {
         query
     }
 
-    /// Writes a row as a query: its numbers are exact.
+    /// Writes a row as a query: its numbers are exact. What only [`error_per_norm`](Self::error_per_norm) wants to know is left out, as
+    /// this is done for every node that is compared while links are chosen; see [`add_error_of`](Self::add_error_of).
     pub(super) fn prepare_row(&self, row: &[u8], query: &mut [u8]) {
         let code = &row[ROW_HEAD..][..self.code_bytes()];
         let numbers = &mut query[QUERY_HEAD..];
-        numbers.fill(0);
         let (scale, offset) = (f64::from(float(row, 0)), f64::from(float(row, 4)));
+        let mut factor = self.weight() * scale;
         if self.quantization == Quantization::Sq4 {
+            factor *= 0.5;
+            numbers[code.len() / HALF * BLOCK..].fill(0);
             let odd = |number: u8| (2 * i16::from(number) - 15) as i8 as u8;
-            for (at, code) in code.chunks(HALF).enumerate() {
-                let (lower, upper) = numbers[BLOCK * at..][..BLOCK].split_at_mut(HALF);
+            for (block, code) in numbers.chunks_exact_mut(BLOCK).zip(code.chunks(HALF)) {
+                let (lower, upper) = block.split_at_mut(HALF);
                 lower.iter_mut().zip(code).for_each(|(number, &byte)| *number = odd(byte & 15));
                 upper.iter_mut().zip(code).for_each(|(number, &byte)| *number = odd(byte >> 4));
             }
@@ -314,20 +317,25 @@ impl Quantizer {
                 numbers[last] = 0;
             }
         } else {
-            numbers.iter_mut().zip(code).for_each(|(number, &byte)| *number = ((byte ^ 128) as i8).max(-127) as u8);
+            let (used, rest) = numbers.split_at_mut(code.len());
+            used.iter_mut().zip(code).for_each(|(number, &byte)| *number = ((byte ^ 128) as i8).max(-127) as u8);
+            rest.fill(0);
         }
-        let centre = self.ready();
         let head = Head {
             constant: match self.space.metric {
                 Metric::L2sq => offset,
-                Metric::Cosine | Metric::Ip => 1.0 - centre.norm + offset,
+                Metric::Cosine | Metric::Ip => 1.0 - self.ready().norm + offset,
             },
-            scale: self.weight() * scale * if self.quantization == Quantization::Sq4 { 0.5 } else { 1.0 },
-            norm: self.norm(row),
-            rounding: self.error(),
+            scale: factor,
             ..Head::default()
         };
         self.finish(head, query);
+    }
+
+    /// Adds to a query that is this row what its error follows from.
+    pub(super) fn add_error_of(&self, row: &[u8], query: &mut [u8]) {
+        let head = Head { norm: self.norm(row), rounding: self.error(), ..Head::read(query) };
+        head.write(query);
     }
 
     /// Puts the head in front of a query's numbers, with what follows from them.

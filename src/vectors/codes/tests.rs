@@ -88,6 +88,7 @@ fn errors_are_never_beyond_the_bound_that_always_holds() {
                         let per_norm = set.quantizer.error_per_norm(&query, f32::INFINITY);
                         let mut scratch = vec![7; set.quantizer.query_bytes()];
                         set.quantizer.prepare_row(own, &mut scratch);
+                        set.quantizer.add_error_of(own, &mut scratch);
                         // The error of a query that was a row is as large again.
                         let per_norm_of_row = 2.0 * set.quantizer.error_per_norm(&scratch, f32::INFINITY);
                         for (other, row) in set.vectors.iter().zip(&rows) {
