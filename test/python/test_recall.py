@@ -19,6 +19,7 @@ def words(request):
     con.close()
 
 
+@pytest.mark.parametrize("quantization", ["none", "sq8", "sq4"])
 @pytest.mark.parametrize(
     "metric, function, direction",
     [
@@ -27,8 +28,9 @@ def words(request):
         ("ip", "array_inner_product", "DESC"),
     ],
 )
-def test_recall_at_10_is_at_least_95_percent_at_defaults(words, metric, function, direction):
-    words.execute(f"CREATE INDEX by_{metric} ON words USING HNSW (v) WITH (metric = '{metric}')")
+def test_recall_at_10_is_at_least_95_percent_at_defaults(words, metric, function, direction, quantization):
+    options = f"metric = '{metric}', quantization = '{quantization}'"
+    words.execute(f"CREATE INDEX by_{metric} ON words USING HNSW (v) WITH ({options})")
     sql = f"SELECT id, {function}(v, $q::{VECTOR}) AS d FROM words ORDER BY d {direction} LIMIT 10"
     queries = [q for (q,) in words.execute("SELECT q FROM queries").fetchall()]
     assert "Hnsw Index Scan" in words.execute("EXPLAIN " + sql, {"q": queries[0]}).fetchone()[1]
