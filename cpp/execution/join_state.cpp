@@ -252,17 +252,20 @@ void HNSWJoinLocalState::Search(Probe &probe, idx_t want, vector<Pair> &found, J
 	// those to come once here and once among the pairs, with room to grow in both
 	pairs_memory.Resize((pairs.capacity() + 4 * (found.size() + probe.found)) * sizeof(Pair));
 	for (idx_t i = 0; i < probe.found; i++) {
-		found.push_back(Pair {answer.row_ids[i], probe.number});
+		found.push_back(Pair {answer.row_ids[i], probe.number, i < answer.certain});
 	}
 }
 
 void HNSWJoinLocalState::CountPassing(const vector<Pair> &found, vector<Probe> &open) {
+	vector<Pair> certain;
+	std::copy_if(found.begin(), found.end(), std::back_inserter(certain),
+	             [](const Pair &pair) { return pair.certain; });
 	vector<idx_t> passing(batch.size(), 0);
 	SelectionVector probes(STANDARD_VECTOR_SIZE);
 	SelectionVector passed(STANDARD_VECTOR_SIZE);
-	for (idx_t next = 0; next < found.size();) {
+	for (idx_t next = 0; next < certain.size();) {
 		checked.Reset();
-		next += FetchPairs(found, next, checked, probes);
+		next += FetchPairs(certain, next, checked, probes);
 		auto count = condition_executor.SelectExpression(checked, passed);
 		for (idx_t i = 0; i < count; i++) {
 			passing[probes.get_index(passed.get_index(i))]++;

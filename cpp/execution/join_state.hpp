@@ -72,6 +72,8 @@ private:
 	struct Pair {
 		int64_t row_id;
 		sel_t probe;
+		//! No pair that was not found is nearer.
+		bool certain;
 	};
 	enum class Blocks { OWN_ROWS, TABLE, NONE };
 

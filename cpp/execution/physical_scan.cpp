@@ -156,8 +156,8 @@ private:
 	//! Searches the index for `query`, and leaves candidates in `row_ids`; false if the table has to be scanned.
 	bool Search(ClientContext &context, const Value &query);
 	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query, idx_t want);
-	//! Whether the rows of `row_ids` are of as many groups as are wanted.
-	bool HasEnoughGroups(ClientContext &context);
+	//! Whether the first `count` rows of `row_ids` are of as many groups as are wanted.
+	bool HasEnoughGroups(ClientContext &context, idx_t count);
 
 	optional_ptr<const RowFilterState> filter;
 	unique_ptr<ColumnDataRowCollection> probes;
@@ -286,7 +286,15 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	}
 	//! Rows of a group that are looked at, at first: a document has several chunks.
 	constexpr idx_t ROWS_PER_GROUP = 4;
-	auto want = op.groups.empty() ? op.search.wanted : op.search.wanted * ROWS_PER_GROUP;
+	//! Rows of groups that are looked at, at most: then the table is read.
+	constexpr idx_t ROWS_MAX = 1 << 13;
+	auto want = op.search.wanted;
+	if (!op.groups.empty()) {
+		if (want > ROWS_MAX) {
+			return false;
+		}
+		want *= ROWS_PER_GROUP;
+	}
 	while (true) {
 		auto answer = SearchIndex(context, vector, want);
 		op.Report(answer);
@@ -295,15 +303,18 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 		if (answer.scan || (!answer.complete && row_ids.size() < want)) {
 			return false;
 		}
-		if (answer.complete || op.groups.empty() || HasEnoughGroups(context)) {
+		if (answer.complete || op.groups.empty() || HasEnoughGroups(context, answer.certain)) {
 			return true;
 		}
 		interrupt.Check();
 		want *= ROWS_PER_GROUP;
+		if (want > ROWS_MAX) {
+			return false;
+		}
 	}
 }
 
-bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context) {
+bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context, idx_t row_count) {
 	ExpressionExecutor executor(context, op.groups);
 	vector<LogicalType> types;
 	for (auto &group : op.groups) {
@@ -315,8 +326,8 @@ bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context) {
 	groups.Initialize(Allocator::Get(context), types);
 	unordered_set<vector<Value>, GroupHash, GroupEquality> seen;
 	ColumnFetchState state;
-	for (idx_t first = 0; first < row_ids.size(); first += STANDARD_VECTOR_SIZE) {
-		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, row_ids.size() - first);
+	for (idx_t first = 0; first < row_count; first += STANDARD_VECTOR_SIZE) {
+		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, row_count - first);
 		Vector ids(LogicalType::ROW_TYPE, data_ptr_cast(row_ids.data() + first), count);
 		rows.Reset();
 		groups.Reset();

@@ -54,7 +54,7 @@ static optional_idx TakeDimensions(case_insensitive_map_t<Value> &options) {
 	return UnsafeNumericCast<idx_t>(result);
 }
 
-//! The length of the first list of a column; nothing if there is none.
+//! The length of the first list with elements that the transaction sees in a column; nothing if there is none.
 static optional_idx FirstLength(ClientContext &context, DuckTableEntry &table, const Expression &key,
                                 const CreateIndexInfo &info) {
 	if (key.GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF || info.column_ids.size() != 1) {
@@ -63,20 +63,29 @@ static optional_idx FirstLength(ClientContext &context, DuckTableEntry &table, c
 	auto column = table.GetColumns().LogicalToPhysical(LogicalIndex(info.column_ids[0])).index;
 	auto &storage = table.GetStorage();
 	auto &transaction = DuckTransaction::Get(context, storage.db);
-	optional_idx result;
-	for (idx_t row = 0; row < storage.GetNextRowId() && !result.IsValid(); row += STANDARD_VECTOR_SIZE) {
+	vector<StorageIndex> column_ids {StorageIndex(column)};
+	DataChunk chunk;
+	chunk.Initialize(Allocator::Get(context), {key.GetReturnType()});
+	TableScanState state;
+	state.Initialize(column_ids, context, nullptr);
+	storage.InitializeScan(context, transaction, state, column_ids, nullptr);
+	while (true) {
 		context.InterruptCheck();
-		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, storage.GetNextRowId() - row);
-		storage.ScanTableSegment(transaction, row, count, [&](DataChunk &chunk) {
-			for (idx_t i = 0; i < chunk.size() && !result.IsValid(); i++) {
-				auto value = chunk.data[column].GetValue(i);
-				if (!value.IsNull()) {
-					result = ListValue::GetChildren(value).size();
-				}
+		chunk.Reset();
+		storage.Scan(transaction, chunk, state);
+		if (chunk.size() == 0) {
+			return optional_idx();
+		}
+		UnifiedVectorFormat format;
+		chunk.data[0].ToUnifiedFormat(format);
+		auto lists = UnifiedVectorFormat::GetData<list_entry_t>(format);
+		for (idx_t i = 0; i < chunk.size(); i++) {
+			auto row = format.sel->get_index(i);
+			if (format.validity.RowIsValid(row) && lists[row].length > 0) {
+				return lists[row].length;
 			}
-		});
+		}
 	}
-	return result;
 }
 
 //! The type FLOAT[n] that the vectors of a key have in the index. `given`: the option.

@@ -184,9 +184,18 @@ static bool HasDistance(LogicalOperator &op) {
 	return result;
 }
 
+static bool HasDependentJoin(const LogicalOperator &op) {
+	return op.type == LogicalOperatorType::LOGICAL_DEPENDENT_JOIN ||
+	       std::any_of(op.children.begin(), op.children.end(),
+	                   [](const unique_ptr<LogicalOperator> &child) { return HasDependentJoin(*child); });
+}
+
 static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
-	auto enabled = !Optimizer::OptimizerDisabled(input.context, OptimizerType::EXTENSION);
-	if (enabled && statement.plan && HasDistance(*statement.plan)) {
+	if (!statement.plan || !HasDependentJoin(*statement.plan) ||
+	    Optimizer::OptimizerDisabled(input.context, OptimizerType::EXTENSION)) {
+		return;
+	}
+	if (HasDistance(*statement.plan)) {
 		SimplifyAll(input.binder, *statement.plan);
 	}
 }

@@ -171,8 +171,10 @@ static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
 	auto &window = filter.children[0]->Cast<LogicalWindow>();
 	auto &first = window.expressions[0]->Cast<BoundWindowExpression>();
 	idx_t wanted = NumericLimits<idx_t>::Maximum();
+	bool only_ranks = true;
 	for (auto &condition : filter.expressions) {
 		auto limit = GreatestRank(*condition, window.window_index);
+		only_ranks = only_ranks && limit > 0;
 		wanted = limit > 0 ? MinValue(wanted, limit) : wanted;
 	}
 	if (wanted == NumericLimits<idx_t>::Maximum()) {
@@ -202,6 +204,7 @@ static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
 	result->orders.push_back(first.OrderBy()[0].Copy());
 	result->wanted = wanted;
 	result->ties = ties;
+	result->all_nearest = only_ranks;
 	return result;
 }
 
@@ -322,7 +325,8 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 		below = *below.get().children[0];
 	}
 	auto found = FindBelowOrder(below);
-	if (!found || found->groups.empty() || found->wanted != 1 || orders[0].null_order == OrderByNullType::NULLS_FIRST) {
+	if (!found || !found->all_nearest || found->groups.empty() || found->wanted != 1 ||
+	    orders[0].null_order == OrderByNullType::NULLS_FIRST) {
 		return nullptr;
 	}
 	OrderKeyShape shape {orders[0].type == OrderType::DESCENDING, false, {}, {}};

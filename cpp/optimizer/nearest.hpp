@@ -26,6 +26,8 @@ struct Nearest {
 	idx_t wanted = 0;
 	//! Rows that tie with the last one wanted are wanted, too: further keys decide, or all of them are kept.
 	bool ties = false;
+	//! Nothing else keeps rows out: they are all of the nearest, whatever else is true of them.
+	bool all_nearest = true;
 	//! It is an ORDER BY: it may be one of several pages, each with an OFFSET.
 	bool ordered = false;
 	//! The groups must not depend on the table that is searched, unless only the best of them are wanted.

@@ -8,6 +8,7 @@
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
+#include "duckdb/planner/operator/logical_aggregate.hpp"
 #include "duckdb/planner/operator/logical_distinct.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
@@ -41,12 +42,28 @@ bool IsVolatile(const LogicalOperator &op) {
 	return result;
 }
 
-//! Whether an aggregate gives the same result whatever the order of its input.
-static bool IsRepeatableAggregate(const LogicalOperator &op) {
+//! Whether `op` fails, with `error`, for some of the rows below.
+static bool Checks(const LogicalOperator &op) {
+	bool result = false;
+	std::function<void(const Expression &)> visit = [&](const Expression &expr) {
+		result = result || (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+		                    expr.Cast<BoundFunctionExpression>().Function().GetName() == "error");
+		ExpressionIterator::EnumerateChildren(expr, visit);
+	};
+	LogicalOperatorVisitor::EnumerateExpressions(const_cast<LogicalOperator &>(op),
+	                                             [&](unique_ptr<Expression> *expr) { visit(**expr); });
+	return result;
+}
+
+//! Whether an aggregate gives the same result whatever the order of its input. `checked`: what is above fails for some results.
+static bool IsRepeatableAggregate(const LogicalAggregate &op, bool checked) {
+	auto is = [&](idx_t i, const char *name) {
+		return op.expressions[i]->GetExpressionClass() == ExpressionClass::BOUND_AGGREGATE &&
+		       op.expressions[i]->Cast<BoundAggregateExpression>().Function().GetName() == name;
+	};
 	// a scalar subquery: the first of its rows, and their number, which must be one
-	auto is_scalar_subquery = op.expressions.size() == 2 &&
-	                          op.expressions[1]->GetExpressionClass() == ExpressionClass::BOUND_AGGREGATE &&
-	                          op.expressions[1]->Cast<BoundAggregateExpression>().Function().GetName() == "count_star";
+	auto is_scalar_subquery =
+	    checked && op.groups.empty() && op.expressions.size() == 2 && is(0, "first") && is(1, "count_star");
 	for (auto &expr : op.expressions) {
 		auto &function = expr->Cast<BoundAggregateExpression>().Function();
 		if (function.GetOrderDependent() == AggregateOrderDependent::ORDER_DEPENDENT && !is_scalar_subquery) {
@@ -63,7 +80,8 @@ static bool HasParameter(const LogicalOperator &op) {
 	return result;
 }
 
-bool IsRepeatable(const LogicalOperator &op) {
+//! `checked`: see IsRepeatableAggregate.
+static bool IsRepeatable(const LogicalOperator &op, bool checked) {
 	switch (op.type) {
 	case LogicalOperatorType::LOGICAL_GET:
 		if (op.Cast<LogicalGet>().extra_info.sample_options) {
@@ -71,7 +89,7 @@ bool IsRepeatable(const LogicalOperator &op) {
 		}
 		break;
 	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
-		if (!IsRepeatableAggregate(op)) {
+		if (!IsRepeatableAggregate(op.Cast<LogicalAggregate>(), checked)) {
 			return false;
 		}
 		break;
@@ -99,12 +117,18 @@ bool IsRepeatable(const LogicalOperator &op) {
 	default:
 		return false;
 	}
+	auto is_projection = op.type == LogicalOperatorType::LOGICAL_PROJECTION;
+	auto checks = is_projection && (checked || Checks(op));
 	for (auto &child : op.children) {
-		if (!IsRepeatable(*child)) {
+		if (!IsRepeatable(*child, checks)) {
 			return false;
 		}
 	}
 	return !IsVolatile(op) && !HasParameter(op);
+}
+
+bool IsRepeatable(const LogicalOperator &op) {
+	return IsRepeatable(op, false);
 }
 
 OrRefusal<LogicalOperator> CopyPlan(ClientContext &context, const LogicalOperator &op) {

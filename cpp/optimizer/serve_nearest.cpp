@@ -237,6 +237,10 @@ Refusal Serving::ServeByScan() {
 		if (best_groups.empty()) {
 			return Refuse("the groups are not made of columns of the searched table alone");
 		}
+		auto can_throw = [](const unique_ptr<Expression> &group) { return group->CanThrow(); };
+		if (path->HasFilter() && std::any_of(best_groups.begin(), best_groups.end(), can_throw)) {
+			return Refuse("what makes the groups may fail for rows that do not qualify");
+		}
 	} else if (!GroupsByProbe(matcher, nearest, nullptr)) {
 		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
 	}

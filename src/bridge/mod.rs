@@ -125,8 +125,10 @@ mod ffi {
         scan: bool,
         /// These are all rows that qualify, ranked or not; with `ranked_only` all that are ranked.
         complete: bool,
-        /// Visible candidates, nearest first, each once.
+        /// Visible candidates, each once.
         row_ids: Vec<i64>,
+        /// The first ones, so many: no row that was met and is not among `row_ids` is nearer than these.
+        certain: usize,
         report: SearchReport,
     }
 
@@ -724,8 +726,10 @@ impl RowSet {
 
 fn answer(found: Found, ranked_only: bool) -> ffi::SearchAnswer {
     let scan = matches!(found.outcome, Outcome::Scan);
+    let (certain, others): (Vec<_>, Vec<_>) = found.rows.iter().partition(|row| row.certain);
     ffi::SearchAnswer {
         scan,
+        certain: certain.len(),
         complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
         report: ffi::SearchReport {
             strategy: found.report.strategy.into(),
@@ -733,6 +737,6 @@ fn answer(found: Found, ranked_only: bool) -> ffi::SearchAnswer {
             distances: found.report.distances as u64,
             candidates: found.rows.len() as u64,
         },
-        row_ids: found.rows.into_iter().map(|row| row.row_id).collect(),
+        row_ids: certain.iter().chain(&others).map(|row| row.row_id).collect(),
     }
 }

@@ -60,6 +60,8 @@ pub struct Candidate {
     pub row_id: i64,
     /// Its distance in the metric's unit (`L2sq`: squared; the others: one minus the inner product); NaN for unrankable rows.
     pub distance: f32,
+    /// No row that was met and is not in the answer is nearer.
+    pub certain: bool,
 }
 
 /// Whether the index could answer.
@@ -171,7 +173,8 @@ impl Index {
         match filter {
             Some(rows) if self.fetch_pays(rows.len()) => {
                 report.strategy = Strategy::All;
-                found.rows = rows.rows().map(|row_id| Candidate { row_id, distance: f32::NAN }).collect();
+                found.rows =
+                    rows.rows().map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }).collect();
                 found.exhausted = true;
             }
             _ => {
@@ -255,7 +258,7 @@ impl Index {
     ) -> (Vec<Candidate>, bool) {
         // A heap sorts only as far as it is read.
         let mut heap = BinaryHeap::from_iter(hits.into_iter().map(|hit| Reverse(Bounded::new(hit, error))));
-        let mut rows: Vec<Candidate> = Vec::new();
+        let mut rows: Vec<(Candidate, f32)> = Vec::new();
         let mut seen = HashSet::new();
         // The `want` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
         let mut nearest = BinaryHeap::with_capacity(want.min(heap.len()) + 1);
@@ -267,7 +270,8 @@ impl Index {
                 break;
             }
             if visibility.visible(hit.row_id) && seen.insert(hit.row_id) {
-                rows.push(Candidate { row_id: hit.row_id, distance: hit.distance });
+                let candidate = Candidate { row_id: hit.row_id, distance: hit.distance, certain: false };
+                rows.push((candidate, hit.at_worst()));
                 nearest.push(Farthest(hit.at_worst()));
                 if nearest.len() > want {
                     nearest.pop();
@@ -277,6 +281,8 @@ impl Index {
                 }
             }
         }
+        let certain = |(row, at_worst)| Candidate { certain: at_worst <= limit, ..row };
+        let mut rows: Vec<Candidate> = rows.into_iter().map(certain).collect();
         if error > 0.0 {
             rows.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row_id.cmp(&b.row_id)));
         }
@@ -285,7 +291,7 @@ impl Index {
 
     fn add_odd(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
         let unrankable = self.unrankable.rows().filter(|&row_id| visibility.visible(row_id));
-        rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN }));
+        rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }));
     }
 }
 
