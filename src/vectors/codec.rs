@@ -21,6 +21,9 @@ const _: () = assert!(cfg!(target_endian = "little"), "rows of vectors are littl
 pub struct Codec {
     /// The vectors.
     pub space: Space,
+    /// Bytes of a row, and of a query: looked at for every distance.
+    row_bytes: usize,
+    query_bytes: usize,
     form: Form,
 }
 
@@ -125,10 +128,13 @@ impl Codec {
                 Metric::L2sq => (kernels.l2sq, kernels.l2sq4),
                 Metric::Cosine | Metric::Ip => (kernels.ip, kernels.ip4),
             };
-            return Self { space, form: Form::Floats { measure, measure4 } };
+            let bytes = quantization.row_bytes(space.dimensions);
+            return Self { space, row_bytes: bytes, query_bytes: bytes, form: Form::Floats { measure, measure4 } };
         }
         let plain = Box::new(Self::new(space, Quantization::None));
-        Self { space, form: Form::Codes { quantizer: Quantizer::new(space, quantization, codes::SEED), plain } }
+        let quantizer = Quantizer::new(space, quantization, codes::SEED);
+        let (row_bytes, query_bytes) = (quantizer.row_bytes(), quantizer.query_bytes());
+        Self { space, row_bytes, query_bytes, form: Form::Codes { quantizer, plain } }
     }
 
     /// Whether its rows are codes, so that distances are estimates.
@@ -187,11 +193,9 @@ impl Codec {
     }
 
     /// Bytes of a row.
+    #[inline]
     pub fn row_bytes(&self) -> usize {
-        match &self.form {
-            Form::Floats { .. } => Quantization::None.row_bytes(self.space.dimensions),
-            Form::Codes { quantizer, .. } => quantizer.row_bytes(),
-        }
+        self.row_bytes
     }
 
     /// Bytes that a row needs to become a query.
@@ -284,7 +288,7 @@ impl Codec {
     /// Panics if they are of another codec.
     #[inline]
     pub fn distance(&self, query: &Query<'_>, row: &[u8]) -> f32 {
-        assert!(query.0.len() == self.bytes_of_query() && row.len() == self.row_bytes(), "of another codec");
+        assert!(query.0.len() == self.query_bytes && row.len() == self.row_bytes(), "of another codec");
         // SAFETY: both are as long as they have to be, just checked.
         unsafe {
             match &self.form {
@@ -303,7 +307,7 @@ impl Codec {
     pub fn distances(&self, query: &Query<'_>, rows: [&[u8]; 4]) -> [f32; 4] {
         let bytes = self.row_bytes();
         let fit = rows.iter().all(|row| row.len() == bytes);
-        assert!(query.0.len() == self.bytes_of_query() && fit, "of another codec");
+        assert!(query.0.len() == self.query_bytes && fit, "of another codec");
         let mut out = [0.0; 4];
         // SAFETY: all are as long as they have to be, just checked.
         unsafe {
@@ -336,14 +340,6 @@ impl Codec {
         match &self.form {
             Form::Floats { .. } => 0.0,
             Form::Codes { quantizer, .. } => quantizer.norm(row),
-        }
-    }
-
-    /// Bytes of a query.
-    fn bytes_of_query(&self) -> usize {
-        match &self.form {
-            Form::Floats { .. } => self.row_bytes(),
-            Form::Codes { quantizer, .. } => quantizer.query_bytes(),
         }
     }
 }
