@@ -26,6 +26,7 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 		request.ef = index.core->ef_of_pages(request.ef);
 	}
 	request.ties = ties;
+	request.narrows = narrows;
 	request.rescore = Rescore(context);
 	request.ranked_only = ranked_only;
 	request.strategy = SearchStrategy(context);

@@ -29,6 +29,8 @@ struct IndexSearch {
 	vss::Strategy strategy;
 	//! A further order decides between rows that tie with the last one wanted.
 	bool ties = false;
+	//! The index has the vectors with fewer digits than the table.
+	bool narrows = false;
 	//! Rows that the index does not rank are dropped above.
 	bool ranked_only = false;
 	//! So are pairs without a distance: a query vector that is NULL need not be looked for.

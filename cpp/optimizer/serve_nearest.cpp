@@ -76,6 +76,7 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 		}
 	}
 	result->search.ties = nearest.ties || result->narrows;
+	result->search.narrows = result->narrows;
 	return result;
 }
 

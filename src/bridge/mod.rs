@@ -115,6 +115,8 @@ mod ffi {
         rescore: f64,
         /// Rows that the index does not rank are not wanted.
         ranked_only: bool,
+        /// The table's vectors have digits that `f32` has not.
+        narrows: bool,
         /// How to search; for benchmarks.
         strategy: Strategy,
     }
@@ -626,6 +628,7 @@ impl IndexHandle {
                     ties: request.ties,
                     filter: rows.map(|rows| &rows.0),
                     ranked_only: request.ranked_only,
+                    narrows: request.narrows,
                     may_scan: true,
                     forced: request.strategy.forced(),
                 },
@@ -726,7 +729,7 @@ impl RowSet {
 
 fn answer(found: Found, ranked_only: bool) -> ffi::SearchAnswer {
     let scan = matches!(found.outcome, Outcome::Scan);
-    let (certain, others): (Vec<_>, Vec<_>) = found.rows.iter().partition(|row| row.certain);
+    let (certain, others): (Vec<&search::Candidate>, Vec<_>) = found.rows.iter().partition(|row| row.certain);
     ffi::SearchAnswer {
         scan,
         certain: certain.len(),

@@ -47,6 +47,8 @@ pub struct Request<'a> {
     pub filter: Option<&'a RowSet>,
     /// Rows that the index does not have are not wanted: all that it has are an answer, however few.
     pub ranked_only: bool,
+    /// The table's vectors have digits that `f32` has not: rows may be nearer than others that the index has before them.
+    pub narrows: bool,
     /// The answer may be to scan the table also because that is cheaper.
     pub may_scan: bool,
     /// Search like this if possible; for benchmarks.
@@ -117,6 +119,7 @@ impl Index {
             ties: false,
             filter: None,
             ranked_only: false,
+            narrows: false,
             may_scan: false,
             forced: None,
         };
@@ -165,7 +168,8 @@ impl Index {
         }
         let enough = found.rows.len() >= want || request.ranked_only && found.exhausted;
         let too_few = filter.is_some() && !enough;
-        if search && ordinary && !too_few {
+        let too_many = request.narrows && request.may_scan && !self.fetch_pays(found.rows.len());
+        if search && ordinary && !too_few && !too_many {
             found.report = report;
             return Ok(found);
         }
@@ -203,6 +207,8 @@ impl Index {
         report.distances += pending.len();
         // Without a query nothing is linked.
         let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec.error_per_norm(query, rescore));
+        let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let narrowed = request.narrows.then_some(norm);
         // What ties is told from what does not by all rows only.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
 
@@ -224,7 +230,7 @@ impl Index {
             report.add(cost);
             if let Some(mut hits) = walked {
                 hits.extend_from_slice(&pending);
-                let (mut rows, all) = self.take_visible(hits, want, error(rescore), visibility);
+                let (mut rows, all) = self.take_visible(hits, want, error(rescore), narrowed, visibility);
                 // A walk does not find all rows of the same vector.
                 let tied = request.ties && (all || rows.len() > want);
                 if rows.len() >= want && !tied {
@@ -241,19 +247,20 @@ impl Index {
             (None, _) => 0,
         };
         let error = error(request.rescore.max(RESCORE_EXACT));
-        let (mut rows, exhausted) = self.take_visible(hits, want, error, visibility);
+        let (mut rows, exhausted) = self.take_visible(hits, want, error, narrowed, visibility);
         self.add_odd(&mut rows, visibility);
         Ok((rows, exhausted))
     }
 
     /// The nearest visible rows of `hits`, each once, nearest first: `want`, and those that tie with the last, or may be nearer than it
-    /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm. Also whether that was
-    /// all of them.
+    /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm. `narrowed`: the norm of the
+    /// query, if the table's vectors were rounded. Also whether that was all of them.
     fn take_visible(
         &self,
         hits: Vec<Hit>,
         want: usize,
         error: f32,
+        narrowed: Option<f32>,
         visibility: &dyn Visibility,
     ) -> (Vec<Candidate>, bool) {
         // A heap sorts only as far as it is read.
@@ -262,7 +269,7 @@ impl Index {
         let mut seen = HashSet::new();
         // The `want` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
         let mut nearest = BinaryHeap::with_capacity(want.min(heap.len()) + 1);
-        let mut limit = f32::INFINITY;
+        let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let mut all = true;
         while let Some(Reverse(hit)) = heap.pop() {
             if hit.at_best > limit {
@@ -277,12 +284,13 @@ impl Index {
                     nearest.pop();
                 }
                 if let Some(&Farthest(last)) = nearest.peek().filter(|_| nearest.len() == want) {
-                    limit = last + self.codec.space.tie(last);
+                    certain = last + self.codec.space.tie(last);
+                    limit = certain + narrowed.map_or(0.0, |norm| self.codec.space.narrowed(last, norm));
                 }
             }
         }
-        let certain = |(row, at_worst)| Candidate { certain: at_worst <= limit, ..row };
-        let mut rows: Vec<Candidate> = rows.into_iter().map(certain).collect();
+        let told = |(row, at_worst)| Candidate { certain: at_worst <= certain, ..row };
+        let mut rows: Vec<Candidate> = rows.into_iter().map(told).collect();
         if error > 0.0 {
             rows.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row_id.cmp(&b.row_id)));
         }

@@ -49,6 +49,21 @@ impl Space {
         }
     }
 
+    /// How far behind `distance` a row may be whose distance from a query of this norm is smaller by the digits that its vector, and others,
+    /// lost when they became `f32`: each element a part in 2²⁴, so a vector is off by that part of its norm, which is at most the query's and
+    /// the distance. Directions lose less than [`tie`](Self::tie) allows; for inner products that holds unless they are small beside the norms.
+    pub fn narrowed(&self, distance: f32, query_norm: f32) -> f32 {
+        match self.metric {
+            Metric::L2sq => {
+                let root = distance.max(0.0).sqrt();
+                // the query, this row, and the one that is compared with it
+                let off = 1.5 * f32::EPSILON * (2.0 * query_norm + root);
+                2.0 * root * off + off * off
+            }
+            Metric::Cosine | Metric::Ip => 0.0,
+        }
+    }
+
     /// How far behind `distance` another one may be and still count as equal: our `f32` sums and the host's differ
     /// by rounding, and the host's order decides.
     pub fn tie(&self, distance: f32) -> f32 {

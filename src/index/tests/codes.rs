@@ -125,6 +125,7 @@ fn exact_searches_are_exact() {
                         ties: turn % 3 == 0,
                         filter,
                         ranked_only: false,
+                        narrows: false,
                         may_scan: false,
                         forced: Some(Strategy::Exact),
                     };
@@ -160,6 +161,7 @@ fn a_wider_bound_means_more_candidates() {
             ties: false,
             filter: None,
             ranked_only: false,
+            narrows: false,
             may_scan: false,
             forced: None,
         };

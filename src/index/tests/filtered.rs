@@ -21,6 +21,7 @@ fn find(index: &Index, query: &[f32], want: usize, rows: &RowSet, forced: Option
         ties: false,
         filter: Some(rows),
         ranked_only: false,
+        narrows: false,
         may_scan: false,
         forced,
     };
@@ -146,6 +147,7 @@ fn ties_are_complete_when_asked_for() {
             ties: true,
             filter,
             ranked_only: false,
+            narrows: false,
             may_scan: false,
             forced: None,
         };
