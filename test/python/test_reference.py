@@ -191,6 +191,7 @@ def test_plans(con):
 
     for query in [
         "FROM t WHERE id % 2 = 0 ORDER BY array_distance(v, [1, 2]) LIMIT 5",
+        "SELECT id % 7 g, min(array_distance(v, [1, 2])) d FROM t GROUP BY g ORDER BY d LIMIT 3",
         "FROM (FROM t LIMIT 3) q, LATERAL (FROM t ORDER BY array_distance(t.v, q.v) LIMIT 2) n",
     ]:
         for kind in lines:
