@@ -96,7 +96,7 @@ static void ReplaceColumns(LogicalOperator &op, const vector<ColumnBinding> &col
 	});
 }
 
-//! Whether `expr` has a subquery: one in it may refer to columns from here.
+//! Whether an expression of `op` has a subquery, which may refer to columns from here.
 static bool HasSubquery(LogicalOperator &op) {
 	bool result = false;
 	LogicalOperatorVisitor::EnumerateExpressions(
@@ -104,12 +104,18 @@ static bool HasSubquery(LogicalOperator &op) {
 	return result;
 }
 
+static bool HasDependentJoin(const LogicalOperator &op) {
+	return op.type == LogicalOperatorType::LOGICAL_DEPENDENT_JOIN ||
+	       std::any_of(op.children.begin(), op.children.end(),
+	                   [](const unique_ptr<LogicalOperator> &child) { return HasDependentJoin(*child); });
+}
+
 //! Puts a projection below `filter`, which computes what its comparisons with outer columns need. `above` is over it.
 static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilter &filter) {
-	if (HasSubquery(above) || HasSubquery(filter) || !filter.projection_map.empty()) {
+	auto &child = filter.children[0];
+	if (HasSubquery(above) || HasSubquery(filter) || HasDependentJoin(*child) || !filter.projection_map.empty()) {
 		return;
 	}
-	auto &child = filter.children[0];
 	child->ResolveOperatorTypes();
 	auto columns = child->GetColumnBindings();
 	auto table = binder.GenerateTableIndex();
@@ -182,12 +188,6 @@ static bool HasDistance(LogicalOperator &op) {
 		result = result || HasDistance(*child);
 	}
 	return result;
-}
-
-static bool HasDependentJoin(const LogicalOperator &op) {
-	return op.type == LogicalOperatorType::LOGICAL_DEPENDENT_JOIN ||
-	       std::any_of(op.children.begin(), op.children.end(),
-	                   [](const unique_ptr<LogicalOperator> &child) { return HasDependentJoin(*child); });
 }
 
 static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
