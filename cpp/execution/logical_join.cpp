@@ -24,12 +24,7 @@ LogicalHNSWJoin::LogicalHNSWJoin(unique_ptr<LogicalOperator> table_p, IndexSearc
 
 void LogicalHNSWJoin::SetFilter(ClientContext &context, RowFilter filter) {
 	row_id_column = filter.row_id_column;
-	auto qualifying = filter.plan->EstimateCardinality(context);
-	if (search.strategy != vss::Strategy::Scan) {
-		HNSWIndex::Visit(*search.entry, [&](const HNSWIndex &index) {
-			search.strategy = index.Core().filtered_strategy(search.wanted, search.ef, qualifying);
-		});
-	}
+	search.TakeFilter(filter.plan->EstimateCardinality(context));
 	children.insert(children.begin(), std::move(filter.plan));
 }
 

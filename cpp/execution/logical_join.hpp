@@ -33,7 +33,7 @@ public:
 	idx_t EstimateCardinality(ClientContext &context) override;
 	optional_ptr<const string> GetTypeBindingVerificationIdentifier() const noexcept override;
 	string GetName() const override {
-		return search.one_answer ? IndexSearch::SCAN : IndexSearch::JOIN;
+		return search.JoinName();
 	}
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 	string GetExtensionName() const override {

@@ -48,7 +48,7 @@ public:
 	optional_ptr<PhysicalOperator> probes;
 
 	string GetName() const override {
-		return search.one_answer ? IndexSearch::SCAN : IndexSearch::JOIN;
+		return search.JoinName();
 	}
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 

@@ -7,6 +7,13 @@
 
 namespace duckdb {
 
+void IndexSearch::TakeFilter(idx_t qualifying) {
+	if (strategy != vss::Strategy::Scan) {
+		HNSWIndex::Visit(
+		    *entry, [&](const HNSWIndex &index) { strategy = index.Core().filtered_strategy(wanted, ef, qualifying); });
+	}
+}
+
 void IndexSearch::TakePages() {
 	paged = true;
 	if (covers) {

@@ -46,6 +46,12 @@ struct IndexSearch {
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.
 	bool one_probe = false;
 
+	//! What the operator for many query vectors is called.
+	const char *JoinName() const {
+		return one_answer ? SCAN : JOIN;
+	}
+	//! From now on only some rows, about so many, qualify.
+	void TakeFilter(idx_t qualifying);
 	//! From now on it is one of several pages.
 	void TakePages();
 	//! What to ask `index` for, with the settings of the session.

@@ -359,8 +359,9 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		auto strategy = covers ? index.Core().strategy(wanted, ef) : vss::Strategy::Scan;
 		IndexSearch search {entry, name, options.metric, index.Dimensions(), wanted, ef, strategy};
 		search.covers = covers;
+		search.narrows = narrows;
 		best = make_uniq<DistanceMatch>(
-		    DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false, narrows});
+		    DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false});
 	};
 	for (auto &entry : BoundIndexes(context, duck_table.GetStorage())) {
 		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());

@@ -23,8 +23,6 @@ struct DistanceMatch {
 	bool descending;
 	//! The order key can be equal where the distance is not: `1 - distance`, rounded.
 	bool rounds;
-	//! The index has the vectors with fewer digits: the order of rows that tie in it is decided by the distance itself.
-	bool narrows;
 };
 
 class DistanceMatcher {

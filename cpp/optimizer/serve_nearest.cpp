@@ -75,8 +75,7 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 			return refuse(counted->GetName() + " can be NULL, and rows where it is do not count");
 		}
 	}
-	result->search.ties = nearest.ties || result->narrows;
-	result->search.narrows = result->narrows;
+	result->search.ties = nearest.ties || result->search.narrows;
 	return result;
 }
 
@@ -219,7 +218,7 @@ Refusal Serving::ServeByJoin() {
 		return split.refusal;
 	}
 	match.search.one_answer = nearest.ordered;
-	PlanNotes::AddUse(*match.get.GetTable(), match.search, nearest.ordered ? IndexSearch::SCAN : IndexSearch::JOIN);
+	PlanNotes::AddUse(*match.get.GetTable(), match.search, match.search.JoinName());
 	match.search.measured_only = nearly.IsGuarded();
 	match.search.ranked_only = nearly.IsGuarded() || split->ranked_only;
 	PutJoin(std::move(*split), *product, table_child, nearly.Conditions(), *path);

@@ -729,17 +729,18 @@ impl RowSet {
 
 fn answer(found: Found, ranked_only: bool) -> ffi::SearchAnswer {
     let scan = matches!(found.outcome, Outcome::Scan);
-    let (certain, others): (Vec<&search::Candidate>, Vec<_>) = found.rows.iter().partition(|row| row.certain);
+    let mut rows = found.rows;
+    rows.sort_by_key(|row| !row.certain);
     ffi::SearchAnswer {
         scan,
-        certain: certain.len(),
+        certain: rows.partition_point(|row| row.certain),
         complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
         report: ffi::SearchReport {
             strategy: found.report.strategy.into(),
             visited: found.report.visited as u64,
             distances: found.report.distances as u64,
-            candidates: found.rows.len() as u64,
+            candidates: rows.len() as u64,
         },
-        row_ids: certain.iter().chain(&others).map(|row| row.row_id).collect(),
+        row_ids: rows.into_iter().map(|row| row.row_id).collect(),
     }
 }

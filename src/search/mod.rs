@@ -207,8 +207,7 @@ impl Index {
         report.distances += pending.len();
         // Without a query nothing is linked.
         let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec.error_per_norm(query, rescore));
-        let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let narrowed = request.narrows.then_some(norm);
+        let narrowed = request.narrows.then(|| vector.iter().map(|x| x * x).sum::<f32>().sqrt());
         // What ties is told from what does not by all rows only.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
 

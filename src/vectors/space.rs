@@ -49,9 +49,10 @@ impl Space {
         }
     }
 
-    /// How far behind `distance` a row may be whose distance from a query of this norm is smaller by the digits that its vector, and others,
-    /// lost when they became `f32`: each element a part in 2²⁴, so a vector is off by that part of its norm, which is at most the query's and
-    /// the distance. Directions lose less than [`tie`](Self::tie) allows; for inner products that holds unless they are small beside the norms.
+    /// How far behind `distance` a row may be whose distance from a query of this norm is smaller by the digits that its
+    /// vector, and others, lost when they became `f32`: each element a part in 2²⁴, so a vector is off by that part of its
+    /// norm, which is at most the query's and the distance. Directions lose less than [`tie`](Self::tie) allows; for inner
+    /// products that holds unless they are small beside the norms.
     pub fn narrowed(&self, distance: f32, query_norm: f32) -> f32 {
         match self.metric {
             Metric::L2sq => {
