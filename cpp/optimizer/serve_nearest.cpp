@@ -9,7 +9,7 @@
 #include "host/settings.hpp"
 #include "optimizer/distance_matcher.hpp"
 #include "optimizer/nearest.hpp"
-#include "optimizer/nearly_product.hpp"
+#include "optimizer/lifted_join.hpp"
 #include "optimizer/prepare.hpp"
 #include "optimizer/scan_path.hpp"
 
@@ -200,7 +200,7 @@ void Serving::PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx
 }
 
 Refusal Serving::ServeByJoin() {
-	NearlyProduct nearly(nearest.input, matcher, match);
+	LiftedJoin lifted(nearest.input, matcher, match);
 	auto path = FindPath();
 	if (!path) {
 		return path.refusal;
@@ -219,10 +219,10 @@ Refusal Serving::ServeByJoin() {
 	}
 	match.search.one_answer = nearest.ordered;
 	PlanNotes::AddUse(*match.get.GetTable(), match.search, match.search.JoinName());
-	match.search.measured_only = nearly.IsGuarded();
-	match.search.ranked_only = nearly.IsGuarded() || split->ranked_only;
-	PutJoin(std::move(*split), *product, table_child, nearly.Conditions(), *path);
-	nearly.Keep();
+	match.search.measured_only = lifted.IsGuarded();
+	match.search.ranked_only = lifted.IsGuarded() || split->ranked_only;
+	PutJoin(std::move(*split), *product, table_child, lifted.Conditions(), *path);
+	lifted.Keep();
 	return Refusal();
 }
 

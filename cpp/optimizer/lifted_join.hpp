@@ -7,12 +7,12 @@ namespace duckdb {
 
 //! An inner join whose conditions let nearly all pairs through: `t.id <> q.id`, or guards such as `distance IS NOT NULL`, which DuckDB
 //! adds to `JOIN … NEAREST`. While this lives there is a cross product in its place, under which a search can be put.
-class NearlyProduct {
+class LiftedJoin {
 public:
 	//! Looks for the join below the projections at `below`.
-	NearlyProduct(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match);
+	LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match);
 	//! Puts the join back.
-	~NearlyProduct();
+	~LiftedJoin();
 
 	//! Whether there is no such join, or one with guards alone.
 	bool HasNoConditions() const {

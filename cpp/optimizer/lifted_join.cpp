@@ -1,4 +1,4 @@
-#include "optimizer/nearly_product.hpp"
+#include "optimizer/lifted_join.hpp"
 
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/operator/logical_any_join.hpp"
@@ -8,7 +8,7 @@
 
 namespace duckdb {
 
-bool NearlyProduct::Take(const LogicalOperator &op, const DistanceMatcher &matcher, const DistanceMatch &match) {
+bool LiftedJoin::Take(const LogicalOperator &op, const DistanceMatcher &matcher, const DistanceMatch &match) {
 	vector<unique_ptr<Expression>> others;
 	if (op.type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
 		auto &join = op.Cast<LogicalAnyJoin>();
@@ -46,7 +46,7 @@ bool NearlyProduct::Take(const LogicalOperator &op, const DistanceMatcher &match
 	return true;
 }
 
-NearlyProduct::NearlyProduct(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
+LiftedJoin::LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
                              const DistanceMatch &match)
     : slot(below) {
 	while (slot.get()->type == LogicalOperatorType::LOGICAL_PROJECTION) {
@@ -61,14 +61,14 @@ NearlyProduct::NearlyProduct(unique_ptr<LogicalOperator> &below, const DistanceM
 	slot.get() = make_uniq<LogicalCrossProduct>(std::move(join->children[0]), std::move(join->children[1]));
 }
 
-NearlyProduct::~NearlyProduct() {
+LiftedJoin::~LiftedJoin() {
 	if (join) {
 		join->children = std::move(slot.get()->children);
 		slot.get() = std::move(join);
 	}
 }
 
-vector<unique_ptr<Expression>> NearlyProduct::Conditions() const {
+vector<unique_ptr<Expression>> LiftedJoin::Conditions() const {
 	vector<unique_ptr<Expression>> result;
 	for (auto &condition : conditions) {
 		result.push_back(condition->Copy());
@@ -76,7 +76,7 @@ vector<unique_ptr<Expression>> NearlyProduct::Conditions() const {
 	return result;
 }
 
-void NearlyProduct::Keep() {
+void LiftedJoin::Keep() {
 	if (!join) {
 		return;
 	}
