@@ -92,6 +92,10 @@ HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const Physic
 	fetched.Initialize(allocator, types);
 	fetched_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
 	batch.Initialize(allocator, op.probes->GetTypes());
+	if (op.pairs) {
+		pair_executor =
+		    make_uniq<PairFilterExecutor>(context.client, *op.pairs, gstate.filter->keyed, gstate.qualifying);
+	}
 	for (auto &projection : op.projections) {
 		executors.push_back(make_uniq<ExpressionExecutor>(context.client, projection));
 		vector<LogicalType> projected_types;
@@ -240,7 +244,9 @@ void HNSWJoinLocalState::Search(Probe &probe, idx_t want, vector<Pair> &found, J
 	auto request = gstate.request;
 	request.want = want;
 	auto &core = *gstate.index->core;
-	auto rows = gstate.filter ? &*gstate.filter->stored : nullptr;
+	auto qualifying = pair_executor ? pair_executor->Qualifying(batch, probe.number, gstate.interrupt)
+	                                : shared_ptr<QualifyingRows::Set>();
+	auto rows = qualifying ? &**qualifying : gstate.filter ? &*gstate.filter->stored : nullptr;
 	auto answer = Translate([&] { return core.search(vector, request, rows, visibility); });
 	visibility.Rethrow();
 	report.visited += answer.report.visited;

@@ -34,6 +34,8 @@ public:
 	unique_ptr<SharedIndex> index;
 	//! The rows that qualify; nothing if all do.
 	optional_ptr<const RowFilterState> filter;
+	//! Of these the rows that qualify for a query vector, if not all do for all.
+	QualifyingRows qualifying;
 	const vss::HostInterrupt interrupt;
 	vss::SearchRequest request;
 	//! Of all conditions.
@@ -118,6 +120,8 @@ private:
 	HNSWJoinGlobalState &gstate;
 	ExpressionExecutor query_executor;
 	ExpressionExecutor condition_executor;
+	//! Nothing if the rows that qualify are the same for all query vectors.
+	unique_ptr<PairFilterExecutor> pair_executor;
 	//! Pairs, for the conditions.
 	DataChunk checked;
 	vector<unique_ptr<ExpressionExecutor>> executors;

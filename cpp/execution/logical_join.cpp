@@ -8,6 +8,7 @@
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "index/hnsw_index.hpp"
+#include "execution/pair_filter.hpp"
 #include "execution/physical_row_filter.hpp"
 #include "execution/physical_join.hpp"
 
@@ -22,8 +23,10 @@ LogicalHNSWJoin::LogicalHNSWJoin(unique_ptr<LogicalOperator> table_p, IndexSearc
 	children.push_back(std::move(probes));
 }
 
-void LogicalHNSWJoin::SetFilter(ClientContext &context, RowFilter filter) {
+void LogicalHNSWJoin::SetFilter(ClientContext &context, RowFilter filter, vector<unique_ptr<Expression>> conditions) {
 	row_id_column = filter.row_id_column;
+	key_columns = std::move(filter.key_columns);
+	pair_conditions = std::move(conditions);
 	search.TakeFilter(filter.plan->EstimateCardinality(context));
 	children.insert(children.begin(), std::move(filter.plan));
 }
@@ -74,17 +77,25 @@ InsertionOrderPreservingMap<string> LogicalHNSWJoin::ParamsToString() const {
 	return SearchParameters(Get().GetTable()->Cast<DuckTableEntry>(), search);
 }
 
+//! Replaces the columns `bindings` in `expr` by their positions, from `first` on.
+static void RefersByPosition(unique_ptr<Expression> &expr, const vector<ColumnBinding> &bindings, idx_t first) {
+	ExpressionIterator::EnumerateExpression(expr, [&](unique_ptr<Expression> &child) {
+		if (child->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+			auto &binding = child->Cast<BoundColumnRefExpression>().Binding();
+			auto position = std::find(bindings.begin(), bindings.end(), binding) - bindings.begin();
+			child =
+			    make_uniq<BoundReferenceExpression>(child->GetReturnType(), first + UnsafeNumericCast<idx_t>(position));
+		}
+	});
+}
+
 PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
 	ResolveOperatorTypes();
-	auto bindings = GetColumnBindings();
 	for (auto &condition : conditions) {
-		ExpressionIterator::EnumerateExpression(condition, [&](unique_ptr<Expression> &child) {
-			if (child->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
-				auto &binding = child->Cast<BoundColumnRefExpression>().Binding();
-				auto position = std::find(bindings.begin(), bindings.end(), binding) - bindings.begin();
-				child = make_uniq<BoundReferenceExpression>(child->GetReturnType(), UnsafeNumericCast<idx_t>(position));
-			}
-		});
+		RefersByPosition(condition, GetColumnBindings(), 0);
+	}
+	for (auto &condition : pair_conditions) {
+		RefersByPosition(condition, Probes().GetColumnBindings(), key_columns.size());
 	}
 	auto &get = Get();
 	auto &entry = get.GetTable()->Cast<DuckTableEntry>();
@@ -113,8 +124,15 @@ PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPl
 	auto &physical = join.Cast<PhysicalHNSWJoin>();
 	physical.conditions = std::move(conditions);
 	if (row_id_column.IsValid()) {
-		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex());
+		auto &filter =
+		    planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex(), key_columns);
 		physical.filter = filter.Cast<PhysicalRowFilter>();
+		if (!pair_conditions.empty()) {
+			physical.pairs = make_uniq<PairFilter>(std::move(pair_conditions), key_columns.size());
+			for (auto &side : physical.pairs->row_sides) {
+				filter.Cast<PhysicalRowFilter>().group_keys.push_back(side->Copy());
+			}
+		}
 		join.children.push_back(filter);
 	}
 	auto &probes = planner.CreatePlan(Probes());

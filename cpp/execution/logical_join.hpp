@@ -21,8 +21,9 @@ public:
 	LogicalHNSWJoin(unique_ptr<LogicalOperator> table, IndexSearch search, unique_ptr<Expression> query,
 	                unique_ptr<LogicalOperator> probes, bool table_first);
 
-	//! Only rows whose ids `filter` yields are emitted. It becomes the first child.
-	void SetFilter(ClientContext &context, RowFilter filter);
+	//! Only rows whose ids `filter` yields are emitted. It becomes the first child. Of these only rows for which all `conditions` are true
+	//! are searched for; see `PairConditions`. Others may be emitted all the same.
+	void SetFilter(ClientContext &context, RowFilter filter, vector<unique_ptr<Expression>> conditions);
 	//! Pairs for which one of the conditions, over the columns of this operator, is not true do not count as found. They may
 	//! be emitted all the same.
 	void SetConditions(vector<unique_ptr<Expression>> conditions);
@@ -58,6 +59,9 @@ private:
 	bool table_first;
 	//! The column of the first child that holds the ids of the rows that qualify; invalid if all do.
 	optional_idx row_id_column;
+	//! The columns of the first child that `pair_conditions` refer to.
+	vector<idx_t> key_columns;
+	vector<unique_ptr<Expression>> pair_conditions;
 	//! Not among `expressions`, which are over the children.
 	vector<unique_ptr<Expression>> conditions;
 };

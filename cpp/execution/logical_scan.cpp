@@ -96,7 +96,8 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 		physical.groups.push_back(std::move(group));
 	}
 	if (row_id_column.IsValid()) {
-		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex());
+		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex(),
+		                                               vector<idx_t>());
 		physical.filter = filter.Cast<PhysicalRowFilter>();
 		physical.children.push_back(filter);
 	}

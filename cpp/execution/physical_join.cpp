@@ -17,6 +17,8 @@ PhysicalHNSWJoin::PhysicalHNSWJoin(PhysicalPlan &physical_plan, vector<LogicalTy
       table_scan(table_scan_p), projections(std::move(projections_p)), table_first(table_first_p) {
 }
 
+PhysicalHNSWJoin::~PhysicalHNSWJoin() = default;
+
 InsertionOrderPreservingMap<string> PhysicalHNSWJoin::ParamsToString() const {
 	auto result = SearchParameters(table, search);
 	lock_guard<mutex> guard(report_lock);

@@ -9,6 +9,7 @@
 
 namespace duckdb {
 
+class PairFilter;
 class PhysicalRowFilter;
 
 //! What the searches of a join did, summed up.
@@ -30,6 +31,7 @@ public:
 	                 DuckTableEntry &table, vector<StorageIndex> column_ids, IndexSearch search,
 	                 unique_ptr<Expression> query, PhysicalOperator &table_scan,
 	                 vector<vector<unique_ptr<Expression>>> projections, bool table_first);
+	~PhysicalHNSWJoin() override;
 
 	DuckTableEntry &table;
 	//! The columns of `table_scan`, without the row id for a filter, in storage terms.
@@ -44,6 +46,8 @@ public:
 	vector<unique_ptr<Expression>> conditions;
 	//! Yields the rows that qualify; nothing if all do. Also the first child.
 	optional_ptr<PhysicalRowFilter> filter;
+	//! Which of these qualify for which query vector; nothing if all do for all.
+	unique_ptr<PairFilter> pairs;
 	//! Yields the query vectors. Also the last child.
 	optional_ptr<PhysicalOperator> probes;
 

@@ -12,7 +12,8 @@ static rust::Box<vss::RowSet> MakeRowSet(ClientContext &context) {
 	return Translate([&] { return vss::create_row_set(std::move(memory)); });
 }
 
-RowFilterState::RowFilterState(ClientContext &context) : stored(MakeRowSet(context)), own(MakeRowSet(context)) {
+RowFilterState::RowFilterState(ClientContext &context, vector<LogicalType> keys)
+    : stored(MakeRowSet(context)), own(MakeRowSet(context)), keyed(context, std::move(keys)) {
 }
 
 bool RowFilterState::Contains(row_t row_id) const {
@@ -21,7 +22,10 @@ bool RowFilterState::Contains(row_t row_id) const {
 
 class RowFilterLocalState : public LocalSinkState {
 public:
-	explicit RowFilterLocalState(ClientContext &context) : stored(MakeRowSet(context)), own(MakeRowSet(context)) {
+	RowFilterLocalState(ClientContext &context, const vector<LogicalType> &keyed_types)
+	    : stored(MakeRowSet(context)), own(MakeRowSet(context)), keyed(context, keyed_types) {
+		keyed.InitializeAppend(append_state);
+		keyed_chunk.InitializeEmpty(keyed_types);
 	}
 
 	rust::Box<vss::RowSet> stored;
@@ -29,11 +33,15 @@ public:
 	//! Of one chunk.
 	vector<int64_t> stored_rows;
 	vector<int64_t> own_rows;
+	ColumnDataCollection keyed;
+	ColumnDataAppendState append_state;
+	DataChunk keyed_chunk;
 };
 
-PhysicalRowFilter::PhysicalRowFilter(PhysicalPlan &physical_plan, PhysicalOperator &plan, idx_t row_id_column_p)
+PhysicalRowFilter::PhysicalRowFilter(PhysicalPlan &physical_plan, PhysicalOperator &plan, idx_t row_id_column_p,
+                                     vector<idx_t> key_columns_p)
     : PhysicalOperator(physical_plan, TYPE, {LogicalType::ROW_TYPE}, plan.estimated_cardinality),
-      row_id_column(row_id_column_p) {
+      row_id_column(row_id_column_p), key_columns(std::move(key_columns_p)) {
 	children.push_back(plan);
 }
 
@@ -44,11 +52,15 @@ void PhysicalRowFilter::BuildPipeline(Pipeline &current, MetaPipeline &meta_pipe
 }
 
 unique_ptr<GlobalSinkState> PhysicalRowFilter::GetGlobalSinkState(ClientContext &context) const {
-	return make_uniq<RowFilterState>(context);
+	vector<LogicalType> keys;
+	for (auto column : key_columns) {
+		keys.push_back(children[0].get().types[column]);
+	}
+	return make_uniq<RowFilterState>(context, std::move(keys));
 }
 
 unique_ptr<LocalSinkState> PhysicalRowFilter::GetLocalSinkState(ExecutionContext &context) const {
-	return make_uniq<RowFilterLocalState>(context.client);
+	return make_uniq<RowFilterLocalState>(context.client, sink_state->Cast<RowFilterState>().keyed.rows.Types());
 }
 
 SinkResultType PhysicalRowFilter::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
@@ -70,6 +82,14 @@ SinkResultType PhysicalRowFilter::Sink(ExecutionContext &context, DataChunk &chu
 		lstate.stored->insert({lstate.stored_rows.data(), lstate.stored_rows.size()});
 		lstate.own->insert({lstate.own_rows.data(), lstate.own_rows.size()});
 	});
+	if (!key_columns.empty()) {
+		for (idx_t i = 0; i < key_columns.size(); i++) {
+			lstate.keyed_chunk.data[i].Reference(chunk.data[key_columns[i]]);
+		}
+		lstate.keyed_chunk.data.back().Reference(chunk.data[row_id_column]);
+		lstate.keyed_chunk.SetCardinalityUnsafe(chunk.size());
+		lstate.keyed.Append(lstate.append_state, lstate.keyed_chunk);
+	}
 	return SinkResultType::NEED_MORE_INPUT;
 }
 
@@ -81,7 +101,14 @@ SinkCombineResultType PhysicalRowFilter::Combine(ExecutionContext &context, Oper
 		gstate.stored->merge(*lstate.stored);
 		gstate.own->merge(*lstate.own);
 	});
+	gstate.keyed.rows.Combine(lstate.keyed);
 	return SinkCombineResultType::FINISHED;
+}
+
+SinkFinalizeType PhysicalRowFilter::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
+                                             OperatorSinkFinalizeInput &input) const {
+	input.global_state.Cast<RowFilterState>().keyed.Group(context, group_keys);
+	return SinkFinalizeType::READY;
 }
 
 } // namespace duckdb

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "duckdb/execution/physical_operator.hpp"
+#include "execution/pair_filter.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {
@@ -9,12 +10,15 @@ namespace duckdb {
 //! The rows that qualify, once the pipeline of the filter is done.
 class RowFilterState : public GlobalSinkState {
 public:
-	explicit RowFilterState(ClientContext &context);
+	//! `keys`: the types of what else is kept of a row.
+	RowFilterState(ClientContext &context, vector<LogicalType> keys);
 
 	//! Committed rows by their ids.
 	rust::Box<vss::RowSet> stored;
 	//! The transaction's own rows by their ids minus MAX_ROW_ID.
 	rust::Box<vss::RowSet> own;
+	//! The same rows, if they have keys; one may come more than once.
+	KeyedRows keyed;
 	mutex lock;
 
 	//! Whether a row qualifies. Any thread, once the pipeline is done.
@@ -27,9 +31,14 @@ public:
 	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
 
 	//! Column `row_id_column` of `plan` holds row ids; one may come more than once.
-	PhysicalRowFilter(PhysicalPlan &physical_plan, PhysicalOperator &plan, idx_t row_id_column);
+	PhysicalRowFilter(PhysicalPlan &physical_plan, PhysicalOperator &plan, idx_t row_id_column,
+	                  vector<idx_t> key_columns);
 
 	const idx_t row_id_column;
+	//! Columns of `plan` that are kept of the rows.
+	const vector<idx_t> key_columns;
+	//! By what the rows are grouped: expressions over their keys.
+	vector<unique_ptr<Expression>> group_keys;
 
 	//! The rows that qualify. Only valid after the pipeline of this sink.
 	const RowFilterState &Rows() const {
@@ -45,6 +54,8 @@ public:
 	unique_ptr<LocalSinkState> GetLocalSinkState(ExecutionContext &context) const override;
 	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override;
 	SinkCombineResultType Combine(ExecutionContext &context, OperatorSinkCombineInput &input) const override;
+	SinkFinalizeType Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
+	                          OperatorSinkFinalizeInput &input) const override;
 	bool IsSink() const override {
 		return true;
 	}

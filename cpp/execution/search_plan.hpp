@@ -63,6 +63,16 @@ struct RowFilter {
 	unique_ptr<LogicalOperator> plan;
 	//! The column of `plan` that holds row ids. An id may come more than once.
 	idx_t row_id_column = 0;
+	//! The columns of `plan` that hold what `PairConditions` need of a row.
+	vector<idx_t> key_columns;
+};
+
+//! Which rows qualify for which query vector.
+struct PairConditions {
+	//! Columns of the scan of the table.
+	vector<ProjectionIndex> keys;
+	//! References to `keys`, by their positions, and columns of the rows with the query vectors. None: all rows qualify for all of them.
+	vector<unique_ptr<Expression>> conditions;
 };
 
 //! What EXPLAIN shows of a search.

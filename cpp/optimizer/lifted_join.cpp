@@ -8,7 +8,15 @@
 
 namespace duckdb {
 
+//! Whether `condition` holds for nearly all pairs.
+static bool IsInequality(const Expression &condition) {
+	auto type = condition.GetExpressionType();
+	return BoundComparisonExpression::IsComparison(condition) &&
+	       (type == ExpressionType::COMPARE_NOTEQUAL || type == ExpressionType::COMPARE_DISTINCT_FROM);
+}
+
 bool LiftedJoin::Take(const LogicalOperator &op, const DistanceMatcher &matcher, const DistanceMatch &match) {
+	vector<unique_ptr<Expression>> comparisons;
 	vector<unique_ptr<Expression>> others;
 	if (op.type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
 		auto &join = op.Cast<LogicalAnyJoin>();
@@ -18,36 +26,40 @@ bool LiftedJoin::Take(const LogicalOperator &op, const DistanceMatcher &matcher,
 		others.push_back(join.condition->Copy());
 	} else if (op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
 		auto &join = op.Cast<LogicalComparisonJoin>();
-		if (join.join_type != JoinType::INNER || join.filter_pushdown) {
+		if (join.join_type != JoinType::INNER) {
 			return false;
 		}
 		for (auto &condition : join.conditions) {
-			if (!condition.IsComparison()) {
+			if (condition.IsComparison()) {
+				comparisons.push_back(BoundComparisonExpression::Create(
+				    condition.GetComparisonType(), condition.GetLHS().Copy(), condition.GetRHS().Copy()));
+			} else {
 				others.push_back(condition.GetJoinExpression().Copy());
-				continue;
 			}
-			auto type = condition.GetComparisonType();
-			if (type != ExpressionType::COMPARE_NOTEQUAL && type != ExpressionType::COMPARE_DISTINCT_FROM) {
-				return false;
-			}
-			conditions.push_back(
-			    BoundComparisonExpression::Create(type, condition.GetLHS().Copy(), condition.GetRHS().Copy()));
 		}
 	} else {
 		return false;
 	}
 	LogicalFilter::SplitPredicates(others);
-	for (auto &other : others) {
-		if (!matcher.IsGuard(match, *matcher.Resolve(other->Copy()))) {
+	auto take = [&](unique_ptr<Expression> &condition) {
+		auto resolved = matcher.Resolve(condition->Copy());
+		if (resolved->IsVolatile()) {
 			return false;
 		}
-		guards.push_back(std::move(other));
-	}
-	return true;
+		auto &kind = matcher.IsGuard(match, *resolved)   ? guards
+		             : matcher.IsBound(match, *resolved) ? bounds
+		                                                 : conditions;
+		selective = selective || (&kind == &conditions && !IsInequality(*condition));
+		kind.push_back(std::move(condition));
+		return true;
+	};
+	// A comparison is of two sides, each of which is computed for all its rows; anything else for the pairs that get there.
+	return std::all_of(comparisons.begin(), comparisons.end(), take) &&
+	       std::all_of(others.begin(), others.end(),
+	                   [&](unique_ptr<Expression> &condition) { return !condition->CanThrow() && take(condition); });
 }
 
-LiftedJoin::LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
-                             const DistanceMatch &match)
+LiftedJoin::LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match)
     : slot(below) {
 	while (slot.get()->type == LogicalOperatorType::LOGICAL_PROJECTION) {
 		slot = slot.get()->children[0];
@@ -55,6 +67,8 @@ LiftedJoin::LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher
 	if (!Take(*slot.get(), matcher, match)) {
 		conditions.clear();
 		guards.clear();
+		bounds.clear();
+		selective = false;
 		return;
 	}
 	join = std::move(slot.get());
@@ -66,6 +80,13 @@ LiftedJoin::~LiftedJoin() {
 		join->children = std::move(slot.get()->children);
 		slot.get() = std::move(join);
 	}
+}
+
+optional_idx LiftedJoin::RowsPerProbe(idx_t probes) const {
+	if (!join || !join->has_estimated_cardinality) {
+		return optional_idx();
+	}
+	return join->estimated_cardinality / MaxValue<idx_t>(probes, 1);
 }
 
 vector<unique_ptr<Expression>> LiftedJoin::Conditions() const {
@@ -82,8 +103,10 @@ void LiftedJoin::Keep() {
 	}
 	auto filter = make_uniq<LogicalFilter>();
 	filter->expressions = Conditions();
-	for (auto &guard : guards) {
-		filter->expressions.push_back(std::move(guard));
+	for (auto others : {&guards, &bounds}) {
+		for (auto &other : *others) {
+			filter->expressions.push_back(std::move(other));
+		}
 	}
 	filter->children.push_back(std::move(slot.get()));
 	slot.get() = std::move(filter);

@@ -166,7 +166,19 @@ static void PruneScan(LogicalGet &get, const column_binding_set_t &needed) {
 	}
 }
 
-RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path) {
+static void AddOnce(vector<ProjectionIndex> &columns, ProjectionIndex column) {
+	if (std::find(columns.begin(), columns.end(), column) == columns.end()) {
+		columns.push_back(column);
+	}
+}
+
+static idx_t PositionOf(LogicalOperator &op, const ColumnBinding &binding) {
+	auto bindings = op.GetColumnBindings();
+	return UnsafeNumericCast<idx_t>(std::find(bindings.begin(), bindings.end(), binding) - bindings.begin());
+}
+
+RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path,
+                      const vector<ProjectionIndex> &keys) {
 	vector<reference<LogicalOperator>> ops {*plan};
 	for (auto child : path) {
 		ops.push_back(*ops.back().get().children[child]);
@@ -189,23 +201,33 @@ RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &pat
 		bindings.push_back(op.get().GetColumnBindings());
 	}
 	auto &get = ops.back().get().Cast<LogicalGet>();
-	PruneScan(get, needed);
-	ColumnBinding row_id(get.table_index, get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID));
-	if (path.empty()) {
-		get.projection_ids = {row_id.column_index};
-	} else if (!get.projection_ids.empty()) {
-		get.projection_ids.push_back(row_id.column_index);
+	// what each operator has to yield, as it comes from the one below
+	vector<ColumnBinding> yielded;
+	vector<LogicalType> types;
+	for (auto &key : keys) {
+		yielded.emplace_back(get.table_index, key);
+		types.push_back(get.GetColumnType(get.GetColumnIds()[key]));
+		needed.insert(yielded.back());
 	}
-	auto position = [](LogicalOperator &op, const ColumnBinding &binding) {
-		auto bindings = op.GetColumnBindings();
-		return UnsafeNumericCast<idx_t>(std::find(bindings.begin(), bindings.end(), binding) - bindings.begin());
-	};
+	PruneScan(get, needed);
+	yielded.emplace_back(get.table_index, get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID));
+	types.push_back(LogicalType::ROW_TYPE);
+	if (path.empty()) {
+		get.projection_ids.clear();
+	}
+	if (path.empty() || !get.projection_ids.empty()) {
+		for (auto &binding : yielded) {
+			AddOnce(get.projection_ids, binding.column_index);
+		}
+	}
 	for (idx_t i = path.size(); i-- > 0;) {
 		auto &op = ops[i].get();
 		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
-			op.expressions.push_back(make_uniq<BoundColumnRefExpression>(LogicalType::ROW_TYPE, row_id));
-			row_id =
-			    ColumnBinding(op.Cast<LogicalProjection>().table_index, ProjectionIndex(op.expressions.size() - 1));
+			for (idx_t col = 0; col < yielded.size(); col++) {
+				op.expressions.push_back(make_uniq<BoundColumnRefExpression>(types[col], yielded[col]));
+				yielded[col] =
+				    ColumnBinding(op.Cast<LogicalProjection>().table_index, ProjectionIndex(op.expressions.size() - 1));
+			}
 			continue;
 		}
 		auto map = LogicalOperatorVisitor::GetProjectionMap(op, path[i]);
@@ -215,15 +237,21 @@ RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &pat
 			if (i == 0) {
 				map->clear();
 			}
-			// the row id stands before what a join below adds to its rows
+			// what is yielded stands before what a join below adds to its rows
 			for (auto &column : *map) {
-				column = ProjectionIndex(position(child, bindings[i + 1][column]));
+				column = ProjectionIndex(PositionOf(child, bindings[i + 1][column]));
 			}
-			map->push_back(ProjectionIndex(position(child, row_id)));
+			for (auto &binding : yielded) {
+				AddOnce(*map, ProjectionIndex(PositionOf(child, binding)));
+			}
 		}
 	}
 	RowFilter result;
-	result.row_id_column = position(*plan, row_id);
+	for (auto &binding : yielded) {
+		result.key_columns.push_back(PositionOf(*plan, binding));
+	}
+	result.row_id_column = result.key_columns.back();
+	result.key_columns.pop_back();
 	result.plan = std::move(plan);
 	return result;
 }

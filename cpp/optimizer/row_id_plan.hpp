@@ -14,7 +14,7 @@ bool IsRepeatable(const LogicalOperator &op);
 //! A copy of a plan, if each of its operators can be copied.
 OrRefusal<LogicalOperator> CopyPlan(ClientContext &context, const LogicalOperator &op);
 //! Makes a plan that yields rows of a scan yield their row ids, and read no columns but those it needs for that. `path`:
-//! the operators from `plan` down to the scan, with the child that leads on.
-RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path);
+//! the operators from `plan` down to the scan, with the child that leads on. `keys`: columns of the scan that it yields, too.
+RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path, const vector<ProjectionIndex> &keys);
 
 } // namespace duckdb

@@ -404,13 +404,53 @@ static unique_ptr<SplitPath> Pieces(unique_ptr<LogicalOperator> &slot, unique_pt
 	    new SplitPath {slot, std::move(get), std::move(filter), std::move(bounds), ranked_only});
 }
 
-OrRefusal<SplitPath> ScanPath::Split(Binder &binder) {
+OrRefusal<PairConditions> ScanPath::ConditionsOfPairs(vector<unique_ptr<Expression>> conditions,
+                                                      LogicalOperator &probes) const {
+	auto result = make_uniq<PairConditions>();
+	for (auto &condition : conditions) {
+		auto resolved = matcher.Resolve(std::move(condition));
+		bool nested = false;
+		ExpressionIterator::EnumerateExpression(resolved, [&](unique_ptr<Expression> &child) {
+			if (child->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
+				return;
+			}
+			auto &binding = child->Cast<BoundColumnRefExpression>().Binding();
+			if (binding.table_index != match.get.table_index) {
+				return;
+			}
+			nested = nested || child->GetReturnType().IsNested();
+			auto &keys = result->keys;
+			auto position = std::find(keys.begin(), keys.end(), binding.column_index) - keys.begin();
+			if (UnsafeNumericCast<idx_t>(position) == keys.size()) {
+				keys.push_back(binding.column_index);
+			}
+			child = make_uniq<BoundReferenceExpression>(child->GetReturnType(), UnsafeNumericCast<idx_t>(position));
+		});
+		if (nested) {
+			return Refusal(PlanNotes::Stage::PLAN,
+			               "a condition beside the distance compares lists, arrays or structs of the table");
+		}
+		if (!HasBindingsOf(probes, *resolved)) {
+			return Refusal(PlanNotes::Stage::PLAN, "a condition on the query vectors' rows is over another table, too");
+		}
+		result->conditions.push_back(std::move(resolved));
+	}
+	return result;
+}
+
+OrRefusal<SplitPath> ScanPath::Split(Binder &binder, const vector<ProjectionIndex> &keys) {
 	auto &scan = steps.back().op.get();
 	if (!top.IsValid()) {
+		RowFilter filter;
+		if (!keys.empty()) {
+			auto plan = WithoutFilters(match.get, {});
+			plan->table_index = binder.GenerateTableIndex();
+			filter = YieldRowIds(std::move(plan), {}, keys);
+		}
 		auto get = WithoutFilters(match.get, scan->GetColumnBindings());
 		bool ranked_only = false;
 		auto bounds = TakeBounds(*scan, ranked_only);
-		return Pieces(scan, std::move(get), RowFilter(), std::move(bounds), ranked_only);
+		return Pieces(scan, std::move(get), std::move(filter), std::move(bounds), ranked_only);
 	}
 	bool ranked_only = false;
 	auto &filter = steps[top.GetIndex()].op.get();
@@ -427,7 +467,7 @@ OrRefusal<SplitPath> ScanPath::Split(Binder &binder) {
 			}
 		}
 		Renumber(binder, *filter, match.get);
-		auto qualifying = YieldRowIds(std::move(filter), path);
+		auto qualifying = YieldRowIds(std::move(filter), path, keys);
 		return Pieces(filter, std::move(get), std::move(qualifying), std::move(bounds), ranked_only);
 	}
 	if (!IsRepeatable(*filter)) {
@@ -448,7 +488,7 @@ OrRefusal<SplitPath> ScanPath::Split(Binder &binder) {
 	auto get = WithoutFilters(match.get, scan->GetColumnBindings());
 	ranked_only = false;
 	auto bounds = TakeBounds(*scan, ranked_only);
-	return Pieces(scan, std::move(get), YieldRowIds(std::move(plan), path), std::move(bounds), ranked_only);
+	return Pieces(scan, std::move(get), YieldRowIds(std::move(plan), path, keys), std::move(bounds), ranked_only);
 }
 
 } // namespace duckdb

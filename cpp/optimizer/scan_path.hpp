@@ -50,8 +50,12 @@ public:
 	bool CanLiftGuards(LogicalOperator &op) const;
 	//! From now on guards count as filters, or not.
 	void LetGuardsRestrict(bool restrict);
-	//! Takes the filters off the path. Refused, and nothing is changed, if a part of the plan that has to be run twice cannot be.
-	OrRefusal<SplitPath> Split(Binder &binder);
+	//! `conditions` between rows of the scan and of `probes`. Refused if they are over others, too.
+	OrRefusal<PairConditions> ConditionsOfPairs(vector<unique_ptr<Expression>> conditions,
+	                                            LogicalOperator &probes) const;
+	//! Takes the filters off the path. The filter of the split path yields the columns `keys` of the scan, too. Refused, and nothing is
+	//! changed, if a part of the plan that has to be run twice cannot be.
+	OrRefusal<SplitPath> Split(Binder &binder, const vector<ProjectionIndex> &keys);
 
 private:
 	struct Step {

@@ -2,6 +2,7 @@
 //! scan of the index's table, and puts a search in the place of the scan.
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "execution/logical_join.hpp"
@@ -79,13 +80,33 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 	return result;
 }
 
-//! Whether all rows with one query vector are in one group. `probes` yields the query vectors; nothing if there is but one.
-static bool GroupsByProbe(const DistanceMatcher &matcher, const Nearest &nearest,
-                          optional_ptr<LogicalOperator> probes) {
+//! Whether `expr`, resolved, is the same for all rows with one query vector that pass `conditions`.
+static bool IsOfProbe(const DistanceMatcher &matcher, const Expression &expr, LogicalOperator &probes,
+                      const vector<unique_ptr<Expression>> &conditions) {
+	if (HasBindingsOf(probes, expr)) {
+		return true;
+	}
+	return std::any_of(conditions.begin(), conditions.end(), [&](const unique_ptr<Expression> &condition) {
+		if (condition->GetExpressionType() != ExpressionType::COMPARE_EQUAL ||
+		    !BoundComparisonExpression::IsComparison(*condition)) {
+			return false;
+		}
+		auto &equality = condition->Cast<BoundFunctionExpression>();
+		auto left = matcher.Resolve(BoundComparisonExpression::Left(equality).Copy());
+		auto right = matcher.Resolve(BoundComparisonExpression::Right(equality).Copy());
+		return (left->Equals(expr) && HasBindingsOf(probes, *right)) ||
+		       (right->Equals(expr) && HasBindingsOf(probes, *left));
+	});
+}
+
+//! Whether all rows with one query vector that pass `conditions` are in one group. `probes` yields the query vectors; nothing if there is
+//! but one.
+static bool GroupsByProbe(const DistanceMatcher &matcher, const Nearest &nearest, optional_ptr<LogicalOperator> probes,
+                          const vector<unique_ptr<Expression>> &conditions) {
 	for (auto &group : nearest.groups) {
 		auto resolved = matcher.Resolve(group->Copy());
 		if (resolved->IsVolatile() ||
-		    !(probes ? HasBindingsOf(*probes, *resolved) : ReferencedTables(*resolved).empty())) {
+		    !(probes ? IsOfProbe(matcher, *resolved, *probes, conditions) : ReferencedTables(*resolved).empty())) {
 			return false;
 		}
 	}
@@ -113,8 +134,9 @@ private:
 	//! The cross product with the plan of the query vectors; `table_child` is the child with the scan.
 	optional_ptr<unique_ptr<LogicalOperator>> FindProduct(ScanPath &path, idx_t &table_child) const;
 	void PutScan(SplitPath split, unique_ptr<LogicalOperator> probes, vector<unique_ptr<Expression>> best_groups);
+	//! `inequalities`: conditions that hold for nearly all pairs.
 	void PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx_t table_child,
-	             vector<unique_ptr<Expression>> conditions, const ScanPath &path);
+	             vector<unique_ptr<Expression>> inequalities, PairConditions pairs, const ScanPath &path);
 
 	Binder &binder;
 	Nearest &nearest;
@@ -179,7 +201,7 @@ void Serving::PutScan(SplitPath split, unique_ptr<LogicalOperator> probes, vecto
 }
 
 void Serving::PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx_t table_child,
-                      vector<unique_ptr<Expression>> conditions, const ScanPath &path) {
+                      vector<unique_ptr<Expression>> inequalities, PairConditions pairs, const ScanPath &path) {
 	split.slot.get() = std::move(split.get);
 	auto bounds = make_uniq<LogicalFilter>();
 	for (auto &bound : split.bounds) {
@@ -188,9 +210,9 @@ void Serving::PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx
 	auto join = make_uniq<LogicalHNSWJoin>(std::move(product->children[table_child]), std::move(match.search),
 	                                       std::move(match.query), std::move(product->children[1 - table_child]),
 	                                       table_child == 0);
-	join->SetConditions(std::move(conditions));
+	join->SetConditions(std::move(inequalities));
 	if (split.filter.plan) {
-		join->SetFilter(binder.context, std::move(split.filter));
+		join->SetFilter(binder.context, std::move(split.filter), std::move(pairs.conditions));
 	}
 	product = std::move(join);
 	if (!bounds->expressions.empty()) {
@@ -210,10 +232,25 @@ Refusal Serving::ServeByJoin() {
 	if (!product) {
 		return Refuse("not every query vector is compared with the same rows of the table");
 	}
-	if (!GroupsByProbe(matcher, nearest, (*product)->children[1 - table_child].get())) {
+	auto &probes = *(*product)->children[1 - table_child];
+	auto inequalities = lifted.Conditions();
+	if (!GroupsByProbe(matcher, nearest, probes, inequalities)) {
 		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
 	}
-	auto split = path->Split(binder);
+	PairConditions pairs;
+	if (lifted.IsSelective()) {
+		auto rows = lifted.RowsPerProbe(probes.EstimateCardinality(binder.context));
+		if (rows.IsValid() && rows.GetIndex() < nearest.wanted) {
+			return Refuse("not more rows than are wanted pass the conditions for each query vector");
+		}
+		auto found = path->ConditionsOfPairs(std::move(inequalities), probes);
+		if (!found) {
+			return found.refusal;
+		}
+		pairs = std::move(*found);
+		inequalities.clear();
+	}
+	auto split = path->Split(binder, pairs.keys);
 	if (!split) {
 		return split.refusal;
 	}
@@ -221,7 +258,7 @@ Refusal Serving::ServeByJoin() {
 	PlanNotes::AddUse(*match.get.GetTable(), match.search, match.search.JoinName());
 	match.search.measured_only = lifted.IsGuarded();
 	match.search.ranked_only = lifted.IsGuarded() || split->ranked_only;
-	PutJoin(std::move(*split), *product, table_child, lifted.Conditions(), *path);
+	PutJoin(std::move(*split), *product, table_child, std::move(inequalities), std::move(pairs), *path);
 	lifted.Keep();
 	return Refusal();
 }
@@ -241,7 +278,7 @@ Refusal Serving::ServeByScan() {
 		if (path->HasFilter() && std::any_of(best_groups.begin(), best_groups.end(), can_throw)) {
 			return Refuse("what makes the groups may fail for rows that do not qualify");
 		}
-	} else if (!GroupsByProbe(matcher, nearest, nullptr)) {
+	} else if (!GroupsByProbe(matcher, nearest, nullptr, {})) {
 		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
 	}
 	unique_ptr<LogicalOperator> probes;
@@ -257,7 +294,7 @@ Refusal Serving::ServeByScan() {
 		}
 		probes = std::move(copy.found);
 	}
-	auto split = path->Split(binder);
+	auto split = path->Split(binder, {});
 	if (!split) {
 		return split.refusal;
 	}
