@@ -1,10 +1,12 @@
 #include "optimizer/lifted_join.hpp"
 
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
+#include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_any_join.hpp"
 #include "duckdb/planner/operator/logical_comparison_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
+#include "optimizer/scan_path.hpp"
 
 namespace duckdb {
 
@@ -15,70 +17,201 @@ static bool IsInequality(const Expression &condition) {
 	       (type == ExpressionType::COMPARE_NOTEQUAL || type == ExpressionType::COMPARE_DISTINCT_FROM);
 }
 
-bool LiftedJoin::Take(const LogicalOperator &op, const DistanceMatcher &matcher, const DistanceMatch &match) {
+static bool IsBelow(const LogicalOperator &op, const LogicalOperator &part) {
+	return &op == &part || std::any_of(op.children.begin(), op.children.end(),
+	                                   [&](const unique_ptr<LogicalOperator> &child) { return IsBelow(*child, part); });
+}
+
+//! Whether a column in `expr` comes from `op`.
+static bool HasColumnOf(LogicalOperator &op, const Expression &expr) {
+	auto tables = ReferencedTables(expr);
+	auto bindings = op.GetColumnBindings();
+	return std::any_of(bindings.begin(), bindings.end(), [&](const ColumnBinding &binding) {
+		return tables.find(binding.table_index.index) != tables.end();
+	});
+}
+
+//! The columns that `op` passes on of its child, if it does not pass on all.
+static vector<ProjectionIndex> ProjectionMapOf(LogicalOperator &op, idx_t child) {
+	auto map = LogicalOperatorVisitor::GetProjectionMap(op, child);
+	return map ? *map : vector<ProjectionIndex>();
+}
+
+//! What is left of `map`, over the columns `before`, where only `after` are left.
+static vector<ProjectionIndex> Remaining(const vector<ProjectionIndex> &map, const vector<ColumnBinding> &before,
+                                         const vector<ColumnBinding> &after) {
+	vector<ProjectionIndex> result;
+	for (auto &column : map) {
+		auto entry = std::find(after.begin(), after.end(), before[column]);
+		if (entry != after.end()) {
+			result.emplace_back(UnsafeNumericCast<idx_t>(entry - after.begin()));
+		}
+	}
+	return result;
+}
+
+LiftedJoin::LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher_p,
+                       const DistanceMatch &match_p)
+    : matcher(matcher_p), match(match_p), top(below), slot(below) {
+	while (top.get()->type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		top = top.get()->children[0];
+	}
+	if (Find()) {
+		Lift();
+	}
+}
+
+bool LiftedJoin::Find() {
+	slot = top;
+	while (true) {
+		auto &op = *slot.get();
+		table_child = op.children.size() == 1 || IsBelow(*op.children[0], match.get) ? 0 : 1;
+		if (IsInnerJoin(op) && HasBindingsOf(*op.children[1 - table_child], *match.query)) {
+			break;
+		}
+		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION || !PassesRows(op, table_child) ||
+		    !HasBindingsOf(*op.children[table_child], *match.query)) {
+			return false;
+		}
+		above.push_back({op, table_child, ProjectionMapOf(op, table_child)});
+		slot = op.children[table_child];
+	}
+	auto &probes = *slot.get()->children[1 - table_child];
+	auto is_product = probes.type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT;
+	for (idx_t child = 0; is_product && child < 2; child++) {
+		if (HasBindingsOf(*probes.children[child], *match.query)) {
+			probe_child = child;
+		}
+	}
+	if (!TakeConditions()) {
+		return false;
+	}
+	if (others.empty()) {
+		probe_child = optional_idx();
+	}
+	auto &lifted = probe_child.IsValid() ? *probes.children[probe_child.GetIndex()] : probes;
+	for (auto &entry : above) {
+		bool over_probes = false;
+		LogicalOperatorVisitor::EnumerateExpressions(
+		    entry.op, [&](unique_ptr<Expression> *expr) { over_probes = over_probes || HasColumnOf(lifted, **expr); });
+		if (over_probes) {
+			return false;
+		}
+	}
+	return !above.empty() || slot.get()->type != LogicalOperatorType::LOGICAL_CROSS_PRODUCT;
+}
+
+bool LiftedJoin::TakeConditions() {
+	auto &op = *slot.get();
 	vector<unique_ptr<Expression>> comparisons;
-	vector<unique_ptr<Expression>> others;
+	vector<unique_ptr<Expression>> rest;
 	if (op.type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
-		auto &join = op.Cast<LogicalAnyJoin>();
-		if (join.join_type != JoinType::INNER) {
-			return false;
-		}
-		others.push_back(join.condition->Copy());
+		rest.push_back(op.Cast<LogicalAnyJoin>().condition->Copy());
 	} else if (op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
-		auto &join = op.Cast<LogicalComparisonJoin>();
-		if (join.join_type != JoinType::INNER) {
-			return false;
-		}
-		for (auto &condition : join.conditions) {
+		for (auto &condition : op.Cast<LogicalComparisonJoin>().conditions) {
 			if (condition.IsComparison()) {
 				comparisons.push_back(BoundComparisonExpression::Create(
 				    condition.GetComparisonType(), condition.GetLHS().Copy(), condition.GetRHS().Copy()));
 			} else {
-				others.push_back(condition.GetJoinExpression().Copy());
+				rest.push_back(condition.GetJoinExpression().Copy());
 			}
 		}
-	} else {
-		return false;
 	}
-	LogicalFilter::SplitPredicates(others);
-	auto take = [&](unique_ptr<Expression> &condition) {
+	auto &probes = *op.children[1 - table_child];
+	// `for_all`: it is computed for all pairs anyway.
+	auto take = [&](unique_ptr<Expression> &condition, bool for_all) {
 		auto resolved = matcher.Resolve(condition->Copy());
-		if (resolved->IsVolatile()) {
-			return false;
-		}
 		auto &kind = matcher.IsGuard(match, *resolved)   ? guards
 		             : matcher.IsBound(match, *resolved) ? bounds
 		                                                 : conditions;
+		if (&kind == &conditions && (resolved->IsVolatile() || (resolved->CanThrow() && !for_all))) {
+			return false;
+		}
 		selective = selective || (&kind == &conditions && !IsInequality(*condition));
 		kind.push_back(std::move(condition));
 		return true;
 	};
+	auto has_probe = [&](const Expression &condition) {
+		return !probe_child.IsValid() || HasColumnOf(*probes.children[probe_child.GetIndex()], condition);
+	};
+	for (auto &comparison : comparisons) {
+		if (!has_probe(*comparison)) {
+			others.push_back(std::move(comparison));
+		} else if (!take(comparison, true)) {
+			return false;
+		}
+	}
 	// A comparison is of two sides, each of which is computed for all its rows; anything else for the pairs that get there.
-	return std::all_of(comparisons.begin(), comparisons.end(), take) &&
-	       std::all_of(others.begin(), others.end(),
-	                   [&](unique_ptr<Expression> &condition) { return !condition->CanThrow() && take(condition); });
+	LogicalFilter::SplitPredicates(rest);
+	return std::all_of(rest.begin(), rest.end(), [&](unique_ptr<Expression> &condition) {
+		return has_probe(*condition) && take(condition, false);
+	});
 }
 
-LiftedJoin::LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher, const DistanceMatch &match)
-    : slot(below) {
-	while (slot.get()->type == LogicalOperatorType::LOGICAL_PROJECTION) {
-		slot = slot.get()->children[0];
-	}
-	if (!Take(*slot.get(), matcher, match)) {
-		conditions.clear();
-		guards.clear();
-		bounds.clear();
-		selective = false;
-		return;
+void LiftedJoin::Lift() {
+	columns = top.get()->GetColumnBindings();
+	vector<vector<ColumnBinding>> before;
+	for (auto &entry : above) {
+		before.push_back(entry.op.get().children[entry.child]->GetColumnBindings());
 	}
 	join = std::move(slot.get());
-	slot.get() = make_uniq<LogicalCrossProduct>(std::move(join->children[0]), std::move(join->children[1]));
+	auto table = std::move(join->children[table_child]);
+	auto probes = std::move(join->children[1 - table_child]);
+	if (probe_child.IsValid()) {
+		auto before_third = probes->GetColumnBindings();
+		product = std::move(probes);
+		probes = std::move(product->children[probe_child.GetIndex()]);
+		auto third = std::move(product->children[1 - probe_child.GetIndex()]);
+		auto rest = make_uniq<LogicalComparisonJoin>(JoinType::INNER);
+		for (auto &other : others) {
+			auto &comparison = other->Cast<BoundFunctionExpression>();
+			rest->conditions.emplace_back(BoundComparisonExpression::Left(comparison).Copy(),
+			                              BoundComparisonExpression::Right(comparison).Copy(),
+			                              comparison.GetExpressionType());
+		}
+		auto third_bindings = third->GetColumnBindings();
+		rest->children.push_back(std::move(table_child == 0 ? table : third));
+		rest->children.push_back(std::move(table_child == 0 ? third : table));
+		*LogicalOperatorVisitor::GetProjectionMap(*rest, table_child) = ProjectionMapOf(*join, table_child);
+		*LogicalOperatorVisitor::GetProjectionMap(*rest, 1 - table_child) =
+		    Remaining(ProjectionMapOf(*join, 1 - table_child), before_third, third_bindings);
+		slot.get() = std::move(rest);
+	} else {
+		slot.get() = std::move(table);
+	}
+	for (idx_t i = above.size(); i-- > 0;) {
+		auto &op = above[i].op.get();
+		auto map = LogicalOperatorVisitor::GetProjectionMap(op, above[i].child);
+		if (map) {
+			*map = Remaining(*map, before[i], op.children[above[i].child]->GetColumnBindings());
+		}
+	}
+	top.get() = make_uniq<LogicalCrossProduct>(std::move(top.get()), std::move(probes));
 }
 
 LiftedJoin::~LiftedJoin() {
-	if (join) {
-		join->children = std::move(slot.get()->children);
-		slot.get() = std::move(join);
+	if (!join) {
+		return;
+	}
+	auto lifted = std::move(top.get());
+	auto probes = std::move(lifted->children[1]);
+	top.get() = std::move(lifted->children[0]);
+	auto table = std::move(slot.get());
+	if (product) {
+		auto rest = std::move(table);
+		table = std::move(rest->children[table_child]);
+		product->children[probe_child.GetIndex()] = std::move(probes);
+		product->children[1 - probe_child.GetIndex()] = std::move(rest->children[1 - table_child]);
+		probes = std::move(product);
+	}
+	join->children[table_child] = std::move(table);
+	join->children[1 - table_child] = std::move(probes);
+	slot.get() = std::move(join);
+	for (auto &entry : above) {
+		auto map = LogicalOperatorVisitor::GetProjectionMap(entry.op, entry.child);
+		if (map) {
+			*map = std::move(entry.map);
+		}
 	}
 }
 
@@ -94,7 +227,7 @@ vector<unique_ptr<Expression>> LiftedJoin::Conditions() const {
 	for (auto &condition : conditions) {
 		result.push_back(condition->Copy());
 	}
-	return result;
+	return join ? std::move(result) : vector<unique_ptr<Expression>>();
 }
 
 void LiftedJoin::Keep() {
@@ -102,15 +235,13 @@ void LiftedJoin::Keep() {
 		return;
 	}
 	auto filter = make_uniq<LogicalFilter>();
-	filter->expressions = Conditions();
-	for (auto others : {&guards, &bounds}) {
-		for (auto &other : *others) {
-			filter->expressions.push_back(std::move(other));
+	for (auto kind : {&conditions, &guards, &bounds}) {
+		for (auto &condition : *kind) {
+			filter->expressions.push_back(std::move(condition));
 		}
 	}
-	filter->children.push_back(std::move(slot.get()));
-	slot.get() = std::move(filter);
 	join.reset();
+	PutFilter(std::move(filter), top, columns);
 }
 
 } // namespace duckdb

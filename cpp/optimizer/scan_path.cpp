@@ -9,6 +9,7 @@
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/logical_operator_deep_copy.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
+#include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
@@ -67,6 +68,10 @@ static Effect EffectOf(LogicalOperator &op, idx_t child) {
 	default:
 		return Effect::CHANGES;
 	}
+}
+
+bool PassesRows(LogicalOperator &op, idx_t child) {
+	return EffectOf(op, child) != Effect::CHANGES;
 }
 
 OrRefusal<ScanPath> ScanPath::Of(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
@@ -233,25 +238,98 @@ idx_t ScanPath::Slot() const {
 	return top.IsValid() && CanMove() ? top.GetIndex() : steps.size() - 1;
 }
 
-optional_ptr<unique_ptr<LogicalOperator>> ScanPath::Product(idx_t &child) const {
-	auto step = Slot();
-	if (top.IsValid() && top.GetIndex() < step) {
-		return nullptr;
-	}
-	do {
-		if (step == 0) {
-			return nullptr;
+optional_idx ScanPath::Product() const {
+	for (idx_t step = Slot(); step-- > 0;) {
+		auto &op = *steps[step].op.get();
+		if (op.type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT &&
+		    HasBindingsOf(*op.children[1 - steps[step].child], *match.query)) {
+			auto nothing_above = !top.IsValid() || top.GetIndex() > step;
+			return nothing_above && (IsDirectlyBelow(step) || CanDescend(step)) ? optional_idx(step) : optional_idx();
 		}
-		step--;
-	} while (steps[step].op.get()->type == LogicalOperatorType::LOGICAL_PROJECTION);
-	child = steps[step].child;
-	auto &op = steps[step].op.get();
-	auto is_product = op->type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT;
-	return is_product ? optional_ptr<unique_ptr<LogicalOperator>>(op) : nullptr;
+	}
+	return optional_idx();
 }
 
-//! Whether `op` pairs rows of its children.
-static bool IsInner(LogicalOperator &op) {
+bool ScanPath::IsDirectlyBelow(idx_t product) const {
+	for (auto step = product + 1; step < Slot(); step++) {
+		if (steps[step].op.get()->type != LogicalOperatorType::LOGICAL_PROJECTION) {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool ScanPath::CanDescend(idx_t product) const {
+	for (auto step = product + 1; step + 1 < steps.size(); step++) {
+		auto type = steps[step].op.get()->type;
+		if (type != LogicalOperatorType::LOGICAL_FILTER && type != LogicalOperatorType::LOGICAL_CROSS_PRODUCT &&
+		    type != LogicalOperatorType::LOGICAL_ANY_JOIN && type != LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
+			return false;
+		}
+	}
+	return Slot() + 1 == steps.size();
+}
+
+LogicalOperator &ScanPath::TableOf(idx_t product) const {
+	return IsDirectlyBelow(product) ? *steps[product].op.get()->children[steps[product].child] : *steps.back().op.get();
+}
+
+unique_ptr<LogicalOperator> &ScanPath::Descend(idx_t product, unique_ptr<LogicalOperator> &scan) {
+	vector<vector<ColumnBinding>> before;
+	for (auto step = product + 1; step + 1 < steps.size(); step++) {
+		before.push_back(steps[step].op.get()->children[steps[step].child]->GetColumnBindings());
+	}
+	auto &slot = steps[product].op.get();
+	auto columns = slot->GetColumnBindings();
+	auto op = std::move(slot);
+	auto probes = std::move(op->children[1 - steps[product].child]);
+	auto added = probes->GetColumnBindings();
+	vector<reference<LogicalOperator>> between;
+	slot = std::move(op->children[steps[product].child]);
+	reference<LogicalOperator> current(*slot);
+	for (auto step = product + 1; step + 1 < steps.size(); step++) {
+		between.push_back(current);
+		current = *current.get().children[steps[step].child];
+	}
+	scan = make_uniq<LogicalCrossProduct>(std::move(scan), std::move(probes));
+	for (idx_t i = between.size(); i-- > 0;) {
+		auto child = steps[product + 1 + i].child;
+		auto map = LogicalOperatorVisitor::GetProjectionMap(between[i], child);
+		if (!map || map->empty()) {
+			continue;
+		}
+		auto bindings = between[i].get().children[child]->GetColumnBindings();
+		auto position = [&](const ColumnBinding &binding) {
+			auto entry = std::find(bindings.begin(), bindings.end(), binding);
+			return ProjectionIndex(UnsafeNumericCast<idx_t>(entry - bindings.begin()));
+		};
+		for (auto &column : *map) {
+			column = position(before[i][column]);
+		}
+		for (auto &binding : added) {
+			map->push_back(position(binding));
+		}
+	}
+	PutFilter(make_uniq<LogicalFilter>(), slot, columns);
+	return scan;
+}
+
+void PutFilter(unique_ptr<LogicalFilter> filter, unique_ptr<LogicalOperator> &slot,
+               const vector<ColumnBinding> &columns) {
+	auto bindings = slot->GetColumnBindings();
+	if (bindings != columns) {
+		for (auto &column : columns) {
+			auto position = std::find(bindings.begin(), bindings.end(), column) - bindings.begin();
+			filter->projection_map.emplace_back(UnsafeNumericCast<idx_t>(position));
+		}
+	} else if (filter->expressions.empty()) {
+		return;
+	}
+	filter->children.push_back(std::move(slot));
+	slot = std::move(filter);
+}
+
+bool IsInnerJoin(const LogicalOperator &op) {
 	auto join =
 	    op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN || op.type == LogicalOperatorType::LOGICAL_ANY_JOIN;
 	return op.type == LogicalOperatorType::LOGICAL_CROSS_PRODUCT ||
@@ -274,7 +352,7 @@ bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
 optional_idx ScanPath::FindProbes(const Expression &query) const {
 	for (idx_t i = 0; i < steps.size(); i++) {
 		auto &op = *steps[i].op.get();
-		if (IsInner(op) && HasBindingsOf(*op.children[1 - steps[i].child], query)) {
+		if (IsInnerJoin(op) && HasBindingsOf(*op.children[1 - steps[i].child], query)) {
 			return i;
 		}
 	}
@@ -294,7 +372,7 @@ OrRefusal<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, co
 	for (bool found = true; found;) {
 		// what the vectors are joined with can only drop some of them
 		found = false;
-		auto children = IsInner(source) ? source.get().children.size() : 0;
+		auto children = IsInnerJoin(source) ? source.get().children.size() : 0;
 		for (idx_t i = 0; i < children && !found; i++) {
 			found = HasBindingsOf(*source.get().children[i], query);
 			source = found ? *source.get().children[i] : source.get();

@@ -2,6 +2,7 @@
 //! of their own, which yields the ids of the rows that qualify, and is the child of an HNSW_INDEX_SCAN.
 #pragma once
 
+#include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
 #include "optimizer/distance_matcher.hpp"
 
@@ -33,9 +34,21 @@ public:
 
 	//! Whether anything on the path drops rows.
 	bool HasFilter() const;
-	//! The cross product above the slot that Split() will return, and which of its children leads there: if only
-	//! projections lie between, and nothing that stays above drops rows.
-	optional_ptr<unique_ptr<LogicalOperator>> Product(idx_t &child) const;
+	//! The cross product with the query vectors above the slot that Split() will return: if nothing above it drops rows, and between there
+	//! are only projections, or only joins and filters, below which it can stand as well.
+	optional_idx Product() const;
+	//! What the product `step` would be of, below these joins.
+	LogicalOperator &TableOf(idx_t step) const;
+	//! Whether there are none.
+	bool IsDirectlyBelow(idx_t product) const;
+	//! Moves the cross product `product` down to `scan`, the slot that Split() has returned, and returns where it is now; the scan is
+	//! its first child.
+	unique_ptr<LogicalOperator> &Descend(idx_t product, unique_ptr<LogicalOperator> &scan);
+	//! The step, and the child with which the path continues there.
+	unique_ptr<LogicalOperator> &At(idx_t step, idx_t &child) const {
+		child = steps[step].child;
+		return steps[step].op;
+	}
 	//! Where the rows are paired with their query vectors: the step whose other side has the columns of `query`.
 	optional_idx FindProbes(const Expression &query) const;
 	//! Whether the step `probes`, or one above it, drops rows: which rows qualify may then depend on the query vector.
@@ -70,6 +83,8 @@ private:
 	//! Collects the steps from `op` down, the lowest first; false if the scan is not below. `refusal`: of what stands in the way.
 	bool Collect(unique_ptr<LogicalOperator> &op, Refusal &refusal);
 	void FindTop();
+	//! Whether a cross product can be moved from there down to the scan.
+	bool CanDescend(idx_t product) const;
 	//! Whether `predicate`, at any place of the path, only cuts off the farther rows, or those that the index does not rank.
 	bool IsBound(const Expression &predicate) const;
 	bool Restricts(const Step &step) const;
@@ -91,6 +106,13 @@ private:
 	bool guards_restrict = false;
 };
 
+//! Puts `filter` above `slot`, where it yields `columns` in this order: operators above may know them by their positions.
+void PutFilter(unique_ptr<LogicalFilter> filter, unique_ptr<LogicalOperator> &slot,
+               const vector<ColumnBinding> &columns);
+//! Whether `op` passes rows of this child on as they are: perhaps not all, paired with others, or with more columns.
+bool PassesRows(LogicalOperator &op, idx_t child);
+//! Whether `op` pairs rows of its children.
+bool IsInnerJoin(const LogicalOperator &op);
 //! Whether every column in `expr` comes from `op`.
 bool HasBindingsOf(LogicalOperator &op, const Expression &expr);
 

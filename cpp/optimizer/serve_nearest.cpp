@@ -131,8 +131,8 @@ private:
 	OrRefusal<ScanPath> FindPath();
 	//! The groups as expressions over the columns of the scan; nothing if they are over others, too.
 	vector<unique_ptr<Expression>> GroupsOfScan() const;
-	//! The cross product with the plan of the query vectors; `table_child` is the child with the scan.
-	optional_ptr<unique_ptr<LogicalOperator>> FindProduct(ScanPath &path, idx_t &table_child) const;
+	//! The step of the cross product with the plan of the query vectors.
+	optional_idx FindProduct(ScanPath &path) const;
 	void PutScan(SplitPath split, unique_ptr<LogicalOperator> probes, vector<unique_ptr<Expression>> best_groups);
 	//! `inequalities`: conditions that hold for nearly all pairs.
 	void PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx_t table_child,
@@ -152,17 +152,16 @@ OrRefusal<ScanPath> Serving::FindPath() {
 	return path;
 }
 
-optional_ptr<unique_ptr<LogicalOperator>> Serving::FindProduct(ScanPath &path, idx_t &table_child) const {
+optional_idx Serving::FindProduct(ScanPath &path) const {
 	// a guard that cannot be checked above the product is a filter below it
 	for (auto restrict : {false, true}) {
 		path.LetGuardsRestrict(restrict);
-		auto product = path.Product(table_child);
-		if (product && path.CanLiftGuards(*(*product)->children[table_child])) {
-			auto has_query = HasBindingsOf(*(*product)->children[1 - table_child], *match.query);
-			return has_query ? product : nullptr;
+		auto product = path.Product();
+		if (product.IsValid() && path.CanLiftGuards(path.TableOf(product.GetIndex()))) {
+			return product;
 		}
 	}
-	return nullptr;
+	return optional_idx();
 }
 
 vector<unique_ptr<Expression>> Serving::GroupsOfScan() const {
@@ -227,12 +226,13 @@ Refusal Serving::ServeByJoin() {
 	if (!path) {
 		return path.refusal;
 	}
-	idx_t table_child = 0;
-	auto product = FindProduct(*path, table_child);
-	if (!product) {
+	auto step = FindProduct(*path);
+	if (!step.IsValid()) {
 		return Refuse("not every query vector is compared with the same rows of the table");
 	}
-	auto &probes = *(*product)->children[1 - table_child];
+	idx_t table_child = 0;
+	reference<unique_ptr<LogicalOperator>> product(path->At(step.GetIndex(), table_child));
+	auto &probes = *product.get()->children[1 - table_child];
 	auto inequalities = lifted.Conditions();
 	if (!GroupsByProbe(matcher, nearest, probes, inequalities)) {
 		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
@@ -243,6 +243,9 @@ Refusal Serving::ServeByJoin() {
 		if (rows.IsValid() && rows.GetIndex() < nearest.wanted) {
 			return Refuse("not more rows than are wanted pass the conditions for each query vector");
 		}
+	}
+	auto directly = path->IsDirectlyBelow(step.GetIndex());
+	if (lifted.IsSelective() || !directly) {
 		auto found = path->ConditionsOfPairs(std::move(inequalities), probes);
 		if (!found) {
 			return found.refusal;
@@ -258,7 +261,12 @@ Refusal Serving::ServeByJoin() {
 	PlanNotes::AddUse(*match.get.GetTable(), match.search, match.search.JoinName());
 	match.search.measured_only = lifted.IsGuarded();
 	match.search.ranked_only = lifted.IsGuarded() || split->ranked_only;
-	PutJoin(std::move(*split), *product, table_child, std::move(inequalities), std::move(pairs), *path);
+	if (!directly) {
+		product = path->Descend(step.GetIndex(), split->slot);
+		split->slot = product.get()->children[0];
+		table_child = 0;
+	}
+	PutJoin(std::move(*split), product, table_child, std::move(inequalities), std::move(pairs), *path);
 	lifted.Keep();
 	return Refusal();
 }
