@@ -55,7 +55,9 @@ vector<InfoColumn> InfoColumns() {
 	        {"status", LogicalType::VARCHAR},
 	        {"quantization", LogicalType::VARCHAR},
 	        {"vector_bytes", LogicalType::BIGINT},
-	        {"code_error", LogicalType::DOUBLE}};
+	        {"code_error", LogicalType::DOUBLE},
+	        {"min_norm", LogicalType::DOUBLE},
+	        {"max_norm", LogicalType::DOUBLE}};
 }
 
 struct InfoState : public GlobalTableFunctionState {
@@ -129,7 +131,9 @@ static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChun
 			          Value(index.Status(found.storage)),
 			          Value(string(vss::quantization_name(options.quantization))),
 			          BigInt(info.row_bytes),
-			          Value::DOUBLE(info.code_error)};
+			          Value::DOUBLE(info.code_error),
+			          info.norms.known ? Value::DOUBLE(info.norms.min) : Value(LogicalType::DOUBLE),
+			          info.norms.known ? Value::DOUBLE(info.norms.max) : Value(LogicalType::DOUBLE)};
 		});
 		if (!exists) {
 			continue; // dropped meanwhile

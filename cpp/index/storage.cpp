@@ -36,6 +36,8 @@ namespace duckdb {
 
 //! Where the root of an image stands among the options that DuckDB stores for an index.
 static constexpr const char *ROOT_OPTION = "vss_root";
+//! The same for the norms of its vectors, a record that may be missing.
+static constexpr const char *NORMS_OPTION = "vss_norms";
 //! The same for what was written behind WITH: what comes after it is the option's name.
 static const string WITH_OPTION = "vss_with_";
 
@@ -74,6 +76,16 @@ static vector<block_id_t> BlocksOf(const IndexStorageInfo &info) {
 		}
 	}
 	return result;
+}
+
+//! A BLOB among the options that DuckDB stores for an index; empty if there is none.
+static rust::Slice<const uint8_t> StoredBlob(const IndexStorageInfo &info, const char *option) {
+	auto stored = info.options.find(option);
+	if (stored == info.options.end() || stored->second.type().id() != LogicalTypeId::BLOB || stored->second.IsNull()) {
+		return {};
+	}
+	auto &blob = StringValue::Get(stored->second);
+	return {const_data_ptr_cast(blob.data()), blob.size()};
 }
 
 //! Notes options, so that whoever binds the index next need not look for them in the catalog.
@@ -121,6 +133,7 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 	auto verified = agreement.IsComplete() ? Checkpoint(table_io_manager, true) : 0;
 	auto image = Translate([&] { return core->store(pages, agreement.Covered(), verified); });
 	info.options[ROOT_OPTION] = Value::BLOB(image.root.data(), image.root.size());
+	info.options[NORMS_OPTION] = Value::BLOB(image.norms.data(), image.norms.size());
 	FixedSizeAllocatorInfo allocator;
 	// the fields that DuckDB reads for every index; to it a page is a buffer
 	allocator.segment_size = pages.page_bytes();
@@ -203,11 +216,10 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 	vss::HostPages pages(blocks, QueryContext());
 	string problem;
 	try {
-		auto &root = StringValue::Get(info.options.at(ROOT_OPTION));
 		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
 		auto loaded = Translate([&] {
-			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory),
-			                      {const_data_ptr_cast(root.data()), root.size()}, {ids.data(), ids.size()}, pages);
+			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory), StoredBlob(info, ROOT_OPTION),
+			                      StoredBlob(info, NORMS_OPTION), {ids.data(), ids.size()}, pages);
 		});
 		Opened result(std::move(loaded.core), options);
 		result.has_image = true;

@@ -13,7 +13,7 @@ use self::host::HostLedger;
 use crate::bridge::guard::{Crossing, guard, guard_or};
 use crate::graph::LevelStats;
 use crate::host::Unlimited;
-use crate::index::{Index, Origin, UNSETTLED};
+use crate::index::{Image, Index, Norms, Origin, UNSETTLED};
 use crate::memory::Memory;
 use crate::options::{self, Given, Metric, Options, Quantization};
 use crate::search::{self, Found, Outcome, Request, Strategy};
@@ -154,7 +154,19 @@ mod ffi {
         row_bytes: u64,
         /// The largest error of a code, as a share of its vector's distance from the centre; 0 for floats.
         code_error: f64,
+        norms: Norms,
         levels: Vec<LevelInfo>,
+    }
+
+    /// Between which norms the vectors of an index are that it ranks, see [`crate::vectors::Norms`].
+    #[derive(Clone)]
+    struct Norms {
+        /// There are such vectors, and all of them were measured. If not, `min` is 0 and `max` is infinite.
+        known: bool,
+        /// The smallest, rounded down.
+        min: f64,
+        /// The largest, rounded up.
+        max: f64,
     }
 
     /// What `hnsw_recall` measured.
@@ -173,6 +185,8 @@ mod ffi {
     /// An image of an index, as the host has to remember it.
     struct StoredImage {
         root: Vec<u8>,
+        /// Between which norms its vectors are; of this root alone.
+        norms: Vec<u8>,
         /// Ids of its pages, in order.
         pages: Vec<i64>,
         /// Bytes written for it.
@@ -216,6 +230,7 @@ mod ffi {
             dimensions: usize,
             memory: UniquePtr<HostMemory>,
             root: &[u8],
+            norms: &[u8],
             pages: &[i64],
             store: &HostPages,
         ) -> Result<LoadedCore>;
@@ -262,6 +277,7 @@ mod ffi {
             interrupt: &HostInterrupt,
         ) -> Result<RecallReport>;
         fn memory_used(self: &IndexHandle) -> usize;
+        fn are_of_one_norm(self: &IndexHandle, tolerance: f64) -> bool;
 
         fn create_row_set(memory: UniquePtr<HostMemory>) -> Result<Box<RowSet>>;
         fn insert(self: &mut RowSet, row_ids: &[i64]) -> Result<()>;
@@ -451,6 +467,14 @@ impl From<ffi::RowOrigin> for Origin {
     }
 }
 
+impl From<Norms> for ffi::Norms {
+    fn from(norms: Norms) -> Self {
+        let known = norms.is_known() && !norms.is_empty();
+        let norms = if known { norms } else { Norms::UNKNOWN };
+        Self { known, min: norms.min.into(), max: norms.max.into() }
+    }
+}
+
 /// A handle to an index; copies of it share the index.
 pub struct IndexHandle(Arc<Index>);
 
@@ -475,12 +499,14 @@ fn load_core(
     dimensions: usize,
     memory: UniquePtr<ffi::HostMemory>,
     root: &[u8],
+    norms: &[u8],
     pages: &[i64],
     store: &ffi::HostPages,
 ) -> std::result::Result<ffi::LoadedCore, Crossing> {
     guard(|| {
         let ledger = Box::new(HostLedger(memory));
-        let (index, root) = Index::load(options.into(), dimensions, ledger, root, pages, store)?;
+        let image = Image { root: root.to_vec(), norms: norms.to_vec(), pages: pages.to_vec(), written: 0 };
+        let (index, root) = Index::load(options.into(), dimensions, ledger, &image, store)?;
         let core = Box::new(IndexHandle(Arc::new(index)));
         Ok(ffi::LoadedCore { core, covered: root.covered, verified: root.verified })
     })
@@ -581,7 +607,8 @@ impl IndexHandle {
     ) -> std::result::Result<ffi::StoredImage, Crossing> {
         guard(|| {
             let image = self.0.store(store, covered, verified)?;
-            Ok(ffi::StoredImage { root: image.root, pages: image.pages, written: image.written as u64 })
+            let written = image.written as u64;
+            Ok(ffi::StoredImage { root: image.root, norms: image.norms, pages: image.pages, written })
         })
     }
 
@@ -678,6 +705,12 @@ impl IndexHandle {
         guard_or(0, || self.0.memory_used())
     }
 
+    /// Whether all vectors that the index ranks, and all that a search so far has found, have the same norm, but for this part of
+    /// it. Takes no lock. A row that comes meanwhile may break it, so who relies on it for an answer asks again after the search.
+    fn are_of_one_norm(&self, tolerance: f64) -> bool {
+        guard_or(false, || self.0.norms().are_one(tolerance))
+    }
+
     fn info(&self) -> std::result::Result<ffi::IndexInfo, Crossing> {
         guard(|| {
             let stats = self.0.stats()?;
@@ -696,6 +729,7 @@ impl IndexHandle {
                 unrankable: stats.unrankable as u64,
                 row_bytes: stats.row_bytes as u64,
                 code_error: f64::from(stats.code_error),
+                norms: stats.norms.into(),
                 levels: stats.levels.iter().map(level).collect(),
             })
         })

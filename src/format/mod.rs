@@ -7,4 +7,5 @@
 
 pub mod checksum;
 pub mod layout;
+pub mod norms;
 pub mod root;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{Generation, Index, Rows, UNSETTLED};
 use crate::error::Result;
 use crate::index::rows::{Place, State};
-use crate::vectors::{Encoder, Row};
+use crate::vectors::{Encoder, Norms, Row};
 
 /// Who hands rows to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,13 +89,16 @@ impl Index {
         for (number, (row_ids, vectors)) in row_ids.chunks(batch).zip(vectors.chunks(batch * dimensions)).enumerate() {
             encoded.clear();
             ranges.clear();
+            let mut norms = Norms::EMPTY;
             for vector in vectors.chunks_exact(dimensions) {
                 let from = encoded.len();
-                let ordinary = encoder.encode(vector, &mut encoded);
-                ranges.push(ordinary.then_some(from..encoded.len()));
+                let norm = encoder.encode(vector, &mut encoded);
+                norms = norms.union(norm.unwrap_or(Norms::EMPTY));
+                ranges.push(norm.map(|_| from..encoded.len()));
             }
             let unrankable = ranges.iter().filter(|range| range.is_none()).count();
             let mut rows = self.rows();
+            rows.norms.widen(norms);
             let generation = self.generation();
             if let Err(error) = self.unrankable.reserve(unrankable) {
                 if origin == Origin::Host {
@@ -160,16 +163,21 @@ impl Index {
         let mut encoded = Vec::with_capacity(encoder.row_bytes());
         for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
             let mut rows = self.rows();
+            let mut norms = Norms::EMPTY;
             let generation = self.generation();
             let same = row_ids.iter().zip(vectors.chunks_exact(dimensions)).all(|(&row_id, vector)| {
                 encoded.clear();
-                let row = encoder.encode(vector, &mut encoded).then_some(encoder.row(&encoded));
+                let norm = encoder.encode(vector, &mut encoded);
+                let row = norm.map(|_| encoder.row(&encoded));
+                // the same row may be that of a vector of another length
+                norms = norms.union(norm.unwrap_or(Norms::EMPTY));
                 let same = self.is_same(&rows, &generation, row_id, row);
                 if same {
                     each(&mut rows, &generation, row_id);
                 }
                 same
             });
+            rows.norms.widen(norms);
             self.publish(&rows);
             if !same {
                 return false;

@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use super::Generation;
 use crate::format::root::Root;
+use crate::vectors::Norms;
 
 /// A page that the host keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(super) struct StoredPage {
 pub(crate) struct Stored {
     /// What it says; its checksums are those of `graph` and `rows`.
     pub(super) root: Root,
+    /// Of its vectors.
+    pub(super) norms: Norms,
     /// The generation whose graph it holds.
     pub(super) generation: Weak<Generation>,
     /// The index's count of changes at that time.
@@ -29,6 +32,8 @@ pub(crate) struct Stored {
 pub struct Image {
     /// The encoded root.
     pub root: Vec<u8>,
+    /// The encoded norms of its vectors, which belong to this root.
+    pub norms: Vec<u8>,
     /// The host's ids of all pages, in order.
     pub pages: Vec<i64>,
     /// Bytes written to pages for this image.

@@ -8,20 +8,21 @@ use crate::bits;
 use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Layout, Region};
+use crate::format::norms;
 use crate::format::root::{Root, corrupt};
 use crate::graph::Source;
-use crate::host::{Ledger, Pages};
+use crate::host::{Ledger, Pages, Uninterrupted};
 use crate::index::rows::{Place, SlotState, State};
-use crate::index::{Generation, Index};
+use crate::index::{Generation, Image, Index};
 use crate::memory::{Charge, Memory};
 use crate::options::{LEVELS_MAX, Options};
-use crate::vectors::{Codec, Learnt, Row, Space};
+use crate::vectors::{Codec, Learnt, Norms, Row, Space};
 
 /// Rows handed to the pending area at a time.
 const BATCH_ROWS: usize = 1024;
 
 impl Index {
-    /// The index that was stored as `root` in the pages `ids`. Also the root as it was read.
+    /// The index that was stored as `image`, whose norms may be missing. Also the root as it was read.
     ///
     /// Reads each page once, and holds a page or two of them beside the index. Errors: `Corrupt` (damaged, foreign, of
     /// another version, or made with other options), `OutOfMemory`, those of `pages`.
@@ -29,11 +30,11 @@ impl Index {
         options: Options,
         dimensions: usize,
         ledger: Box<dyn Ledger>,
-        root: &[u8],
-        ids: &[i64],
+        image: &Image,
         pages: &dyn Pages,
     ) -> Result<(Self, Root)> {
-        let root = Root::decode(root)?;
+        let root = Root::decode(&image.root)?;
+        let ids = &image.pages;
         if !root.made_with(&options, dimensions) {
             return Err(corrupt("it was made with other options than the catalog says"));
         }
@@ -63,6 +64,8 @@ impl Index {
         read_rows(&root, graph(), &generation)?;
         index.adopt(&generation, &mut rows(), &root, &linked)?;
         index.adopt_pending(&mut rows(), &mut rows(), &root)?;
+        let norms = norms::decode(&image.norms, &image.root).and_then(Norms::from_bits);
+        index.adopt_norms(&generation, norms)?;
 
         let stored = |ids: &[i64], sums: &[u64]| {
             ids.iter().zip(sums).map(|(&id, &checksum)| StoredPage { checksum, id }).collect()
@@ -71,6 +74,7 @@ impl Index {
             graph: stored(graph_ids, &root.graph_sums),
             rows: stored(rows_ids, &root.rows_sums),
             root: root.clone(),
+            norms: index.norms(),
             generation: Arc::downgrade(&generation),
             changes: index.changes(),
         });
@@ -101,6 +105,22 @@ impl Index {
         debug_assert!(freed, "nobody else knows the generation");
         generation.links_stored();
         self.set_core(Arc::clone(generation));
+        self.publish(&rows);
+        Ok(())
+    }
+
+    /// The norms of its vectors are these, as far as they are known.
+    fn adopt_norms(&self, generation: &Generation, norms: Option<Norms>) -> Result<()> {
+        let norms = match norms {
+            Some(norms) => norms,
+            None => {
+                let pending = self.begin_norms();
+                let measured = self.measure_norms(generation, &generation.graph.read(), &pending, &Uninterrupted)?;
+                measured.unwrap_or(Norms::UNKNOWN)
+            }
+        };
+        let mut rows = self.rows();
+        rows.norms.widen(norms);
         self.publish(&rows);
         Ok(())
     }

@@ -27,6 +27,7 @@ mod image;
 mod link;
 mod load;
 pub(crate) mod maintain;
+mod norms;
 mod reconcile;
 pub mod rows;
 mod store;
@@ -38,6 +39,7 @@ use crate::sync::{Mutex, MutexGuard, RwLock};
 use std::sync::Arc;
 
 use self::image::Stored;
+use self::norms::HeldNorms;
 use self::reconcile::Reconciliation;
 use self::rows::tombstones::Tombstones;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +57,7 @@ pub(crate) use self::generation::Generation;
 pub use self::image::Image;
 pub(crate) use self::maintain::compact::Paused;
 pub use self::rows::tombstones::UNSETTLED;
+pub use crate::vectors::Norms;
 
 /// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
 /// its parts, as the compiler checks below; those that say so themselves (blocks, the graph) argue it where they do.
@@ -86,6 +89,8 @@ pub struct Index {
     oldest: AtomicU64,
     /// A commit not after that before the oldest unsettled tombstone, `u64::MAX` without one; as above.
     unsettled: AtomicU64,
+    /// See `norms()`; as above.
+    norms: AtomicU64,
 }
 
 /// What the row lock guards.
@@ -96,12 +101,13 @@ pub(crate) struct Rows {
     /// Have room for every row in `places`, so that `remove` never allocates.
     tombstones: Tombstones,
     live: usize,
+    norms: HeldNorms,
     /// While the index is compared with its table.
     comparison: Option<Reconciliation>,
 }
 
 /// What an index is made of.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
     /// Live rows, pending and unrankable ones included.
     pub count: usize,
@@ -119,6 +125,8 @@ pub struct Stats {
     pub row_bytes: usize,
     /// The largest error of a code so far, as a share of the vector's distance from their centre; 0 for floats.
     pub code_error: f32,
+    /// See [`Index::norms`].
+    pub norms: Norms,
     /// Levels of the graph, bottom first.
     pub levels: Vec<LevelStats>,
 }
@@ -145,6 +153,7 @@ impl Index {
             pending: Pending::new(&memory, codec.plain().row_bytes(), codec.row_bytes()),
             tombstones: Tombstones::new(&memory)?,
             live: 0,
+            norms: HeldNorms::EMPTY,
             comparison: None,
         };
         Ok(Self {
@@ -163,6 +172,7 @@ impl Index {
             alive: AtomicUsize::new(0),
             oldest: AtomicU64::new(u64::MAX),
             unsettled: AtomicU64::new(u64::MAX),
+            norms: AtomicU64::new(Norms::EMPTY.to_bits()),
             options,
             codec,
             memory,
@@ -212,6 +222,7 @@ impl Index {
             memory: self.memory.used(),
             row_bytes: self.codec.row_bytes(),
             code_error: self.codec.learnt().error,
+            norms: rows.norms.held(),
             levels,
         })
     }
@@ -253,6 +264,7 @@ impl Index {
         self.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
         self.oldest.store(rows.tombstones.oldest(), Ordering::Relaxed);
         self.unsettled.store(rows.tombstones.unsettled_after(), Ordering::Relaxed);
+        self.norms.store(rows.norms.held().to_bits(), Ordering::Release);
     }
 
     /// The entry of a row that is not dead.

@@ -8,6 +8,7 @@ use super::image::{Image, Stored, StoredPage};
 use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Extent, Layout, Region};
+use crate::format::norms;
 use crate::format::root::Root;
 use crate::graph::lock::ReadGuard;
 use crate::host::Pages;
@@ -143,6 +144,7 @@ impl Index {
             }
         }
         snapshot.unrankable.extend(self.unrankable.live_rows());
+        let norms = rows.norms.held();
         drop(rows);
 
         let mut root = light.map_or_else(
@@ -178,7 +180,7 @@ impl Index {
         let rows = writer.group(&mut snapshot, &root, &root.rows_layout(), old, &|_| false)?;
         root.graph_sums = graph.iter().map(|page| page.checksum).collect();
         root.rows_sums = rows.iter().map(|page| page.checksum).collect();
-        let new = Stored { root, generation: Arc::downgrade(generation), changes: 0, graph, rows };
+        let new = Stored { root, norms, generation: Arc::downgrade(generation), changes: 0, graph, rows };
         Ok((new, light.is_none()))
     }
 }
@@ -188,6 +190,7 @@ impl Stored {
         Self {
             root: self.root.clone(),
             generation: self.generation.clone(),
+            norms: self.norms,
             changes: self.changes,
             graph: self.graph.clone(),
             rows: self.rows.clone(),
@@ -196,7 +199,9 @@ impl Stored {
 
     fn image(&self, written: usize) -> Image {
         let pages = self.graph.iter().chain(&self.rows).map(|page| page.id).collect();
-        Image { root: self.root.encode(), pages, written }
+        let root = self.root.encode();
+        let norms = norms::encode(self.norms.to_bits(), &root);
+        Image { root, norms, pages, written }
     }
 }
 

@@ -11,6 +11,7 @@ mod image;
 mod memory;
 #[cfg(feature = "model")]
 mod model;
+mod norms;
 mod reconnect;
 mod sources;
 mod upkeep;

@@ -154,7 +154,7 @@ impl Index {
         let mut report = Report { strategy, visited: 0, distances: 0 };
         let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
         let mut stored = Vec::with_capacity(query.len());
-        let ordinary = self.codec.space.store(query, &mut stored);
+        let ordinary = self.codec.space.store(query, &mut stored).is_some();
         let search = !matches!(strategy, Strategy::All | Strategy::Scan);
         if search && ordinary && want > 0 {
             (found.rows, found.exhausted) = loop {

@@ -9,9 +9,9 @@
 use std::borrow::Cow;
 use std::ffi::c_void;
 
-use super::Space;
 use super::codes::{self, Quantizer};
 use super::distance::{Kernel, Kernel4, Kernels};
+use super::{Norms, Space};
 use crate::options::{Metric, Quantization};
 
 // Rows are written to files as they are.
@@ -83,11 +83,11 @@ impl Encoder<'_> {
         if self.makes_coded { self.codec.row_bytes() } else { self.codec.plain().row_bytes() }
     }
 
-    /// Appends the row of a vector, as the user gave it, to `rows`, if it can be ranked; see [`Space::store`]. Returns whether it can.
-    pub fn encode(&mut self, vector: &[f32], rows: &mut Vec<u8>) -> bool {
+    /// Appends the row of a vector, as the user gave it, to `rows`, if it can be ranked; see [`Space::store`]. Returns its norm then.
+    pub fn encode(&mut self, vector: &[f32], rows: &mut Vec<u8>) -> Option<Norms> {
         self.stored.clear();
-        let rankable = self.codec.space.store(vector, &mut self.stored);
-        if rankable {
+        let norm = self.codec.space.store(vector, &mut self.stored);
+        if norm.is_some() {
             match &self.codec.form {
                 Form::Codes { quantizer, .. } if self.makes_coded => {
                     let from = rows.len();
@@ -97,7 +97,7 @@ impl Encoder<'_> {
                 _ => rows.extend_from_slice(bytes(&self.stored)),
             }
         }
-        rankable
+        norm
     }
 
     /// What it has made, as a row.
@@ -334,6 +334,14 @@ impl Codec {
         }
     }
 
+    /// The norm that the vector of a row had as the user gave it, if the row tells.
+    pub fn norm_given(&self, row: Row<'_>) -> Option<Norms> {
+        match (row, &self.form) {
+            (Row::Coded(_), Form::Codes { .. }) => None,
+            (Row::Plain(row) | Row::Coded(row), _) => self.space.norm_given(floats(row)),
+        }
+    }
+
     /// The norm of what a code holds of a row of the codec, or a little more; 0 for floats.
     pub fn norm(&self, row: &[u8]) -> f32 {
         assert_eq!(row.len(), self.row_bytes(), "a row of another codec");
@@ -390,7 +398,8 @@ mod tests {
         for quantization in ALL {
             let mut stored = Vec::new();
             let codec = codec(Metric::L2sq, 2, quantization);
-            assert!(codec.space.store(&[8.9e18, 0.0], &mut stored) && codec.space.store(&[-8.9e18, 0.0], &mut stored));
+            assert!(codec.space.store(&[8.9e18, 0.0], &mut stored).is_some());
+            assert!(codec.space.store(&[-8.9e18, 0.0], &mut stored).is_some());
             let mut row = Vec::new();
             codec.encoder().encode(&stored[2..], &mut row);
             assert!(codec.distance(&codec.prepare(&stored[..2]), &row).is_finite());
@@ -404,7 +413,7 @@ mod tests {
             for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
                 let codec = codec(metric, 9, quantization);
                 let (mut vector, mut row) = (Vec::new(), Vec::new());
-                assert!(codec.space.store(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &mut vector));
+                assert!(codec.space.store(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &mut vector).is_some());
                 codec.encoder().encode(&vector, &mut row);
                 let query = codec.prepare(&vector);
                 let itself = codec.distance(&query, &row);
@@ -423,7 +432,7 @@ mod tests {
             let codec = codec(Metric::L2sq, 2, quantization);
             let rows = [[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]].map(|vector| {
                 let mut row = Vec::new();
-                assert!(codec.encoder().encode(&vector, &mut row));
+                assert!(codec.encoder().encode(&vector, &mut row).is_some());
                 row
             });
             let same = |a: &[u8], b: &[u8]| codec.same(Row::Coded(a), Row::Coded(b));

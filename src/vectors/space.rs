@@ -1,5 +1,6 @@
 //! What vectors of an index are ranked by, and which can be.
 
+use super::Norms;
 use crate::options::Metric;
 
 /// Squared norm from which a vector is unrankable. Two shorter vectors are at most `4 · 8e37` apart (squared), which `f32`
@@ -23,14 +24,14 @@ impl Space {
         Self { metric, dimensions }
     }
 
-    /// Whether `vector` can be ranked in `f32`: elements finite, squared norm below 8e37 and, for cosine, above
+    /// The norm of `vector`, if it can be ranked in `f32`: elements finite, squared norm below 8e37 and, for cosine, above
     /// 1e-30. Other vectors are *unrankable*: they stay out of the graph, and the table decides where they rank.
     ///
     /// Appends its stored form to `stored` if so: as it is, or for cosine scaled to norm 1 (norm taken in `f64`).
-    pub fn store(&self, vector: &[f32], stored: &mut Vec<f32>) -> bool {
+    pub fn store(&self, vector: &[f32], stored: &mut Vec<f32>) -> Option<Norms> {
         // A NaN or infinite element makes the norm NaN or infinite, and every comparison below refuses it.
         let norm = squared_norm(vector);
-        match self.metric {
+        let ordinary = match self.metric {
             Metric::Cosine => {
                 let ordinary = norm > NORM_MIN && norm < NORM_MAX;
                 if ordinary {
@@ -46,6 +47,15 @@ impl Space {
                 }
                 ordinary
             }
+        };
+        ordinary.then(|| Norms::of_square(norm))
+    }
+
+    /// The norm that a vector had of which this is the stored form, if that tells.
+    pub fn norm_given(&self, stored: impl Iterator<Item = f32>) -> Option<Norms> {
+        match self.metric {
+            Metric::Cosine => None,
+            Metric::L2sq | Metric::Ip => Some(Norms::of_square(stored.map(|x| f64::from(x) * f64::from(x)).sum())),
         }
     }
 
@@ -100,10 +110,10 @@ mod tests {
         for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
             let space = Space::new(metric, 3);
             for unrankable in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e19] {
-                assert!(!space.store(&[0.5, unrankable, 0.0], &mut stored));
+                assert!(space.store(&[0.5, unrankable, 0.0], &mut stored).is_none());
             }
-            assert!(space.store(&[8e18, 0.0, 1.0], &mut stored));
-            let zero = space.store(&[0.0; 3], &mut stored);
+            assert!(space.store(&[8e18, 0.0, 1.0], &mut stored).is_some());
+            let zero = space.store(&[0.0; 3], &mut stored).is_some();
             assert_eq!(zero, metric != Metric::Cosine);
         }
         assert!(stored.iter().all(|x| x.is_finite()));
@@ -115,7 +125,7 @@ mod tests {
         let space = Space::new(Metric::Cosine, 9);
         let v: Vec<f32> = (1..=9).map(|x| x as f32).collect();
         let tiny: Vec<f32> = v.iter().map(|x| x * 1e-18).collect();
-        assert!(space.store(&v, &mut stored) && !space.store(&tiny, &mut stored));
+        assert!(space.store(&v, &mut stored).is_some() && space.store(&tiny, &mut stored).is_none());
         assert!((squared_norm(&stored) - 1.0).abs() < 1e-6);
     }
 }

@@ -201,10 +201,10 @@ def test_an_index_whose_key_is_no_vector(extension, tmp_path):
     with opened() as con:
         con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
         con.execute("CREATE TABLE t AS SELECT [i, i, i]::FLOAT[3] AS vector, i AS number FROM range(100) r(i)")
-        con.execute("CREATE INDEX i ON t USING HNSW (vector) WITH (m = 8)")
+        con.execute("CREATE INDEX index1 ON t USING HNSW (vector) WITH (m = 8)")
     contents = blocks.read(path, SIZE)
     ((block, places),) = [(i, [m.start() for m in re.finditer(b"vector", c)]) for i, c in enumerate(contents) if b"vector" in c]
-    # in the table, in the text of the statement, in the key
+    # in the table, in the text of the statement, in the key; the index has a name with which none crosses a border
     assert len(places) == 3
     crafted = contents[block][: places[2]] + b"number" + contents[block][places[2] + 6 :]
     blocks.write(path, [*contents[:block], blocks.sealed(crafted), *contents[block + 1 :]])
@@ -218,5 +218,5 @@ def test_an_index_whose_key_is_no_vector(extension, tmp_path):
             assert state == [(0, 0, "incomplete: queries scan the table; its key has not the type FLOAT[n]")]
             con.execute("CHECKPOINT")
     with opened() as con:
-        con.execute("DROP INDEX i")
+        con.execute("DROP INDEX index1")
         assert con.execute("SELECT count(*) FROM t").fetchall() == [(101,)]

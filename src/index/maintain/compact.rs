@@ -19,7 +19,7 @@ impl Index {
     /// Frees the slots of dead rows (see [`expire`](Self::expire)), repairs the links around them, and gives their
     /// memory back. The graph stays otherwise as it is, so this costs far less than linking all rows again. Searches,
     /// appends and removals go on meanwhile; linking pauses while the graph is copied, and the row lock is held for
-    /// all rows at the end.
+    /// all rows at the end. What the rows that are left tell of their norms is noted (see [`norms`](Self::norms)).
     ///
     /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; the index stays usable.
     pub fn compact(&self, interrupt: &dyn Interrupt) -> Result<()> {
@@ -29,11 +29,18 @@ impl Index {
         self.trim();
 
         let _paused = Paused::new(&self.paused);
+        let pending = self.begin_norms();
         // Waits for linkers that do not know yet: while they wait for us, searches would wait behind them.
         old.graph.drain();
         let graph = old.graph.read();
+        let norms = self.measure_norms(&old, &graph, &pending, interrupt)?;
+        drop(pending);
         let copy = Copy::plan(&old, &graph)?;
         if copy.kept.len() == old.graph.len() {
+            let mut rows = self.rows();
+            if rows.end_norms(norms) {
+                self.publish(&rows);
+            }
             return Ok(());
         }
         let rows = copy.kept.len();
@@ -61,6 +68,7 @@ impl Index {
             }
         }
         self.set_core(new);
+        rows.end_norms(norms);
         self.publish(&rows);
         Ok(())
     }

@@ -191,7 +191,7 @@ fn images_hold_codes_and_what_is_to_become_codes() {
             let reload = |index: &Index| {
                 let image = index.store(&disk, 9_000, 1).unwrap();
                 let options = options(metric, quantization);
-                Index::load(options, WIDE, Box::new(Unlimited), &image.root, &image.pages, &disk).unwrap().0
+                Index::load(options, WIDE, Box::new(Unlimited), &image, &disk).unwrap().0
             };
             let rows = |range: std::ops::Range<usize>| &vectors[range.start * WIDE..range.end * WIDE];
             // nothing linked, nothing learnt

@@ -63,8 +63,7 @@ fn index(metric: Metric) -> Index {
 }
 
 fn load(metric: Metric, image: &Image, disk: &Disk) -> Result<Index> {
-    Index::load(options(metric), DIMENSIONS, Box::new(Unlimited), &image.root, &image.pages, disk)
-        .map(|(index, _)| index)
+    Index::load(options(metric), DIMENSIONS, Box::new(Unlimited), image, disk).map(|(index, _)| index)
 }
 
 fn vector(random: &mut Random) -> Vec<f32> {

@@ -508,7 +508,7 @@ fn loaded() -> Arc<Host> {
     let before = in_step(7);
     let disk = Disk::default();
     let image = before.index().store(&disk, 7, 0).unwrap();
-    let (index, _) = Index::load(options(), 2, Box::new(Unlimited), &image.root, &image.pages, &disk).unwrap();
+    let (index, _) = Index::load(options(), 2, Box::new(Unlimited), &image, &disk).unwrap();
     let mut table: Vec<Row> = (0..6).map(committed).collect();
     table[1].deleted = Some(Stamp::Committed(2));
     table[5].tag = 50;
@@ -566,7 +566,7 @@ fn schedule(start: fn() -> Arc<Host>) {
             // one at a time, as checkpoints are
             let _log = host.log.lock().unwrap();
             let image = host.index().store(&host.disk, 0, 0).unwrap();
-            Index::load(options(), 2, Box::new(Unlimited), &image.root, &image.pages, &host.disk).unwrap();
+            Index::load(options(), 2, Box::new(Unlimited), &image, &host.disk).unwrap();
         }
         2 => host.vacuum(),
         _ => {

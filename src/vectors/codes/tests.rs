@@ -17,7 +17,7 @@ impl Set {
         let quantizer = Quantizer::new(space(metric, dimensions), quantization, SEED);
         let store = |vector: &Vec<f32>| {
             let mut stored = Vec::new();
-            quantizer.space.store(vector, &mut stored).then_some(stored)
+            quantizer.space.store(vector, &mut stored).map(|_| stored)
         };
         let vectors: Vec<_> = vectors.iter().filter_map(store).collect();
         quantizer.set_centre(mean(vectors.iter().map(|vector| vector.iter().copied()), dimensions));
