@@ -29,12 +29,15 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 	auto session_ef = EfSearch(context);
 	request.want = wanted;
 	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : index.ef_search;
+	request.rescore = Rescore(context);
 	if (paged) {
+		// which rows are among the nearest must not depend on the page
 		request.ef = index.core->ef_of_pages(request.ef);
+		request.rescore = MaxValue(request.rescore, vss::default_rescore());
 	}
 	request.ties = ties;
 	request.narrows = narrows;
-	request.rescore = Rescore(context);
+	request.metric = metric;
 	request.ranked_only = ranked_only;
 	request.strategy = SearchStrategy(context);
 	return request;
@@ -45,6 +48,10 @@ InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, cons
 	result["Table"] = table.name.GetIdentifierName();
 	result["HNSW Index"] = search.index_name;
 	result["Metric"] = string(vss::metric_name(search.metric));
+	if (search.index_metric != search.metric) {
+		result["Metric"] +=
+		    StringUtil::Format(" (index: %s, vectors of one length)", string(vss::metric_name(search.index_metric)));
+	}
 	result[search.best_groups ? "Groups" : "K"] = to_string(search.wanted);
 	result["Search Width"] = to_string(search.ef);
 	result["Strategy"] = string(vss::strategy_name(search.strategy));

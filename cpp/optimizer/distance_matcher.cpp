@@ -334,17 +334,20 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 			return;
 		}
 		auto &options = index.Options();
-		if (options.metric != metric) {
-			refusal =
-			    Refusal(PlanNotes::Stage::INDEX,
-			            StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'", name,
-			                               string(vss::metric_name(options.metric)), string(vss::metric_name(metric))));
+		auto covers = index.Covers(duck_table.GetStorage());
+		auto own_metric = options.metric == metric;
+		if (!own_metric && (narrows || !covers || !index.Core().ranks_by(metric))) {
+			refusal = Refusal(
+			    PlanNotes::Stage::INDEX,
+			    StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'; all vectors would have "
+			                       "to be of one length for both to rank alike",
+			                       name, string(vss::metric_name(options.metric)), string(vss::metric_name(metric))));
 			refusal.index = name;
 			note(name, refusal.reason);
 			return;
 		}
-		// distances computed on the bottom layer grow with both
-		auto cost = options.ef_search * options.m0;
+		// distances computed on the bottom layer grow with both; what ranks by another metric may have to fetch more rows
+		auto cost = (own_metric ? 1 : 2) * options.ef_search * options.m0;
 		if (best && best_cost <= cost) {
 			note(name, StringUtil::Format("index '%s' serves the query at lower cost", best->search.index_name));
 			return;
@@ -355,9 +358,9 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		best_cost = cost;
 		auto session_ef = EfSearch(context);
 		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
-		auto covers = index.Covers(duck_table.GetStorage());
 		auto strategy = covers ? index.Core().strategy(wanted, ef) : vss::Strategy::Scan;
-		IndexSearch search {entry, name, options.metric, index.Dimensions(), wanted, ef, strategy};
+		IndexSearch search {entry, name, metric, index.Dimensions(), wanted, ef, strategy};
+		search.index_metric = options.metric;
 		search.covers = covers;
 		search.narrows = narrows;
 		best = make_uniq<DistanceMatch>(

@@ -117,6 +117,8 @@ mod ffi {
         ranked_only: bool,
         /// The table's vectors have digits that `f32` has not.
         narrows: bool,
+        /// By what the host ranks.
+        metric: Metric,
         /// How to search; for benchmarks.
         strategy: Strategy,
     }
@@ -277,7 +279,7 @@ mod ffi {
             interrupt: &HostInterrupt,
         ) -> Result<RecallReport>;
         fn memory_used(self: &IndexHandle) -> usize;
-        fn are_of_one_norm(self: &IndexHandle, tolerance: f64) -> bool;
+        fn ranks_by(self: &IndexHandle, metric: Metric) -> bool;
 
         fn create_row_set(memory: UniquePtr<HostMemory>) -> Result<Box<RowSet>>;
         fn insert(self: &mut RowSet, row_ids: &[i64]) -> Result<()>;
@@ -656,6 +658,7 @@ impl IndexHandle {
                     filter: rows.map(|rows| &rows.0),
                     ranked_only: request.ranked_only,
                     narrows: request.narrows,
+                    metric: request.metric.into(),
                     may_scan: true,
                     forced: request.strategy.forced(),
                 },
@@ -707,8 +710,8 @@ impl IndexHandle {
 
     /// Whether all vectors that the index ranks, and all that a search so far has found, have the same norm, but for this part of
     /// it. Takes no lock. A row that comes meanwhile may break it, so who relies on it for an answer asks again after the search.
-    fn are_of_one_norm(&self, tolerance: f64) -> bool {
-        guard_or(false, || self.0.norms().are_one(tolerance))
+    fn ranks_by(&self, metric: ffi::Metric) -> bool {
+        guard_or(false, || self.0.ranks_by(metric.into()))
     }
 
     fn info(&self) -> std::result::Result<ffi::IndexInfo, Crossing> {

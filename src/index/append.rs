@@ -66,11 +66,13 @@ impl Index {
             let rows = self.rows();
             (rows.pending.snapshot(), rows.pending.len())
         };
-        let plain = blocks.iter().flat_map(|block| block.rows()).filter_map(|(_, row)| match row {
-            Row::Plain(row) => Some(row),
-            Row::Coded(_) => None,
+        let plain = blocks.iter().flat_map(|block| block.rows()).filter_map(|(entry, row)| match row {
+            Row::Plain(row) if entry.state != State::Dead => Some(row),
+            _ => None,
         });
-        self.codec.learn(plain.step_by(pending.div_ceil(LEARN_ROWS).max(1)));
+        // once: rows may die meanwhile
+        let sample: Vec<&[u8]> = plain.step_by(pending.div_ceil(LEARN_ROWS).max(1)).collect();
+        self.codec.learn(sample.into_iter());
     }
 
     fn append_reserved(

@@ -19,11 +19,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
 use crate::index::{Generation, Index};
-use crate::options;
+use crate::options::{self, Metric};
+use crate::vectors::Norms;
 
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
 pub use self::strategy::Strategy;
+
+/// By what part of it a vector may be longer than another for all metrics to rank them alike, but for rows that are nearly as far.
+pub const ONE_NORM: f64 = 1e-3;
 
 /// Standard errors by which the distances of codes may be off where all rows are looked at, and the answer is to be exact: of a
 /// million distances less than one is off by more.
@@ -49,6 +53,9 @@ pub struct Request<'a> {
     pub ranked_only: bool,
     /// The table's vectors have digits that `f32` has not: rows may be nearer than others that the index has before them.
     pub narrows: bool,
+    /// By what the host ranks. Another metric than that of the index ranks alike while all vectors are about as long, see
+    /// [`ONE_NORM`]; otherwise the outcome is `Scan`, or all rows that pass the filter.
+    pub metric: Metric,
     /// The answer may be to scan the table also because that is cheaper.
     pub may_scan: bool,
     /// Search like this if possible; for benchmarks.
@@ -120,6 +127,7 @@ impl Index {
             filter: None,
             ranked_only: false,
             narrows: false,
+            metric: self.codec.space.metric,
             may_scan: false,
             forced: None,
         };
@@ -155,7 +163,7 @@ impl Index {
         let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
         let mut stored = Vec::with_capacity(query.len());
         let ordinary = self.codec.space.store(query, &mut stored).is_some();
-        let search = !matches!(strategy, Strategy::All | Strategy::Scan);
+        let search = !matches!(strategy, Strategy::All | Strategy::Scan) && self.ranks_by(request.metric);
         if search && ordinary && want > 0 {
             (found.rows, found.exhausted) = loop {
                 let renewals = self.renewals();
@@ -166,9 +174,12 @@ impl Index {
                 }
             };
         }
+        // A row that came meanwhile may be longer.
+        let search = search && self.ranks_by(request.metric);
         let enough = found.rows.len() >= want || request.ranked_only && found.exhausted;
         let too_few = filter.is_some() && !enough;
-        let too_many = request.narrows && request.may_scan && !self.fetch_pays(found.rows.len());
+        let widened = request.narrows || self.codec.estimates();
+        let too_many = widened && request.may_scan && !self.fetch_pays(found.rows.len());
         if search && ordinary && !too_few && !too_many {
             found.report = report;
             return Ok(found);
@@ -190,6 +201,11 @@ impl Index {
         Ok(found)
     }
 
+    /// Whether the index ranks its rows by this metric now, but for rows that are nearly as far. Takes no lock.
+    pub fn ranks_by(&self, metric: Metric) -> bool {
+        metric == self.codec.space.metric || self.norms().are_one(ONE_NORM)
+    }
+
     /// The rows of an answer, and whether these are all. `vector`: the query, in stored form. `report`: with the strategy to begin with.
     fn candidates(
         &self,
@@ -200,14 +216,19 @@ impl Index {
     ) -> Result<(Vec<Candidate>, bool)> {
         let Request { want, ef, filter, .. } = request;
         let visibility = filter.map_or(visibility, |rows| rows);
-        let width = self.width(want, ef);
+        let mut width = self.width(want, ef);
         // Pending rows first: one that is linked meanwhile is then found twice, not missed.
         let mut pending = Vec::new();
         let query = self.scan_pending(vector, filter, &mut pending)?;
         report.distances += pending.len();
         // Without a query nothing is linked.
         let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec.error_per_norm(query, rescore));
-        let narrowed = request.narrows.then(|| vector.iter().map(|x| x * x).sum::<f32>().sqrt());
+        let norms = self.norms();
+        let margin = Margin {
+            narrowed: request.narrows.then_some(request.query),
+            norms,
+            other_metric: self.codec.space.other_metric(request.metric, norms, request.query),
+        };
         // What ties is told from what does not by all rows only.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
 
@@ -228,10 +249,19 @@ impl Index {
             };
             report.add(cost);
             if let Some(mut hits) = walked {
+                let full = hits.len() >= width;
+                let blind = is_blind(&hits, error(options::RESCORE as f32));
                 hits.extend_from_slice(&pending);
-                let (mut rows, all) = self.take_visible(hits, want, error(rescore), narrowed, visibility);
+                let (mut rows, all) = self.take_visible(hits, want, error(rescore), margin, visibility);
                 // A walk does not find all rows of the same vector.
                 let tied = request.ties && (all || rows.len() > want);
+                if all && full && rows.len() >= want && !tied && blind {
+                    width = width.saturating_mul(2);
+                    if Strategy::cheaper(self.alive(), width) == Strategy::Exact {
+                        report.strategy = Strategy::Exact;
+                    }
+                    continue;
+                }
                 if rows.len() >= want && !tied {
                     self.add_odd(&mut rows, visibility);
                     return Ok((rows, false));
@@ -246,20 +276,20 @@ impl Index {
             (None, _) => 0,
         };
         let error = error(request.rescore.max(RESCORE_EXACT));
-        let (mut rows, exhausted) = self.take_visible(hits, want, error, narrowed, visibility);
+        let (mut rows, exhausted) = self.take_visible(hits, want, error, margin, visibility);
         self.add_odd(&mut rows, visibility);
         Ok((rows, exhausted))
     }
 
     /// The nearest visible rows of `hits`, each once, nearest first: `want`, and those that tie with the last, or may be nearer than it
-    /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm. `narrowed`: the norm of the
-    /// query, if the table's vectors were rounded. Also whether that was all of them.
+    /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm. Also whether that was all of
+    /// them.
     fn take_visible(
         &self,
         hits: Vec<Hit>,
         want: usize,
         error: f32,
-        narrowed: Option<f32>,
+        margin: Margin<'_>,
         visibility: &dyn Visibility,
     ) -> (Vec<Candidate>, bool) {
         // A heap sorts only as far as it is read.
@@ -284,7 +314,8 @@ impl Index {
                 }
                 if let Some(&Farthest(last)) = nearest.peek().filter(|_| nearest.len() == want) {
                     certain = last + self.codec.space.tie(last);
-                    limit = certain + narrowed.map_or(0.0, |norm| self.codec.space.narrowed(last, norm));
+                    let narrowed = |query| self.codec.space.narrowed(last, query, margin.norms);
+                    limit = certain + margin.narrowed.map_or(0.0, narrowed) + margin.other_metric;
                 }
             }
         }
@@ -300,6 +331,29 @@ impl Index {
         let unrankable = self.unrankable.rows().filter(|&row_id| visibility.visible(row_id));
         rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }));
     }
+}
+
+/// Whether the distances of these may be off by more than they differ: then others that were not met may be as near. `error`: by how much
+/// they may be off, for each unit of a hit's norm.
+fn is_blind(hits: &[Hit], error: f32) -> bool {
+    let (mut nearest, mut farthest, mut norm) = (f32::INFINITY, f32::NEG_INFINITY, 0.0f32);
+    for hit in hits {
+        nearest = nearest.min(hit.distance);
+        farthest = farthest.max(hit.distance);
+        norm = norm.max(hit.norm);
+    }
+    error * norm > farthest - nearest
+}
+
+/// How far behind the last row that is wanted another one may be that the host ranks before it.
+#[derive(Clone, Copy)]
+struct Margin<'a> {
+    /// The query, if the table's vectors were rounded, see [`crate::vectors::Space::narrowed`].
+    narrowed: Option<&'a [f32]>,
+    /// Of the index.
+    norms: Norms,
+    /// As the host ranks by another metric, see [`crate::vectors::Space::other_metric`].
+    other_metric: f32,
 }
 
 /// A distance, in a heap whose first is the farthest.

@@ -74,7 +74,7 @@ impl Strategy {
 
     /// The cheaper way to search `rows` rows with `width` candidates. The answer is exact in any case if `rows` is small
     /// or `width` a large part of it.
-    fn cheaper(rows: usize, width: usize) -> Self {
+    pub(super) fn cheaper(rows: usize, width: usize) -> Self {
         if rows as f64 <= walk_cost(width) { Self::Exact } else { Self::Graph }
     }
 

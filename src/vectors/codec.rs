@@ -159,11 +159,11 @@ impl Codec {
     }
 
     /// Makes it ready, if it is not: these plain rows are a sample of the vectors to come.
-    pub fn learn<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) {
+    pub fn learn<'a>(&self, rows: impl Iterator<Item = &'a [u8]> + Clone) {
         if let Form::Codes { quantizer, .. } = &self.form
             && quantizer.centre().is_none()
         {
-            quantizer.set_centre(codes::mean(rows.map(floats), self.space.dimensions));
+            quantizer.set_centre(codes::centre(rows.map(floats), self.space.dimensions));
         }
     }
 

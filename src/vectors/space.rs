@@ -59,20 +59,45 @@ impl Space {
         }
     }
 
-    /// How far behind `distance` a row may be whose distance from a query of this norm is smaller by the digits that its
-    /// vector, and others, lost when they became `f32`: each element a part in 2²⁴, so a vector is off by that part of its
-    /// norm, which is at most the query's and the distance. Directions lose less than [`tie`](Self::tie) allows; for inner
-    /// products that holds unless they are small beside the norms.
-    pub fn narrowed(&self, distance: f32, query_norm: f32) -> f32 {
-        match self.metric {
+    /// How far behind `distance` a row may be whose distance from `query` is smaller by the digits that its vector, and others, lost when
+    /// they became `f32`: each element a part in 2²⁴, so a vector is off by that part of its norm. All norms are between these.
+    pub fn narrowed(&self, distance: f32, query: &[f32], norms: Norms) -> f32 {
+        let query = squared_norm(query).sqrt();
+        let part = 1.5 * f64::from(f32::EPSILON);
+        (match self.metric {
             Metric::L2sq => {
-                let root = distance.max(0.0).sqrt();
-                // the query, this row, and the one that is compared with it
-                let off = 1.5 * f32::EPSILON * (2.0 * query_norm + root);
+                // the query, this row, and the one that is compared with it: their norms are at most the query's and the distance
+                let root = f64::from(distance.max(0.0)).sqrt();
+                let off = part * (2.0 * query + root);
                 2.0 * root * off + off * off
             }
-            Metric::Cosine | Metric::Ip => 0.0,
+            Metric::Ip if norms.is_empty() => 0.0,
+            Metric::Ip => part * 2.0 * query * f64::from(norms.max),
+            // Directions lose less than `tie` allows.
+            Metric::Cosine => 0.0,
+        }) as f32
+    }
+
+    /// How far behind a row's distance that of another one may be which is nearer to `query` by `metric`, where all norms are between
+    /// these. 0 for the space's own metric; infinite or NaN if nothing is known.
+    ///
+    /// With norms `a` and `b` of two vectors `x` and `y`: of `|x|² + |q|² - 2x·q`, `1 - x·q` and `1 - x·q / (|x||q|)`, one of which is not
+    /// greater for `x` than for `y`, the others are greater at most by what `a - b` makes of them.
+    pub fn other_metric(&self, metric: Metric, norms: Norms, query: &[f32]) -> f32 {
+        if metric == self.metric || norms.is_empty() {
+            return 0.0;
         }
+        let (min, max) = (f64::from(norms.min), f64::from(norms.max));
+        let (longer, squares) = (max - min, (max - min) * (max + min));
+        let query = squared_norm(query).sqrt();
+        (match (self.metric, metric) {
+            (Metric::L2sq, Metric::Ip) => squares,
+            (Metric::L2sq, _) => squares + 2.0 * query * longer,
+            (Metric::Ip, Metric::L2sq) => squares / 2.0,
+            (Metric::Ip, _) => query * longer,
+            (Metric::Cosine, Metric::Ip) => longer / min,
+            (Metric::Cosine, _) => longer / min + squares / (2.0 * query * min),
+        }) as f32
     }
 
     /// How far behind `distance` another one may be and still count as equal: our `f32` sums and the host's differ

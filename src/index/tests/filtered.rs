@@ -22,6 +22,7 @@ fn find(index: &Index, query: &[f32], want: usize, rows: &RowSet, forced: Option
         filter: Some(rows),
         ranked_only: false,
         narrows: false,
+        metric: index.codec.space.metric,
         may_scan: false,
         forced,
     };
@@ -148,6 +149,7 @@ fn ties_are_complete_when_asked_for() {
             filter,
             ranked_only: false,
             narrows: false,
+            metric: index.codec.space.metric,
             may_scan: false,
             forced: None,
         };

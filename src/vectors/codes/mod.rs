@@ -391,8 +391,22 @@ impl Quantizer {
     }
 }
 
-/// The mean of vectors of `dimensions` elements; zeros of none.
-pub(super) fn mean(vectors: impl Iterator<Item: Iterator<Item = f32>>, dimensions: usize) -> Vec<f32> {
+/// How many times farther from the mean than half of the vectors one may be to count for the centre.
+const FAR: f64 = 3.0;
+
+/// The middle of vectors of `dimensions` elements: the mean of those that are not far from the others. Zeros of none.
+pub(super) fn centre<V: Iterator<Item = f32>>(vectors: impl Iterator<Item = V> + Clone, dimensions: usize) -> Vec<f32> {
+    let all = mean(vectors.clone(), dimensions);
+    let square = |vector: V| vector.zip(&all).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
+    let squares: Vec<f64> = vectors.clone().map(square).collect();
+    let mut sorted = squares.clone();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let Some(&median) = sorted.get(sorted.len() / 2) else { return all };
+    let near = vectors.zip(&squares).filter(|&(_, &square)| square <= FAR * FAR * median).map(|(vector, _)| vector);
+    mean(near, dimensions)
+}
+
+fn mean(vectors: impl Iterator<Item: Iterator<Item = f32>>, dimensions: usize) -> Vec<f32> {
     let (mut sums, mut count) = (vec![0.0f64; dimensions], 0.0f64);
     for vector in vectors {
         sums.iter_mut().zip(vector).for_each(|(sum, x)| *sum += f64::from(x));

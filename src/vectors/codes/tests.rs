@@ -20,7 +20,7 @@ impl Set {
             quantizer.space.store(vector, &mut stored).map(|_| stored)
         };
         let vectors: Vec<_> = vectors.iter().filter_map(store).collect();
-        quantizer.set_centre(mean(vectors.iter().map(|vector| vector.iter().copied()), dimensions));
+        quantizer.set_centre(centre(vectors.iter().map(|vector| vector.iter().copied()), dimensions));
         Self { quantizer, vectors }
     }
 
