@@ -21,10 +21,10 @@
 //! The pin may also be taken with `rows` held, as nobody waits to have it alone.
 
 mod append;
+mod delete;
 #[allow(unsafe_code)]
 mod generation;
 mod image;
-mod link;
 mod load;
 pub(crate) mod maintain;
 mod norms;

@@ -2,11 +2,11 @@
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
+use super::link::check;
 use crate::error::{Error, Result};
 use crate::graph::Source;
 use crate::graph::lock::ReadGuard;
 use crate::host::Interrupt;
-use crate::index::link::check;
 use crate::index::rows::{Place, State};
 use crate::index::{Generation, Index};
 

@@ -1,9 +1,9 @@
 //! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
 
+use super::link::check;
 use crate::bits;
 use crate::error::{Error, Result};
 use crate::host::Interrupt;
-use crate::index::link::check;
 use crate::index::rows::State;
 use crate::index::{Generation, Index};
 use crate::memory::Charge;

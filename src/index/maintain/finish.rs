@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::link::check;
 use crate::error::Result;
 use crate::host::Interrupt;
 use crate::index::Index;
-use crate::index::link::check;
 
 /// How long the caller sleeps when the rest of the work is another thread's, or waits for readers.
 const PAUSE: Duration = Duration::from_millis(1);

@@ -4,6 +4,7 @@ pub(crate) mod compact;
 #[allow(unsafe_code)]
 pub(crate) mod consolidate;
 mod finish;
+mod link;
 pub(crate) mod reconnect;
 mod renew;
 mod upkeep;

@@ -6,11 +6,11 @@
 
 use crate::sync::atomic::Ordering;
 
+use super::link::check;
 use crate::bits;
 use crate::error::{Error, Result};
 use crate::graph::lock::ExclusiveGuard;
 use crate::host::Interrupt;
-use crate::index::link::check;
 use crate::index::{Generation, Index};
 use crate::memory::Charge;
 

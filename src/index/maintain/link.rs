@@ -2,11 +2,11 @@
 
 use crate::sync::atomic::Ordering;
 
-use super::{Generation, Index};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::index::rows::pending::Claim;
 use crate::index::rows::{Place, State};
+use crate::index::{Generation, Index};
 
 impl Index {
     /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come, and that a
@@ -89,7 +89,7 @@ impl Index {
 }
 
 /// Errors: `Interrupted`.
-pub(super) fn check(interrupt: &dyn Interrupt) -> Result<()> {
+pub(in crate::index) fn check(interrupt: &dyn Interrupt) -> Result<()> {
     if interrupt.interrupted() {
         return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
     }

@@ -1,0 +1,94 @@
+//! Rows go: they are deleted, then nobody sees them any more.
+
+use crate::sync::atomic::Ordering;
+
+use super::{Generation, Index, Rows, UNSETTLED};
+use crate::index::rows::State;
+
+/// Rows deleted in one hold of the row lock.
+pub(super) const REMOVE_ROWS: usize = 1024;
+
+impl Index {
+    /// Deletes rows: they become tombstones, returned only to searches that may see them, until
+    /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
+    /// Takes the row lock for some microseconds at a time.
+    pub fn remove(&self, row_ids: &[i64], bound: u64) {
+        self.deleted_after.store(bound & !UNSETTLED, Ordering::Release);
+        for row_ids in row_ids.chunks(REMOVE_ROWS) {
+            let mut rows = self.rows();
+            let generation = self.generation();
+            for &row_id in row_ids {
+                self.bury(&mut rows, &generation, row_id, bound);
+            }
+            self.publish(&rows);
+        }
+    }
+
+    /// The last commit before the one that has deleted rows last. As long as it is the last commit, that one is not done, and a
+    /// scan of committed rows does not see what it deletes. Takes no lock.
+    pub fn deleted_after(&self) -> u64 {
+        self.deleted_after.load(Ordering::Acquire)
+    }
+
+    /// Takes the place of `before` in the host, which takes no more changes: a delete that was handed to `before` may be going on
+    /// still, and is not told again. Takes no lock.
+    pub fn succeed(&self, before: &Self) {
+        self.deleted_after.store(before.deleted_after(), Ordering::Release);
+    }
+
+    /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
+    pub(super) fn bury(&self, rows: &mut Rows, generation: &Generation, row_id: i64, bound: u64) {
+        let Some(place) = rows.places.get(row_id) else { return };
+        let entry = self.entry(rows, generation, place);
+        if entry.load().state == State::Live {
+            entry.set_state(State::Tombstone);
+            rows.live -= 1;
+            rows.tombstones.push(bound, row_id);
+        }
+    }
+
+    /// Lets go of tombstones that nobody sees any more: those of commits up to `last_commit`, which are all done, below
+    /// `lowest_visible`.
+    ///
+    /// - `last_commit`: the last commit that is done, read *before* `lowest_visible`. A commit that ends in between may delete
+    ///   what a snapshot sees that begins in between, so its tombstones are left to the next call.
+    /// - `lowest_visible`: every snapshot there is, and every one to come, sees the commits below it.
+    ///
+    /// One comparison when there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
+    pub fn expire(&self, last_commit: u64, lowest_visible: u64) {
+        self.settle(last_commit);
+        self.advance(lowest_visible.min(last_commit.saturating_add(1)));
+    }
+
+    /// Gives rows removed with `UNSETTLED | before` their bound: `last_commit`, once it is past `before`. One comparison
+    /// when there are none; otherwise takes the row lock. Never allocates.
+    pub fn settle(&self, last_commit: u64) {
+        if self.unsettled.load(Ordering::Relaxed) >= last_commit {
+            return;
+        }
+        let mut rows = self.rows();
+        rows.tombstones.settle(last_commit);
+        self.publish(&rows);
+    }
+
+    /// Tombstones with a bound below `lowest_visible` die: no snapshot sees their rows any more. One comparison when
+    /// there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
+    pub fn advance(&self, lowest_visible: u64) {
+        while self.oldest.load(Ordering::Relaxed) < lowest_visible {
+            let mut rows = self.rows();
+            let generation = self.generation();
+            for _ in 0..REMOVE_ROWS {
+                let Some(row_id) = rows.tombstones.pop_below(lowest_visible) else { break };
+                // A scan that still saw the row must not bring it back.
+                rows.touch(row_id);
+                let Some(place) = rows.places.get(row_id) else { continue };
+                // it may be live again, and about to be forgotten here
+                if self.entry(&rows, &generation, place).load().state == State::Tombstone {
+                    self.kill(&mut rows, &generation, place);
+                    rows.places.forget(row_id);
+                }
+            }
+            self.publish(&rows);
+        }
+    }
+}
