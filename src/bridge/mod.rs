@@ -540,7 +540,7 @@ impl IndexHandle {
     }
 
     fn scatter(&self) {
-        guard_or((), || self.0.scatter());
+        guard_or((), || self.0.maintenance().scatter());
     }
 
     fn append(&self, origin: ffi::RowOrigin, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
@@ -564,39 +564,39 @@ impl IndexHandle {
     }
 
     fn link(&self, max_rows: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.link(max_rows, interrupt))
+        guard(|| self.0.maintenance().link(max_rows, interrupt))
     }
 
     fn reconnect_due(&self) -> bool {
-        guard_or(false, || self.0.reconnect_due())
+        guard_or(false, || self.0.maintenance().reconnect_due())
     }
 
     fn reconnect(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.reconnect(max_nodes, interrupt))
+        guard(|| self.0.maintenance().reconnect(max_nodes, interrupt))
     }
 
     fn oversize(&self) -> bool {
-        guard_or(false, || self.0.oversize())
+        guard_or(false, || self.0.maintenance().oversize())
     }
 
     fn shrink_if_oversize(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
-        guard(|| self.0.shrink_if_oversize(interrupt))
+        guard(|| self.0.maintenance().shrink_if_oversize(interrupt))
     }
 
     fn tend(&self, pending_max: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.tend(pending_max, interrupt))
+        guard(|| self.0.maintenance().tend(pending_max, interrupt))
     }
 
     fn consolidate_due(&self) -> bool {
-        guard_or(false, || self.0.consolidate_due())
+        guard_or(false, || self.0.maintenance().consolidate_due())
     }
 
     fn consolidate(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.consolidate(max_nodes, interrupt))
+        guard(|| self.0.maintenance().consolidate(max_nodes, interrupt))
     }
 
     fn finish(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.finish(interrupt))
+        guard(|| self.0.maintenance().finish(interrupt))
     }
 
     fn store(
@@ -606,14 +606,14 @@ impl IndexHandle {
         verified: u64,
     ) -> std::result::Result<ffi::StoredImage, Crossing> {
         guard(|| {
-            let image = self.0.store(store, covered, verified)?;
+            let image = self.0.images().store(store, covered, verified)?;
             let written = image.written as u64;
             Ok(ffi::StoredImage { root: image.root, norms: image.norms, pages: image.pages, written })
         })
     }
 
     fn forget_pages(&self) -> Vec<i64> {
-        guard_or(Vec::new(), || self.0.forget_pages())
+        guard_or(Vec::new(), || self.0.images().forget_pages())
     }
 
     fn deleted_after(&self) -> u64 {
@@ -621,15 +621,15 @@ impl IndexHandle {
     }
 
     fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.begin_comparison(end))
+        guard(|| self.0.reconciler().begin(end))
     }
 
     fn saw(&self, row_ids: &[i64]) -> bool {
-        guard_or(true, || self.0.saw(row_ids))
+        guard_or(true, || self.0.reconciler().seen(row_ids))
     }
 
     fn end_comparison(&self, last_commit: u64) -> usize {
-        guard_or(0, || self.0.end_comparison(UNSETTLED | last_commit))
+        guard_or(0, || self.0.reconciler().end(UNSETTLED | last_commit))
     }
 
     /// Searches among `rows`, or among those that `visibility` sees if that is null.
@@ -646,7 +646,7 @@ impl IndexHandle {
         // SAFETY: the caller's promise.
         let rows = unsafe { rows.as_ref() };
         guard(|| {
-            let found = self.0.find(
+            let found = self.0.searcher().find(
                 Request {
                     query,
                     want: request.want,
@@ -666,19 +666,19 @@ impl IndexHandle {
     }
 
     fn strategy(&self, want: usize, ef: usize) -> ffi::Strategy {
-        guard_or(ffi::Strategy::Scan, || self.0.strategy(want, ef).into())
+        guard_or(ffi::Strategy::Scan, || self.0.searcher().strategy(want, ef).into())
     }
 
     fn ef_of_pages(&self, ef: usize) -> usize {
-        guard_or(ef, || self.0.ef_of_pages(ef))
+        guard_or(ef, || self.0.searcher().ef_of_pages(ef))
     }
 
     fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> ffi::Strategy {
-        guard_or(ffi::Strategy::Scan, || self.0.filtered_strategy(want, ef, qualifying).into())
+        guard_or(ffi::Strategy::Scan, || self.0.searcher().filtered_strategy(want, ef, qualifying).into())
     }
 
     fn compact(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.compact(interrupt))
+        guard(|| self.0.maintenance().compact(interrupt))
     }
 
     fn measure_recall(
@@ -689,7 +689,7 @@ impl IndexHandle {
         interrupt: &ffi::HostInterrupt,
     ) -> std::result::Result<ffi::RecallReport, Crossing> {
         guard(|| {
-            let measured = self.0.measure_recall(k, queries, ef, interrupt)?;
+            let measured = self.0.searcher().measure_recall(k, queries, ef, interrupt)?;
             Ok(ffi::RecallReport {
                 queries: measured.queries as u64,
                 recall: measured.recall,

@@ -2,7 +2,7 @@
 
 use crate::sync::atomic::Ordering;
 
-use super::{Generation, Index, Rows, UNSETTLED};
+use super::{Index, UNSETTLED};
 use crate::index::rows::State;
 
 /// Rows deleted in one hold of the row lock.
@@ -15,12 +15,8 @@ impl Index {
     pub fn remove(&self, row_ids: &[i64], bound: u64) {
         self.deleted_after.store(bound & !UNSETTLED, Ordering::Release);
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
-            let mut rows = self.rows();
-            let generation = self.generation();
-            for &row_id in row_ids {
-                self.bury(&mut rows, &generation, row_id, bound);
-            }
-            self.publish(&rows);
+            let mut rows = self.rows.change();
+            row_ids.iter().for_each(|&row_id| rows.bury(row_id, bound));
         }
     }
 
@@ -34,17 +30,6 @@ impl Index {
     /// still, and is not told again. Takes no lock.
     pub fn succeed(&self, before: &Self) {
         self.deleted_after.store(before.deleted_after(), Ordering::Release);
-    }
-
-    /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
-    pub(super) fn bury(&self, rows: &mut Rows, generation: &Generation, row_id: i64, bound: u64) {
-        let Some(place) = rows.places.get(row_id) else { return };
-        let entry = self.entry(rows, generation, place);
-        if entry.load().state == State::Live {
-            entry.set_state(State::Tombstone);
-            rows.live -= 1;
-            rows.tombstones.push(bound, row_id);
-        }
     }
 
     /// Lets go of tombstones that nobody sees any more: those of commits up to `last_commit`, which are all done, below
@@ -63,32 +48,27 @@ impl Index {
     /// Gives rows removed with `UNSETTLED | before` their bound: `last_commit`, once it is past `before`. One comparison
     /// when there are none; otherwise takes the row lock. Never allocates.
     pub fn settle(&self, last_commit: u64) {
-        if self.unsettled.load(Ordering::Relaxed) >= last_commit {
-            return;
+        if self.rows.unsettled() < last_commit {
+            self.rows.change().tombstones.settle(last_commit);
         }
-        let mut rows = self.rows();
-        rows.tombstones.settle(last_commit);
-        self.publish(&rows);
     }
 
     /// Tombstones with a bound below `lowest_visible` die: no snapshot sees their rows any more. One comparison when
     /// there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
     pub fn advance(&self, lowest_visible: u64) {
-        while self.oldest.load(Ordering::Relaxed) < lowest_visible {
-            let mut rows = self.rows();
-            let generation = self.generation();
+        while self.rows.oldest() < lowest_visible {
+            let mut rows = self.rows.change();
             for _ in 0..REMOVE_ROWS {
                 let Some(row_id) = rows.tombstones.pop_below(lowest_visible) else { break };
                 // A scan that still saw the row must not bring it back.
                 rows.touch(row_id);
                 let Some(place) = rows.places.get(row_id) else { continue };
                 // it may be live again, and about to be forgotten here
-                if self.entry(&rows, &generation, place).load().state == State::Tombstone {
-                    self.kill(&mut rows, &generation, place);
+                if rows.entry(place).load().state == State::Tombstone {
+                    rows.kill(place);
                     rows.places.forget(row_id);
                 }
             }
-            self.publish(&rows);
         }
     }
 }

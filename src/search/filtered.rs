@@ -3,13 +3,13 @@
 //!
 //! Source of the second: Patel et al. 2024, "ACORN": neighbours that are not in the set are replaced by theirs.
 
-use super::Hit;
 use super::row_set::RowSet;
+use super::{Hit, Searcher};
 use crate::bits;
 use crate::graph::Cost;
 use crate::graph::search_layer::{Neighbor, SearchLayer};
+use crate::index::Generation;
 use crate::index::rows::{Place, State};
-use crate::index::{Generation, Index};
 use crate::vectors::Query;
 
 /// Nodes near the query that a walk starts from, whether their rows are in the set or not.
@@ -58,7 +58,7 @@ struct FilteredWalk<'a, P> {
     walk: SearchLayer<'a, P>,
 }
 
-impl Index {
+impl Searcher<'_> {
     /// Hits for about the `ef` linked rows of `rows` nearest to `query`, in no order. With a budget nothing if the walk
     /// cost more distances before its end, or if the nearest rows of the set are where the graph does not lead to them.
     /// Takes the row lock for some microseconds, then the graph's read guard.
@@ -71,7 +71,7 @@ impl Index {
         budget: Option<f64>,
     ) -> (Option<Vec<Hit>>, Cost) {
         let mut spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
-        let generation = self.generation();
+        let generation = self.rows.generation();
         let graph = generation.graph.read();
         let nodes = graph.len();
         let set = Set { generation: &generation, rows };
@@ -102,7 +102,7 @@ impl Index {
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.
     fn spread(&self, rows: &RowSet) -> Vec<u32> {
         let step = rows.len().div_ceil(SEEDS_SPREAD).max(1);
-        let map = self.rows();
+        let map = self.rows.read();
         let slot = |row_id| match map.places.get(row_id) {
             Some(Place::Slot(slot)) => Some(slot),
             _ => None,

@@ -18,8 +18,9 @@ use self::filtered::Steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
-use crate::index::{Generation, Index};
+use crate::index::{Generation, Index, RowTable};
 use crate::options;
+use crate::vectors::Codec;
 
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
@@ -108,7 +109,24 @@ struct Hit {
     row_id: i64,
 }
 
+/// Searches an index. Keeps nothing between two searches.
+#[derive(Clone, Copy)]
+pub struct Searcher<'a> {
+    rows: &'a RowTable,
+}
+
 impl Index {
+    /// Searches it.
+    pub fn searcher(&self) -> Searcher<'_> {
+        Searcher { rows: self.rows() }
+    }
+}
+
+impl<'a> Searcher<'a> {
+    fn codec(&self) -> &'a Codec {
+        &self.rows.setup.codec
+    }
+
     /// [`find`](Self::find) among all visible rows.
     pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
         let request = Request {
@@ -138,8 +156,9 @@ impl Index {
     /// the graph's read guard. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
     pub fn find(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
         let Request { query, want, filter, .. } = request;
-        if query.len() != self.dimensions() {
-            let message = format!("the query has {} dimensions, the index {}", query.len(), self.dimensions());
+        let dimensions = self.codec().space.dimensions;
+        if query.len() != dimensions {
+            let message = format!("the query has {} dimensions, the index {dimensions}", query.len());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let planned = match filter {
@@ -154,14 +173,14 @@ impl Index {
         let mut report = Report { strategy, visited: 0, distances: 0 };
         let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
         let mut stored = Vec::with_capacity(query.len());
-        let ordinary = self.codec.space.store(query, &mut stored).is_some();
+        let ordinary = self.codec().space.store(query, &mut stored).is_some();
         let search = !matches!(strategy, Strategy::All | Strategy::Scan);
         if search && ordinary && want > 0 {
             (found.rows, found.exhausted) = loop {
-                let renewals = self.renewals();
+                let renewals = self.rows.renewals();
                 let answer = self.candidates(&stored, request, visibility, &mut report)?;
                 // Rows that went from the graph back to the pending area meanwhile may have been missed in both.
-                if renewals == self.renewals() {
+                if renewals == self.rows.renewals() {
                     break answer;
                 }
             };
@@ -206,7 +225,7 @@ impl Index {
         let query = self.scan_pending(vector, filter, &mut pending)?;
         report.distances += pending.len();
         // Without a query nothing is linked.
-        let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec.error_per_norm(query, rescore));
+        let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec().error_per_norm(query, rescore));
         let narrowed = request.narrows.then(|| vector.iter().map(|x| x * x).sum::<f32>().sqrt());
         // What ties is told from what does not by all rows only.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
@@ -283,8 +302,8 @@ impl Index {
                     nearest.pop();
                 }
                 if let Some(&Farthest(last)) = nearest.peek().filter(|_| nearest.len() == want) {
-                    certain = last + self.codec.space.tie(last);
-                    limit = certain + narrowed.map_or(0.0, |norm| self.codec.space.narrowed(last, norm));
+                    certain = last + self.codec().space.tie(last);
+                    limit = certain + narrowed.map_or(0.0, |norm| self.codec().space.narrowed(last, norm));
                 }
             }
         }
@@ -297,7 +316,7 @@ impl Index {
     }
 
     fn add_odd(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
-        let unrankable = self.unrankable.rows().filter(|&row_id| visibility.visible(row_id));
+        let unrankable = self.rows.unrankable_rows().filter(|&row_id| visibility.visible(row_id));
         rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }));
     }
 }

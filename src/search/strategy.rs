@@ -1,7 +1,7 @@
 //! The choice between exact and graph search.
 
+use super::Searcher;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::Index;
 use crate::options::Metric;
 
 /// Distances a walk computes for each candidate it keeps.
@@ -107,7 +107,7 @@ fn filtered_cost(width: usize) -> f64 {
     walk_cost(width) * FILTERED_FACTOR
 }
 
-impl Index {
+impl Searcher<'_> {
     /// Candidates that a walk keeps for `want` rows and search width `ef`. Twice `ef` for `L2sq`: vectors of unequal norms
     /// make hubs, among which a walk of width 64 finds 0.93 of the 10 nearest sentence embeddings, one of 128 0.97.
     /// Doubled until it holds `want` and some more: near the width recall is lost (on sentence embeddings 0.93 for 60 rows at width 64,
@@ -122,7 +122,7 @@ impl Index {
     }
 
     fn width_factor(&self) -> usize {
-        if self.codec.space.metric == Metric::L2sq { 2 } else { 1 }
+        if self.codec().space.metric == Metric::L2sq { 2 } else { 1 }
     }
 
     /// The search width for one of several pages of an answer: the pages fit together if they come from walks of one width. That of the
@@ -139,14 +139,14 @@ impl Index {
         if qualifying <= want {
             return Strategy::All;
         }
-        Strategy::cheapest(self.alive(), qualifying, self.width(want, ef))
+        Strategy::cheapest(self.rows.alive(), qualifying, self.width(want, ef))
     }
 
     /// Distances after which a walk among `qualifying` rows gives up. What it is expected to cost, and half as much again;
     /// more if that is still little beside an exact search.
     pub(super) fn budget(&self, strategy: Strategy, qualifying: usize, width: usize) -> f64 {
         let expected = match strategy {
-            Strategy::Recheck => recheck_cost(self.alive(), qualifying, width),
+            Strategy::Recheck => recheck_cost(self.rows.alive(), qualifying, width),
             _ => filtered_cost(width),
         };
         (1.5 * expected).max(0.4 * qualifying as f64) / WALK_FACTOR
@@ -154,7 +154,7 @@ impl Index {
 
     /// Whether the host fetches `rows` rows by their ids in less time than it scans its table.
     pub(super) fn fetch_pays(&self, rows: usize) -> bool {
-        rows <= FETCH_MIN || rows.saturating_mul(FETCH_COST) <= self.alive()
+        rows <= FETCH_MIN || rows.saturating_mul(FETCH_COST) <= self.rows.alive()
     }
 
     /// How a search for `want` rows with search width `ef` would search now. Takes no lock.
@@ -162,7 +162,7 @@ impl Index {
         if !self.fetch_pays(want) {
             return Strategy::Scan;
         }
-        Strategy::cheaper(self.alive(), self.width(want, ef))
+        Strategy::cheaper(self.rows.alive(), self.width(want, ef))
     }
 }
 

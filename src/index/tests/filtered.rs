@@ -25,7 +25,7 @@ fn find(index: &Index, query: &[f32], want: usize, rows: &RowSet, forced: Option
         may_scan: false,
         forced,
     };
-    index.find(request, &|_: i64| panic!("the rows of a filter are visible")).unwrap()
+    index.searcher().find(request, &|_: i64| panic!("the rows of a filter are visible")).unwrap()
 }
 
 const FORCED: [Option<SearchStrategy>; 4] =
@@ -40,7 +40,7 @@ fn every_strategy_keeps_the_promises() {
         let mut random = Random(71);
         let vectors: Vec<Vec<f32>> = (0..3_000).map(|_| grid_vector(&mut random)).collect();
         append_all(&index, &vectors.concat(), DIMENSIONS);
-        index.link(2_900, &Uninterrupted).unwrap();
+        index.maintenance().link(2_900, &Uninterrupted).unwrap();
         index.remove(&(0..500).collect::<Vec<_>>(), 3);
         index.advance(4);
         index.remove(&(500..600).collect::<Vec<_>>(), 5);
@@ -151,7 +151,7 @@ fn ties_are_complete_when_asked_for() {
             may_scan: false,
             forced: None,
         };
-        let found = index.find(request, &AllVisible).unwrap();
+        let found = index.searcher().find(request, &AllVisible).unwrap();
         let mut rows: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
         rows.sort_unstable();
         if !exact_distances() {
@@ -160,7 +160,7 @@ fn ties_are_complete_when_asked_for() {
         }
         assert_eq!(rows, (1_500..2_000).collect::<Vec<_>>());
         assert_eq!(found.report.strategy, SearchStrategy::Exact);
-        let plain = index.find(Request { ties: false, ..request }, &AllVisible).unwrap();
+        let plain = index.searcher().find(Request { ties: false, ..request }, &AllVisible).unwrap();
         assert_ne!(plain.report.strategy, SearchStrategy::Exact);
     }
 }
