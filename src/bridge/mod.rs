@@ -235,7 +235,6 @@ mod ffi {
             store: &HostPages,
         ) -> Result<LoadedCore>;
         fn share(self: &IndexHandle) -> Box<IndexHandle>;
-        fn succeed(self: &IndexHandle, before: &IndexHandle);
         fn reserve_rows(self: &IndexHandle, rows: usize);
         fn scatter(self: &IndexHandle);
         fn append(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
@@ -254,7 +253,6 @@ mod ffi {
         fn finish(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn store(self: &IndexHandle, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
         fn forget_pages(self: &IndexHandle) -> Vec<i64>;
-        fn deleted_after(self: &IndexHandle) -> u64;
         fn begin_comparison(self: &IndexHandle, end: usize) -> Result<()>;
         fn saw(self: &IndexHandle, row_ids: &[i64]) -> bool;
         fn end_comparison(self: &IndexHandle, last_commit: u64) -> usize;
@@ -531,10 +529,6 @@ impl IndexHandle {
         Box::new(IndexHandle(Arc::clone(&self.0)))
     }
 
-    fn succeed(&self, before: &IndexHandle) {
-        self.0.succeed(&before.0);
-    }
-
     fn reserve_rows(&self, rows: usize) {
         guard_or((), || self.0.reserve_rows(rows));
     }
@@ -614,10 +608,6 @@ impl IndexHandle {
 
     fn forget_pages(&self) -> Vec<i64> {
         guard_or(Vec::new(), || self.0.images().forget_pages())
-    }
-
-    fn deleted_after(&self) -> u64 {
-        self.0.deleted_after()
     }
 
     fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {

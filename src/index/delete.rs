@@ -1,8 +1,6 @@
 //! Rows go: they are deleted, then nobody sees them any more.
 
-use crate::sync::atomic::Ordering;
-
-use super::{Index, UNSETTLED};
+use super::Index;
 use crate::index::rows::State;
 
 /// Rows deleted in one hold of the row lock.
@@ -13,23 +11,10 @@ impl Index {
     /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
     /// Takes the row lock for some microseconds at a time.
     pub fn remove(&self, row_ids: &[i64], bound: u64) {
-        self.deleted_after.store(bound & !UNSETTLED, Ordering::Release);
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows.change();
             row_ids.iter().for_each(|&row_id| rows.bury(row_id, bound));
         }
-    }
-
-    /// The last commit before the one that has deleted rows last. As long as it is the last commit, that one is not done, and a
-    /// scan of committed rows does not see what it deletes. Takes no lock.
-    pub fn deleted_after(&self) -> u64 {
-        self.deleted_after.load(Ordering::Acquire)
-    }
-
-    /// Takes the place of `before` in the host, which takes no more changes: a delete that was handed to `before` may be going on
-    /// still, and is not told again. Takes no lock.
-    pub fn succeed(&self, before: &Self) {
-        self.deleted_after.store(before.deleted_after(), Ordering::Release);
     }
 
     /// Lets go of tombstones that nobody sees any more: those of commits up to `last_commit`, which are all done, below

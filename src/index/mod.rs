@@ -53,7 +53,6 @@ use crate::graph::LevelStats;
 use crate::host::Ledger;
 use crate::memory::Memory;
 use crate::options::Options;
-use crate::sync::atomic::AtomicU64;
 use crate::vectors::{Codec, Space};
 
 pub use self::append::Origin;
@@ -73,8 +72,6 @@ pub struct Index {
     maintenance: Arc<Maintenance>,
     reconciler: Reconciler,
     images: Images,
-    /// See `deleted_after()`.
-    deleted_after: AtomicU64,
 }
 
 /// What an index is made of.
@@ -126,7 +123,6 @@ impl Index {
             setup,
             rows,
             maintenance,
-            deleted_after: AtomicU64::new(u64::MAX),
         })
     }
 

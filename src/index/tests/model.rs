@@ -94,6 +94,8 @@ struct Host {
     /// Shared: row ids stand for the same rows.
     vacuum: RwLock<()>,
     agreement: Mutex<Agreement>,
+    /// The last commit before the one that has deleted rows last.
+    deleted_after: AtomicU64,
     comparing: Mutex<()>,
     tags: Mutex<u32>,
 }
@@ -112,6 +114,7 @@ impl Host {
             lowest: AtomicU64::new(ALL_COMMITS),
             vacuum: RwLock::new(()),
             agreement: Mutex::new(agreement),
+            deleted_after: AtomicU64::new(u64::MAX),
             comparing: Mutex::new(()),
             tags: Mutex::new(1000),
         })
@@ -152,7 +155,9 @@ impl Host {
     fn remove(&self, ids: &[i64]) {
         let index = self.entry.write().unwrap();
         if *self.agreement.lock().unwrap() != Agreement::Unlisted {
-            index.remove(ids, UNSETTLED | self.last_commit());
+            let last_commit = self.last_commit();
+            self.deleted_after.store(last_commit, Ordering::SeqCst);
+            index.remove(ids, UNSETTLED | last_commit);
             self.note(format!("remove {ids:?}"));
         }
     }
@@ -324,9 +329,7 @@ impl Host {
     /// `HNSWIndex::OpenLate`: from here on the index hears of all that commits do.
     fn open(&self) {
         let mut entry = self.entry.write().unwrap();
-        let opened = empty();
-        opened.succeed(&entry);
-        *entry = Arc::new(opened);
+        *entry = Arc::new(empty());
         *self.agreement.lock().unwrap() = Agreement::Unknown;
         self.note("opened");
     }
@@ -360,7 +363,7 @@ impl Host {
             });
         }
         let last_commit = self.last_commit();
-        let deleting = index.deleted_after() == last_commit;
+        let deleting = self.deleted_after.load(Ordering::SeqCst) == last_commit;
         let end = self.rows().len();
         index.reconciler().begin(end).unwrap();
         self.note(format!("comparison of {end} rows"));
