@@ -242,7 +242,7 @@ void HNSWJoinLocalState::Search(Probe &probe, idx_t want, vector<Pair> &found, J
 	vss::HostVisibility visibility(gstate.transaction, gstate.storage);
 	rust::Slice<const float> vector {probe.query, op.search.dimensions};
 	auto request = gstate.request;
-	request.want = want;
+	request.k = want;
 	auto &core = *gstate.index->core;
 	auto qualifying = pair_executor ? pair_executor->Qualifying(batch, probe.number, gstate.interrupt)
 	                                : shared_ptr<QualifyingRows::Set>();

@@ -357,7 +357,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 		return answer;
 	}
 	auto request = op.search.Request(context, *shared);
-	request.want = want;
+	request.k = want;
 	rust::Slice<const float> vector {query.data(), query.size()};
 	vss::HostVisibility visibility(transaction, storage);
 	auto rows = filter ? &*filter->stored : nullptr;

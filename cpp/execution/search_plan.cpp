@@ -27,7 +27,7 @@ void IndexSearch::TakePages() {
 vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedIndex &index) const {
 	vss::SearchRequest request;
 	auto session_ef = EfSearch(context);
-	request.want = wanted;
+	request.k = wanted;
 	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : index.ef_search;
 	if (paged) {
 		request.ef = index.core->ef_of_pages(request.ef);

@@ -106,7 +106,7 @@ mod ffi {
     /// What is asked of a search, beside the query vector and the rows that qualify, see [`crate::search::Request`].
     struct SearchRequest {
         /// Rows wanted.
-        want: usize,
+        k: usize,
         /// Search width.
         ef: usize,
         /// All rows that tie with the last one wanted are, too.
@@ -263,8 +263,8 @@ mod ffi {
             rows: *const RowSet,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
-        fn strategy(self: &IndexHandle, want: usize, ef: usize) -> Strategy;
-        fn filtered_strategy(self: &IndexHandle, want: usize, ef: usize, qualifying: usize) -> Strategy;
+        fn strategy(self: &IndexHandle, k: usize, ef: usize) -> Strategy;
+        fn filtered_strategy(self: &IndexHandle, k: usize, ef: usize, qualifying: usize) -> Strategy;
         fn ef_of_pages(self: &IndexHandle, ef: usize) -> usize;
         fn compact(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn measure_recall(
@@ -636,10 +636,10 @@ impl IndexHandle {
         // SAFETY: the caller's promise.
         let rows = unsafe { rows.as_ref() };
         guard(|| {
-            let found = self.0.searcher().find(
+            let found = self.0.searcher().search(
                 Request {
                     query,
-                    want: request.want,
+                    k: request.k,
                     rescore: request.rescore as f32,
                     ef: request.ef,
                     ties: request.ties,
@@ -655,16 +655,16 @@ impl IndexHandle {
         })
     }
 
-    fn strategy(&self, want: usize, ef: usize) -> ffi::Strategy {
-        guard_or(ffi::Strategy::Scan, || self.0.searcher().strategy(want, ef).into())
+    fn strategy(&self, k: usize, ef: usize) -> ffi::Strategy {
+        guard_or(ffi::Strategy::Scan, || self.0.searcher().strategy(k, ef).into())
     }
 
     fn ef_of_pages(&self, ef: usize) -> usize {
         guard_or(ef, || self.0.searcher().ef_of_pages(ef))
     }
 
-    fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> ffi::Strategy {
-        guard_or(ffi::Strategy::Scan, || self.0.searcher().filtered_strategy(want, ef, qualifying).into())
+    fn filtered_strategy(&self, k: usize, ef: usize, qualifying: usize) -> ffi::Strategy {
+        guard_or(ffi::Strategy::Scan, || self.0.searcher().filtered_strategy(k, ef, qualifying).into())
     }
 
     fn compact(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {

@@ -90,11 +90,11 @@ impl Model {
     }
 
     /// Checks one search of the index with all its promises.
-    fn check(&self, index: &Index, query: &[f32], want: usize, ef: usize, tombstones: bool, hidden: i64) {
+    fn check(&self, index: &Index, query: &[f32], k: usize, ef: usize, tombstones: bool, hidden: i64) {
         let seen = |row: i64| {
             row % 7 != hidden && (self.live.contains_key(&row) || tombstones && self.tombstones.contains_key(&row))
         };
-        let found = index.searcher().search(query, want, ef, &seen).unwrap();
+        let found = index.searcher().nearest(query, k, ef, &seen).unwrap();
         if !self.ordinary(query) {
             assert_eq!(found.outcome, Outcome::Scan);
             return;
@@ -108,7 +108,7 @@ impl Model {
         let ranked = rows.len() - unrankable.len();
         assert!(unrankable.iter().all(|(row, _)| rows[ranked..].contains(row)), "unrankable rows follow the others");
         assert!(rows.iter().all(|&row| seen(row)), "an invisible row");
-        assert!(ranked >= want.min(ordinary.len()), "{ranked} rows of {} for {want}", ordinary.len());
+        assert!(ranked >= k.min(ordinary.len()), "{ranked} rows of {} for {k}", ordinary.len());
         if found.exhausted {
             assert_eq!(ranked, ordinary.len());
         }
@@ -116,9 +116,9 @@ impl Model {
             return; // which of the near rows it finds is for the recall tests
         }
         // The candidates hold the nearest rows: the host, which knows the vectors, sorts them.
-        let exact = naive::nearest(self.metric, ordinary.iter().copied(), query, want);
+        let exact = naive::nearest(self.metric, ordinary.iter().copied(), query, k);
         let candidates = ordinary.iter().copied().filter(|(row, _)| unique.contains(row));
-        let found = naive::nearest(self.metric, candidates, query, want);
+        let found = naive::nearest(self.metric, candidates, query, k);
         for (exact, found) in exact.iter().zip(&found) {
             assert!((exact.1 - found.1).abs() < 1e-5 * (1.0 + exact.1.abs()), "{exact:?} {found:?}");
         }
@@ -133,7 +133,7 @@ enum Step {
     Commit,
     Consolidation(usize),
     Compact,
-    Search { seed: u64, want: usize, tombstones: bool, hidden: i64 },
+    Search { seed: u64, k: usize, tombstones: bool, hidden: i64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -145,7 +145,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1usize..300).prop_map(Step::Consolidation),
         1 => Just(Step::Compact),
         4 => (any::<u64>(), 1usize..50, any::<bool>(), -1i64..7)
-            .prop_map(|(seed, want, tombstones, hidden)| Step::Search { seed, want, tombstones, hidden }),
+            .prop_map(|(seed, k, tombstones, hidden)| Step::Search { seed, k, tombstones, hidden }),
     ]
 }
 
@@ -197,9 +197,9 @@ proptest! {
                     index.advance(last_commit);
                     index.maintenance().compact(&Uninterrupted).unwrap();
                 }
-                Step::Search { seed, want, tombstones, hidden } => {
+                Step::Search { seed, k, tombstones, hidden } => {
                     let query = grid_vector(&mut Random(seed));
-                    model.check(&index, &query, want, 1 + want / 2, tombstones, hidden);
+                    model.check(&index, &query, k, 1 + k / 2, tombstones, hidden);
                 }
             }
             let stats = index.stats().unwrap();
@@ -234,7 +234,7 @@ fn recall(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, liv
         let near = rows[random.below(rows.len())].1;
         let query: Vec<f32> = near.iter().map(|x| x + 0.3 * random.normal()).collect();
         let exact = naive::nearest(metric, rows.iter().copied().filter(|row| live(row.0)), &query, 10);
-        let Found { rows: found, report, .. } = index.searcher().search(&query, 10, 64, &live).unwrap();
+        let Found { rows: found, report, .. } = index.searcher().nearest(&query, 10, 64, &live).unwrap();
         assert_eq!(report.strategy, SearchStrategy::Graph, "{metric:?}");
         sum += naive::recall(&exact, found.iter().map(|candidate| candidate.row_id));
     }
@@ -321,7 +321,7 @@ fn a_refused_reservation_leaves_the_index_usable() {
             append_all(&index, &vectors, 8);
             link_all(&index, 1);
             assert_eq!(index.stats().unwrap().count, 3_000);
-            let found = index.searcher().search(&vectors[..8], 3, 64, &AllVisible).unwrap();
+            let found = index.searcher().nearest(&vectors[..8], 3, 64, &AllVisible).unwrap();
             assert!(may_be_nearest(&found, 0));
         }
         assert_eq!(ledger.reserved.load(Ordering::Relaxed), 0, "all memory is given back");
@@ -353,7 +353,7 @@ fn an_interrupt_stops_linking_and_compaction_without_harm() {
     assert_eq!(index.maintenance().compact(&After(AtomicI64::new(50))).unwrap_err().kind, ErrorKind::Interrupted);
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (1_997, 0));
-    assert!(may_be_nearest(&index.searcher().search(&vectors[..8], 1, 64, &AllVisible).unwrap(), 0));
+    assert!(may_be_nearest(&index.searcher().nearest(&vectors[..8], 1, 64, &AllVisible).unwrap(), 0));
 }
 
 /// Writers, linkers, searchers and a compactor at once; afterwards the index holds what the writers left.
@@ -393,7 +393,7 @@ fn everything_at_once() {
                 let mut random = Random(1);
                 while writing() {
                     let alive = |row: i64| (row / WRITERS) % 3 != 0;
-                    let found = index.searcher().search(&vector(random.below(500) as i64), 10, 64, &alive).unwrap();
+                    let found = index.searcher().nearest(&vector(random.below(500) as i64), 10, 64, &alive).unwrap();
                     assert!(found.rows.iter().all(|candidate| alive(candidate.row_id)));
                 }
             });
@@ -412,7 +412,7 @@ fn everything_at_once() {
     let live = (WRITERS * (TURNS - (TURNS + 2) / 3)) as usize;
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (live, 0));
-    let all = index.searcher().search(&vector(1), live + 10, 64, &|row: i64| (row / WRITERS) % 3 != 0).unwrap();
+    let all = index.searcher().nearest(&vector(1), live + 10, 64, &|row: i64| (row / WRITERS) % 3 != 0).unwrap();
     assert!(all.exhausted);
     assert_eq!(all.rows.len(), live);
 }

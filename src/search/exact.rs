@@ -15,7 +15,7 @@ impl Searcher<'_> {
     /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Returns the vector, which is in stored form,
     /// as a query among linked rows; nothing if there are none, as the codec is not ready. Takes the row lock for an instant, if any rows
     /// are pending. Errors: `OutOfMemory`.
-    pub(super) fn scan_pending<'a>(
+    pub(super) fn exact_pending<'a>(
         &self,
         vector: &'a [f32],
         filter: Option<&RowSet>,
@@ -43,9 +43,9 @@ impl Searcher<'_> {
         Ok(query)
     }
 
-    /// Adds a hit for each linked row that is not dead; returns how many. To be called after `scan_pending`, so that
+    /// Adds a hit for each linked row that is not dead; returns how many. To be called after `exact_pending`, so that
     /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
-    pub(super) fn scan_linked(&self, query: &Query<'_>, hits: &mut Vec<Hit>) -> Result<usize> {
+    pub(super) fn exact_linked(&self, query: &Query<'_>, hits: &mut Vec<Hit>) -> Result<usize> {
         let generation = self.rows.generation();
         let pinned = generation.pin_rows();
         let before = hits.len();
@@ -61,9 +61,9 @@ impl Searcher<'_> {
         Ok(hits.len() - before)
     }
 
-    /// Adds a hit for each linked row of `rows`; returns how many. To be called after `scan_pending`, as above. Takes the
+    /// Adds a hit for each linked row of `rows`; returns how many. To be called after `exact_pending`, as above. Takes the
     /// row lock for some microseconds at a time. Errors: `OutOfMemory`.
-    pub(super) fn scan_rows(&self, query: &Query<'_>, rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
+    pub(super) fn exact_rows(&self, query: &Query<'_>, rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
         let before = hits.len();
         reserve(hits, rows.len())?;
         let (mut slots, mut published) = (Vec::with_capacity(PAGE_ROWS.min(rows.len())), Vec::new());

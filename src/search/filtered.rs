@@ -28,11 +28,11 @@ const LOOK_COST: f64 = 0.05;
 
 /// Which nodes a walk steps on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Steps {
-    /// On all.
-    All,
-    /// On rows of the set.
-    Set,
+pub(super) enum Traversal {
+    /// All, and those that are not of the set are left out of the answer.
+    PostFilter,
+    /// Those of the set, over the neighbours of others.
+    Acorn,
 }
 
 /// The set, as nodes.
@@ -51,7 +51,7 @@ impl Set<'_> {
 
 struct FilteredWalk<'a, P> {
     set: Set<'a>,
-    steps: Steps,
+    traversal: Traversal,
     /// A bit for each node that was met; for nodes that are not stepped on, whether their links were followed.
     seen: Vec<u64>,
     looks: usize,
@@ -67,10 +67,10 @@ impl Searcher<'_> {
         query: &Query<'_>,
         ef: usize,
         rows: &RowSet,
-        steps: Steps,
+        traversal: Traversal,
         budget: Option<f64>,
     ) -> (Option<Vec<Hit>>, Cost) {
-        let mut spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
+        let mut spread = if traversal == Traversal::Acorn { self.spread(rows) } else { Vec::new() };
         let generation = self.rows.generation();
         let graph = generation.graph.read();
         let nodes = graph.len();
@@ -82,7 +82,7 @@ impl Searcher<'_> {
             return (None, cost);
         }
         let walk = graph.search_layer(query, ef, |slot| set.has(slot));
-        let mut walk = FilteredWalk { set, steps, seen: vec![0; nodes.div_ceil(64)], looks: 0, walk };
+        let mut walk = FilteredWalk { set, traversal, seen: vec![0; nodes.div_ceil(64)], looks: 0, walk };
         for node in near {
             walk.mark(node.slot());
             walk.walk.offer(node);
@@ -91,7 +91,7 @@ impl Searcher<'_> {
         spread.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.mark(slot));
         walk.walk.meet(&spread);
         let done = match budget {
-            Some(budget) => walk.run(budget) && !(steps == Steps::Set && walk.is_lost()),
+            Some(budget) => walk.run(budget) && !(traversal == Traversal::Acorn && walk.is_lost()),
             None => walk.run(f64::INFINITY),
         };
         let cost = cost + walk.walk.cost();
@@ -121,9 +121,9 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
             }
             self.walk.links(node, 0, &mut links);
             next.clear();
-            match self.steps {
-                Steps::All => next.extend(links.iter().copied().filter(|&slot| self.mark(slot))),
-                Steps::Set => self.step_over(&links, &mut links_behind, &mut next),
+            match self.traversal {
+                Traversal::PostFilter => next.extend(links.iter().copied().filter(|&slot| self.mark(slot))),
+                Traversal::Acorn => self.step_over(&links, &mut links_behind, &mut next),
             }
             self.walk.meet(&next);
         }

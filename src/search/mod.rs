@@ -14,7 +14,7 @@ mod strategy;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 
-use self::filtered::Steps;
+use self::filtered::Traversal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
@@ -36,11 +36,11 @@ pub struct Request<'a> {
     /// `[dimensions]`, as the user gave it.
     pub query: &'a [f32],
     /// Rows wanted.
-    pub want: usize,
+    pub k: usize,
     /// Of an index that holds codes: standard errors by which their distances may be off, see [`options::RESCORE`]. The more
     /// the more rows.
     pub rescore: f32,
-    /// Candidates kept on the bottom layer, the paper's `ef`; doubled until it holds `want`.
+    /// Candidates kept on the bottom layer, the paper's `ef`; doubled until it holds `k`.
     pub ef: usize,
     /// All rows that tie with the last one wanted are, too: a further order decides between them.
     pub ties: bool,
@@ -127,11 +127,11 @@ impl<'a> Searcher<'a> {
         &self.rows.setup.codec
     }
 
-    /// [`find`](Self::find) among all visible rows.
-    pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
+    /// [`search`](Self::search) among all visible rows.
+    pub fn nearest(&self, query: &[f32], k: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
         let request = Request {
             query,
-            want,
+            k,
             rescore: options::RESCORE as f32,
             ef,
             ties: false,
@@ -141,29 +141,29 @@ impl<'a> Searcher<'a> {
             may_scan: false,
             forced: None,
         };
-        self.find(request, visibility)
+        self.search(request, visibility)
     }
 
-    /// At least `want` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
-    /// is exact, exact in that only visible rows are returned. Never more than `want`, those that tie with the last of
+    /// At least `k` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
+    /// is exact, exact in that only visible rows are returned. Never more than `k`, those that tie with the last of
     /// them, or that their codes do not tell from it, and all unrankable rows.
     ///
-    /// With a filter only rows that pass it, and never fewer than `want` unless all that pass are returned: if too few
+    /// With a filter only rows that pass it, and never fewer than `k` unless all that pass are returned: if too few
     /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`. That is not so with
     /// `ranked_only`.
     ///
     /// Takes the row lock for an instant (with a filter: for some microseconds at a time) and, if it uses the graph,
     /// the graph's read guard. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
-    pub fn find(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
-        let Request { query, want, filter, .. } = request;
+    pub fn search(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
+        let Request { query, k, filter, .. } = request;
         let dimensions = self.codec().space.dimensions;
         if query.len() != dimensions {
             let message = format!("the query has {} dimensions, the index {dimensions}", query.len());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let planned = match filter {
-            Some(rows) => self.filtered_strategy(want, request.ef, rows.len()),
-            None => self.strategy(want, request.ef),
+            Some(rows) => self.filtered_strategy(k, request.ef, rows.len()),
+            None => self.strategy(k, request.ef),
         };
         let strategy = match planned {
             Strategy::All => planned,
@@ -175,7 +175,7 @@ impl<'a> Searcher<'a> {
         let mut stored = Vec::with_capacity(query.len());
         let ordinary = self.codec().space.store(query, &mut stored).is_some();
         let search = !matches!(strategy, Strategy::All | Strategy::Scan);
-        if search && ordinary && want > 0 {
+        if search && ordinary && k > 0 {
             (found.rows, found.exhausted) = loop {
                 let renewals = self.rows.renewals();
                 let answer = self.candidates(&stored, request, visibility, &mut report)?;
@@ -185,7 +185,7 @@ impl<'a> Searcher<'a> {
                 }
             };
         }
-        let enough = found.rows.len() >= want || request.ranked_only && found.exhausted;
+        let enough = found.rows.len() >= k || request.ranked_only && found.exhausted;
         let too_few = filter.is_some() && !enough;
         let too_many = request.narrows && request.may_scan && !self.fetch_pays(found.rows.len());
         if search && ordinary && !too_few && !too_many {
@@ -217,12 +217,12 @@ impl<'a> Searcher<'a> {
         visibility: &dyn Visibility,
         report: &mut Report,
     ) -> Result<(Vec<Candidate>, bool)> {
-        let Request { want, ef, filter, .. } = request;
+        let Request { k, filter, .. } = request;
         let visibility = filter.map_or(visibility, |rows| rows);
-        let width = self.width(want, ef);
+        let ef = self.effective_ef(k, request.ef);
         // Pending rows first: one that is linked meanwhile is then found twice, not missed.
         let mut pending = Vec::new();
-        let query = self.scan_pending(vector, filter, &mut pending)?;
+        let query = self.exact_pending(vector, filter, &mut pending)?;
         report.distances += pending.len();
         // Without a query nothing is linked.
         let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec().error_per_norm(query, rescore));
@@ -235,24 +235,25 @@ impl<'a> Searcher<'a> {
             let (walked, cost) = match (&query, strategy, filter) {
                 (None, ..) => (Some(Vec::new()), Cost::default()),
                 (Some(query), Strategy::Recheck | Strategy::Filtered, Some(rows)) => {
-                    let steps = if strategy == Strategy::Recheck { Steps::All } else { Steps::Set };
-                    let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), width));
-                    self.walk_filtered(query, width, rows, steps, patience)
+                    let traversal =
+                        if strategy == Strategy::Recheck { Traversal::PostFilter } else { Traversal::Acorn };
+                    let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), ef));
+                    self.walk_filtered(query, ef, rows, traversal, patience)
                 }
                 // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
                 (Some(query), ..) => {
-                    let (hits, cost) = self.walk(query, width, strategy == Strategy::Recheck, visibility);
+                    let (hits, cost) = self.walk(query, ef, strategy == Strategy::Recheck, visibility);
                     (Some(hits), cost)
                 }
             };
             report.add(cost);
             if let Some(mut hits) = walked {
                 hits.extend_from_slice(&pending);
-                let (mut rows, all) = self.take_visible(hits, want, error(rescore), narrowed, visibility);
+                let (mut rows, all) = self.take_visible(hits, k, error(rescore), narrowed, visibility);
                 // A walk does not find all rows of the same vector.
-                let tied = request.ties && (all || rows.len() > want);
-                if rows.len() >= want && !tied {
-                    self.add_odd(&mut rows, visibility);
+                let tied = request.ties && (all || rows.len() > k);
+                if rows.len() >= k && !tied {
+                    self.add_unrankable(&mut rows, visibility);
                     return Ok((rows, false));
                 }
             }
@@ -260,23 +261,23 @@ impl<'a> Searcher<'a> {
         }
         let mut hits = pending;
         report.distances += match (&query, filter) {
-            (Some(query), Some(rows)) => self.scan_rows(query, rows, &mut hits)?,
-            (Some(query), None) => self.scan_linked(query, &mut hits)?,
+            (Some(query), Some(rows)) => self.exact_rows(query, rows, &mut hits)?,
+            (Some(query), None) => self.exact_linked(query, &mut hits)?,
             (None, _) => 0,
         };
         let error = error(request.rescore.max(RESCORE_EXACT));
-        let (mut rows, exhausted) = self.take_visible(hits, want, error, narrowed, visibility);
-        self.add_odd(&mut rows, visibility);
+        let (mut rows, exhausted) = self.take_visible(hits, k, error, narrowed, visibility);
+        self.add_unrankable(&mut rows, visibility);
         Ok((rows, exhausted))
     }
 
-    /// The nearest visible rows of `hits`, each once, nearest first: `want`, and those that tie with the last, or may be nearer than it
+    /// The nearest visible rows of `hits`, each once, nearest first: `k`, and those that tie with the last, or may be nearer than it
     /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm. `narrowed`: the norm of the
     /// query, if the table's vectors were rounded. Also whether that was all of them.
     fn take_visible(
         &self,
         hits: Vec<Hit>,
-        want: usize,
+        k: usize,
         error: f32,
         narrowed: Option<f32>,
         visibility: &dyn Visibility,
@@ -285,8 +286,8 @@ impl<'a> Searcher<'a> {
         let mut heap = BinaryHeap::from_iter(hits.into_iter().map(|hit| Reverse(Bounded::new(hit, error))));
         let mut rows: Vec<(Candidate, f32)> = Vec::new();
         let mut seen = HashSet::new();
-        // The `want` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
-        let mut nearest = BinaryHeap::with_capacity(want.min(heap.len()) + 1);
+        // The `k` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
+        let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let mut all = true;
         while let Some(Reverse(hit)) = heap.pop() {
@@ -298,10 +299,10 @@ impl<'a> Searcher<'a> {
                 let candidate = Candidate { row_id: hit.row_id, distance: hit.distance, certain: false };
                 rows.push((candidate, hit.at_worst()));
                 nearest.push(Farthest(hit.at_worst()));
-                if nearest.len() > want {
+                if nearest.len() > k {
                     nearest.pop();
                 }
-                if let Some(&Farthest(last)) = nearest.peek().filter(|_| nearest.len() == want) {
+                if let Some(&Farthest(last)) = nearest.peek().filter(|_| nearest.len() == k) {
                     certain = last + self.codec().space.tie(last);
                     limit = certain + narrowed.map_or(0.0, |norm| self.codec().space.narrowed(last, norm));
                 }
@@ -315,7 +316,7 @@ impl<'a> Searcher<'a> {
         (rows, all)
     }
 
-    fn add_odd(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
+    fn add_unrankable(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
         let unrankable = self.rows.unrankable_rows().filter(|&row_id| visibility.visible(row_id));
         rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }));
     }

@@ -29,7 +29,7 @@ const NORMAL_95: f64 = 1.96;
 
 impl Searcher<'_> {
     /// Searches for the `k` nearest neighbours of `queries` rows, spread evenly over the linked ones, through the graph
-    /// with search width `ef` and exactly. A row is no neighbour of its own. A found row counts if it is as near as the
+    /// with `ef` as a search would, and exactly. A row is no neighbour of its own. A found row counts if it is as near as the
     /// `k`-th exact one, so ties do not matter.
     ///
     /// Takes the graph's read guard for each search. Errors: `OutOfMemory`, `Interrupted`.
@@ -42,11 +42,11 @@ impl Searcher<'_> {
             }
             let query = self.codec().prepare_row(&row);
             let start = Instant::now();
-            let (mut found, _) = self.walk(&query, self.width(k + 1, ef), false, &|_: i64| true);
+            let (mut found, _) = self.walk(&query, self.effective_ef(k + 1, ef), false, &|_: i64| true);
             index_ms += start.elapsed().as_secs_f64() * 1e3;
             let start = Instant::now();
             let mut exact = Vec::new();
-            self.scan_linked(&query, &mut exact)?;
+            self.exact_linked(&query, &mut exact)?;
             exact.sort_unstable();
             exact_ms += start.elapsed().as_secs_f64() * 1e3;
 

@@ -16,7 +16,7 @@ const SLOTS_PER_DEAD: usize = 16;
 const DEAD_MIN: usize = if cfg!(feature = "model") { 2 } else { 16 };
 /// At least so many slots stay for each that is freed at a time: the fewer go at once the better the links are that are
 /// found instead.
-const SLOTS_PER_DOOMED: usize = 8;
+const SLOTS_PER_DELETED: usize = 8;
 /// Nodes consolidated in one visit: less than a millisecond, for which searches wait.
 const VISIT_NODES: u32 = 16;
 
@@ -85,7 +85,7 @@ impl Maintenance {
         let full = |_| Error::out_of_memory("while consolidating an HNSW index");
         let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
-        let dead = generation.dead().min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));
+        let dead = generation.dead().min((nodes / SLOTS_PER_DELETED).max(DEAD_MIN));
         let charge = self.setup().memory.charge(words * size_of::<u64>() + dead * size_of::<u32>())?;
         generation.reserve_free(dead)?;
         let (mut deleted, mut slots) = (Vec::new(), Vec::new());

@@ -23,7 +23,7 @@ fn recall_of(index: &Index, metric: Metric, rows: &BTreeMap<i64, Vec<f32>>) -> f
     for _ in 0..queries {
         let query: Vec<f32> = near[random.below(near.len())].iter().map(|x| x + 0.3 * random.normal()).collect();
         let exact = naive::nearest(metric, rows.iter().map(|(&row, vector)| (row, vector.as_slice())), &query, 10);
-        let found = index.searcher().search(&query, 10, 64, &|row: i64| rows.contains_key(&row)).unwrap();
+        let found = index.searcher().nearest(&query, 10, 64, &|row: i64| rows.contains_key(&row)).unwrap();
         assert_eq!(found.report.strategy, SearchStrategy::Graph);
         sum += naive::recall(&exact, found.rows.iter().map(|candidate| candidate.row_id));
     }
@@ -137,7 +137,7 @@ fn an_index_can_be_emptied_and_filled_again() {
             work(&index);
             let slots = index.stats().unwrap().levels[0].nodes;
             assert!(slots <= 2_001, "slots are used again");
-            let found = index.searcher().search(&vectors[80..88], 1, 64, &AllVisible).unwrap();
+            let found = index.searcher().nearest(&vectors[80..88], 1, 64, &AllVisible).unwrap();
             assert_eq!(found.rows[0].row_id, 10);
             index.remove(&ids, round);
             index.advance(round + 1);
@@ -149,7 +149,7 @@ fn an_index_can_be_emptied_and_filled_again() {
                 work(&index);
                 assert_eq!(index.stats().unwrap().deleted, 1, "only the entry of the graph cannot be freed");
             }
-            assert!(index.searcher().search(&vectors[..8], 1, 64, &AllVisible).unwrap().rows.is_empty());
+            assert!(index.searcher().nearest(&vectors[..8], 1, 64, &AllVisible).unwrap().rows.is_empty());
         }
     }
 }

@@ -31,7 +31,7 @@ fn quality(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, ef
         let near = rows[random.below(rows.len())].1;
         let query: Vec<f32> = near.iter().map(|x| x + 0.3 * random.normal()).collect();
         let exact = naive::nearest(metric, rows.iter().copied(), &query, 10);
-        let found = index.searcher().search(&query, 10, ef, &AllVisible).unwrap();
+        let found = index.searcher().nearest(&query, 10, ef, &AllVisible).unwrap();
         assert_eq!(found.report.strategy, SearchStrategy::Graph);
         assert!(found.rows.is_sorted_by(|a, b| a.distance <= b.distance));
         candidates += found.rows.len();
@@ -119,7 +119,7 @@ fn exact_searches_are_exact() {
                     let filter = (turn % 2 == 0).then_some(&set);
                     let request = Request {
                         query: &query,
-                        want: 10,
+                        k: 10,
                         rescore: 0.0,
                         ef: 64,
                         ties: turn % 3 == 0,
@@ -129,7 +129,7 @@ fn exact_searches_are_exact() {
                         may_scan: false,
                         forced: Some(Strategy::Exact),
                     };
-                    let found = index.searcher().find(request, &AllVisible).unwrap();
+                    let found = index.searcher().search(request, &AllVisible).unwrap();
                     let ids: HashSet<i64> = found.rows.iter().map(|row| row.row_id).collect();
                     let rows = (0..).zip(vectors.chunks_exact(dimensions));
                     let rows = rows.filter(|&(row, _)| filter.is_none_or(|set| set.contains(row)));
@@ -155,7 +155,7 @@ fn a_wider_bound_means_more_candidates() {
     let candidates = |rescore: f32| {
         let request = Request {
             query: &vectors[..32],
-            want: 10,
+            k: 10,
             rescore,
             ef: 64,
             ties: false,
@@ -165,7 +165,7 @@ fn a_wider_bound_means_more_candidates() {
             may_scan: false,
             forced: None,
         };
-        index.searcher().find(request, &AllVisible).unwrap().rows.len()
+        index.searcher().search(request, &AllVisible).unwrap().rows.len()
     };
     assert_eq!(candidates(0.0), 10);
     assert!(candidates(1.0) >= 10);
@@ -177,7 +177,7 @@ fn a_wider_bound_means_more_candidates() {
 /// Answers in every bit: rows and estimated distances.
 fn answers(index: &Index, vectors: &[f32], dimensions: usize) -> Vec<(i64, u32)> {
     let queries = vectors.chunks_exact(dimensions).step_by(97);
-    let found = queries.flat_map(|query| index.searcher().search(query, 10, 64, &AllVisible).unwrap().rows);
+    let found = queries.flat_map(|query| index.searcher().nearest(query, 10, 64, &AllVisible).unwrap().rows);
     found.map(|row| (row.row_id, row.distance.to_bits())).collect()
 }
 
@@ -217,7 +217,7 @@ fn images_hold_codes_and_what_is_to_become_codes() {
             let loaded = reload(&index);
             assert_eq!(loaded.pending(), 20);
             let distances = |index: &Index| {
-                let found = index.searcher().search(rows(5..6), 9_000, 64, &AllVisible).unwrap();
+                let found = index.searcher().nearest(rows(5..6), 9_000, 64, &AllVisible).unwrap();
                 found.rows.into_iter().map(|row| (row.row_id, row.distance.to_bits())).collect::<BTreeMap<_, _>>()
             };
             assert_eq!(distances(&loaded), distances(&index));
@@ -241,7 +241,7 @@ fn renewal_and_compaction_keep_codes() {
         index.maintenance().finish(&Uninterrupted).unwrap();
         let gone: Vec<i64> = (0..9_000).filter(|row| row % 8 != 0).collect();
         let distances = |index: &Index| {
-            let found = index.searcher().search(&vectors[..WIDE], 20_000, 64, &|row: i64| row % 8 == 0).unwrap();
+            let found = index.searcher().nearest(&vectors[..WIDE], 20_000, 64, &|row: i64| row % 8 == 0).unwrap();
             found.rows.into_iter().map(|row| (row.row_id, row.distance.to_bits())).collect::<BTreeMap<_, _>>()
         };
         let before = distances(&index);

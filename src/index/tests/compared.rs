@@ -18,7 +18,7 @@ fn of_rows(rows: &[i64]) -> Index {
 
 /// The rows that searches find.
 fn found(index: &Index) -> Vec<i64> {
-    let found = index.searcher().search(&[1.0], 100, 64, &|_: i64| true).unwrap();
+    let found = index.searcher().nearest(&[1.0], 100, 64, &|_: i64| true).unwrap();
     let mut rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
     rows.sort_unstable();
     rows

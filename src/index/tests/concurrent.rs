@@ -90,17 +90,17 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                 while running() {
                     let row = random.below(STABLE as usize) as i64;
                     let ef = if exact_distances() { 1 } else { 64 };
-                    let found = index.searcher().search(&stable(row), 1, ef, &|other: i64| other < STABLE).unwrap();
+                    let found = index.searcher().nearest(&stable(row), 1, ef, &|other: i64| other < STABLE).unwrap();
                     let itself = may_be_nearest(&found, row) || found.rows[0].distance == 0.0;
                     // The codes of more rows than a walk keeps may be as near.
                     let walked = !exact_distances() && found.report.strategy == SearchStrategy::Graph;
                     assert!(itself || walked, "row {row}, {:?}", found.report.strategy);
                     let found = index
                         .searcher()
-                        .search(&stable(row), STABLE as usize, 8, &|other: i64| other < STABLE)
+                        .nearest(&stable(row), STABLE as usize, 8, &|other: i64| other < STABLE)
                         .unwrap();
                     assert_eq!(found.rows.len(), STABLE as usize, "{:?}", found.report.strategy);
-                    let found = index.searcher().search(&stable(row), 10, 2, &AllVisible).unwrap();
+                    let found = index.searcher().nearest(&stable(row), 10, 2, &AllVisible).unwrap();
                     assert!(found.rows.len() >= 10);
                     let ranked = found.rows.iter().take_while(|candidate| !candidate.distance.is_nan()).count();
                     assert!(found.rows[..ranked].is_sorted_by(|a, b| a.distance <= b.distance));
@@ -134,7 +134,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
             _ => {}
         }
         assert_eq!(index.stats().unwrap().count, model.len(), "{work}");
-        let found = index.searcher().search(&[0.0; WIDE], usize::MAX, 64, &AllVisible).unwrap();
+        let found = index.searcher().nearest(&[0.0; WIDE], usize::MAX, 64, &AllVisible).unwrap();
         assert!(found.exhausted);
         assert_eq!(found.rows.len(), model.len(), "{work}");
         for candidate in &found.rows {

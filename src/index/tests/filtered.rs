@@ -12,10 +12,10 @@ fn row_set(rows: impl Iterator<Item = i64>) -> RowSet {
     set
 }
 
-fn find(index: &Index, query: &[f32], want: usize, rows: &RowSet, forced: Option<SearchStrategy>) -> Found {
+fn find(index: &Index, query: &[f32], k: usize, rows: &RowSet, forced: Option<SearchStrategy>) -> Found {
     let request = Request {
         query,
-        want,
+        k,
         rescore: RESCORE,
         ef: 64,
         ties: false,
@@ -25,7 +25,7 @@ fn find(index: &Index, query: &[f32], want: usize, rows: &RowSet, forced: Option
         may_scan: false,
         forced,
     };
-    index.searcher().find(request, &|_: i64| panic!("the rows of a filter are visible")).unwrap()
+    index.searcher().search(request, &|_: i64| panic!("the rows of a filter are visible")).unwrap()
 }
 
 const FORCED: [Option<SearchStrategy>; 4] =
@@ -50,7 +50,7 @@ fn every_strategy_keeps_the_promises() {
             // rows from 500 on are in the index, those from 3,000 on have no vector
             let rows: Vec<i64> = (500..3_010).filter(|_| random.below(share) == 0).collect();
             let set = row_set(rows.iter().copied());
-            let (query, want) = (vec![0.5, 1.0, -1.5, random.normal()], 1 + random.below(40));
+            let (query, k) = (vec![0.5, 1.0, -1.5, random.normal()], 1 + random.below(40));
             let ranked: Vec<(i64, &[f32])> = rows
                 .iter()
                 .filter(|&&row| row < 3_000)
@@ -58,14 +58,14 @@ fn every_strategy_keeps_the_promises() {
                 .filter(|(_, vector)| model.ordinary(vector))
                 .collect();
             for forced in FORCED {
-                let found = find(&index, &query, want, &set, forced);
+                let found = find(&index, &query, k, &set, forced);
                 let case =
-                    format!("{metric:?} turn {turn}, {} rows, want {want}, {forced:?}: {:?}", rows.len(), found.report);
+                    format!("{metric:?} turn {turn}, {} rows, k {k}, {forced:?}: {:?}", rows.len(), found.report);
                 assert_eq!(found.outcome, Outcome::Candidates, "{case}");
                 let ids: std::collections::HashSet<i64> = found.rows.iter().map(|row| row.row_id).collect();
                 assert_eq!(ids.len(), found.rows.len(), "{case}: a row twice");
                 assert!(ids.iter().all(|&row| set.contains(row)), "{case}: a row that does not qualify");
-                assert!(ids.len() >= want.min(rows.len()), "{case}: {} rows", ids.len());
+                assert!(ids.len() >= k.min(rows.len()), "{case}: {} rows", ids.len());
                 if found.report.strategy == SearchStrategy::All {
                     assert_eq!(ids.len(), rows.len(), "{case}");
                     continue;
@@ -73,9 +73,9 @@ fn every_strategy_keeps_the_promises() {
                 let unrankable = found.rows.iter().filter(|row| row.distance.is_nan()).count();
                 assert!(found.rows[..ids.len() - unrankable].is_sorted_by(|a, b| a.distance <= b.distance), "{case}");
                 if found.report.strategy == SearchStrategy::Exact {
-                    let exact = naive::nearest(metric, ranked.iter().copied(), &query, want);
+                    let exact = naive::nearest(metric, ranked.iter().copied(), &query, k);
                     let candidates = ranked.iter().copied().filter(|(row, _)| ids.contains(row));
-                    let best = naive::nearest(metric, candidates, &query, want);
+                    let best = naive::nearest(metric, candidates, &query, k);
                     for (exact, best) in exact.iter().zip(&best) {
                         assert!((exact.1 - best.1).abs() < 1e-5 * (1.0 + exact.1.abs()), "{case}");
                     }
@@ -142,7 +142,7 @@ fn ties_are_complete_when_asked_for() {
         let request = Request {
             rescore: RESCORE,
             query: &query,
-            want: 10,
+            k: 10,
             ef: 64,
             ties: true,
             filter,
@@ -151,7 +151,7 @@ fn ties_are_complete_when_asked_for() {
             may_scan: false,
             forced: None,
         };
-        let found = index.searcher().find(request, &AllVisible).unwrap();
+        let found = index.searcher().search(request, &AllVisible).unwrap();
         let mut rows: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
         rows.sort_unstable();
         if !exact_distances() {
@@ -160,7 +160,7 @@ fn ties_are_complete_when_asked_for() {
         }
         assert_eq!(rows, (1_500..2_000).collect::<Vec<_>>());
         assert_eq!(found.report.strategy, SearchStrategy::Exact);
-        let plain = index.searcher().find(Request { ties: false, ..request }, &AllVisible).unwrap();
+        let plain = index.searcher().search(Request { ties: false, ..request }, &AllVisible).unwrap();
         assert_ne!(plain.report.strategy, SearchStrategy::Exact);
     }
 }

@@ -80,7 +80,7 @@ fn work(index: &Index) {
 /// All rows nearest first, as an exact search finds them.
 fn all(index: &Index, live: &BTreeMap<i64, Vec<f32>>) -> Vec<i64> {
     let seen = |row: i64| live.contains_key(&row);
-    let found = index.searcher().search(&[0.5; DIMENSIONS], live.len() + 10, 10, &seen).unwrap();
+    let found = index.searcher().nearest(&[0.5; DIMENSIONS], live.len() + 10, 10, &seen).unwrap();
     found.rows.iter().map(|row| row.row_id).collect()
 }
 
@@ -133,7 +133,7 @@ fn images_follow_the_index() {
         }
         work(&index);
         for (row, vector) in live.iter().filter(|(_, vector)| !vector[0].is_nan()).step_by(50) {
-            let found = index.searcher().search(vector, 1, 64, &AllVisible).unwrap();
+            let found = index.searcher().nearest(vector, 1, 64, &AllVisible).unwrap();
             assert!(metric == Metric::Ip || may_be_nearest(&found, *row));
         }
         index.images().forget_pages().iter().for_each(|&id| disk.free(id));
@@ -224,7 +224,7 @@ fn an_image_after_a_failed_write_is_whole() {
         let after = index.images().store(&disk, 1090, 3).unwrap();
         let loaded = load(Metric::L2sq, &after, &disk).unwrap();
         for row in (100..ROWS + 90).step_by(7) {
-            let found = loaded.searcher().search(&vector(row), 1, 64, &|other: i64| other == row).unwrap();
+            let found = loaded.searcher().nearest(&vector(row), 1, 64, &|other: i64| other == row).unwrap();
             assert_eq!(found.rows[0].row_id, row, "after {left} writes");
             assert!(!exact_distances() || found.rows[0].distance == 0.0, "after {left} writes");
         }
@@ -290,7 +290,7 @@ fn pages_that_lie_do_no_harm() {
         match load(Metric::L2sq, &lying, &disk) {
             Ok(index) => {
                 accepted += 1;
-                index.searcher().search(&[0.1; DIMENSIONS], 5, 10, &AllVisible).unwrap();
+                index.searcher().nearest(&[0.1; DIMENSIONS], 5, 10, &AllVisible).unwrap();
                 let mut new = Random(turn);
                 for row in 1000..1010 {
                     index.append(Origin::Host, &[row], &vector(&mut new)).unwrap();
@@ -298,7 +298,7 @@ fn pages_that_lie_do_no_harm() {
                 work(&index);
                 index.advance(100);
                 index.maintenance().compact(&Uninterrupted).unwrap();
-                index.searcher().search(&[0.1; DIMENSIONS], 100, 10, &AllVisible).unwrap();
+                index.searcher().nearest(&[0.1; DIMENSIONS], 100, 10, &AllVisible).unwrap();
             }
             Err(error) => assert_eq!(error.kind, ErrorKind::Corrupt),
         }

@@ -32,7 +32,7 @@ impl Ledger for Arc<Capped> {
 
 /// The rows of the index with their distances from 0, by row id; NaN for unrankable rows.
 fn contents(index: &Index) -> BTreeMap<i64, f32> {
-    let found = index.searcher().search(&vec![0.0; index.dimensions()], 1_000_000, 64, &AllVisible).unwrap();
+    let found = index.searcher().nearest(&vec![0.0; index.dimensions()], 1_000_000, 64, &AllVisible).unwrap();
     assert!(found.exhausted);
     found.rows.iter().map(|candidate| (candidate.row_id, candidate.distance)).collect()
 }
@@ -173,7 +173,7 @@ fn rows_come_back_without_memory() {
     index.append(Origin::Host, &ids, &vectors).unwrap();
     assert_eq!(index.stats().unwrap().count, 3_000);
     index.expire(9, u64::MAX);
-    assert_eq!(index.searcher().search(&[1.0; 4], usize::MAX, 64, &AllVisible).unwrap().rows.len(), 3_000);
+    assert_eq!(index.searcher().nearest(&[1.0; 4], usize::MAX, 64, &AllVisible).unwrap().rows.len(), 3_000);
 }
 
 /// The host takes back the chunks that it handed over before a refusal, not the one that was refused.

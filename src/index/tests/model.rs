@@ -404,7 +404,7 @@ impl Host {
         let found = self
             .index()
             .searcher()
-            .search(&[0.0, 1.0], usize::MAX, 8, &|row: i64| expected.contains_key(&row))
+            .nearest(&[0.0, 1.0], usize::MAX, 8, &|row: i64| expected.contains_key(&row))
             .unwrap();
         let found: BTreeMap<i64, u32> =
             found.rows.iter().map(|row| (row.row_id, row.distance.sqrt().round() as u32)).collect();
@@ -443,7 +443,7 @@ impl Host {
                     .map(|(at, row)| (at as i64, row.tag))
                     .collect()
             };
-            let found = self.index().searcher().search(&[0.0, 1.0], usize::MAX, 8, &AllVisible).unwrap();
+            let found = self.index().searcher().nearest(&[0.0, 1.0], usize::MAX, 8, &AllVisible).unwrap();
             let ids: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
             if !ids.iter().all(|id| expected.contains_key(id)) {
                 self.fail(&format!("{when}: found {ids:?}, expected {expected:?}"));

@@ -145,7 +145,7 @@ fn a_row_counts_before_it_is_found() {
                     add(&index, Origin::Host, 999, 3.0);
                 });
                 while !done.load(Ordering::Relaxed) {
-                    let found = index.searcher().search(&long(3.0, 999), 5, 64, &AllVisible).unwrap();
+                    let found = index.searcher().nearest(&long(3.0, 999), 5, 64, &AllVisible).unwrap();
                     if found.rows.iter().any(|row| row.row_id == 999) {
                         assert!(!index.norms().are_one(1.0), "turn {turn}");
                         done.store(true, Ordering::Relaxed);

@@ -17,7 +17,7 @@ fn plane() -> Index {
 
 /// Searches for every row; returns those that are not found.
 fn lost(index: &Index, rows: i64) -> Vec<i64> {
-    let found = |row: i64| may_be_nearest(&index.searcher().search(&point(row), 1, 64, &|_| true).unwrap(), row);
+    let found = |row: i64| may_be_nearest(&index.searcher().nearest(&point(row), 1, 64, &|_| true).unwrap(), row);
     (0..rows).filter(|&row| !found(row)).collect()
 }
 

@@ -65,7 +65,7 @@ impl Table {
         assert_eq!(self.index.stats().unwrap().count, self.rows.len());
         let expected: std::collections::HashSet<i64> = self.rows.iter().copied().collect();
         let found =
-            self.index.searcher().search(&[0.0; WIDE], usize::MAX, 64, &|row: i64| expected.contains(&row)).unwrap();
+            self.index.searcher().nearest(&[0.0; WIDE], usize::MAX, 64, &|row: i64| expected.contains(&row)).unwrap();
         assert_eq!(found.rows.len(), expected.len());
     }
 }
@@ -153,11 +153,11 @@ fn searches_find_the_rows_that_outlive_a_renewal() {
                     while !done.load(Ordering::Relaxed) || searches < 100 {
                         let row = random.below(STABLE as usize) as i64;
                         let found =
-                            index.searcher().search(&[row as f32, 0.0], 1, 64, &|other: i64| other < STABLE).unwrap();
+                            index.searcher().nearest(&[row as f32, 0.0], 1, 64, &|other: i64| other < STABLE).unwrap();
                         assert!(may_be_nearest(&found, row), "{:?}", found.report);
                         let all = index
                             .searcher()
-                            .search(&[row as f32, 0.0], STABLE as usize, 64, &|other: i64| other < STABLE);
+                            .nearest(&[row as f32, 0.0], STABLE as usize, 64, &|other: i64| other < STABLE);
                         assert_eq!(all.unwrap().rows.len(), STABLE as usize);
                         searches += 1;
                     }
