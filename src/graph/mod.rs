@@ -6,6 +6,7 @@
 pub(crate) mod lock;
 pub(crate) mod search_layer;
 mod turns;
+pub(crate) mod visited;
 
 use crate::sync::{Condvar, Mutex};
 use std::num::NonZero;
