@@ -32,7 +32,23 @@ impl VisitedSet {
         Self::Hashed(Hashed { places: vec![Hashed::FREE; places], count: 0 })
     }
 
-    /// Takes those out of `slots` that were met before.
+    /// Adds a node; true if it was not met before.
+    pub(crate) fn insert(&mut self, slot: u32) -> bool {
+        match self {
+            Self::Bits(met) => bits::insert(met, slot as usize),
+            Self::Hashed(set) => set.insert(slot),
+        }
+    }
+
+    /// Whether a node was met.
+    pub(crate) fn contains(&self, slot: u32) -> bool {
+        match self {
+            Self::Bits(met) => bits::is_set(met, slot as usize),
+            Self::Hashed(set) => set.contains(slot),
+        }
+    }
+
+    /// Takes those out of `slots` that were met before, and adds the others.
     #[inline]
     pub(crate) fn keep_new(&mut self, slots: &mut Vec<u32>) {
         match self {
@@ -71,21 +87,24 @@ impl Hashed {
         true
     }
 
+    fn contains(&self, slot: u32) -> bool {
+        self.places[Self::place(&self.places, slot)] == slot
+    }
+
     fn put(places: &mut [u32], slot: u32) -> bool {
+        let at = Self::place(places, slot);
+        std::mem::replace(&mut places[at], slot) != slot
+    }
+
+    /// Where the slot is, or would be.
+    fn place(places: &[u32], slot: u32) -> usize {
         let mask = places.len() - 1;
         // Fibonacci hashing: the upper bits of the product are well mixed.
-        let mut at = slot.wrapping_mul(0x9E37_79B9) as usize >> (32 - mask.count_ones());
-        loop {
-            let place = &mut places[at & mask];
-            if *place == slot {
-                return false;
-            }
-            if *place == Self::FREE {
-                *place = slot;
-                return true;
-            }
-            at += 1;
+        let mut at = slot.wrapping_mul(0x9E37_79B9) as usize >> (32 - mask.count_ones()) & mask;
+        while places[at] != Self::FREE && places[at] != slot {
+            at = (at + 1) & mask;
         }
+        at
     }
 }
 
@@ -97,12 +116,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_forms_of_met_keep_what_is_new(lists in proptest::collection::vec(proptest::collection::vec(0u32..5000, 0..64), 0..200)) {
+        fn both_forms_keep_what_is_new(lists in proptest::collection::vec(proptest::collection::vec(0u32..5000, 0..64), 0..200)) {
             let mut seen = std::collections::HashSet::new();
             let (mut bits, mut hashed) = (VisitedSet::new(5000, 1), VisitedSet::new(VisitedSet::BITS_MAX + 1, 1));
             prop_assert!(matches!(&hashed, VisitedSet::Hashed(set) if set.places.len() <= 64));
             for list in lists {
                 let (mut a, mut b) = (list.clone(), list.clone());
+                for &slot in &list {
+                    prop_assert_eq!(bits.contains(slot), seen.contains(&slot));
+                    prop_assert_eq!(hashed.contains(slot), seen.contains(&slot));
+                }
                 bits.keep_new(&mut a);
                 hashed.keep_new(&mut b);
                 let new: Vec<u32> = list.into_iter().filter(|&slot| seen.insert(slot)).collect();

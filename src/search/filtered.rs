@@ -5,9 +5,9 @@
 
 use super::row_set::RowSet;
 use super::{Hit, Searcher};
-use crate::bits;
 use crate::graph::Cost;
 use crate::graph::search_layer::{Neighbor, SearchLayer};
+use crate::graph::visited::VisitedSet;
 use crate::index::Generation;
 use crate::index::rows::{Place, State};
 use crate::vectors::Query;
@@ -52,8 +52,8 @@ impl Set<'_> {
 struct FilteredWalk<'a, P> {
     set: Set<'a>,
     traversal: Traversal,
-    /// A bit for each node that was met; for nodes that are not stepped on, whether their links were followed.
-    seen: Vec<u64>,
+    /// The nodes that were met; of those that are not stepped on, the ones whose links were followed.
+    visited: VisitedSet,
     looks: usize,
     walk: SearchLayer<'a, P>,
 }
@@ -82,13 +82,13 @@ impl Searcher<'_> {
             return (None, cost);
         }
         let walk = graph.search_layer(query, ef, |slot| set.has(slot));
-        let mut walk = FilteredWalk { set, traversal, seen: vec![0; nodes.div_ceil(64)], looks: 0, walk };
+        let mut walk = FilteredWalk { set, traversal, visited: VisitedSet::new(nodes, ef), looks: 0, walk };
         for node in near {
-            walk.mark(node.slot());
+            walk.visited.insert(node.slot());
             walk.walk.offer(node);
         }
         // A slot of another generation is as good a start as any.
-        spread.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.mark(slot));
+        spread.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.visited.insert(slot));
         walk.walk.meet(&spread);
         let done = match budget {
             Some(budget) => walk.run(budget) && !(traversal == Traversal::Acorn && walk.is_lost()),
@@ -120,12 +120,17 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
                 return false;
             }
             self.walk.links(node, 0, &mut links);
-            next.clear();
             match self.traversal {
-                Traversal::PostFilter => next.extend(links.iter().copied().filter(|&slot| self.mark(slot))),
-                Traversal::Acorn => self.step_over(&links, &mut links_behind, &mut next),
+                Traversal::PostFilter => {
+                    self.visited.keep_new(&mut links);
+                    self.walk.meet(&links);
+                }
+                Traversal::Acorn => {
+                    next.clear();
+                    self.step_over(&links, &mut links_behind, &mut next);
+                    self.walk.meet(&next);
+                }
             }
-            self.walk.meet(&next);
         }
         true
     }
@@ -139,7 +144,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
         for &slot in links {
             if self.set.has(slot) {
                 found += 1;
-                if self.mark(slot) {
+                if self.visited.insert(slot) {
                     next.push(slot);
                 }
             }
@@ -148,14 +153,14 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
             if found >= links_max {
                 return;
             }
-            if self.set.has(bridge) || !self.mark(bridge) {
+            if self.set.has(bridge) || !self.visited.insert(bridge) {
                 continue;
             }
             self.walk.links(bridge, 0, links_behind);
             self.looks += links_behind.len();
             for &slot in &*links_behind {
-                if !self.is_marked(slot) && self.set.has(slot) {
-                    self.mark(slot);
+                if !self.visited.contains(slot) && self.set.has(slot) {
+                    self.visited.insert(slot);
                     next.push(slot);
                     found += 1;
                 }
@@ -174,14 +179,5 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
         let mut nearer = 0;
         self.walk.measure(&sample, |_, node| nearer += usize::from(node.distance() < typical.distance()));
         nearer > SAMPLE_NEARER
-    }
-
-    fn is_marked(&self, slot: u32) -> bool {
-        bits::is_set(&self.seen, slot as usize)
-    }
-
-    /// True the first time.
-    fn mark(&mut self, slot: u32) -> bool {
-        bits::insert(&mut self.seen, slot as usize)
     }
 }
