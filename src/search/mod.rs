@@ -56,6 +56,24 @@ pub struct Request<'a> {
     pub forced: Option<Strategy>,
 }
 
+impl<'a> Request<'a> {
+    /// The `k` of all visible rows that are nearest to `query`.
+    pub fn new(query: &'a [f32], k: usize, ef: usize) -> Self {
+        Self {
+            query,
+            k,
+            rescore: options::RESCORE as f32,
+            ef,
+            ties: false,
+            filter: None,
+            ranked_only: false,
+            narrows: false,
+            may_scan: false,
+            forced: None,
+        }
+    }
+}
+
 /// A row that may be among the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
@@ -129,19 +147,7 @@ impl<'a> Searcher<'a> {
 
     /// [`search`](Self::search) among all visible rows.
     pub fn nearest(&self, query: &[f32], k: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
-        let request = Request {
-            query,
-            k,
-            rescore: options::RESCORE as f32,
-            ef,
-            ties: false,
-            filter: None,
-            ranked_only: false,
-            narrows: false,
-            may_scan: false,
-            forced: None,
-        };
-        self.search(request, visibility)
+        self.search(Request::new(query, k, ef), visibility)
     }
 
     /// At least `k` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search

@@ -118,16 +118,11 @@ fn exact_searches_are_exact() {
                         .collect();
                     let filter = (turn % 2 == 0).then_some(&set);
                     let request = Request {
-                        query: &query,
-                        k: 10,
                         rescore: 0.0,
-                        ef: 64,
                         ties: turn % 3 == 0,
                         filter,
-                        ranked_only: false,
-                        narrows: false,
-                        may_scan: false,
                         forced: Some(Strategy::Exact),
+                        ..Request::new(&query, 10, 64)
                     };
                     let found = index.searcher().search(request, &AllVisible).unwrap();
                     let ids: HashSet<i64> = found.rows.iter().map(|row| row.row_id).collect();
@@ -153,18 +148,7 @@ fn a_wider_bound_means_more_candidates() {
     let index = of(Metric::Cosine, Quantization::Sq4, &vectors, 32);
     link_all(&index, 1);
     let candidates = |rescore: f32| {
-        let request = Request {
-            query: &vectors[..32],
-            k: 10,
-            rescore,
-            ef: 64,
-            ties: false,
-            filter: None,
-            ranked_only: false,
-            narrows: false,
-            may_scan: false,
-            forced: None,
-        };
+        let request = Request { rescore, ..Request::new(&vectors[..32], 10, 64) };
         index.searcher().search(request, &AllVisible).unwrap().rows.len()
     };
     assert_eq!(candidates(0.0), 10);

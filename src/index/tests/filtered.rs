@@ -4,8 +4,6 @@ use super::*;
 use crate::memory::Memory;
 use crate::search::{Request, RowSet};
 
-const RESCORE: f32 = crate::options::RESCORE as f32;
-
 fn row_set(rows: impl Iterator<Item = i64>) -> RowSet {
     let mut set = RowSet::new(&Memory::new(Box::new(Unlimited))).unwrap();
     set.insert(&rows.collect::<Vec<_>>()).unwrap();
@@ -13,18 +11,7 @@ fn row_set(rows: impl Iterator<Item = i64>) -> RowSet {
 }
 
 fn find(index: &Index, query: &[f32], k: usize, rows: &RowSet, forced: Option<SearchStrategy>) -> Found {
-    let request = Request {
-        query,
-        k,
-        rescore: RESCORE,
-        ef: 64,
-        ties: false,
-        filter: Some(rows),
-        ranked_only: false,
-        narrows: false,
-        may_scan: false,
-        forced,
-    };
+    let request = Request { filter: Some(rows), forced, ..Request::new(query, k, 64) };
     index.searcher().search(request, &|_: i64| panic!("the rows of a filter are visible")).unwrap()
 }
 
@@ -139,18 +126,7 @@ fn ties_are_complete_when_asked_for() {
     let all = row_set(0..20_000);
     for filter in [None, Some(&all)] {
         let query = [3.2, 0.0, 0.0, 1.0];
-        let request = Request {
-            rescore: RESCORE,
-            query: &query,
-            k: 10,
-            ef: 64,
-            ties: true,
-            filter,
-            ranked_only: false,
-            narrows: false,
-            may_scan: false,
-            forced: None,
-        };
+        let request = Request { ties: true, filter, ..Request::new(&query, 10, 64) };
         let found = index.searcher().search(request, &AllVisible).unwrap();
         let mut rows: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
         rows.sort_unstable();
