@@ -2,6 +2,7 @@
 //!
 //! Only the text of an error crosses it, see [`guard`]; panics stop there.
 
+mod convert;
 mod guard;
 mod host;
 
@@ -11,12 +12,11 @@ use cxx::UniquePtr;
 
 use self::host::HostLedger;
 use crate::bridge::guard::{Crossing, guard, guard_or};
-use crate::graph::LevelStats;
 use crate::host::Unlimited;
-use crate::index::{Image, Index, Norms, Origin, UNSETTLED};
+use crate::index::{Image, Index, UNSETTLED};
 use crate::memory::Memory;
-use crate::options::{self, Given, Metric, Options, Quantization};
-use crate::search::{self, Found, Outcome, Request, Strategy};
+use crate::options::{self, Metric, Options, Quantization};
+use crate::search::{self, Strategy};
 
 #[cxx::bridge(namespace = "vss")]
 mod ffi {
@@ -314,24 +314,8 @@ mod ffi {
 
 fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOptions, Crossing> {
     guard(|| {
-        let given = given.iter().map(|option| {
-            let value = match option.kind {
-                ffi::OptionKind::Integer => Given::Integer(option.integer),
-                ffi::OptionKind::Text => Given::Text(option.text.clone()),
-                ffi::OptionKind::Missing => Given::Missing,
-                _ => Given::Other { type_name: option.type_name.clone(), text: option.text.clone() },
-            };
-            (option.name.clone(), value)
-        });
-        let options = Options::parse(given)?;
-        Ok(ffi::IndexOptions {
-            metric: options.metric.into(),
-            quantization: options.quantization.into(),
-            m: options.m,
-            m0: options.m0,
-            ef_construction: options.ef_construction,
-            ef_search: options.ef_search,
-        })
+        let options = Options::parse(given.iter().map(|option| (option.name.clone(), option.into())))?;
+        Ok(options.into())
     })
 }
 
@@ -351,50 +335,8 @@ fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
     guard(|| options::check_dimensions(given))
 }
 
-impl From<Metric> for ffi::Metric {
-    fn from(metric: Metric) -> Self {
-        match metric {
-            Metric::L2sq => Self::L2sq,
-            Metric::Cosine => Self::Cosine,
-            Metric::Ip => Self::Ip,
-        }
-    }
-}
-
-impl From<ffi::Metric> for Metric {
-    fn from(metric: ffi::Metric) -> Self {
-        match metric {
-            ffi::Metric::L2sq => Self::L2sq,
-            ffi::Metric::Cosine => Self::Cosine,
-            // C++ has no others: it only hands back what it was given
-            _ => Self::Ip,
-        }
-    }
-}
-
 fn metric_name(metric: ffi::Metric) -> &'static str {
     Metric::from(metric).name()
-}
-
-impl From<Quantization> for ffi::Quantization {
-    fn from(quantization: Quantization) -> Self {
-        match quantization {
-            Quantization::None => Self::None,
-            Quantization::Sq8 => Self::Sq8,
-            Quantization::Sq4 => Self::Sq4,
-        }
-    }
-}
-
-impl From<ffi::Quantization> for Quantization {
-    fn from(quantization: ffi::Quantization) -> Self {
-        match quantization {
-            ffi::Quantization::Sq8 => Self::Sq8,
-            ffi::Quantization::Sq4 => Self::Sq4,
-            // C++ has no others: it only hands back what it was given
-            _ => Self::None,
-        }
-    }
 }
 
 fn quantization_name(quantization: ffi::Quantization) -> &'static str {
@@ -410,41 +352,13 @@ fn ranking_metric(function: &str, descending: bool, metric: &mut ffi::Metric) ->
     })
 }
 
-impl From<Strategy> for ffi::Strategy {
-    fn from(strategy: Strategy) -> Self {
-        match strategy {
-            Strategy::Exact => Self::Exact,
-            Strategy::Graph => Self::Graph,
-            Strategy::Recheck => Self::Recheck,
-            Strategy::Filtered => Self::Filtered,
-            Strategy::All => Self::All,
-            Strategy::Scan => Self::Scan,
-        }
-    }
-}
-
-impl ffi::Strategy {
-    /// The strategy, none for `Auto`.
-    fn forced(self) -> Option<Strategy> {
-        match self {
-            Self::Exact => Some(Strategy::Exact),
-            Self::Graph => Some(Strategy::Graph),
-            Self::Recheck => Some(Strategy::Recheck),
-            Self::Filtered => Some(Strategy::Filtered),
-            Self::All => Some(Strategy::All),
-            Self::Scan => Some(Strategy::Scan),
-            _ => None,
-        }
-    }
-}
-
 fn parse_strategy(given: &str) -> std::result::Result<ffi::Strategy, Crossing> {
     guard(|| Ok(Strategy::parse(given)?.map_or(ffi::Strategy::Auto, ffi::Strategy::from)))
 }
 
 /// As EXPLAIN shows it.
 fn strategy_name(strategy: ffi::Strategy) -> &'static str {
-    strategy.forced().map_or("auto", Strategy::name)
+    strategy.core().map_or("auto", Strategy::name)
 }
 
 /// The table macros as SQL, one or more statements each.
@@ -456,21 +370,6 @@ fn macro_sources() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec()
-}
-
-impl From<ffi::RowOrigin> for Origin {
-    fn from(origin: ffi::RowOrigin) -> Self {
-        // An origin that C++ made up wins over nothing.
-        if origin == ffi::RowOrigin::Host { Self::Host } else { Self::Scan }
-    }
-}
-
-impl From<Norms> for ffi::Norms {
-    fn from(norms: Norms) -> Self {
-        let known = norms.is_known() && !norms.is_empty();
-        let norms = if known { norms } else { Norms::UNKNOWN };
-        Self { known, min: norms.min.into(), max: norms.max.into() }
-    }
 }
 
 /// A handle to an index; copies of it share the index.
@@ -508,20 +407,6 @@ fn load_core(
         let core = Box::new(IndexHandle(Arc::new(index)));
         Ok(ffi::LoadedCore { core, covered: root.covered, verified: root.verified })
     })
-}
-
-/// Options that were checked before they went to C++.
-impl From<&ffi::IndexOptions> for Options {
-    fn from(options: &ffi::IndexOptions) -> Self {
-        Self {
-            metric: options.metric.into(),
-            quantization: options.quantization.into(),
-            m: options.m,
-            m0: options.m0,
-            ef_construction: options.ef_construction,
-            ef_search: options.ef_search,
-        }
-    }
 }
 
 impl IndexHandle {
@@ -599,11 +484,7 @@ impl IndexHandle {
         covered: u64,
         verified: u64,
     ) -> std::result::Result<ffi::StoredImage, Crossing> {
-        guard(|| {
-            let image = self.0.images().store(store, covered, verified)?;
-            let written = image.written as u64;
-            Ok(ffi::StoredImage { root: image.root, norms: image.norms, pages: image.pages, written })
-        })
+        guard(|| Ok(self.0.images().store(store, covered, verified)?.into()))
     }
 
     fn forget_pages(&self) -> Vec<i64> {
@@ -636,22 +517,8 @@ impl IndexHandle {
         // SAFETY: the caller's promise.
         let rows = unsafe { rows.as_ref() };
         guard(|| {
-            let found = self.0.searcher().search(
-                Request {
-                    query,
-                    k: request.k,
-                    rescore: request.rescore as f32,
-                    ef: request.ef,
-                    ties: request.ties,
-                    filter: rows.map(|rows| &rows.0),
-                    ranked_only: request.ranked_only,
-                    narrows: request.narrows,
-                    may_scan: true,
-                    forced: request.strategy.forced(),
-                },
-                visibility,
-            )?;
-            Ok(answer(found, request.ranked_only))
+            let found = self.0.searcher().search(request.of(query, rows.map(|rows| &rows.0)), visibility)?;
+            Ok(ffi::SearchAnswer::new(found, request.ranked_only))
         })
     }
 
@@ -678,17 +545,7 @@ impl IndexHandle {
         ef: usize,
         interrupt: &ffi::HostInterrupt,
     ) -> std::result::Result<ffi::RecallReport, Crossing> {
-        guard(|| {
-            let measured = self.0.searcher().measure_recall(k, queries, ef, interrupt)?;
-            Ok(ffi::RecallReport {
-                queries: measured.queries as u64,
-                recall: measured.recall,
-                low: measured.low,
-                high: measured.high,
-                index_ms: measured.index_ms,
-                exact_ms: measured.exact_ms,
-            })
-        })
+        guard(|| Ok(self.0.searcher().measure_recall(k, queries, ef, interrupt)?.into()))
     }
 
     fn memory_used(&self) -> usize {
@@ -702,27 +559,7 @@ impl IndexHandle {
     }
 
     fn info(&self) -> std::result::Result<ffi::IndexInfo, Crossing> {
-        guard(|| {
-            let stats = self.0.stats()?;
-            let level = |level: &LevelStats| ffi::LevelInfo {
-                nodes: level.nodes as u64,
-                edges: level.edges as u64,
-                max_edges: level.max_edges as u64,
-                allocated_bytes: level.allocated_bytes as u64,
-            };
-            Ok(ffi::IndexInfo {
-                count: stats.count as u64,
-                capacity: stats.capacity as u64,
-                memory: stats.memory as u64,
-                deleted: stats.deleted as u64,
-                pending: stats.pending as u64,
-                unrankable: stats.unrankable as u64,
-                row_bytes: stats.row_bytes as u64,
-                code_error: f64::from(stats.code_error),
-                norms: stats.norms.into(),
-                levels: stats.levels.iter().map(level).collect(),
-            })
-        })
+        guard(|| Ok(self.0.stats()?.into()))
     }
 }
 
@@ -748,23 +585,5 @@ impl RowSet {
 
     fn contains(&self, row_id: i64) -> bool {
         self.0.contains(row_id)
-    }
-}
-
-fn answer(found: Found, ranked_only: bool) -> ffi::SearchAnswer {
-    let scan = matches!(found.outcome, Outcome::Scan);
-    let mut rows = found.rows;
-    rows.sort_by_key(|row| !row.certain);
-    ffi::SearchAnswer {
-        scan,
-        certain: rows.partition_point(|row| row.certain),
-        complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
-        report: ffi::SearchReport {
-            strategy: found.report.strategy.into(),
-            visited: found.report.visited as u64,
-            distances: found.report.distances as u64,
-            candidates: rows.len() as u64,
-        },
-        row_ids: rows.into_iter().map(|row| row.row_id).collect(),
     }
 }
