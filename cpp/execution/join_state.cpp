@@ -195,16 +195,11 @@ void HNSWJoinLocalState::SearchAll() {
 }
 
 void HNSWJoinLocalState::TellProfiler() {
-	auto &profiler = context.thread.profiler;
-	if (!profiler.OperatorMetricsIsInitialized(op)) {
-		return; // nobody asks
-	}
 	// it has noted the parameters when this thread began, and the last thread's count: those of an earlier one must be empty
-	InsertionOrderPreservingMap<string> parameters;
-	if (gstate.reported == gstate.probes.Count()) {
-		parameters = op.ParamsToString();
-	}
-	profiler.GetOperatorMetrics(op).SetExtraInfo(std::move(parameters));
+	duckdb::TellProfiler(context, op, [&] {
+		auto is_last = gstate.reported == gstate.probes.Count();
+		return is_last ? op.ParamsToString() : InsertionOrderPreservingMap<string>();
+	});
 }
 
 vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> open, idx_t want, JoinReport &report) {

@@ -68,19 +68,8 @@ InsertionOrderPreservingMap<string> LogicalHNSWScan::ParamsToString() const {
 PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
 	auto &table = get->GetTable()->Cast<DuckTableEntry>();
 	ResolveOperatorTypes();
-	vector<StorageIndex> column_ids;
-	for (auto &binding : get->GetColumnBindings()) {
-		column_ids.push_back(table.GetStorageIndex(get->GetColumnIndex(binding)));
-	}
-	if (row_id_column.IsValid()) {
-		// rows that are not looked up by their id are compared with those that qualify
-		auto row_id = get->AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
-		if (!get->projection_ids.empty()) {
-			get->projection_ids.push_back(row_id);
-		}
-		get->ResolveOperatorTypes();
-	}
-	auto &table_scan = planner.CreatePlan(static_cast<LogicalOperator &>(*get));
+	auto column_ids = ScannedColumns(*get);
+	auto &table_scan = PlanTableScan(*get, row_id_column.IsValid(), planner);
 	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(column_ids), search,
 	                                            std::move(expressions[0]), table_scan);
 	auto &physical = scan.Cast<PhysicalHNSWScan>();

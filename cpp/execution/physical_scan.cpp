@@ -418,14 +418,6 @@ unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionCont
 	return std::move(result);
 }
 
-void PhysicalHNSWScan::TellProfiler(ExecutionContext &context) const {
-	auto &profiler = context.thread.profiler;
-	if (profiler.OperatorMetricsIsInitialized(*this)) {
-		// it has noted the parameters before the probes were there
-		profiler.GetOperatorMetrics(*this).SetExtraInfo(ParamsToString());
-	}
-}
-
 SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
                                                    OperatorSourceInput &input) const {
 	auto &gstate = input.global_state.Cast<HNSWScanGlobalState>();
@@ -435,7 +427,8 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 	}
 	if (!gstate.searched) {
 		auto searched = gstate.SearchSome(context.client);
-		TellProfiler(context);
+		// it has noted the parameters before the probes were there
+		TellProfiler(context, *this, [&] { return ParamsToString(); });
 		if (!searched) {
 			return SourceResultType::HAVE_MORE_OUTPUT;
 		}

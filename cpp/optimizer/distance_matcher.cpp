@@ -54,16 +54,7 @@ bool DistanceMatcher::CollectPath(LogicalOperator &op, LogicalGet &scan) {
 }
 
 unique_ptr<Expression> DistanceMatcher::Resolve(unique_ptr<Expression> expr) const {
-	if (expr->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
-		auto &binding = expr->Cast<BoundColumnRefExpression>().Binding();
-		auto entry = projections.find(binding.table_index.index);
-		if (entry == projections.end()) {
-			return expr;
-		}
-		return Resolve(entry->second.get().expressions[binding.column_index]->Copy());
-	}
-	ExpressionIterator::EnumerateChildren(*expr,
-	                                      [&](unique_ptr<Expression> &child) { child = Resolve(std::move(child)); });
+	duckdb::Resolve(expr, projections);
 	return expr;
 }
 

@@ -54,7 +54,7 @@ private:
 	                                  idx_t wanted) const;
 
 	ClientContext &context;
-	unordered_map<idx_t, reference<LogicalOperator>> projections;
+	Projections projections;
 	unordered_map<idx_t, reference<LogicalGet>> gets;
 };
 
