@@ -17,7 +17,7 @@ namespace duckdb {
 LogicalHNSWJoin::LogicalHNSWJoin(unique_ptr<LogicalOperator> table_p, IndexSearch search_p,
                                  unique_ptr<Expression> query, unique_ptr<LogicalOperator> probes, bool table_first_p)
     : table(std::move(table_p)), search(std::move(search_p)), table_first(table_first_p) {
-	estimated_cardinality = search.wanted * MaxValue<idx_t>(probes->estimated_cardinality, 1);
+	estimated_cardinality = search.k * MaxValue<idx_t>(probes->estimated_cardinality, 1);
 	has_estimated_cardinality = true;
 	expressions.push_back(std::move(query));
 	children.push_back(std::move(probes));

@@ -19,7 +19,7 @@ LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch searc
 	if (probes) {
 		children.push_back(std::move(probes));
 	}
-	estimated_cardinality = search.wanted;
+	estimated_cardinality = search.k;
 	has_estimated_cardinality = true;
 }
 
@@ -53,7 +53,7 @@ vector<TableIndex> LogicalHNSWScan::GetTableIndex() const {
 }
 
 idx_t LogicalHNSWScan::EstimateCardinality(ClientContext &context) {
-	return search.wanted;
+	return search.k;
 }
 
 optional_ptr<const string> LogicalHNSWScan::GetTypeBindingVerificationIdentifier() const noexcept {

@@ -15,8 +15,8 @@ namespace duckdb {
 
 void IndexSearch::TakeFilter(idx_t qualifying) {
 	if (strategy != vss::Strategy::Scan) {
-		HNSWIndex::Visit(
-		    *entry, [&](const HNSWIndex &index) { strategy = index.Core().filtered_strategy(wanted, ef, qualifying); });
+		HNSWIndex::Visit(*entry,
+		                 [&](const HNSWIndex &index) { strategy = index.Core().filtered_strategy(k, ef, qualifying); });
 	}
 }
 
@@ -25,7 +25,7 @@ void IndexSearch::TakePages() {
 	if (covers) {
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
 			ef = index.Core().ef_of_pages(ef);
-			strategy = index.Core().strategy(wanted, ef);
+			strategy = index.Core().strategy(k, ef);
 		});
 	}
 }
@@ -33,7 +33,7 @@ void IndexSearch::TakePages() {
 vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedIndex &index) const {
 	vss::SearchRequest request;
 	auto session_ef = EfSearch(context);
-	request.k = wanted;
+	request.k = k;
 	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : index.ef_search;
 	if (paged) {
 		request.ef = index.core->ef_of_pages(request.ef);
@@ -51,7 +51,7 @@ InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, cons
 	result["Table"] = table.name.GetIdentifierName();
 	result["HNSW Index"] = search.index_name;
 	result["Metric"] = string(vss::metric_name(search.metric));
-	result[search.best_groups ? "Groups" : "K"] = to_string(search.wanted);
+	result[search.best_groups ? "Groups" : "K"] = to_string(search.k);
 	result["Search Width"] = to_string(search.ef);
 	result["Strategy"] = string(vss::strategy_name(search.strategy));
 	return result;

@@ -28,7 +28,7 @@ struct IndexSearch {
 	//! Elements of the indexed `FLOAT[n]`.
 	idx_t dimensions;
 	//! Rows, or the best of their groups, that are needed: limit + offset.
-	idx_t wanted;
+	idx_t k;
 	//! Search width (ef) and strategy, as planned; both are decided again when the search runs.
 	idx_t ef;
 	vss::Strategy strategy;
@@ -46,7 +46,7 @@ struct IndexSearch {
 	bool covers = false;
 	//! The nearest rows are wanted of all pairs with query vectors, by an ORDER BY.
 	bool one_answer = false;
-	//! `wanted` counts groups of rows.
+	//! `k` counts groups of rows.
 	bool best_groups = false;
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.
 	bool one_probe = false;
