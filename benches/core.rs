@@ -49,7 +49,7 @@ fn ours() -> Index {
     for (row, vector) in rows(&data().vectors) {
         index.append(Origin::Host, &[row], vector).unwrap();
     }
-    index.link(ROWS, &Uninterrupted).unwrap();
+    index.maintenance().link(ROWS, &Uninterrupted).unwrap();
     index
 }
 
@@ -100,7 +100,7 @@ fn build() -> (Index, usearch::Index) {
 fn core(c: &mut Criterion) {
     let (ours_built, theirs_built) = build();
     let search_ours = |query: &[f32]| -> Vec<i64> {
-        ours_built.search(query, K, 64, &AllVisible).unwrap().rows.iter().map(|row| row.row_id).collect()
+        ours_built.searcher().nearest(query, K, 64, &AllVisible).unwrap().rows.iter().map(|row| row.row_id).collect()
     };
     let search_theirs = |query: &[f32]| -> Vec<i64> {
         theirs_built.search(query, K).unwrap().keys.iter().map(|&key| key as i64).collect()

@@ -81,7 +81,7 @@ impl Bench {
         }
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| index.link(usize::MAX, &Uninterrupted).unwrap());
+                scope.spawn(|| index.maintenance().link(usize::MAX, &Uninterrupted).unwrap());
             }
         });
         let answer = json!({ "seconds": start.elapsed().as_secs_f64(), "memory": index.memory_used() });
@@ -91,7 +91,7 @@ impl Bench {
 
     fn nearest(&self, query: usize, k: usize, ef: usize) -> Vec<i64> {
         let query = &self.queries[query * self.dimensions..(query + 1) * self.dimensions];
-        let found = self.index.as_ref().expect("built").search(query, k, ef, &AllVisible).unwrap();
+        let found = self.index.as_ref().expect("built").searcher().nearest(query, k, ef, &AllVisible).unwrap();
         found.rows.iter().map(|row| row.row_id).collect()
     }
 

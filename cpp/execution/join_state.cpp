@@ -108,7 +108,7 @@ HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const Physic
 }
 
 idx_t HNSWJoinLocalState::PairsLimit() const {
-	return MaxValue<idx_t>(1, MAX_BATCH_PAIRS / MaxValue<idx_t>(op.search.wanted, 1));
+	return MaxValue<idx_t>(1, MAX_BATCH_PAIRS / MaxValue<idx_t>(op.search.k, 1));
 }
 
 bool HNSWJoinLocalState::NextBatch() {
@@ -167,13 +167,13 @@ void HNSWJoinLocalState::SearchAll() {
 		open.push_back(
 		    Probe {number, batched.Values().data() + i * op.search.dimensions, 0, 0, false, vss::Strategy::Scan});
 	}
-	auto want = op.search.wanted;
+	auto k = op.search.k;
 	if (!op.conditions.empty()) {
-		want += MaxValue<idx_t>(1, want / 4);
+		k += MaxValue<idx_t>(1, k / 4);
 	}
-	while (!open.empty() && (op.conditions.empty() || want <= op.search.wanted + MAX_WIDENED)) {
-		open = SearchRound(std::move(open), want, report);
-		want *= 4;
+	while (!open.empty() && (op.conditions.empty() || k <= op.search.k + MAX_WIDENED)) {
+		open = SearchRound(std::move(open), k, report);
+		k *= 4;
 	}
 	// Too few vectors for the limit, or none to search with: rows without a vector may have to follow them.
 	vector<bool> is_answered(batch.size(), false);
@@ -195,22 +195,17 @@ void HNSWJoinLocalState::SearchAll() {
 }
 
 void HNSWJoinLocalState::TellProfiler() {
-	auto &profiler = context.thread.profiler;
-	if (!profiler.OperatorMetricsIsInitialized(op)) {
-		return; // nobody asks
-	}
 	// it has noted the parameters when this thread began, and the last thread's count: those of an earlier one must be empty
-	InsertionOrderPreservingMap<string> parameters;
-	if (gstate.reported == gstate.probes.Count()) {
-		parameters = op.ParamsToString();
-	}
-	profiler.GetOperatorMetrics(op).SetExtraInfo(std::move(parameters));
+	duckdb::TellProfiler(context, op, [&] {
+		auto is_last = gstate.reported == gstate.probes.Count();
+		return is_last ? op.ParamsToString() : InsertionOrderPreservingMap<string>();
+	});
 }
 
-vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> open, idx_t want, JoinReport &report) {
+vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> open, idx_t k, JoinReport &report) {
 	vector<Pair> found;
 	for (auto &probe : open) {
-		Search(probe, want, found, report);
+		Search(probe, k, found, report);
 	}
 	// in the table's order rows are fetched with the fewest jumps
 	std::sort(found.begin(), found.end(),
@@ -221,11 +216,11 @@ vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> 
 	vector<bool> done(batch.size(), false);
 	vector<Probe> short_of_rows;
 	for (auto &probe : open) {
-		if (probe.complete || probe.passing >= op.search.wanted) {
+		if (probe.complete || probe.passing >= op.search.k) {
 			done[probe.number] = true;
 			answered.push_back(probe.number);
 			report.probes[probe.strategy]++;
-		} else if (probe.found >= want) {
+		} else if (probe.found >= k) {
 			short_of_rows.push_back(probe);
 		}
 	}
@@ -237,12 +232,12 @@ vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> 
 	return short_of_rows;
 }
 
-void HNSWJoinLocalState::Search(Probe &probe, idx_t want, vector<Pair> &found, JoinReport &report) {
+void HNSWJoinLocalState::Search(Probe &probe, idx_t k, vector<Pair> &found, JoinReport &report) {
 	gstate.interrupt.Check();
 	vss::HostVisibility visibility(gstate.transaction, gstate.storage);
 	rust::Slice<const float> vector {probe.query, op.search.dimensions};
 	auto request = gstate.request;
-	request.want = want;
+	request.k = k;
 	auto &core = *gstate.index->core;
 	auto qualifying = pair_executor ? pair_executor->Qualifying(batch, probe.number, gstate.interrupt)
 	                                : shared_ptr<QualifyingRows::Set>();

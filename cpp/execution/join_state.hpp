@@ -95,9 +95,9 @@ private:
 	idx_t PairsLimit() const;
 	//! Searches for the query vectors of the batch; those that cannot be searched for are left to the table.
 	void SearchAll();
-	//! Searches for `want` rows for each query vector of `open`, and returns those that need more.
-	vector<Probe> SearchRound(vector<Probe> open, idx_t want, JoinReport &report);
-	void Search(Probe &probe, idx_t want, vector<Pair> &found, JoinReport &report);
+	//! Searches for `k` rows for each query vector of `open`, and returns those that need more.
+	vector<Probe> SearchRound(vector<Probe> open, idx_t k, JoinReport &report);
+	void Search(Probe &probe, idx_t k, vector<Pair> &found, JoinReport &report);
 	//! Counts the pairs for which all conditions are true.
 	void CountPassing(const vector<Pair> &found, vector<Probe> &open);
 	//! Fills `chunk` with pairs of `from`, from `first` on, and `probes` with their query vectors. Returns how many pairs it

@@ -17,7 +17,7 @@ namespace duckdb {
 LogicalHNSWJoin::LogicalHNSWJoin(unique_ptr<LogicalOperator> table_p, IndexSearch search_p,
                                  unique_ptr<Expression> query, unique_ptr<LogicalOperator> probes, bool table_first_p)
     : table(std::move(table_p)), search(std::move(search_p)), table_first(table_first_p) {
-	estimated_cardinality = search.wanted * MaxValue<idx_t>(probes->estimated_cardinality, 1);
+	estimated_cardinality = search.k * MaxValue<idx_t>(probes->estimated_cardinality, 1);
 	has_estimated_cardinality = true;
 	expressions.push_back(std::move(query));
 	children.push_back(std::move(probes));
@@ -99,10 +99,7 @@ PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPl
 	}
 	auto &get = Get();
 	auto &entry = get.GetTable()->Cast<DuckTableEntry>();
-	vector<StorageIndex> column_ids;
-	for (auto &binding : get.GetColumnBindings()) {
-		column_ids.push_back(entry.GetStorageIndex(get.GetColumnIndex(binding)));
-	}
+	auto column_ids = ScannedColumns(get);
 	// this side of the plan is no child of the operator, so nobody else turns its column bindings into positions
 	ColumnBindingResolver resolver;
 	resolver.VisitOperator(*table);
@@ -110,15 +107,7 @@ PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPl
 	for (auto op = table.get(); op != &get; op = op->children[0].get()) {
 		projections.insert(projections.begin(), std::move(op->expressions));
 	}
-	if (row_id_column.IsValid()) {
-		// rows that are not looked up by their id are compared with those that qualify
-		auto row_id = get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
-		if (!get.projection_ids.empty()) {
-			get.projection_ids.push_back(row_id);
-		}
-		get.ResolveOperatorTypes();
-	}
-	auto &scan = planner.CreatePlan(static_cast<LogicalOperator &>(get));
+	auto &scan = PlanTableScan(get, row_id_column.IsValid(), planner);
 	auto &join = planner.Make<PhysicalHNSWJoin>(types, estimated_cardinality, entry, std::move(column_ids), search,
 	                                            std::move(expressions[0]), scan, std::move(projections), table_first);
 	auto &physical = join.Cast<PhysicalHNSWJoin>();

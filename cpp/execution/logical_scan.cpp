@@ -19,7 +19,7 @@ LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get_p, IndexSearch searc
 	if (probes) {
 		children.push_back(std::move(probes));
 	}
-	estimated_cardinality = search.wanted;
+	estimated_cardinality = search.k;
 	has_estimated_cardinality = true;
 }
 
@@ -53,7 +53,7 @@ vector<TableIndex> LogicalHNSWScan::GetTableIndex() const {
 }
 
 idx_t LogicalHNSWScan::EstimateCardinality(ClientContext &context) {
-	return search.wanted;
+	return search.k;
 }
 
 optional_ptr<const string> LogicalHNSWScan::GetTypeBindingVerificationIdentifier() const noexcept {
@@ -68,19 +68,8 @@ InsertionOrderPreservingMap<string> LogicalHNSWScan::ParamsToString() const {
 PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
 	auto &table = get->GetTable()->Cast<DuckTableEntry>();
 	ResolveOperatorTypes();
-	vector<StorageIndex> column_ids;
-	for (auto &binding : get->GetColumnBindings()) {
-		column_ids.push_back(table.GetStorageIndex(get->GetColumnIndex(binding)));
-	}
-	if (row_id_column.IsValid()) {
-		// rows that are not looked up by their id are compared with those that qualify
-		auto row_id = get->AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
-		if (!get->projection_ids.empty()) {
-			get->projection_ids.push_back(row_id);
-		}
-		get->ResolveOperatorTypes();
-	}
-	auto &table_scan = planner.CreatePlan(static_cast<LogicalOperator &>(*get));
+	auto column_ids = ScannedColumns(*get);
+	auto &table_scan = PlanTableScan(*get, row_id_column.IsValid(), planner);
 	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(column_ids), search,
 	                                            std::move(expressions[0]), table_scan);
 	auto &physical = scan.Cast<PhysicalHNSWScan>();

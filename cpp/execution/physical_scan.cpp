@@ -155,7 +155,7 @@ private:
 
 	//! Searches the index for `query`, and leaves candidates in `row_ids`; false if the table has to be scanned.
 	bool Search(ClientContext &context, const Value &query);
-	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query, idx_t want);
+	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query, idx_t k);
 	//! Whether the first `count` rows of `row_ids` are of as many groups as are wanted.
 	bool HasEnoughGroups(ClientContext &context, idx_t count);
 
@@ -288,27 +288,27 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	constexpr idx_t ROWS_PER_GROUP = 4;
 	//! Rows of groups that are looked at, at most: then the table is read.
 	constexpr idx_t ROWS_MAX = 1 << 13;
-	auto want = op.search.wanted;
+	auto k = op.search.k;
 	if (!op.groups.empty()) {
-		if (want > ROWS_MAX) {
+		if (k > ROWS_MAX) {
 			return false;
 		}
-		want *= ROWS_PER_GROUP;
+		k *= ROWS_PER_GROUP;
 	}
 	while (true) {
-		auto answer = SearchIndex(context, vector, want);
+		auto answer = SearchIndex(context, vector, k);
 		op.Report(answer);
 		row_ids.assign(answer.row_ids.begin(), answer.row_ids.end());
 		// Too few vectors for the limit: rows without a vector may have to follow them.
-		if (answer.scan || (!answer.complete && row_ids.size() < want)) {
+		if (answer.scan || (!answer.complete && row_ids.size() < k)) {
 			return false;
 		}
 		if (answer.complete || op.groups.empty() || HasEnoughGroups(context, answer.certain)) {
 			return true;
 		}
 		interrupt.Check();
-		want *= ROWS_PER_GROUP;
-		if (want > ROWS_MAX) {
+		k *= ROWS_PER_GROUP;
+		if (k > ROWS_MAX) {
 			return false;
 		}
 	}
@@ -339,7 +339,7 @@ bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context, idx_t row_coun
 				group.push_back(column.GetValue(row));
 			}
 			seen.insert(std::move(group));
-			if (seen.size() >= op.search.wanted) {
+			if (seen.size() >= op.search.k) {
 				return true;
 			}
 		}
@@ -347,7 +347,7 @@ bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context, idx_t row_coun
 	return false;
 }
 
-vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const vector<float> &query, idx_t want) {
+vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const vector<float> &query, idx_t k) {
 	auto shared = HNSWIndex::TryShare(*op.search.entry, storage);
 	if (!shared) {
 		// dropped meanwhile, or not in step with its table
@@ -357,7 +357,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 		return answer;
 	}
 	auto request = op.search.Request(context, *shared);
-	request.want = want;
+	request.k = k;
 	rust::Slice<const float> vector {query.data(), query.size()};
 	vss::HostVisibility visibility(transaction, storage);
 	auto rows = filter ? &*filter->stored : nullptr;
@@ -418,14 +418,6 @@ unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionCont
 	return std::move(result);
 }
 
-void PhysicalHNSWScan::TellProfiler(ExecutionContext &context) const {
-	auto &profiler = context.thread.profiler;
-	if (profiler.OperatorMetricsIsInitialized(*this)) {
-		// it has noted the parameters before the probes were there
-		profiler.GetOperatorMetrics(*this).SetExtraInfo(ParamsToString());
-	}
-}
-
 SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
                                                    OperatorSourceInput &input) const {
 	auto &gstate = input.global_state.Cast<HNSWScanGlobalState>();
@@ -435,7 +427,8 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 	}
 	if (!gstate.searched) {
 		auto searched = gstate.SearchSome(context.client);
-		TellProfiler(context);
+		// it has noted the parameters before the probes were there
+		TellProfiler(context, *this, [&] { return ParamsToString(); });
 		if (!searched) {
 			return SourceResultType::HAVE_MORE_OUTPUT;
 		}

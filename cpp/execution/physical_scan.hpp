@@ -65,8 +65,6 @@ public:
 
 	//! Remembers what a search did, for EXPLAIN ANALYZE.
 	void Report(const vss::SearchAnswer &answer) const;
-	//! For EXPLAIN ANALYZE, once the probes are searched for.
-	void TellProfiler(ExecutionContext &context) const;
 
 protected:
 	SourceResultType GetDataInternal(ExecutionContext &context, DataChunk &chunk,

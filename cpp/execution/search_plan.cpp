@@ -1,6 +1,12 @@
 #include "execution/search_plan.hpp"
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/common/constants.hpp"
+#include "duckdb/execution/execution_context.hpp"
+#include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/main/query_profiler.hpp"
+#include "duckdb/parallel/thread_context.hpp"
+#include "duckdb/planner/operator/logical_get.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "host/settings.hpp"
 #include "index/hnsw_index.hpp"
@@ -9,8 +15,8 @@ namespace duckdb {
 
 void IndexSearch::TakeFilter(idx_t qualifying) {
 	if (strategy != vss::Strategy::Scan) {
-		HNSWIndex::Visit(
-		    *entry, [&](const HNSWIndex &index) { strategy = index.Core().filtered_strategy(wanted, ef, qualifying); });
+		HNSWIndex::Visit(*entry,
+		                 [&](const HNSWIndex &index) { strategy = index.Core().filtered_strategy(k, ef, qualifying); });
 	}
 }
 
@@ -19,7 +25,7 @@ void IndexSearch::TakePages() {
 	if (covers) {
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
 			ef = index.Core().ef_of_pages(ef);
-			strategy = index.Core().strategy(wanted, ef);
+			strategy = index.Core().strategy(k, ef);
 		});
 	}
 }
@@ -27,7 +33,7 @@ void IndexSearch::TakePages() {
 vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedIndex &index) const {
 	vss::SearchRequest request;
 	auto session_ef = EfSearch(context);
-	request.want = wanted;
+	request.k = k;
 	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : index.ef_search;
 	request.rescore = Rescore(context);
 	if (paged) {
@@ -52,10 +58,39 @@ InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, cons
 		result["Metric"] +=
 		    StringUtil::Format(" (index: %s, vectors of one length)", string(vss::metric_name(search.index_metric)));
 	}
-	result[search.best_groups ? "Groups" : "K"] = to_string(search.wanted);
+	result[search.best_groups ? "Groups" : "K"] = to_string(search.k);
 	result["Search Width"] = to_string(search.ef);
 	result["Strategy"] = string(vss::strategy_name(search.strategy));
 	return result;
+}
+
+void TellProfiler(ExecutionContext &context, const PhysicalOperator &op,
+                  const std::function<InsertionOrderPreservingMap<string>()> &parameters) {
+	auto &profiler = context.thread.profiler;
+	// if anybody asks
+	if (profiler.OperatorMetricsIsInitialized(op)) {
+		profiler.GetOperatorMetrics(op).SetExtraInfo(parameters());
+	}
+}
+
+vector<StorageIndex> ScannedColumns(LogicalGet &get) {
+	auto &table = get.GetTable()->Cast<DuckTableEntry>();
+	vector<StorageIndex> result;
+	for (auto &binding : get.GetColumnBindings()) {
+		result.push_back(table.GetStorageIndex(get.GetColumnIndex(binding)));
+	}
+	return result;
+}
+
+PhysicalOperator &PlanTableScan(LogicalGet &get, bool with_row_ids, PhysicalPlanGenerator &planner) {
+	if (with_row_ids) {
+		auto row_id = get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
+		if (!get.projection_ids.empty()) {
+			get.projection_ids.push_back(row_id);
+		}
+		get.ResolveOperatorTypes();
+	}
+	return planner.CreatePlan(static_cast<LogicalOperator &>(get));
 }
 
 } // namespace duckdb

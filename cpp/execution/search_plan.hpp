@@ -7,7 +7,12 @@
 namespace duckdb {
 
 class DuckTableEntry;
+class ExecutionContext;
 class IndexEntry;
+class LogicalGet;
+class PhysicalOperator;
+class PhysicalPlanGenerator;
+class StorageIndex;
 struct SharedIndex;
 
 //! Which index answers, and for how many rows.
@@ -24,7 +29,7 @@ struct IndexSearch {
 	//! Elements of the indexed `FLOAT[n]`.
 	idx_t dimensions;
 	//! Rows, or the best of their groups, that are needed: limit + offset.
-	idx_t wanted;
+	idx_t k;
 	//! Search width (ef) and strategy, as planned; both are decided again when the search runs.
 	idx_t ef;
 	vss::Strategy strategy;
@@ -43,7 +48,7 @@ struct IndexSearch {
 	bool covers = false;
 	//! The nearest rows are wanted of all pairs with query vectors, by an ORDER BY.
 	bool one_answer = false;
-	//! `wanted` counts groups of rows.
+	//! `k` counts groups of rows.
 	bool best_groups = false;
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.
 	bool one_probe = false;
@@ -79,5 +84,14 @@ struct PairConditions {
 
 //! What EXPLAIN shows of a search.
 InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search);
+//! EXPLAIN ANALYZE shows these parameters of `op`; of several threads that tell some it shows the last.
+void TellProfiler(ExecutionContext &context, const PhysicalOperator &op,
+                  const std::function<InsertionOrderPreservingMap<string>()> &parameters);
+
+//! The columns that a search has to fetch instead of the scan that it takes the place of.
+vector<StorageIndex> ScannedColumns(LogicalGet &get);
+//! Plans the scan that stands in where the index cannot answer. `with_row_ids`: the last column is the row id, as rows that are not
+//! looked up by their id are compared with those that qualify.
+PhysicalOperator &PlanTableScan(LogicalGet &get, bool with_row_ids, PhysicalPlanGenerator &planner);
 
 } // namespace duckdb

@@ -336,7 +336,7 @@ Added Hnsw::add(const Step &step) const {
 		}
 		std::copy_n(step.row, metric.rows.row_bytes, metric.rows.At(node.slot));
 	};
-	auto result = state->base->add(0, query, metric, {step.width, step.thread}, place, Prefetch {metric, step.query});
+	auto result = state->base->add(0, query, metric, {step.ef, step.thread}, place, Prefetch {metric, step.query});
 	Check(result);
 	return {result.slot, result.visited_members, result.computed_distances};
 }
@@ -354,7 +354,7 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	HalfLinked::Entry self(state->half_linked, step.thread);
 	self.Enter(slot);
 	auto result = state->base->update(
-	    state->base->iterator_at(slot), 0, Query {step.query}, metric, {step.width, step.thread},
+	    state->base->iterator_at(slot), 0, Query {step.query}, metric, {step.ef, step.thread},
 	    [](Base::member_ref_t) {}, Prefetch {metric, step.query});
 	Check(result);
 	return {slot, result.visited_members, result.computed_distances};

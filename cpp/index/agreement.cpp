@@ -36,6 +36,10 @@ void Agreement::Took(idx_t end) {
 	Raise(covered, end);
 }
 
+void Agreement::Deletes(uint64_t last_commit) {
+	*deleted_after = last_commit;
+}
+
 void Agreement::Published(idx_t next_row_id, uint64_t last_commit) {
 	Raise(covered, next_row_id);
 	recheck_after = last_commit;

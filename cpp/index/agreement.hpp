@@ -5,6 +5,7 @@
 #include "duckdb/common/atomic.hpp"
 #include "duckdb/common/limits.hpp"
 #include "duckdb/common/mutex.hpp"
+#include "duckdb/common/shared_ptr.hpp"
 #include "duckdb/common/string.hpp"
 
 namespace duckdb {
@@ -51,6 +52,8 @@ public:
 	bool Missed();
 	//! Rows below `end` were handed over.
 	void Took(idx_t end);
+	//! Rows are about to go, by the commit that follows `last_commit`.
+	void Deletes(uint64_t last_commit);
 	//! UNKNOWN → RECHECK: CREATE INDEX has handed over all rows of the table; those deleted by commits up to the one that
 	//! follows `last_commit` may be left. First with a commit that never comes, then, when the index hears of all deletes, with the last
 	//! one: so it is known which commits it has not heard of.
@@ -91,6 +94,11 @@ public:
 	idx_t Covered() const {
 		return covered;
 	}
+	//! The last commit before the one that has deleted rows last; `NEVER` if none has. As long as it is the last commit, that one is
+	//! not done, and a scan of committed rows does not see what it deletes. Shared, as the index may be dropped during a comparison.
+	shared_ptr<const atomic<uint64_t>> DeletedAfter() const {
+		return deleted_after;
+	}
 
 	//! Why the stored image could not be used, or the table could not be compared; empty if nothing is wrong.
 	void SetProblem(string text);
@@ -105,6 +113,7 @@ private:
 	atomic<bool> missed {false};
 	atomic<idx_t> covered {0};
 	atomic<uint64_t> recheck_after {NEVER};
+	shared_ptr<atomic<uint64_t>> deleted_after = make_shared_ptr<atomic<uint64_t>>(NEVER);
 	//! UNKNOWN: nothing can be done while somebody sees no commit from this one on.
 	mutable atomic<uint64_t> wait_for {0};
 	//! Published by a transaction that may not have been committed when `wait_for` was taken.

@@ -219,6 +219,7 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
 	row_ids.ToUnifiedFormat(format);
 	auto rows = UnifiedVectorFormat::GetData<int64_t>(format);
 	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
+	agreement.Deletes(last_commit);
 	// DuckDB hands over at most a vector of rows, and nothing here may allocate
 	int64_t ids[STANDARD_VECTOR_SIZE];
 	for (idx_t begin = 0; begin < count; begin += STANDARD_VECTOR_SIZE) {

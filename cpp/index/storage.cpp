@@ -242,7 +242,6 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 
 void HNSWIndex::ReplaceCore(rust::Box<vss::IndexHandle> successor) {
 	links.reset();
-	successor->succeed(*core);
 	core = std::move(successor);
 	links = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
 }
@@ -418,9 +417,9 @@ static rust::Slice<const int64_t> RowIds(DataChunk &chunk) {
 //! What a comparison needs of an index, which may be dropped meanwhile.
 struct HNSWIndex::Comparison {
 	Comparison(ClientContext &context_p, const HNSWIndex &index, AttachedDatabase &db_p)
-	    : context(context_p), db(db_p), core(index.core->share()), vectors(!index.agreement.IsTrusted()),
-	      dimensions(index.Dimensions()), complete(index.agreement.IsComplete()), types(index.logical_types),
-	      columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
+	    : context(context_p), db(db_p), core(index.core->share()), deleted_after(index.agreement.DeletedAfter()),
+	      vectors(!index.agreement.IsTrusted()), dimensions(index.Dimensions()), complete(index.agreement.IsComplete()),
+	      types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
 		// over the scanned columns
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
 		    key, [](BoundColumnRefExpression &column, unique_ptr<Expression> &expr) {
@@ -432,10 +431,12 @@ struct HNSWIndex::Comparison {
 	//! Compares. Returns the commit after which rows have to be looked for again that are gone; `NEVER` if there is none.
 	uint64_t Run(DataTable &table);
 	void AppendVectors(DataTable &table);
+	uint64_t ForgetDeleted(DataTable &table);
 
 	ClientContext &context;
 	AttachedDatabase &db;
 	rust::Box<vss::IndexHandle> core;
+	const shared_ptr<const atomic<uint64_t>> deleted_after;
 	bool vectors;
 	const idx_t dimensions;
 	//! No row is missing.
@@ -447,13 +448,13 @@ struct HNSWIndex::Comparison {
 
 //! Rows in `core` whose deletion from `table` is committed become tombstones. Returns the commit after which more of them may be
 //! found: a delete that was handed over after it is not done yet, and the rows are still there. `NEVER` if there is none.
-static uint64_t ForgetDeleted(ClientContext &context, const vss::IndexHandle &core, DataTable &table) {
+uint64_t HNSWIndex::Comparison::ForgetDeleted(DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
-	auto deleting = core.deleted_after() == last_commit;
-	Translate([&] { core.begin_comparison(table.GetNextRowId()); });
+	auto deleting = *deleted_after == last_commit;
+	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
 	ScanRows(context, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
-	         [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
-	core.end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
+	         [&](DataChunk &chunk) { core->saw(RowIds(chunk)); });
+	core->end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
 	return deleting ? last_commit : Agreement::NEVER;
 }
 
@@ -461,7 +462,7 @@ uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	// row ids stand for the same rows while this is held
 	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
 	if (complete) {
-		return ForgetDeleted(context, *core, table);
+		return ForgetDeleted(table);
 	}
 	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
@@ -473,7 +474,7 @@ uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	if (vectors) {
 		AppendVectors(table);
 	}
-	return ForgetDeleted(context, *core, table);
+	return ForgetDeleted(table);
 }
 
 void HNSWIndex::Comparison::AppendVectors(DataTable &table) {

@@ -54,16 +54,7 @@ bool DistanceMatcher::CollectPath(LogicalOperator &op, LogicalGet &scan) {
 }
 
 unique_ptr<Expression> DistanceMatcher::Resolve(unique_ptr<Expression> expr) const {
-	if (expr->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
-		auto &binding = expr->Cast<BoundColumnRefExpression>().Binding();
-		auto entry = projections.find(binding.table_index.index);
-		if (entry == projections.end()) {
-			return expr;
-		}
-		return Resolve(entry->second.get().expressions[binding.column_index]->Copy());
-	}
-	ExpressionIterator::EnumerateChildren(*expr,
-	                                      [&](unique_ptr<Expression> &child) { child = Resolve(std::move(child)); });
+	duckdb::Resolve(expr, projections);
 	return expr;
 }
 
@@ -101,7 +92,7 @@ static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
 	       (shape.not_zero.empty() || match.search.metric == vss::Metric::Cosine);
 }
 
-OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t wanted) const {
+OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t k) const {
 	if (order.null_order == OrderByNullType::NULLS_FIRST) {
 		return Refusal(PlanNotes::Stage::KEY, "NULLS FIRST: rows without a vector are not in the index");
 	}
@@ -121,9 +112,9 @@ OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, i
 	}
 	auto &left = *function.GetChildren()[0];
 	auto &right = *function.GetChildren()[1];
-	auto match = MatchKey(PeelVectorCast(left), right, metric, wanted);
+	auto match = MatchKey(PeelVectorCast(left), right, metric, k);
 	if (!match) {
-		auto other = MatchKey(PeelVectorCast(right), left, metric, wanted);
+		auto other = MatchKey(PeelVectorCast(right), left, metric, k);
 		match.refusal.Merge(std::move(other.refusal));
 		match.found = std::move(other.found);
 	}
@@ -298,7 +289,7 @@ static TableIndex IndexTable(const Expression &stored_key) {
 }
 
 OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query, vss::Metric metric,
-                                                   idx_t wanted) const {
+                                                   idx_t k) const {
 	auto tables = ReferencedTables(key);
 	if (tables.size() != 1 || gets.find(*tables.begin()) == gets.end()) {
 		return Refusal(PlanNotes::Stage::TABLE, "no argument of the distance comes from one table");
@@ -358,9 +349,8 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		best_cost = cost;
 		auto session_ef = EfSearch(context);
 		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
-		auto strategy = covers ? index.Core().strategy(wanted, ef) : vss::Strategy::Scan;
-		IndexSearch search {entry, name, metric, index.Dimensions(), wanted, ef, strategy};
-		search.index_metric = options.metric;
+		auto strategy = covers ? index.Core().strategy(k, ef) : vss::Strategy::Scan;
+		IndexSearch search {entry, name, metric, options.metric, index.Dimensions(), k, ef, strategy};
 		search.covers = covers;
 		search.narrows = narrows;
 		best = make_uniq<DistanceMatch>(

@@ -32,8 +32,8 @@ public:
 	//! For keys over the table of `scan` alone: columns of others stay what they are on the way from it to `below`.
 	DistanceMatcher(ClientContext &context, LogicalOperator &below, LogicalGet &scan);
 
-	//! The index that serves `order` for `wanted` rows, and how.
-	OrRefusal<DistanceMatch> Match(const BoundOrderByNode &order, idx_t wanted) const;
+	//! The index that serves `order` for `k` rows, and how.
+	OrRefusal<DistanceMatch> Match(const BoundOrderByNode &order, idx_t k) const;
 	//! Replaces references to the projections below by what they stand for.
 	unique_ptr<Expression> Resolve(unique_ptr<Expression> expr) const;
 	//! Whether `predicate`, resolved, holds for a row if it holds for one that is farther away: `distance < constant`.
@@ -51,10 +51,10 @@ private:
 	bool CollectPath(LogicalOperator &op, LogicalGet &scan);
 	//! Matches `key` against the indexes of its table; `query` is the other argument of the distance.
 	OrRefusal<DistanceMatch> MatchKey(const Expression &key, const Expression &query, vss::Metric metric,
-	                                  idx_t wanted) const;
+	                                  idx_t k) const;
 
 	ClientContext &context;
-	unordered_map<idx_t, reference<LogicalOperator>> projections;
+	Projections projections;
 	unordered_map<idx_t, reference<LogicalGet>> gets;
 };
 

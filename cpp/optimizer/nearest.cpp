@@ -116,11 +116,11 @@ static OrRefusal<Nearest> FindInAggregate(LogicalAggregate &op) {
 		}
 		auto &children = aggregate.GetChildren();
 		auto key = keeping->arguments;
-		auto wanted = children.size() == key + 1 ? 1 : PositiveConstant(*children.back());
-		if (wanted == 0) {
+		auto k = children.size() == key + 1 ? 1 : PositiveConstant(*children.back());
+		if (k == 0) {
 			return Refuse(StringUtil::Format("the number of rows of '%s' is not constant", name));
 		}
-		result->wanted = MaxValue(result->wanted, wanted);
+		result->k = MaxValue(result->k, k);
 		result->orders.emplace_back(keeping->order, OrderByNullType::NULLS_LAST, children[key]->Copy());
 		if (keeping->skips_null) {
 			result->counted.push_back(children[0]->Copy());
@@ -170,14 +170,14 @@ static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
 	}
 	auto &window = filter.children[0]->Cast<LogicalWindow>();
 	auto &first = window.expressions[0]->Cast<BoundWindowExpression>();
-	idx_t wanted = NumericLimits<idx_t>::Maximum();
+	idx_t k = NumericLimits<idx_t>::Maximum();
 	bool only_ranks = true;
 	for (auto &condition : filter.expressions) {
 		auto limit = GreatestRank(*condition, window.window_index);
 		only_ranks = only_ranks && limit > 0;
-		wanted = limit > 0 ? MinValue(wanted, limit) : wanted;
+		k = limit > 0 ? MinValue(k, limit) : k;
 	}
-	if (wanted == NumericLimits<idx_t>::Maximum()) {
+	if (k == NumericLimits<idx_t>::Maximum()) {
 		return Nothing();
 	}
 	auto ties = first.OrderBy().size() > 1;
@@ -202,7 +202,7 @@ static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
 	auto result = make_uniq<Nearest>(window.children[0]);
 	result->groups = CopyAll(first.Partitions());
 	result->orders.push_back(first.OrderBy()[0].Copy());
-	result->wanted = wanted;
+	result->k = k;
 	result->ties = ties;
 	result->all_nearest = only_ranks;
 	return result;
@@ -222,7 +222,7 @@ static OrRefusal<Nearest> FindInDistinct(LogicalDistinct &op) {
 	};
 	auto result = make_uniq<Nearest>(op.children[0]);
 	result->groups = CopyAll(op.distinct_targets);
-	result->wanted = 1;
+	result->k = 1;
 	for (auto &order : op.order_by->orders) {
 		if (is_target(order)) {
 			continue; // the same in all rows of a group
@@ -325,7 +325,7 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 		below = *below.get().children[0];
 	}
 	auto found = FindBelowOrder(below);
-	if (!found || !found->all_nearest || found->groups.empty() || found->wanted != 1 ||
+	if (!found || !found->all_nearest || found->groups.empty() || found->k != 1 ||
 	    orders[0].null_order == OrderByNullType::NULLS_FIRST) {
 		return nullptr;
 	}
@@ -364,7 +364,7 @@ static unique_ptr<Nearest> FindInOrder(ClientContext &context, LogicalOperator &
 		result->orders.push_back(orders[0].Copy());
 		result->ties = orders.size() > 1;
 	}
-	result->wanted = SaturatingSum(limit, offset);
+	result->k = SaturatingSum(limit, offset);
 	result->ordered = true;
 	return result;
 }

@@ -11,9 +11,9 @@ namespace duckdb {
 class Binder;
 class ClientContext;
 
-//! What an operator needs of its input: for each group of rows, the first `wanted` by each of the order keys.
+//! What an operator needs of its input: for each group of rows, the first `k` by each of the order keys.
 //!
-//! Where the input is a cross product with query vectors, it is enough to have the `wanted` rows nearest to each query
+//! Where the input is a cross product with query vectors, it is enough to have the `k` rows nearest to each query
 //! vector, whichever query vectors share a group: the nearest of a union are among the nearest of its parts.
 struct Nearest {
 	explicit Nearest(unique_ptr<LogicalOperator> &input_p) : input(input_p) {
@@ -23,7 +23,7 @@ struct Nearest {
 	reference<unique_ptr<LogicalOperator>> input;
 	//! All over the same distance, or the index cannot serve them together.
 	vector<BoundOrderByNode> orders;
-	idx_t wanted = 0;
+	idx_t k = 0;
 	//! Rows that tie with the last one wanted are wanted, too: further keys decide, or all of them are kept.
 	bool ties = false;
 	//! Nothing else keeps rows out: they are all of the nearest, whatever else is true of them.
@@ -32,7 +32,7 @@ struct Nearest {
 	bool ordered = false;
 	//! The groups must not depend on the table that is searched, unless only the best of them are wanted.
 	vector<unique_ptr<Expression>> groups;
-	//! Of the groups only those with the nearest rows are wanted, as many as `wanted`, and of each its nearest row.
+	//! Of the groups only those with the nearest rows are wanted, as many as `k`, and of each its nearest row.
 	bool best_groups = false;
 	//! The operator does not count rows where one of these is NULL.
 	vector<unique_ptr<Expression>> counted;

@@ -28,15 +28,21 @@ unordered_set<idx_t> ReferencedTables(const Expression &expr) {
 	return tables;
 }
 
-void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &projection) {
+void Resolve(unique_ptr<Expression> &expr, const Projections &projections) {
 	if (expr->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
 		auto binding = expr->Cast<BoundColumnRefExpression>().Binding();
-		if (binding.table_index == projection.GetTableIndex()[0]) {
-			expr = projection.expressions[binding.column_index]->Copy();
+		auto entry = projections.find(binding.table_index.index);
+		if (entry != projections.end()) {
+			expr = entry->second.get().expressions[binding.column_index]->Copy();
+			Resolve(expr, projections);
 		}
 		return;
 	}
-	ExpressionIterator::EnumerateChildren(*expr, [&](unique_ptr<Expression> &child) { ResolveIn(child, projection); });
+	ExpressionIterator::EnumerateChildren(*expr, [&](unique_ptr<Expression> &child) { Resolve(child, projections); });
+}
+
+void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &projection) {
+	Resolve(expr, {{projection.GetTableIndex()[0].index, projection}});
 }
 
 bool Contains(const Expression &expr, const Expression &part) {
@@ -239,13 +245,14 @@ static bool IsReals(const LogicalType &type) {
 	return IsRealList(type) || (type.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(type)));
 }
 
-const Expression &VectorBase(const Expression &expr) {
+//! Peels casts off, as long as `peels` one of these.
+static const Expression &PeelCasts(const Expression &expr,
+                                   bool (*peels)(const BoundFunctionExpression &cast, const LogicalType &source)) {
 	reference<const Expression> base(expr);
 	while (BoundCastExpression::IsCast(base.get())) {
 		auto &cast = base.get().Cast<BoundFunctionExpression>();
 		auto &child = BoundCastExpression::Child(cast);
-		if (BoundCastExpression::IsTryCast(cast) || !IsReals(cast.GetReturnType()) ||
-		    !IsNumbers(child.GetReturnType())) {
+		if (!peels(cast, child.GetReturnType())) {
 			break;
 		}
 		base = child;
@@ -253,19 +260,21 @@ const Expression &VectorBase(const Expression &expr) {
 	return base;
 }
 
+const Expression &VectorBase(const Expression &expr) {
+	return PeelCasts(expr, [](const BoundFunctionExpression &cast, const LogicalType &source) {
+		return !BoundCastExpression::IsTryCast(cast) && IsReals(cast.GetReturnType()) && IsNumbers(source);
+	});
+}
+
 const Expression &PeelVectorCast(const Expression &expr) {
-	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION || !BoundCastExpression::IsCast(expr)) {
-		return expr;
-	}
-	auto &child = BoundCastExpression::Child(expr.Cast<BoundFunctionExpression>());
-	auto &source = child.GetReturnType();
-	auto &target = expr.GetReturnType();
-	auto from_array =
-	    source.id() == LogicalTypeId::ARRAY && ArrayType::GetChildType(source).id() == LogicalTypeId::FLOAT;
-	auto from_list = IsRealList(source) && ListType::GetChildType(source).id() == LogicalTypeId::FLOAT;
-	auto to_array = target.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(target));
-	auto keeps_elements = (from_array && (to_array || IsRealList(target))) || (from_list && IsRealList(target));
-	return keeps_elements ? PeelVectorCast(child) : expr;
+	return PeelCasts(expr, [](const BoundFunctionExpression &cast, const LogicalType &source) {
+		auto &target = cast.GetReturnType();
+		auto from_array =
+		    source.id() == LogicalTypeId::ARRAY && ArrayType::GetChildType(source).id() == LogicalTypeId::FLOAT;
+		auto from_list = IsRealList(source) && ListType::GetChildType(source).id() == LogicalTypeId::FLOAT;
+		auto to_array = target.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(target));
+		return (from_array && (to_array || IsRealList(target))) || (from_list && IsRealList(target));
+	});
 }
 
 } // namespace duckdb

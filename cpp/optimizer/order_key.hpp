@@ -10,7 +10,11 @@ class LogicalOperator;
 
 //! The tables whose columns `expr` refers to.
 unordered_set<idx_t> ReferencedTables(const Expression &expr);
-//! Replaces references to the columns of `projection` in `expr` by what they stand for.
+//! Operators whose columns are expressions, by their table index.
+using Projections = unordered_map<idx_t, const_reference<LogicalOperator>>;
+//! Replaces references to the columns of `projections` in `expr` by what they stand for, down to those of others.
+void Resolve(unique_ptr<Expression> &expr, const Projections &projections);
+//! The same for one of them.
 void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &projection);
 //! Whether `part` is computed in `expr`.
 bool Contains(const Expression &expr, const Expression &part);

@@ -59,7 +59,7 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 		return refusal;
 	};
 	for (auto &order : nearest.orders) {
-		auto match = matcher.Match(order, nearest.wanted);
+		auto match = matcher.Match(order, nearest.k);
 		if (!match) {
 			return match;
 		}
@@ -240,7 +240,7 @@ Refusal Serving::ServeByJoin() {
 	PairConditions pairs;
 	if (lifted.IsSelective()) {
 		auto rows = lifted.RowsPerProbe(probes.EstimateCardinality(binder.context));
-		if (rows.IsValid() && rows.GetIndex() < nearest.wanted) {
+		if (rows.IsValid() && rows.GetIndex() < nearest.k) {
 			return Refuse("not more rows than are wanted pass the conditions for each query vector");
 		}
 	}

@@ -9,29 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::ffi;
 use crate::error::{Error, ErrorKind, Result};
 
-impl From<ErrorKind> for ffi::ErrorKind {
-    fn from(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::Binder => Self::Binder,
-            ErrorKind::InvalidInput => Self::InvalidInput,
-            ErrorKind::OutOfMemory => Self::OutOfMemory,
-            ErrorKind::Interrupted => Self::Interrupted,
-            ErrorKind::Corrupt => Self::Corrupt,
-            ErrorKind::Storage => Self::Storage,
-            ErrorKind::Internal => Self::Internal,
-        }
-    }
-}
-
 /// An error of the host, which called it an interrupt, want of memory, or one of many others: those are the storage's.
 impl From<cxx::Exception> for Error {
     fn from(exception: cxx::Exception) -> Self {
         let text = exception.what();
-        let kind = match text.bytes().next().map(|digit| ffi::ErrorKind { repr: digit.wrapping_sub(b'0') }) {
-            Some(ffi::ErrorKind::OutOfMemory) => ErrorKind::OutOfMemory,
-            Some(ffi::ErrorKind::Interrupted) => ErrorKind::Interrupted,
-            _ => ErrorKind::Storage,
-        };
+        let kind = text.bytes().next().and_then(|digit| ffi::ErrorKind { repr: digit.wrapping_sub(b'0') }.core());
+        let kind = kind.filter(|kind| matches!(kind, ErrorKind::OutOfMemory | ErrorKind::Interrupted));
+        let kind = kind.unwrap_or(ErrorKind::Storage);
         Error::new(kind, text.get(1..).unwrap_or_default())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Only the text of an error crosses it, see [`guard`]; panics stop there.
 
+mod convert;
 mod guard;
 mod host;
 
@@ -11,12 +12,11 @@ use cxx::UniquePtr;
 
 use self::host::HostLedger;
 use crate::bridge::guard::{Crossing, guard, guard_or};
-use crate::graph::LevelStats;
 use crate::host::Unlimited;
-use crate::index::{Image, Index, Norms, Origin, UNSETTLED};
+use crate::index::{Image, Index, UNSETTLED};
 use crate::memory::Memory;
-use crate::options::{self, Given, Metric, Options, Quantization};
-use crate::search::{self, Found, Outcome, Request, Strategy};
+use crate::options::{self, Metric, Options, Quantization};
+use crate::search::{self, Strategy};
 
 #[cxx::bridge(namespace = "vss")]
 mod ffi {
@@ -106,7 +106,7 @@ mod ffi {
     /// What is asked of a search, beside the query vector and the rows that qualify, see [`crate::search::Request`].
     struct SearchRequest {
         /// Rows wanted.
-        want: usize,
+        k: usize,
         /// Search width.
         ef: usize,
         /// All rows that tie with the last one wanted are, too.
@@ -237,7 +237,6 @@ mod ffi {
             store: &HostPages,
         ) -> Result<LoadedCore>;
         fn share(self: &IndexHandle) -> Box<IndexHandle>;
-        fn succeed(self: &IndexHandle, before: &IndexHandle);
         fn reserve_rows(self: &IndexHandle, rows: usize);
         fn scatter(self: &IndexHandle);
         fn append(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
@@ -256,7 +255,6 @@ mod ffi {
         fn finish(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn store(self: &IndexHandle, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
         fn forget_pages(self: &IndexHandle) -> Vec<i64>;
-        fn deleted_after(self: &IndexHandle) -> u64;
         fn begin_comparison(self: &IndexHandle, end: usize) -> Result<()>;
         fn saw(self: &IndexHandle, row_ids: &[i64]) -> bool;
         fn end_comparison(self: &IndexHandle, last_commit: u64) -> usize;
@@ -267,8 +265,8 @@ mod ffi {
             rows: *const RowSet,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
-        fn strategy(self: &IndexHandle, want: usize, ef: usize) -> Strategy;
-        fn filtered_strategy(self: &IndexHandle, want: usize, ef: usize, qualifying: usize) -> Strategy;
+        fn strategy(self: &IndexHandle, k: usize, ef: usize) -> Strategy;
+        fn filtered_strategy(self: &IndexHandle, k: usize, ef: usize, qualifying: usize) -> Strategy;
         fn ef_of_pages(self: &IndexHandle, ef: usize) -> usize;
         fn compact(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn measure_recall(
@@ -318,24 +316,8 @@ mod ffi {
 
 fn parse_options(given: &[ffi::GivenOption]) -> std::result::Result<ffi::IndexOptions, Crossing> {
     guard(|| {
-        let given = given.iter().map(|option| {
-            let value = match option.kind {
-                ffi::OptionKind::Integer => Given::Integer(option.integer),
-                ffi::OptionKind::Text => Given::Text(option.text.clone()),
-                ffi::OptionKind::Missing => Given::Missing,
-                _ => Given::Other { type_name: option.type_name.clone(), text: option.text.clone() },
-            };
-            (option.name.clone(), value)
-        });
-        let options = Options::parse(given)?;
-        Ok(ffi::IndexOptions {
-            metric: options.metric.into(),
-            quantization: options.quantization.into(),
-            m: options.m,
-            m0: options.m0,
-            ef_construction: options.ef_construction,
-            ef_search: options.ef_search,
-        })
+        let options = Options::parse(given.iter().map(|option| (option.name.clone(), option.into())))?;
+        Ok(options.into())
     })
 }
 
@@ -355,50 +337,8 @@ fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
     guard(|| options::check_dimensions(given))
 }
 
-impl From<Metric> for ffi::Metric {
-    fn from(metric: Metric) -> Self {
-        match metric {
-            Metric::L2sq => Self::L2sq,
-            Metric::Cosine => Self::Cosine,
-            Metric::Ip => Self::Ip,
-        }
-    }
-}
-
-impl From<ffi::Metric> for Metric {
-    fn from(metric: ffi::Metric) -> Self {
-        match metric {
-            ffi::Metric::L2sq => Self::L2sq,
-            ffi::Metric::Cosine => Self::Cosine,
-            // C++ has no others: it only hands back what it was given
-            _ => Self::Ip,
-        }
-    }
-}
-
 fn metric_name(metric: ffi::Metric) -> &'static str {
     Metric::from(metric).name()
-}
-
-impl From<Quantization> for ffi::Quantization {
-    fn from(quantization: Quantization) -> Self {
-        match quantization {
-            Quantization::None => Self::None,
-            Quantization::Sq8 => Self::Sq8,
-            Quantization::Sq4 => Self::Sq4,
-        }
-    }
-}
-
-impl From<ffi::Quantization> for Quantization {
-    fn from(quantization: ffi::Quantization) -> Self {
-        match quantization {
-            ffi::Quantization::Sq8 => Self::Sq8,
-            ffi::Quantization::Sq4 => Self::Sq4,
-            // C++ has no others: it only hands back what it was given
-            _ => Self::None,
-        }
-    }
 }
 
 fn quantization_name(quantization: ffi::Quantization) -> &'static str {
@@ -414,41 +354,13 @@ fn ranking_metric(function: &str, descending: bool, metric: &mut ffi::Metric) ->
     })
 }
 
-impl From<Strategy> for ffi::Strategy {
-    fn from(strategy: Strategy) -> Self {
-        match strategy {
-            Strategy::Exact => Self::Exact,
-            Strategy::Graph => Self::Graph,
-            Strategy::Recheck => Self::Recheck,
-            Strategy::Filtered => Self::Filtered,
-            Strategy::All => Self::All,
-            Strategy::Scan => Self::Scan,
-        }
-    }
-}
-
-impl ffi::Strategy {
-    /// The strategy, none for `Auto`.
-    fn forced(self) -> Option<Strategy> {
-        match self {
-            Self::Exact => Some(Strategy::Exact),
-            Self::Graph => Some(Strategy::Graph),
-            Self::Recheck => Some(Strategy::Recheck),
-            Self::Filtered => Some(Strategy::Filtered),
-            Self::All => Some(Strategy::All),
-            Self::Scan => Some(Strategy::Scan),
-            _ => None,
-        }
-    }
-}
-
 fn parse_strategy(given: &str) -> std::result::Result<ffi::Strategy, Crossing> {
     guard(|| Ok(Strategy::parse(given)?.map_or(ffi::Strategy::Auto, ffi::Strategy::from)))
 }
 
 /// As EXPLAIN shows it.
 fn strategy_name(strategy: ffi::Strategy) -> &'static str {
-    strategy.forced().map_or("auto", Strategy::name)
+    strategy.core().map_or("auto", Strategy::name)
 }
 
 /// The table macros as SQL, one or more statements each.
@@ -460,21 +372,6 @@ fn macro_sources() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec()
-}
-
-impl From<ffi::RowOrigin> for Origin {
-    fn from(origin: ffi::RowOrigin) -> Self {
-        // An origin that C++ made up wins over nothing.
-        if origin == ffi::RowOrigin::Host { Self::Host } else { Self::Scan }
-    }
-}
-
-impl From<Norms> for ffi::Norms {
-    fn from(norms: Norms) -> Self {
-        let known = norms.is_known() && !norms.is_empty();
-        let norms = if known { norms } else { Norms::UNKNOWN };
-        Self { known, min: norms.min.into(), max: norms.max.into() }
-    }
 }
 
 /// A handle to an index; copies of it share the index.
@@ -514,27 +411,9 @@ fn load_core(
     })
 }
 
-/// Options that were checked before they went to C++.
-impl From<&ffi::IndexOptions> for Options {
-    fn from(options: &ffi::IndexOptions) -> Self {
-        Self {
-            metric: options.metric.into(),
-            quantization: options.quantization.into(),
-            m: options.m,
-            m0: options.m0,
-            ef_construction: options.ef_construction,
-            ef_search: options.ef_search,
-        }
-    }
-}
-
 impl IndexHandle {
     fn share(&self) -> Box<IndexHandle> {
         Box::new(IndexHandle(Arc::clone(&self.0)))
-    }
-
-    fn succeed(&self, before: &IndexHandle) {
-        self.0.succeed(&before.0);
     }
 
     fn reserve_rows(&self, rows: usize) {
@@ -542,7 +421,7 @@ impl IndexHandle {
     }
 
     fn scatter(&self) {
-        guard_or((), || self.0.scatter());
+        guard_or((), || self.0.maintenance().scatter());
     }
 
     fn append(&self, origin: ffi::RowOrigin, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
@@ -566,39 +445,39 @@ impl IndexHandle {
     }
 
     fn link(&self, max_rows: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.link(max_rows, interrupt))
+        guard(|| self.0.maintenance().link(max_rows, interrupt))
     }
 
     fn reconnect_due(&self) -> bool {
-        guard_or(false, || self.0.reconnect_due())
+        guard_or(false, || self.0.maintenance().reconnect_due())
     }
 
     fn reconnect(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.reconnect(max_nodes, interrupt))
+        guard(|| self.0.maintenance().reconnect(max_nodes, interrupt))
     }
 
     fn oversize(&self) -> bool {
-        guard_or(false, || self.0.oversize())
+        guard_or(false, || self.0.maintenance().oversize())
     }
 
     fn shrink_if_oversize(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
-        guard(|| self.0.shrink_if_oversize(interrupt))
+        guard(|| self.0.maintenance().shrink_if_oversize(interrupt))
     }
 
     fn tend(&self, pending_max: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.tend(pending_max, interrupt))
+        guard(|| self.0.maintenance().tend(pending_max, interrupt))
     }
 
     fn consolidate_due(&self) -> bool {
-        guard_or(false, || self.0.consolidate_due())
+        guard_or(false, || self.0.maintenance().consolidate_due())
     }
 
     fn consolidate(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.consolidate(max_nodes, interrupt))
+        guard(|| self.0.maintenance().consolidate(max_nodes, interrupt))
     }
 
     fn finish(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.finish(interrupt))
+        guard(|| self.0.maintenance().finish(interrupt))
     }
 
     fn store(
@@ -607,31 +486,23 @@ impl IndexHandle {
         covered: u64,
         verified: u64,
     ) -> std::result::Result<ffi::StoredImage, Crossing> {
-        guard(|| {
-            let image = self.0.store(store, covered, verified)?;
-            let written = image.written as u64;
-            Ok(ffi::StoredImage { root: image.root, norms: image.norms, pages: image.pages, written })
-        })
+        guard(|| Ok(self.0.images().store(store, covered, verified)?.into()))
     }
 
     fn forget_pages(&self) -> Vec<i64> {
-        guard_or(Vec::new(), || self.0.forget_pages())
-    }
-
-    fn deleted_after(&self) -> u64 {
-        self.0.deleted_after()
+        guard_or(Vec::new(), || self.0.images().forget_pages())
     }
 
     fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.begin_comparison(end))
+        guard(|| self.0.reconciler().begin(end))
     }
 
     fn saw(&self, row_ids: &[i64]) -> bool {
-        guard_or(true, || self.0.saw(row_ids))
+        guard_or(true, || self.0.reconciler().seen(row_ids))
     }
 
     fn end_comparison(&self, last_commit: u64) -> usize {
-        guard_or(0, || self.0.end_comparison(UNSETTLED | last_commit))
+        guard_or(0, || self.0.reconciler().end(UNSETTLED | last_commit))
     }
 
     /// Searches among `rows`, or among those that `visibility` sees if that is null.
@@ -648,40 +519,25 @@ impl IndexHandle {
         // SAFETY: the caller's promise.
         let rows = unsafe { rows.as_ref() };
         guard(|| {
-            let found = self.0.find(
-                Request {
-                    query,
-                    want: request.want,
-                    rescore: request.rescore as f32,
-                    ef: request.ef,
-                    ties: request.ties,
-                    filter: rows.map(|rows| &rows.0),
-                    ranked_only: request.ranked_only,
-                    narrows: request.narrows,
-                    metric: request.metric.into(),
-                    may_scan: true,
-                    forced: request.strategy.forced(),
-                },
-                visibility,
-            )?;
-            Ok(answer(found, request.ranked_only))
+            let found = self.0.searcher().search(request.of(query, rows.map(|rows| &rows.0)), visibility)?;
+            Ok(ffi::SearchAnswer::new(found, request.ranked_only))
         })
     }
 
-    fn strategy(&self, want: usize, ef: usize) -> ffi::Strategy {
-        guard_or(ffi::Strategy::Scan, || self.0.strategy(want, ef).into())
+    fn strategy(&self, k: usize, ef: usize) -> ffi::Strategy {
+        guard_or(ffi::Strategy::Scan, || self.0.searcher().strategy(k, ef).into())
     }
 
     fn ef_of_pages(&self, ef: usize) -> usize {
-        guard_or(ef, || self.0.ef_of_pages(ef))
+        guard_or(ef, || self.0.searcher().ef_of_pages(ef))
     }
 
-    fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> ffi::Strategy {
-        guard_or(ffi::Strategy::Scan, || self.0.filtered_strategy(want, ef, qualifying).into())
+    fn filtered_strategy(&self, k: usize, ef: usize, qualifying: usize) -> ffi::Strategy {
+        guard_or(ffi::Strategy::Scan, || self.0.searcher().filtered_strategy(k, ef, qualifying).into())
     }
 
     fn compact(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.compact(interrupt))
+        guard(|| self.0.maintenance().compact(interrupt))
     }
 
     fn measure_recall(
@@ -691,17 +547,7 @@ impl IndexHandle {
         ef: usize,
         interrupt: &ffi::HostInterrupt,
     ) -> std::result::Result<ffi::RecallReport, Crossing> {
-        guard(|| {
-            let measured = self.0.measure_recall(k, queries, ef, interrupt)?;
-            Ok(ffi::RecallReport {
-                queries: measured.queries as u64,
-                recall: measured.recall,
-                low: measured.low,
-                high: measured.high,
-                index_ms: measured.index_ms,
-                exact_ms: measured.exact_ms,
-            })
-        })
+        guard(|| Ok(self.0.searcher().measure_recall(k, queries, ef, interrupt)?.into()))
     }
 
     fn memory_used(&self) -> usize {
@@ -711,31 +557,11 @@ impl IndexHandle {
     /// Whether all vectors that the index ranks, and all that a search so far has found, have the same norm, but for this part of
     /// it. Takes no lock. A row that comes meanwhile may break it, so who relies on it for an answer asks again after the search.
     fn ranks_by(&self, metric: ffi::Metric) -> bool {
-        guard_or(false, || self.0.ranks_by(metric.into()))
+        guard_or(false, || self.0.searcher().ranks_by(Some(metric.into())))
     }
 
     fn info(&self) -> std::result::Result<ffi::IndexInfo, Crossing> {
-        guard(|| {
-            let stats = self.0.stats()?;
-            let level = |level: &LevelStats| ffi::LevelInfo {
-                nodes: level.nodes as u64,
-                edges: level.edges as u64,
-                max_edges: level.max_edges as u64,
-                allocated_bytes: level.allocated_bytes as u64,
-            };
-            Ok(ffi::IndexInfo {
-                count: stats.count as u64,
-                capacity: stats.capacity as u64,
-                memory: stats.memory as u64,
-                deleted: stats.deleted as u64,
-                pending: stats.pending as u64,
-                unrankable: stats.unrankable as u64,
-                row_bytes: stats.row_bytes as u64,
-                code_error: f64::from(stats.code_error),
-                norms: stats.norms.into(),
-                levels: stats.levels.iter().map(level).collect(),
-            })
-        })
+        guard(|| Ok(self.0.stats()?.into()))
     }
 }
 
@@ -761,23 +587,5 @@ impl RowSet {
 
     fn contains(&self, row_id: i64) -> bool {
         self.0.contains(row_id)
-    }
-}
-
-fn answer(found: Found, ranked_only: bool) -> ffi::SearchAnswer {
-    let scan = matches!(found.outcome, Outcome::Scan);
-    let mut rows = found.rows;
-    rows.sort_by_key(|row| !row.certain);
-    ffi::SearchAnswer {
-        scan,
-        certain: rows.partition_point(|row| row.certain),
-        complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
-        report: ffi::SearchReport {
-            strategy: found.report.strategy.into(),
-            visited: found.report.visited as u64,
-            distances: found.report.distances as u64,
-            candidates: rows.len() as u64,
-        },
-        row_ids: rows.into_iter().map(|row| row.row_id).collect(),
     }
 }

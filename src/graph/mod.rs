@@ -6,6 +6,7 @@
 pub(crate) mod lock;
 pub(crate) mod search_layer;
 mod turns;
+pub(crate) mod visited;
 
 use crate::sync::{Condvar, Mutex};
 use std::num::NonZero;
@@ -47,7 +48,7 @@ mod ffi {
         /// Where a row is made a query.
         scratch: *mut u8,
         /// Candidates kept: the paper's `efConstruction`.
-        width: usize,
+        ef: usize,
         /// Scratch space to use.
         thread: usize,
     }
@@ -267,7 +268,7 @@ impl Graph {
             query: std::ptr::null(),
             codec: &raw const *self.codec as usize,
             scratch: scratch.as_mut_ptr(),
-            width: 0,
+            ef: 0,
             thread: 0,
         };
         self.hnsw.consolidate(&step, deleted, slots.start, slots.end, orphans).map_err(failed)?;
@@ -384,7 +385,7 @@ impl Graph {
             query: query.as_ptr(),
             codec: &raw const *self.codec as usize,
             scratch: scratch.as_mut_ptr(),
-            width: self.ef_construction,
+            ef: self.ef_construction,
             thread: thread.id,
         };
         add(&step).map_err(failed)

@@ -1,11 +1,12 @@
-//! Rows come and go: append, remove, advance.
+//! Rows come.
 
-use crate::sync::atomic::Ordering;
 use std::ops::Range;
 
-use super::{Generation, Index, Rows, UNSETTLED};
-use crate::error::Result;
-use crate::index::rows::{Place, State};
+use super::Index;
+use super::delete::REMOVE_ROWS;
+use super::table::{LEARN_ROWS, RowsChange};
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::rows::{Place, ROW_ID_MAX, State};
 use crate::vectors::{Encoder, Norms, Row};
 
 /// Who hands rows to the index.
@@ -19,10 +20,6 @@ pub enum Origin {
 
 /// Bytes of vectors copied in one hold of the row lock.
 const BATCH_BYTES: usize = 64 << 10;
-/// Rows that a codec learns from: as many as wait before it does, unless they are linked sooner.
-const LEARN_ROWS: usize = if cfg!(feature = "model") { 4 } else { 8192 };
-/// Rows deleted in one hold of the row lock.
-const REMOVE_ROWS: usize = 1024;
 
 impl Index {
     /// Adds rows, or gives them new vectors: `vectors` is `[row_ids.len() × dimensions]`, row by row. A row that is
@@ -35,44 +32,34 @@ impl Index {
     /// takes back only what was taken without an error.
     pub fn append(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         self.check(row_ids, vectors)?;
-        let _append = self.append.lock();
+        let appending = self.rows.appending();
         if origin == Origin::Host && self.revive_same(row_ids, vectors) {
             return Ok(());
         }
-        self.rows().reserve(row_ids)?;
-        let mut encoder = self.codec.encoder();
-        let reserved = self.rows().pending.reserve(row_ids.len(), encoder.makes_coded());
+        let mut encoder = self.setup.codec.encoder();
+        let reserved = appending.reserve(row_ids, encoder.makes_coded())?;
         let mut revived = Vec::new();
-        let appended =
-            reserved.and_then(|()| self.append_reserved(origin, row_ids, vectors, &mut encoder, &mut revived));
+        let appended = self.append_reserved(origin, row_ids, vectors, &mut encoder, &mut revived);
         self.forget_tombstones(revived);
-        let mut rows = self.rows();
-        rows.pending.release();
-        rows.places.release(row_ids);
-        let enough = rows.pending.len() >= LEARN_ROWS;
-        drop(rows);
-        if enough {
-            self.learn();
+        drop(reserved);
+        if self.pending() >= LEARN_ROWS {
+            self.rows.learn();
         }
         appended
     }
 
-    /// Makes the codec ready, if it is not, with a sample of the rows that wait for it. Takes the row lock for an instant.
-    pub(super) fn learn(&self) {
-        if self.codec.is_ready() {
-            return;
+    /// Errors: `InvalidInput` unless there is one vector a row and all row ids are in range.
+    fn check(&self, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
+        let dimensions = self.dimensions();
+        if vectors.len() != row_ids.len() * dimensions {
+            let message =
+                format!("{} rows of {dimensions} dimensions came with {} values", row_ids.len(), vectors.len());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let (blocks, pending) = {
-            let rows = self.rows();
-            (rows.pending.snapshot(), rows.pending.len())
-        };
-        let plain = blocks.iter().flat_map(|block| block.rows()).filter_map(|(entry, row)| match row {
-            Row::Plain(row) if entry.state != State::Dead => Some(row),
-            _ => None,
-        });
-        // once: rows may die meanwhile
-        let sample: Vec<&[u8]> = plain.step_by(pending.div_ceil(LEARN_ROWS).max(1)).collect();
-        self.codec.learn(sample.into_iter());
+        match row_ids.iter().find(|row_id| !(0..=ROW_ID_MAX).contains(*row_id)) {
+            Some(row_id) => Err(Error::new(ErrorKind::InvalidInput, format!("row id {row_id} is not of a stored row"))),
+            None => Ok(()),
+        }
     }
 
     fn append_reserved(
@@ -99,13 +86,11 @@ impl Index {
                 ranges.push(norm.map(|_| from..encoded.len()));
             }
             let unrankable = ranges.iter().filter(|range| range.is_none()).count();
-            let mut rows = self.rows();
+            let mut rows = self.rows.change();
             rows.norms.widen(norms);
-            let generation = self.generation();
-            if let Err(error) = self.unrankable.reserve(unrankable) {
+            if let Err(error) = self.rows.unrankable.reserve(unrankable) {
                 if origin == Origin::Host {
-                    all[..number * batch].iter().for_each(|&row_id| self.bury(&mut rows, &generation, row_id, 0));
-                    self.publish(&rows);
+                    all[..number * batch].iter().for_each(|&row_id| rows.bury(row_id, 0));
                 }
                 return Err(error);
             }
@@ -114,14 +99,13 @@ impl Index {
                     continue;
                 }
                 let row = range.clone().map(|range| encoder.row(&encoded[range]));
-                self.put(&mut rows, &generation, row_id, row);
+                rows.put(row_id, row);
                 // What a scan reads may be a row that the host has deleted: it stays a tombstone.
                 if origin == Origin::Host {
-                    self.revive(&mut rows, &generation, row_id, revived);
+                    rows.revive(row_id, revived);
                     rows.places.set_hosted(row_id);
                 }
             }
-            self.publish(&rows);
         }
         Ok(())
     }
@@ -131,12 +115,10 @@ impl Index {
         if revived.is_empty() {
             return;
         }
-        let mut rows = self.rows();
-        let generation = self.generation();
-        let deleted = |place| self.entry(&rows, &generation, place).load().state == State::Tombstone;
+        let mut rows = self.rows.change();
+        let deleted = |place| rows.entry(place).load().state == State::Tombstone;
         revived.retain(|&row_id| !rows.places.get(row_id).is_some_and(deleted));
         rows.tombstones.forget(revived);
-        self.publish(&rows);
     }
 
     /// Rows that are all there with these vectors are live again, without memory for it: a commit that fails gives back the rows
@@ -144,14 +126,14 @@ impl Index {
     /// nothing has changed, unless one has gone while the others were looked at.
     fn revive_same(&self, row_ids: &[i64], vectors: &[f32]) -> bool {
         // most rows that come are new
-        if row_ids.first().is_none_or(|&row_id| self.rows().places.get(row_id).is_none()) {
+        if row_ids.first().is_none_or(|&row_id| self.rows.read().places.get(row_id).is_none()) {
             return false;
         }
         let mut revived = Vec::new();
-        let all = self.all_same(row_ids, vectors, |_, _, _| {})
-            && self.all_same(row_ids, vectors, |rows, generation, row_id| {
+        let all = self.all_same(row_ids, vectors, |_, _| {})
+            && self.all_same(row_ids, vectors, |rows, row_id| {
                 rows.touch(row_id);
-                self.revive(rows, generation, row_id, &mut revived);
+                rows.revive(row_id, &mut revived);
                 rows.places.set_hosted(row_id);
             });
         self.forget_tombstones(revived);
@@ -159,199 +141,54 @@ impl Index {
     }
 
     /// Whether rows are there with these vectors; does something to each, up to the first that is not.
-    fn all_same(&self, row_ids: &[i64], vectors: &[f32], mut each: impl FnMut(&mut Rows, &Generation, i64)) -> bool {
+    fn all_same(&self, row_ids: &[i64], vectors: &[f32], mut each: impl FnMut(&mut RowsChange<'_>, i64)) -> bool {
         let dimensions = self.dimensions();
-        let mut encoder = self.codec.encoder();
+        let mut encoder = self.setup.codec.encoder();
         let mut encoded = Vec::with_capacity(encoder.row_bytes());
-        for (row_ids, vectors) in row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)) {
-            let mut rows = self.rows();
-            let mut norms = Norms::EMPTY;
-            let generation = self.generation();
-            let same = row_ids.iter().zip(vectors.chunks_exact(dimensions)).all(|(&row_id, vector)| {
+        row_ids.chunks(REMOVE_ROWS).zip(vectors.chunks(REMOVE_ROWS * dimensions)).all(|(row_ids, vectors)| {
+            let mut rows = self.rows.change();
+            row_ids.iter().zip(vectors.chunks_exact(dimensions)).all(|(&row_id, vector)| {
                 encoded.clear();
                 let norm = encoder.encode(vector, &mut encoded);
                 let row = norm.map(|_| encoder.row(&encoded));
                 // the same row may be that of a vector of another length
-                norms = norms.union(norm.unwrap_or(Norms::EMPTY));
-                let same = self.is_same(&rows, &generation, row_id, row);
+                rows.norms.widen(norm.unwrap_or(Norms::EMPTY));
+                let same = rows.is_same(row_id, row);
                 if same {
-                    each(&mut rows, &generation, row_id);
+                    each(&mut rows, row_id);
                 }
                 same
-            });
-            rows.norms.widen(norms);
-            self.publish(&rows);
-            if !same {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Whether a row is there with this vector (`None`: unrankable), as far as the codec can tell.
-    fn is_same(&self, rows: &Rows, generation: &Generation, row_id: i64, row: Option<Row<'_>>) -> bool {
-        match (rows.places.get(row_id), row) {
-            (Some(Place::Slot(slot)), Some(row)) => {
-                generation.pin_rows().get(slot).is_some_and(|linked| self.codec.same(Row::Coded(linked), row))
-            }
-            (Some(Place::Pending(ticket)), Some(row)) => self.codec.same(rows.pending.row(ticket), row),
-            (Some(Place::Unrankable(_)), None) => true,
-            _ => false,
-        }
-    }
-
-    /// Gives a row this vector (`None`: unrankable) if it has none or another: then the place it had is dead.
-    fn put(&self, rows: &mut Rows, generation: &Generation, row_id: i64, row: Option<Row<'_>>) {
-        if self.is_same(rows, generation, row_id, row) {
-            return;
-        }
-        let before = rows.places.get(row_id);
-        let place = match row {
-            Some(row) => Place::Pending(rows.pending.push(row_id, row)),
-            None => Place::Unrankable(self.unrankable.push(row_id)),
-        };
-        if let Some(before) = before {
-            let state = self.entry(rows, generation, before).load().state;
-            self.entry(rows, generation, place).set_state(state);
-            self.kill(rows, generation, before);
-        } else {
-            rows.live += 1;
-        }
-        rows.places.set(row_id, place);
-    }
-
-    /// A row that is there is live, also if it was a tombstone: then it goes to `revived`.
-    fn revive(&self, rows: &mut Rows, generation: &Generation, row_id: i64, revived: &mut Vec<i64>) {
-        let Some(place) = rows.places.get(row_id) else { return };
-        let entry = self.entry(rows, generation, place);
-        if entry.load().state == State::Tombstone {
-            entry.set_state(State::Live);
-            rows.live += 1;
-            revived.push(row_id);
-        }
-    }
-
-    /// Nobody needs what is at this place any more. The row map and the number of live rows are the caller's.
-    fn kill(&self, rows: &mut Rows, generation: &Generation, place: Place) {
-        match place {
-            Place::Slot(slot) => generation.die(slot),
-            Place::Pending(ticket) => rows.pending.finish(ticket),
-            Place::Unrankable(position) => self.unrankable.finish(position),
-        }
+            })
+        })
     }
 
     /// Rows of the table that have no vector. Should the index have one under such a number, it is that of a row whose
     /// number is used again, and nobody sees it any more. Never fails, never allocates beyond `row_ids`. Takes the append lock, and the
     /// row lock for some microseconds at a time.
     pub fn without_vector(&self, origin: Origin, row_ids: &[i64]) {
-        let _append = self.append.lock();
+        let _appending = self.rows.appending();
         let mut revived = Vec::new();
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
-            let mut rows = self.rows();
-            let generation = self.generation();
+            let mut rows = self.rows.change();
             for &row_id in row_ids {
                 if !rows.admit(origin, row_id) {
                     continue;
                 }
                 let Some(place) = rows.places.get(row_id) else { continue };
-                if self.entry(&rows, &generation, place).load().state == State::Tombstone {
+                if rows.entry(place).load().state == State::Tombstone {
                     revived.push(row_id);
                 } else {
                     rows.live -= 1;
                 }
-                self.kill(&mut rows, &generation, place);
+                rows.kill(place);
                 rows.places.forget(row_id);
             }
-            self.publish(&rows);
         }
         self.forget_tombstones(revived);
     }
-
-    /// Deletes rows: they become tombstones, returned only to searches that may see them, until
-    /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
-    /// Takes the row lock for some microseconds at a time.
-    pub fn remove(&self, row_ids: &[i64], bound: u64) {
-        self.deleted_after.store(bound & !UNSETTLED, Ordering::Release);
-        for row_ids in row_ids.chunks(REMOVE_ROWS) {
-            let mut rows = self.rows();
-            let generation = self.generation();
-            for &row_id in row_ids {
-                self.bury(&mut rows, &generation, row_id, bound);
-            }
-            self.publish(&rows);
-        }
-    }
-
-    /// The last commit before the one that has deleted rows last. As long as it is the last commit, that one is not done, and a
-    /// scan of committed rows does not see what it deletes. Takes no lock.
-    pub fn deleted_after(&self) -> u64 {
-        self.deleted_after.load(Ordering::Acquire)
-    }
-
-    /// Takes the place of `before` in the host, which takes no more changes: a delete that was handed to `before` may be going on
-    /// still, and is not told again. Takes no lock.
-    pub fn succeed(&self, before: &Self) {
-        self.deleted_after.store(before.deleted_after(), Ordering::Release);
-    }
-
-    /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
-    pub(super) fn bury(&self, rows: &mut Rows, generation: &Generation, row_id: i64, bound: u64) {
-        let Some(place) = rows.places.get(row_id) else { return };
-        let entry = self.entry(rows, generation, place);
-        if entry.load().state == State::Live {
-            entry.set_state(State::Tombstone);
-            rows.live -= 1;
-            rows.tombstones.push(bound, row_id);
-        }
-    }
-
-    /// Lets go of tombstones that nobody sees any more: those of commits up to `last_commit`, which are all done, below
-    /// `lowest_visible`.
-    ///
-    /// - `last_commit`: the last commit that is done, read *before* `lowest_visible`. A commit that ends in between may delete
-    ///   what a snapshot sees that begins in between, so its tombstones are left to the next call.
-    /// - `lowest_visible`: every snapshot there is, and every one to come, sees the commits below it.
-    ///
-    /// One comparison when there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
-    pub fn expire(&self, last_commit: u64, lowest_visible: u64) {
-        self.settle(last_commit);
-        self.advance(lowest_visible.min(last_commit.saturating_add(1)));
-    }
-
-    /// Gives rows removed with `UNSETTLED | before` their bound: `last_commit`, once it is past `before`. One comparison
-    /// when there are none; otherwise takes the row lock. Never allocates.
-    pub fn settle(&self, last_commit: u64) {
-        if self.unsettled.load(Ordering::Relaxed) >= last_commit {
-            return;
-        }
-        let mut rows = self.rows();
-        rows.tombstones.settle(last_commit);
-        self.publish(&rows);
-    }
-
-    /// Tombstones with a bound below `lowest_visible` die: no snapshot sees their rows any more. One comparison when
-    /// there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
-    pub fn advance(&self, lowest_visible: u64) {
-        while self.oldest.load(Ordering::Relaxed) < lowest_visible {
-            let mut rows = self.rows();
-            let generation = self.generation();
-            for _ in 0..REMOVE_ROWS {
-                let Some(row_id) = rows.tombstones.pop_below(lowest_visible) else { break };
-                // A scan that still saw the row must not bring it back.
-                rows.touch(row_id);
-                let Some(place) = rows.places.get(row_id) else { continue };
-                // it may be live again, and about to be forgotten here
-                if self.entry(&rows, &generation, place).load().state == State::Tombstone {
-                    self.kill(&mut rows, &generation, place);
-                    rows.places.forget(row_id);
-                }
-            }
-            self.publish(&rows);
-        }
-    }
 }
 
-impl Rows {
+impl RowsChange<'_> {
     /// Whether the index takes what it is told about a row. It takes all that the host says. Of a scan it takes nothing
     /// about rows that are the host's, nor about rows it had when the scan read them, but has no more.
     fn admit(&mut self, origin: Origin, row_id: i64) -> bool {
@@ -359,19 +196,51 @@ impl Rows {
             self.touch(row_id);
             return true;
         }
-        if self.places.get(row_id).is_some() { !self.places.hosted(row_id) } else { !self.touched(row_id) }
+        let touched = || self.comparison.as_ref().is_some_and(|comparison| comparison.touched(row_id));
+        if self.places.get(row_id).is_some() { !self.places.hosted(row_id) } else { !touched() }
     }
 
-    /// Makes sure that setting the places of these rows, and removing them later, cannot fail. Ends with
-    /// `places.release`. Errors: `OutOfMemory`; then nothing is reserved.
-    pub(super) fn reserve(&mut self, row_ids: &[i64]) -> Result<()> {
-        self.tombstones.reserve(self.tombstones.len() + self.live + row_ids.len())?;
-        self.places.reserve(row_ids)
+    /// Whether a row is there with this vector (`None`: unrankable), as far as the codec can tell.
+    fn is_same(&self, row_id: i64, row: Option<Row<'_>>) -> bool {
+        let codec = &self.table.setup.codec;
+        match (self.places.get(row_id), row) {
+            (Some(Place::Slot(slot)), Some(row)) => {
+                self.generation.pin_rows().get(slot).is_some_and(|linked| codec.same(Row::Coded(linked), row))
+            }
+            (Some(Place::Pending(ticket)), Some(row)) => codec.same(self.pending.row(ticket), row),
+            (Some(Place::Unrankable(_)), None) => true,
+            _ => false,
+        }
     }
 
-    /// Gives room for tombstones back that only more rows would need. To be called with the append lock held: what an append has
-    /// reserved would be lost.
-    pub(super) fn trim(&mut self) {
-        self.tombstones.trim(self.tombstones.len() + self.live);
+    /// Gives a row this vector (`None`: unrankable) if it has none or another: then the place it had is dead.
+    fn put(&mut self, row_id: i64, row: Option<Row<'_>>) {
+        if self.is_same(row_id, row) {
+            return;
+        }
+        let before = self.places.get(row_id);
+        let place = match row {
+            Some(row) => Place::Pending(self.pending.push(row_id, row)),
+            None => Place::Unrankable(self.table.unrankable.push(row_id)),
+        };
+        if let Some(before) = before {
+            let state = self.entry(before).load().state;
+            self.entry(place).set_state(state);
+            self.kill(before);
+        } else {
+            self.live += 1;
+        }
+        self.places.set(row_id, place);
+    }
+
+    /// A row that is there is live, also if it was a tombstone: then it goes to `revived`.
+    fn revive(&mut self, row_id: i64, revived: &mut Vec<i64>) {
+        let Some(place) = self.places.get(row_id) else { return };
+        let entry = self.entry(place);
+        if entry.load().state == State::Tombstone {
+            entry.set_state(State::Live);
+            self.live += 1;
+            revived.push(row_id);
+        }
     }
 }

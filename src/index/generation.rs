@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use super::maintain::consolidate::Consolidation;
 use super::maintain::reconnect::Reconnection;
+use super::setup::Setup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Source;
 use crate::graph::lock::{ExclusiveGuard, FreeSlot, GraphLock, LinkGuard, PinGuard};
 use crate::index::rows::{SlotState, SlotStates, State};
-use crate::memory::{Charge, Memory};
+use crate::memory::Charge;
 use crate::options::{Options, SLOTS_MAX};
-use crate::vectors::{Codec, Query};
+use crate::vectors::Query;
 
 /// Nodes a graph has room for at first.
 const FIRST_CAPACITY: usize = if cfg!(feature = "model") { 4 } else { 1024 };
@@ -75,12 +76,13 @@ struct Growth {
 
 impl Generation {
     /// Expected bytes of a row: vector, links, entry and place.
-    pub(super) fn row_bytes(options: &Options, codec: &Codec) -> usize {
-        codec.row_bytes() + link_bytes(options) as usize + NODE_BYTES + 2 * size_of::<u64>()
+    pub(super) fn row_bytes(setup: &Setup) -> usize {
+        setup.codec.row_bytes() + link_bytes(&setup.options) as usize + NODE_BYTES + 2 * size_of::<u64>()
     }
 
     /// Without rows, and without memory for any.
-    pub(crate) fn new(options: &Options, codec: &Arc<Codec>, memory: &Arc<Memory>) -> Result<Arc<Self>> {
+    pub(crate) fn new(setup: &Setup) -> Result<Arc<Self>> {
+        let Setup { options, codec, memory, .. } = setup;
         Ok(Arc::new(Self {
             graph: GraphLock::new(options, codec, memory)?,
             entries: SlotStates::new(memory)?,
@@ -101,16 +103,9 @@ impl Generation {
 
     /// `rows` nodes linked as `source` says, with memory for their vectors and entries, which are the caller's to set.
     /// `upper`: lists above the bottom level, of all nodes together. `entry`: a node with the highest level. Errors: `OutOfMemory`.
-    pub(crate) fn load(
-        options: &Options,
-        codec: &Arc<Codec>,
-        memory: &Arc<Memory>,
-        rows: usize,
-        upper: usize,
-        entry: u32,
-        source: &dyn Source,
-    ) -> Result<Arc<Self>> {
-        let mut generation = Self::new(options, codec, memory)?;
+    pub(crate) fn load(setup: &Setup, rows: usize, upper: usize, entry: u32, source: &dyn Source) -> Result<Arc<Self>> {
+        let mut generation = Self::new(setup)?;
+        let Setup { options, codec, memory, .. } = setup;
         if rows == 0 {
             return Ok(generation);
         }

@@ -1,10 +1,20 @@
 //! The newest image of an index, as the host and the index remember it.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
-use super::Generation;
+use super::table::RowTable;
+use super::{Generation, Maintenance};
 use crate::format::root::Root;
+use crate::sync::Mutex;
 use crate::vectors::Norms;
+
+/// Keeps the newest image of an index.
+pub struct Images {
+    pub(super) rows: Arc<RowTable>,
+    /// Stops linking while an image is written.
+    pub(super) maintenance: Arc<Maintenance>,
+    pub(super) newest: Mutex<Option<Stored>>,
+}
 
 /// A page that the host keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,4 +48,10 @@ pub struct Image {
     pub pages: Vec<i64>,
     /// Bytes written to pages for this image.
     pub written: usize,
+}
+
+impl Images {
+    pub(super) fn new(rows: Arc<RowTable>, maintenance: Arc<Maintenance>) -> Self {
+        Self { rows, maintenance, newest: Mutex::new(None) }
+    }
 }

@@ -55,10 +55,10 @@ impl Index {
         let learnt = Learnt { seed: root.seed, error: f32::from_bits(root.error), centre: floats(&root.centre) };
         let codec = Codec::with(space, options.quantization, &learnt);
         let index = Self::with_codec(options, codec, ledger)?;
-        let links = StoredLinks::new(&root, index.memory(), graph(), graph())?;
+        let links = StoredLinks::new(&root, &index.setup.memory, graph(), graph())?;
         let entry = root.entry as u32;
         let (slots, upper) = (root.slots as usize, root.upper as usize);
-        let generation = Generation::load(&index.options, &index.codec, index.memory(), slots, upper, entry, &links);
+        let generation = Generation::load(&index.setup, slots, upper, entry, &links);
         let linked = links.finish()?;
         let generation = generation?;
         read_rows(&root, graph(), &generation)?;
@@ -70,13 +70,13 @@ impl Index {
         let stored = |ids: &[i64], sums: &[u64]| {
             ids.iter().zip(sums).map(|(&id, &checksum)| StoredPage { checksum, id }).collect()
         };
-        *index.stored.lock() = Some(Stored {
+        *index.images.newest.lock() = Some(Stored {
             graph: stored(graph_ids, &root.graph_sums),
             rows: stored(rows_ids, &root.rows_sums),
             root: root.clone(),
             norms: index.norms(),
             generation: Arc::downgrade(&generation),
-            changes: index.changes(),
+            changes: index.rows.changes(),
         });
         Ok((index, root))
     }
@@ -84,7 +84,7 @@ impl Index {
     /// Makes `generation` the generation of an empty index: its entries, free slots, and the places of its rows.
     fn adopt(&self, generation: &Arc<Generation>, reader: &mut Reader<'_>, root: &Root, linked: &[u64]) -> Result<()> {
         let mut free = Vec::new();
-        let mut rows = self.rows();
+        let mut rows = self.rows.change();
         for slot in 0..root.slots as u32 {
             let entry = SlotState::unpack(u64::from_le_bytes(reader.array(Region::SlotStates, slot as usize)?));
             let is_linked = bits::is_set(linked, slot as usize);
@@ -104,8 +104,7 @@ impl Index {
         let freed = generation.free_slots(&free, &mut generation.graph.exclusive());
         debug_assert!(freed, "nobody else knows the generation");
         generation.links_stored();
-        self.set_core(Arc::clone(generation));
-        self.publish(&rows);
+        rows.switch_to(Arc::clone(generation));
         Ok(())
     }
 
@@ -114,21 +113,20 @@ impl Index {
         let norms = match norms {
             Some(norms) => norms,
             None => {
-                let pending = self.begin_norms();
-                let measured = self.measure_norms(generation, &generation.graph.read(), &pending, &Uninterrupted)?;
+                let pending = self.rows.begin_norms();
+                let measured =
+                    self.rows.measure_norms(generation, &generation.graph.read(), &pending, &Uninterrupted)?;
                 measured.unwrap_or(Norms::UNKNOWN)
             }
         };
-        let mut rows = self.rows();
-        rows.norms.widen(norms);
-        self.publish(&rows);
+        self.rows.change().norms.widen(norms);
         Ok(())
     }
 
     fn adopt_pending(&self, ids: &mut Reader<'_>, vectors: &mut Reader<'_>, root: &Root) -> Result<()> {
         let coded = root.pending_are_codes();
         let mut row = vec![0; root.record(Region::PendingVectors)];
-        let mut rows = self.rows();
+        let mut rows = self.rows.change();
         for at in 0..root.pending as usize {
             if at % BATCH_ROWS == 0 {
                 rows.pending.reserve(BATCH_ROWS.min(root.pending as usize - at), coded)?;
@@ -139,13 +137,12 @@ impl Index {
             rows.adopt(row_id, Place::Pending(ticket))?;
         }
         rows.pending.release();
-        self.unrankable.reserve(root.unrankable as usize)?;
+        self.rows.unrankable.reserve(root.unrankable as usize)?;
         for row in 0..root.unrankable as usize {
             let row_id = i64::from_le_bytes(ids.array(Region::Unrankable, row)?);
-            let position = self.unrankable.push(row_id);
+            let position = self.rows.unrankable.push(row_id);
             rows.adopt(row_id, Place::Unrankable(position))?;
         }
-        self.publish(&rows);
         Ok(())
     }
 }

@@ -4,14 +4,13 @@
 
 use std::sync::Arc;
 
-use super::link::check;
-use super::{Generation, Index, Rows};
+use super::maintain::link::check;
+use super::{Generation, Index, RowTable};
 use crate::error::Result;
 use crate::graph::lock::ReadGuard;
 use crate::host::Interrupt;
 use crate::index::rows::State;
 use crate::index::rows::pending::Block;
-use crate::sync::atomic::Ordering;
 use crate::vectors::{Norms, Row};
 
 /// Rows measured between two looks at the interrupt.
@@ -34,6 +33,25 @@ impl HeldNorms {
         self.came = self.came.union(norms);
     }
 
+    /// A measurement of the rows that are there begins.
+    pub(super) fn begin(&mut self) {
+        self.came = Norms::EMPTY;
+    }
+
+    /// A measurement of all rows that there were when it began has given these norms; nothing, if the rows do not tell.
+    pub(super) fn measured(&mut self, norms: Option<Norms>) {
+        self.held = self.with(norms);
+    }
+
+    /// Whether `measured` would change what they are.
+    pub(super) fn would_change(&self, norms: Option<Norms>) -> bool {
+        self.held != self.with(norms)
+    }
+
+    fn with(&self, measured: Option<Norms>) -> Norms {
+        measured.map_or(self.held, |measured| measured.union(self.came))
+    }
+
     /// All there are.
     pub(super) fn held(&self) -> Norms {
         self.held
@@ -44,16 +62,11 @@ impl Index {
     /// Between which norms the vectors are which the index ranks: those it has, or has had since its last compaction, as they were
     /// given. Takes no lock: it counts each row that a search before has found. Rows that cannot be ranked do not count.
     pub fn norms(&self) -> Norms {
-        Norms::from_bits(self.norms.load(Ordering::Acquire)).unwrap_or(Norms::UNKNOWN)
+        self.rows.norms()
     }
+}
 
-    /// Begins a measurement: the blocks of the rows that wait now, for `measure_norms`. Takes the row lock for an instant.
-    pub(super) fn begin_norms(&self) -> Vec<Arc<Block>> {
-        let mut rows = self.rows();
-        rows.norms.came = Norms::EMPTY;
-        rows.pending.snapshot()
-    }
-
+impl RowTable {
     /// The norms of these rows, and of those of `generation`, whose graph is `graph`. Nothing if their rows do not tell. Errors:
     /// `Interrupted`.
     pub(super) fn measure_norms(
@@ -73,20 +86,9 @@ impl Index {
             if number.is_multiple_of(MEASURED_ROWS) {
                 check(interrupt)?;
             }
-            let Some(norm) = self.codec.norm_given(row) else { return Ok(None) };
+            let Some(norm) = self.setup.codec.norm_given(row) else { return Ok(None) };
             norms = norms.union(norm);
         }
         Ok(Some(norms))
-    }
-}
-
-impl Rows {
-    /// Ends a measurement of all rows that there were when it began: these are their norms. Returns whether that changes anything.
-    pub(super) fn end_norms(&mut self, measured: Option<Norms>) -> bool {
-        let before = self.norms.held;
-        if let Some(measured) = measured {
-            self.norms.held = measured.union(self.norms.came);
-        }
-        self.norms.held != before
     }
 }

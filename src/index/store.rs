@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::image::{Image, Stored, StoredPage};
+use super::image::{Image, Images, Stored, StoredPage};
 use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Extent, Layout, Region};
@@ -12,8 +12,8 @@ use crate::format::norms;
 use crate::format::root::Root;
 use crate::graph::lock::ReadGuard;
 use crate::host::Pages;
+use crate::index::Generation;
 use crate::index::rows::{SlotState, State};
-use crate::index::{Generation, Index, Paused};
 use crate::vectors::Row;
 
 /// Rows per row that may be missing in the stored graph before it is written anew; they are linked again after loading.
@@ -34,7 +34,7 @@ struct Snapshot<'a> {
     list: Vec<u32>,
 }
 
-impl Index {
+impl Images {
     /// Writes the index to `pages`, as far as it has changed since the last time, and gives back the pages that it needs
     /// no more. Rows that were deleted are not in the image, whoever may still see them now.
     ///
@@ -43,12 +43,12 @@ impl Index {
     /// The caller keeps appends and removals out. Searches go on; linking pauses. Errors: those of `pages`,
     /// `OutOfMemory`; the image before stays valid, and pages written meanwhile are given back.
     pub fn store(&self, pages: &dyn Pages, covered: u64, verified: u64) -> Result<Image> {
-        let mut stored = self.stored.lock();
-        let _paused = Paused::new(&self.paused);
-        let generation = self.generation();
+        let mut stored = self.newest.lock();
+        let _paused = self.maintenance.pause();
+        let generation = self.rows.generation();
         generation.graph.drain();
         let graph = generation.graph.read();
-        let changes = self.changes();
+        let changes = self.rows.changes();
         let before = stored.take().filter(|before| before.root.page_bytes == pages.page_bytes() as u64);
         if let Some(mut same) = before.as_ref().filter(|before| before.changes == changes).map(Stored::copy) {
             (same.root.covered, same.root.verified) = (covered, verified);
@@ -84,7 +84,7 @@ impl Index {
 
     /// The ids of all pages, which are forgotten: the index is dropped.
     pub fn forget_pages(&self) -> Vec<i64> {
-        let stored = self.stored.lock().take();
+        let stored = self.newest.lock().take();
         stored.iter().flat_map(|stored| stored.graph.iter().chain(&stored.rows)).map(|page| page.id).collect()
     }
 
@@ -102,8 +102,9 @@ impl Index {
             before.filter(|before| before.generation.upgrade().is_some_and(|stored| Arc::ptr_eq(&stored, generation)));
         let nodes = links.len();
         let relinked = generation.relinked();
-        let rows = self.rows();
-        let ready = self.codec.is_ready();
+        let setup = &self.rows.setup;
+        let rows = self.rows.read();
+        let ready = setup.codec.is_ready();
         let blocks = rows.pending.snapshot();
         let again = relinked.as_deref().unwrap_or_default();
         let missing = |stored: &Stored| nodes - stored.root.slots as usize + again.len() + rows.pending.len();
@@ -138,24 +139,24 @@ impl Index {
             if entry.state == State::Live {
                 let row = match row {
                     Row::Plain(row) if !ready => Cow::Borrowed(row),
-                    row => self.codec.coded(row),
+                    row => setup.codec.coded(row),
                 };
                 snapshot.pending.push((entry.row_id, row));
             }
         }
-        snapshot.unrankable.extend(self.unrankable.live_rows());
+        snapshot.unrankable.extend(self.rows.unrankable.live_rows());
         let norms = rows.norms.held();
         drop(rows);
 
         let mut root = light.map_or_else(
-            || Root::new(&self.options, self.dimensions(), writer.buffer.len()),
+            || Root::new(&setup.options, setup.codec.space.dimensions, writer.buffer.len()),
             |stored| stored.root.clone(),
         );
         root.pending = snapshot.pending.len() as u64;
         root.unrankable = snapshot.unrankable.len() as u64;
         (root.covered, root.verified) = (covered, verified);
         // Only now: rows that were plain may have had larger errors.
-        let learnt = self.codec.learnt();
+        let learnt = setup.codec.learnt();
         root.seed = learnt.seed;
         root.error = learnt.error.to_bits();
         root.centre = if ready { learnt.centre.iter().map(|x| x.to_bits()).collect() } else { Vec::new() };

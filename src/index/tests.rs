@@ -90,11 +90,11 @@ impl Model {
     }
 
     /// Checks one search of the index with all its promises.
-    fn check(&self, index: &Index, query: &[f32], want: usize, ef: usize, tombstones: bool, hidden: i64) {
+    fn check(&self, index: &Index, query: &[f32], k: usize, ef: usize, tombstones: bool, hidden: i64) {
         let seen = |row: i64| {
             row % 7 != hidden && (self.live.contains_key(&row) || tombstones && self.tombstones.contains_key(&row))
         };
-        let found = index.search(query, want, ef, &seen).unwrap();
+        let found = index.searcher().nearest(query, k, ef, &seen).unwrap();
         if !self.ordinary(query) {
             assert_eq!(found.outcome, Outcome::Scan);
             return;
@@ -108,7 +108,7 @@ impl Model {
         let ranked = rows.len() - unrankable.len();
         assert!(unrankable.iter().all(|(row, _)| rows[ranked..].contains(row)), "unrankable rows follow the others");
         assert!(rows.iter().all(|&row| seen(row)), "an invisible row");
-        assert!(ranked >= want.min(ordinary.len()), "{ranked} rows of {} for {want}", ordinary.len());
+        assert!(ranked >= k.min(ordinary.len()), "{ranked} rows of {} for {k}", ordinary.len());
         if found.exhausted {
             assert_eq!(ranked, ordinary.len());
         }
@@ -116,9 +116,9 @@ impl Model {
             return; // which of the near rows it finds is for the recall tests
         }
         // The candidates hold the nearest rows: the host, which knows the vectors, sorts them.
-        let exact = naive::nearest(self.metric, ordinary.iter().copied(), query, want);
+        let exact = naive::nearest(self.metric, ordinary.iter().copied(), query, k);
         let candidates = ordinary.iter().copied().filter(|(row, _)| unique.contains(row));
-        let found = naive::nearest(self.metric, candidates, query, want);
+        let found = naive::nearest(self.metric, candidates, query, k);
         for (exact, found) in exact.iter().zip(&found) {
             assert!((exact.1 - found.1).abs() < 1e-5 * (1.0 + exact.1.abs()), "{exact:?} {found:?}");
         }
@@ -133,7 +133,7 @@ enum Step {
     Commit,
     Consolidation(usize),
     Compact,
-    Search { seed: u64, want: usize, tombstones: bool, hidden: i64 },
+    Search { seed: u64, k: usize, tombstones: bool, hidden: i64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -145,7 +145,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1usize..300).prop_map(Step::Consolidation),
         1 => Just(Step::Compact),
         4 => (any::<u64>(), 1usize..50, any::<bool>(), -1i64..7)
-            .prop_map(|(seed, want, tombstones, hidden)| Step::Search { seed, want, tombstones, hidden }),
+            .prop_map(|(seed, k, tombstones, hidden)| Step::Search { seed, k, tombstones, hidden }),
     ]
 }
 
@@ -181,7 +181,7 @@ proptest! {
                     }
                 }
                 Step::Link(rows) => {
-                    index.link(rows, &Uninterrupted).unwrap();
+                    index.maintenance().link(rows, &Uninterrupted).unwrap();
                 }
                 Step::Commit => {
                     last_commit += 1;
@@ -191,15 +191,15 @@ proptest! {
                     model.tombstones.retain(|_, (bound, _)| *bound >= last_commit);
                 }
                 Step::Consolidation(nodes) => {
-                    index.consolidate(nodes, &Uninterrupted).unwrap();
+                    index.maintenance().consolidate(nodes, &Uninterrupted).unwrap();
                 }
                 Step::Compact => {
                     index.advance(last_commit);
-                    index.compact(&Uninterrupted).unwrap();
+                    index.maintenance().compact(&Uninterrupted).unwrap();
                 }
-                Step::Search { seed, want, tombstones, hidden } => {
+                Step::Search { seed, k, tombstones, hidden } => {
                     let query = grid_vector(&mut Random(seed));
-                    model.check(&index, &query, want, 1 + want / 2, tombstones, hidden);
+                    model.check(&index, &query, k, 1 + k / 2, tombstones, hidden);
                 }
             }
             let stats = index.stats().unwrap();
@@ -219,7 +219,7 @@ fn append_all(index: &Index, vectors: &[f32], dimensions: usize) {
 fn link_all(index: &Index, threads: usize) {
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| while index.link(64, &Uninterrupted).unwrap() > 0 {});
+            scope.spawn(|| while index.maintenance().link(64, &Uninterrupted).unwrap() > 0 {});
         }
     });
 }
@@ -234,7 +234,7 @@ fn recall(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, liv
         let near = rows[random.below(rows.len())].1;
         let query: Vec<f32> = near.iter().map(|x| x + 0.3 * random.normal()).collect();
         let exact = naive::nearest(metric, rows.iter().copied().filter(|row| live(row.0)), &query, 10);
-        let Found { rows: found, report, .. } = index.search(&query, 10, 64, &live).unwrap();
+        let Found { rows: found, report, .. } = index.searcher().nearest(&query, 10, 64, &live).unwrap();
         assert_eq!(report.strategy, SearchStrategy::Graph, "{metric:?}");
         sum += naive::recall(&exact, found.iter().map(|candidate| candidate.row_id));
     }
@@ -250,7 +250,7 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
         let mut vectors = Random(5).clustered(ROWS as usize, WIDE, 40);
         index.reserve_rows(ROWS as usize);
         append_all(&index, &vectors, WIDE);
-        index.finish(&Uninterrupted).unwrap(); // one thread makes the same graph each time
+        index.maintenance().finish(&Uninterrupted).unwrap(); // one thread makes the same graph each time
         let built = recall(&index, metric, &vectors, WIDE, |_| true);
         assert!(built > 0.97, "{metric:?} after the build: {built}");
         let replaced: Vec<i64> = (0..ROWS).filter(|row| row % 10 < 3).collect();
@@ -259,7 +259,7 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
             vectors[row as usize * WIDE..][..WIDE].copy_from_slice(other);
         }
         index.append(Origin::Host, &replaced, &others).unwrap();
-        index.finish(&Uninterrupted).unwrap();
+        index.maintenance().finish(&Uninterrupted).unwrap();
         let changed = recall(&index, metric, &vectors, WIDE, |_| true);
         assert!(changed > 0.97, "{metric:?} after replacement: {changed}");
         let gone: Vec<i64> = (0..ROWS).filter(|row| row % 5 == 0).collect();
@@ -267,7 +267,7 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
         index.advance(2);
         let left = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
         assert!(left > 0.97, "{metric:?} after deletes: {left}");
-        index.compact(&Uninterrupted).unwrap();
+        index.maintenance().compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted), (16_000, 0));
         let compacted = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
@@ -290,7 +290,7 @@ fn the_arena_may_grow_while_rows_are_linked() {
         for row in 0..ROWS as i64 {
             index.append(Origin::Host, &[row], &vec![random.normal(); SEGMENT_WIDE]).unwrap();
         }
-        index.link(BEFORE, &Uninterrupted).unwrap();
+        index.maintenance().link(BEFORE, &Uninterrupted).unwrap();
         link_all(&index, 4);
         assert_eq!(index.stats().unwrap().levels[0].nodes, ROWS);
     }
@@ -314,14 +314,14 @@ fn a_refused_reservation_leaves_the_index_usable() {
                         refused = true;
                     }
                 }
-                refused |= index.link(100, &Uninterrupted).is_err();
+                refused |= index.maintenance().link(100, &Uninterrupted).is_err();
             }
             ledger.refuse_from.store(0, Ordering::Relaxed);
             assert!(index.stats().unwrap().count >= held);
             append_all(&index, &vectors, 8);
             link_all(&index, 1);
             assert_eq!(index.stats().unwrap().count, 3_000);
-            let found = index.search(&vectors[..8], 3, 64, &AllVisible).unwrap();
+            let found = index.searcher().nearest(&vectors[..8], 3, 64, &AllVisible).unwrap();
             assert!(may_be_nearest(&found, 0));
         }
         assert_eq!(ledger.reserved.load(Ordering::Relaxed), 0, "all memory is given back");
@@ -342,15 +342,18 @@ fn an_interrupt_stops_linking_and_compaction_without_harm() {
     let index = index(Metric::L2sq, 8);
     let vectors = Random(3).clustered(2_000, 8, 40);
     append_all(&index, &vectors, 8);
-    assert_eq!(index.link(usize::MAX, &After(AtomicI64::new(700))).unwrap_err().kind, ErrorKind::Interrupted);
+    assert_eq!(
+        index.maintenance().link(usize::MAX, &After(AtomicI64::new(700))).unwrap_err().kind,
+        ErrorKind::Interrupted
+    );
     assert_eq!(index.pending(), 1_300);
     link_all(&index, 1);
     index.remove(&[1, 2, 3], 1);
     index.advance(9);
-    assert_eq!(index.compact(&After(AtomicI64::new(50))).unwrap_err().kind, ErrorKind::Interrupted);
+    assert_eq!(index.maintenance().compact(&After(AtomicI64::new(50))).unwrap_err().kind, ErrorKind::Interrupted);
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (1_997, 0));
-    assert!(may_be_nearest(&index.search(&vectors[..8], 1, 64, &AllVisible).unwrap(), 0));
+    assert!(may_be_nearest(&index.searcher().nearest(&vectors[..8], 1, 64, &AllVisible).unwrap(), 0));
 }
 
 /// Writers, linkers, searchers and a compactor at once; afterwards the index holds what the writers left.
@@ -382,15 +385,15 @@ fn everything_at_once() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while writing() {
-                    index.consolidate(64, &Uninterrupted).unwrap();
-                    index.link(16, &Uninterrupted).unwrap();
+                    index.maintenance().consolidate(64, &Uninterrupted).unwrap();
+                    index.maintenance().link(16, &Uninterrupted).unwrap();
                 }
             });
             scope.spawn(|| {
                 let mut random = Random(1);
                 while writing() {
                     let alive = |row: i64| (row / WRITERS) % 3 != 0;
-                    let found = index.search(&vector(random.below(500) as i64), 10, 64, &alive).unwrap();
+                    let found = index.searcher().nearest(&vector(random.below(500) as i64), 10, 64, &alive).unwrap();
                     assert!(found.rows.iter().all(|candidate| alive(candidate.row_id)));
                 }
             });
@@ -401,7 +404,7 @@ fn everything_at_once() {
                     std::thread::yield_now();
                 }
                 index.advance(bound as u64);
-                index.compact(&Uninterrupted).unwrap();
+                index.maintenance().compact(&Uninterrupted).unwrap();
             }
         });
     });
@@ -409,7 +412,7 @@ fn everything_at_once() {
     let live = (WRITERS * (TURNS - (TURNS + 2) / 3)) as usize;
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (live, 0));
-    let all = index.search(&vector(1), live + 10, 64, &|row: i64| (row / WRITERS) % 3 != 0).unwrap();
+    let all = index.searcher().nearest(&vector(1), live + 10, 64, &|row: i64| (row / WRITERS) % 3 != 0).unwrap();
     assert!(all.exhausted);
     assert_eq!(all.rows.len(), live);
 }

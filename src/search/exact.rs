@@ -2,41 +2,40 @@
 
 use std::sync::Arc;
 
-use super::Hit;
 use super::row_set::{PAGE_ROWS, RowSet, positions};
+use super::{Hit, Searcher};
 use crate::error::{Error, Result};
-use crate::index::Index;
 use crate::index::rows::State;
 use crate::vectors::{Query, Row};
 
 /// Slots whose entries are read before their vectors.
 const BLOCK_SLOTS: usize = 1024;
 
-impl Index {
+impl Searcher<'_> {
     /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Returns the vector, which is in stored form,
     /// as a query among linked rows; nothing if there are none, as the codec is not ready. Takes the row lock for an instant, if any rows
     /// are pending. Errors: `OutOfMemory`.
-    pub(super) fn scan_pending<'a>(
+    pub(super) fn exact_pending<'a>(
         &self,
         vector: &'a [f32],
         filter: Option<&RowSet>,
         hits: &mut Vec<Hit>,
     ) -> Result<Option<Query<'a>>> {
-        let (blocks, rows) = if self.pending() == 0 {
+        let (blocks, rows) = if self.rows.pending() == 0 {
             (Vec::new(), 0)
         } else {
-            let rows = self.rows();
+            let rows = self.rows.read();
             (rows.pending.snapshot(), rows.pending.len())
         };
         // Only now: what is linked, or pending as a code, makes it ready before.
-        let query = self.codec.is_ready().then(|| self.codec.prepare(vector));
-        let plain = self.codec.plain().prepare(vector);
+        let query = self.codec().is_ready().then(|| self.codec().prepare(vector));
+        let plain = self.codec().plain().prepare(vector);
         reserve(hits, rows)?;
         for (entry, row) in blocks.iter().flat_map(|block| block.rows()) {
             if entry.state != State::Dead && filter.is_none_or(|rows| rows.contains(entry.row_id)) {
                 let (distance, norm) = match (row, &query) {
-                    (Row::Coded(row), Some(query)) => (self.codec.distance(query, row), self.codec.norm(row)),
-                    (Row::Plain(row) | Row::Coded(row), _) => (self.codec.plain().distance(&plain, row), 0.0),
+                    (Row::Coded(row), Some(query)) => (self.codec().distance(query, row), self.codec().norm(row)),
+                    (Row::Plain(row) | Row::Coded(row), _) => (self.codec().plain().distance(&plain, row), 0.0),
                 };
                 hits.push(Hit { distance, norm, row_id: entry.row_id });
             }
@@ -44,13 +43,13 @@ impl Index {
         Ok(query)
     }
 
-    /// Adds a hit for each linked row that is not dead; returns how many. To be called after `scan_pending`, so that
+    /// Adds a hit for each linked row that is not dead; returns how many. To be called after `exact_pending`, so that
     /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
-    pub(super) fn scan_linked(&self, query: &Query<'_>, hits: &mut Vec<Hit>) -> Result<usize> {
-        let generation = self.generation();
+    pub(super) fn exact_linked(&self, query: &Query<'_>, hits: &mut Vec<Hit>) -> Result<usize> {
+        let generation = self.rows.generation();
         let pinned = generation.pin_rows();
         let before = hits.len();
-        reserve(hits, self.alive())?;
+        reserve(hits, self.rows.alive())?;
         let nodes = generation.graph.len() as u32;
         let mut slots = Vec::with_capacity(BLOCK_SLOTS);
         for block in (0..nodes).step_by(BLOCK_SLOTS) {
@@ -62,19 +61,19 @@ impl Index {
         Ok(hits.len() - before)
     }
 
-    /// Adds a hit for each linked row of `rows`; returns how many. To be called after `scan_pending`, as above. Takes the
+    /// Adds a hit for each linked row of `rows`; returns how many. To be called after `exact_pending`, as above. Takes the
     /// row lock for some microseconds at a time. Errors: `OutOfMemory`.
-    pub(super) fn scan_rows(&self, query: &Query<'_>, rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
+    pub(super) fn exact_rows(&self, query: &Query<'_>, rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
         let before = hits.len();
         reserve(hits, rows.len())?;
         let (mut slots, mut published) = (Vec::with_capacity(PAGE_ROWS.min(rows.len())), Vec::new());
-        let mut generation = self.generation();
+        let mut generation = self.rows.generation();
         let mut pages = rows.pages().peekable();
         while let Some(&(number, page)) = pages.peek() {
             let pinned = generation.pin_rows();
-            let map = self.rows();
+            let map = self.rows.read();
             // The row map is of the current generation.
-            let current = self.generation();
+            let current = self.rows.generation();
             if !Arc::ptr_eq(&generation, &current) {
                 drop((map, pinned));
                 generation = current;

@@ -3,13 +3,13 @@
 //!
 //! Source of the second: Patel et al. 2024, "ACORN": neighbours that are not in the set are replaced by theirs.
 
-use super::Hit;
 use super::row_set::RowSet;
-use crate::bits;
+use super::{Hit, Searcher};
 use crate::graph::Cost;
 use crate::graph::search_layer::{Neighbor, SearchLayer};
+use crate::graph::visited::VisitedSet;
+use crate::index::Generation;
 use crate::index::rows::{Place, State};
-use crate::index::{Generation, Index};
 use crate::vectors::Query;
 
 /// Nodes near the query that a walk starts from, whether their rows are in the set or not.
@@ -28,11 +28,11 @@ const LOOK_COST: f64 = 0.05;
 
 /// Which nodes a walk steps on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Steps {
-    /// On all.
-    All,
-    /// On rows of the set.
-    Set,
+pub(super) enum Traversal {
+    /// All, and those that are not of the set are left out of the answer.
+    PostFilter,
+    /// Those of the set, over the neighbours of others.
+    Acorn,
 }
 
 /// The set, as nodes.
@@ -51,14 +51,14 @@ impl Set<'_> {
 
 struct FilteredWalk<'a, P> {
     set: Set<'a>,
-    steps: Steps,
-    /// A bit for each node that was met; for nodes that are not stepped on, whether their links were followed.
-    seen: Vec<u64>,
+    traversal: Traversal,
+    /// The nodes that were met; of those that are not stepped on, the ones whose links were followed.
+    visited: VisitedSet,
     looks: usize,
     walk: SearchLayer<'a, P>,
 }
 
-impl Index {
+impl Searcher<'_> {
     /// Hits for about the `ef` linked rows of `rows` nearest to `query`, in no order. With a budget nothing if the walk
     /// cost more distances before its end, or if the nearest rows of the set are where the graph does not lead to them.
     /// Takes the row lock for some microseconds, then the graph's read guard.
@@ -67,11 +67,11 @@ impl Index {
         query: &Query<'_>,
         ef: usize,
         rows: &RowSet,
-        steps: Steps,
+        traversal: Traversal,
         budget: Option<f64>,
     ) -> (Option<Vec<Hit>>, Cost) {
-        let mut spread = if steps == Steps::Set { self.spread(rows) } else { Vec::new() };
-        let generation = self.generation();
+        let mut spread = if traversal == Traversal::Acorn { self.spread(rows) } else { Vec::new() };
+        let generation = self.rows.generation();
         let graph = generation.graph.read();
         let nodes = graph.len();
         let set = Set { generation: &generation, rows };
@@ -82,16 +82,16 @@ impl Index {
             return (None, cost);
         }
         let walk = graph.search_layer(query, ef, |slot| set.has(slot));
-        let mut walk = FilteredWalk { set, steps, seen: vec![0; nodes.div_ceil(64)], looks: 0, walk };
+        let mut walk = FilteredWalk { set, traversal, visited: VisitedSet::new(nodes, ef), looks: 0, walk };
         for node in near {
-            walk.mark(node.slot());
+            walk.visited.insert(node.slot());
             walk.walk.offer(node);
         }
         // A slot of another generation is as good a start as any.
-        spread.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.mark(slot));
+        spread.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.visited.insert(slot));
         walk.walk.meet(&spread);
         let done = match budget {
-            Some(budget) => walk.run(budget) && !(steps == Steps::Set && walk.is_lost()),
+            Some(budget) => walk.run(budget) && !(traversal == Traversal::Acorn && walk.is_lost()),
             None => walk.run(f64::INFINITY),
         };
         let cost = cost + walk.walk.cost();
@@ -102,7 +102,7 @@ impl Index {
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.
     fn spread(&self, rows: &RowSet) -> Vec<u32> {
         let step = rows.len().div_ceil(SEEDS_SPREAD).max(1);
-        let map = self.rows();
+        let map = self.rows.read();
         let slot = |row_id| match map.places.get(row_id) {
             Some(Place::Slot(slot)) => Some(slot),
             _ => None,
@@ -120,12 +120,17 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
                 return false;
             }
             self.walk.links(node, 0, &mut links);
-            next.clear();
-            match self.steps {
-                Steps::All => next.extend(links.iter().copied().filter(|&slot| self.mark(slot))),
-                Steps::Set => self.step_over(&links, &mut links_behind, &mut next),
+            match self.traversal {
+                Traversal::PostFilter => {
+                    self.visited.keep_new(&mut links);
+                    self.walk.meet(&links);
+                }
+                Traversal::Acorn => {
+                    next.clear();
+                    self.step_over(&links, &mut links_behind, &mut next);
+                    self.walk.meet(&next);
+                }
             }
-            self.walk.meet(&next);
         }
         true
     }
@@ -139,7 +144,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
         for &slot in links {
             if self.set.has(slot) {
                 found += 1;
-                if self.mark(slot) {
+                if self.visited.insert(slot) {
                     next.push(slot);
                 }
             }
@@ -148,14 +153,14 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
             if found >= links_max {
                 return;
             }
-            if self.set.has(bridge) || !self.mark(bridge) {
+            if self.set.has(bridge) || !self.visited.insert(bridge) {
                 continue;
             }
             self.walk.links(bridge, 0, links_behind);
             self.looks += links_behind.len();
             for &slot in &*links_behind {
-                if !self.is_marked(slot) && self.set.has(slot) {
-                    self.mark(slot);
+                if !self.visited.contains(slot) && self.set.has(slot) {
+                    self.visited.insert(slot);
                     next.push(slot);
                     found += 1;
                 }
@@ -174,14 +179,5 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
         let mut nearer = 0;
         self.walk.measure(&sample, |_, node| nearer += usize::from(node.distance() < typical.distance()));
         nearer > SAMPLE_NEARER
-    }
-
-    fn is_marked(&self, slot: u32) -> bool {
-        bits::is_set(&self.seen, slot as usize)
-    }
-
-    /// True the first time.
-    fn mark(&mut self, slot: u32) -> bool {
-        bits::insert(&mut self.seen, slot as usize)
     }
 }

@@ -1,13 +1,12 @@
 //! Graph search: a walk towards the query.
 
-use super::Hit;
+use super::{Hit, Searcher};
 use crate::graph::Cost;
 use crate::host::Visibility;
-use crate::index::Index;
 use crate::index::rows::State;
 use crate::vectors::Query;
 
-impl Index {
+impl Searcher<'_> {
     /// Hits for about the `ef` linked rows nearest to `query`, nearest first: tombstones only if visible, live
     /// rows as they are or, with `ask_all`, only if visible. Takes the graph's read guard.
     pub(super) fn walk(
@@ -17,7 +16,7 @@ impl Index {
         ask_all: bool,
         visibility: &dyn Visibility,
     ) -> (Vec<Hit>, Cost) {
-        let generation = self.generation();
+        let generation = self.rows.generation();
         let allow = |slot| {
             let entry = generation.entries.at(slot).load();
             match entry.state {

@@ -14,13 +14,13 @@ mod strategy;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 
-use self::filtered::Steps;
+use self::filtered::Traversal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
-use crate::index::{Generation, Index};
+use crate::index::{Generation, Index, RowTable};
 use crate::options::{self, Metric};
-use crate::vectors::Norms;
+use crate::vectors::{Codec, Norms};
 
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
@@ -39,11 +39,11 @@ pub struct Request<'a> {
     /// `[dimensions]`, as the user gave it.
     pub query: &'a [f32],
     /// Rows wanted.
-    pub want: usize,
+    pub k: usize,
     /// Of an index that holds codes: standard errors by which their distances may be off, see [`options::RESCORE`]. The more
     /// the more rows.
     pub rescore: f32,
-    /// Candidates kept on the bottom layer, the paper's `ef`; doubled until it holds `want`.
+    /// Candidates kept on the bottom layer, the paper's `ef`; doubled until it holds `k`.
     pub ef: usize,
     /// All rows that tie with the last one wanted are, too: a further order decides between them.
     pub ties: bool,
@@ -53,13 +53,32 @@ pub struct Request<'a> {
     pub ranked_only: bool,
     /// The table's vectors have digits that `f32` has not: rows may be nearer than others that the index has before them.
     pub narrows: bool,
-    /// By what the host ranks. Another metric than that of the index ranks alike while all vectors are about as long, see
+    /// By what the host ranks, if that is not the index's metric: another one ranks alike while all vectors are about as long, see
     /// [`ONE_NORM`]; otherwise the outcome is `Scan`, or all rows that pass the filter.
-    pub metric: Metric,
+    pub metric: Option<Metric>,
     /// The answer may be to scan the table also because that is cheaper.
     pub may_scan: bool,
     /// Search like this if possible; for benchmarks.
     pub forced: Option<Strategy>,
+}
+
+impl<'a> Request<'a> {
+    /// The `k` of all visible rows that are nearest to `query`.
+    pub fn new(query: &'a [f32], k: usize, ef: usize) -> Self {
+        Self {
+            query,
+            k,
+            rescore: options::RESCORE as f32,
+            ef,
+            ties: false,
+            filter: None,
+            ranked_only: false,
+            narrows: false,
+            metric: None,
+            may_scan: false,
+            forced: None,
+        }
+    }
 }
 
 /// A row that may be among the nearest.
@@ -115,44 +134,49 @@ struct Hit {
     row_id: i64,
 }
 
+/// Searches an index. Keeps nothing between two searches.
+#[derive(Clone, Copy)]
+pub struct Searcher<'a> {
+    rows: &'a RowTable,
+}
+
 impl Index {
-    /// [`find`](Self::find) among all visible rows.
-    pub fn search(&self, query: &[f32], want: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
-        let request = Request {
-            query,
-            want,
-            rescore: options::RESCORE as f32,
-            ef,
-            ties: false,
-            filter: None,
-            ranked_only: false,
-            narrows: false,
-            metric: self.codec.space.metric,
-            may_scan: false,
-            forced: None,
-        };
-        self.find(request, visibility)
+    /// Searches it.
+    pub fn searcher(&self) -> Searcher<'_> {
+        Searcher { rows: self.rows() }
+    }
+}
+
+impl<'a> Searcher<'a> {
+    fn codec(&self) -> &'a Codec {
+        &self.rows.setup.codec
     }
 
-    /// At least `want` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
-    /// is exact, exact in that only visible rows are returned. Never more than `want`, those that tie with the last of
+    /// [`search`](Self::search) among all visible rows.
+    pub fn nearest(&self, query: &[f32], k: usize, ef: usize, visibility: &dyn Visibility) -> Result<Found> {
+        self.search(Request::new(query, k, ef), visibility)
+    }
+
+    /// At least `k` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
+    /// is exact, exact in that only visible rows are returned. Never more than `k`, those that tie with the last of
     /// them, or that their codes do not tell from it, and all unrankable rows.
     ///
-    /// With a filter only rows that pass it, and never fewer than `want` unless all that pass are returned: if too few
+    /// With a filter only rows that pass it, and never fewer than `k` unless all that pass are returned: if too few
     /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`. That is not so with
     /// `ranked_only`.
     ///
     /// Takes the row lock for an instant (with a filter: for some microseconds at a time) and, if it uses the graph,
     /// the graph's read guard. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
-    pub fn find(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
-        let Request { query, want, filter, .. } = request;
-        if query.len() != self.dimensions() {
-            let message = format!("the query has {} dimensions, the index {}", query.len(), self.dimensions());
+    pub fn search(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
+        let Request { query, k, filter, .. } = request;
+        let dimensions = self.codec().space.dimensions;
+        if query.len() != dimensions {
+            let message = format!("the query has {} dimensions, the index {dimensions}", query.len());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let planned = match filter {
-            Some(rows) => self.filtered_strategy(want, request.ef, rows.len()),
-            None => self.strategy(want, request.ef),
+            Some(rows) => self.filtered_strategy(k, request.ef, rows.len()),
+            None => self.strategy(k, request.ef),
         };
         let strategy = match planned {
             Strategy::All => planned,
@@ -162,23 +186,23 @@ impl Index {
         let mut report = Report { strategy, visited: 0, distances: 0 };
         let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
         let mut stored = Vec::with_capacity(query.len());
-        let ordinary = self.codec.space.store(query, &mut stored).is_some();
+        let ordinary = self.codec().space.store(query, &mut stored).is_some();
         let search = !matches!(strategy, Strategy::All | Strategy::Scan) && self.ranks_by(request.metric);
-        if search && ordinary && want > 0 {
+        if search && ordinary && k > 0 {
             (found.rows, found.exhausted) = loop {
-                let renewals = self.renewals();
+                let renewals = self.rows.renewals();
                 let answer = self.candidates(&stored, request, visibility, &mut report)?;
                 // Rows that went from the graph back to the pending area meanwhile may have been missed in both.
-                if renewals == self.renewals() {
+                if renewals == self.rows.renewals() {
                     break answer;
                 }
             };
         }
         // A row that came meanwhile may be longer.
         let search = search && self.ranks_by(request.metric);
-        let enough = found.rows.len() >= want || request.ranked_only && found.exhausted;
+        let enough = found.rows.len() >= k || request.ranked_only && found.exhausted;
         let too_few = filter.is_some() && !enough;
-        let widened = request.narrows || self.codec.estimates();
+        let widened = request.narrows || self.codec().estimates();
         let too_many = widened && request.may_scan && !self.fetch_pays(found.rows.len());
         if search && ordinary && !too_few && !too_many {
             found.report = report;
@@ -201,9 +225,9 @@ impl Index {
         Ok(found)
     }
 
-    /// Whether the index ranks its rows by this metric now, but for rows that are nearly as far. Takes no lock.
-    pub fn ranks_by(&self, metric: Metric) -> bool {
-        metric == self.codec.space.metric || self.norms().are_one(ONE_NORM)
+    /// Whether the index ranks its rows by this metric now, or its own one, but for rows that are nearly as far. Takes no lock.
+    pub fn ranks_by(&self, metric: Option<Metric>) -> bool {
+        metric.is_none_or(|metric| metric == self.codec().space.metric) || self.rows.norms().are_one(ONE_NORM)
     }
 
     /// The rows of an answer, and whether these are all. `vector`: the query, in stored form. `report`: with the strategy to begin with.
@@ -214,20 +238,20 @@ impl Index {
         visibility: &dyn Visibility,
         report: &mut Report,
     ) -> Result<(Vec<Candidate>, bool)> {
-        let Request { want, ef, filter, .. } = request;
+        let Request { k, filter, .. } = request;
         let visibility = filter.map_or(visibility, |rows| rows);
-        let mut width = self.width(want, ef);
+        let mut ef = self.effective_ef(k, request.ef);
         // Pending rows first: one that is linked meanwhile is then found twice, not missed.
         let mut pending = Vec::new();
-        let query = self.scan_pending(vector, filter, &mut pending)?;
+        let query = self.exact_pending(vector, filter, &mut pending)?;
         report.distances += pending.len();
         // Without a query nothing is linked.
-        let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec.error_per_norm(query, rescore));
-        let norms = self.norms();
+        let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec().error_per_norm(query, rescore));
+        let norms = self.rows.norms();
         let margin = Margin {
             narrowed: request.narrows.then_some(request.query),
             norms,
-            other_metric: self.codec.space.other_metric(request.metric, norms, request.query),
+            other_metric: self.codec().space.other_metric(request.metric, norms, request.query),
         };
         // What ties is told from what does not by all rows only.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
@@ -237,33 +261,34 @@ impl Index {
             let (walked, cost) = match (&query, strategy, filter) {
                 (None, ..) => (Some(Vec::new()), Cost::default()),
                 (Some(query), Strategy::Recheck | Strategy::Filtered, Some(rows)) => {
-                    let steps = if strategy == Strategy::Recheck { Steps::All } else { Steps::Set };
-                    let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), width));
-                    self.walk_filtered(query, width, rows, steps, patience)
+                    let traversal =
+                        if strategy == Strategy::Recheck { Traversal::PostFilter } else { Traversal::Acorn };
+                    let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), ef));
+                    self.walk_filtered(query, ef, rows, traversal, patience)
                 }
                 // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
                 (Some(query), ..) => {
-                    let (hits, cost) = self.walk(query, width, strategy == Strategy::Recheck, visibility);
+                    let (hits, cost) = self.walk(query, ef, strategy == Strategy::Recheck, visibility);
                     (Some(hits), cost)
                 }
             };
             report.add(cost);
             if let Some(mut hits) = walked {
-                let full = hits.len() >= width;
+                let full = hits.len() >= ef;
                 let blind = is_blind(&hits, error(options::RESCORE as f32));
                 hits.extend_from_slice(&pending);
-                let (mut rows, all) = self.take_visible(hits, want, error(rescore), margin, visibility);
+                let (mut rows, all) = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk does not find all rows of the same vector.
-                let tied = request.ties && (all || rows.len() > want);
-                if all && full && rows.len() >= want && !tied && blind {
-                    width = width.saturating_mul(2);
-                    if Strategy::cheaper(self.alive(), width) == Strategy::Exact {
+                let tied = request.ties && (all || rows.len() > k);
+                if all && full && rows.len() >= k && !tied && blind {
+                    ef = ef.saturating_mul(2);
+                    if Strategy::cheaper(self.rows.alive(), ef) == Strategy::Exact {
                         report.strategy = Strategy::Exact;
                     }
                     continue;
                 }
-                if rows.len() >= want && !tied {
-                    self.add_odd(&mut rows, visibility);
+                if rows.len() >= k && !tied {
+                    self.add_unrankable(&mut rows, visibility);
                     return Ok((rows, false));
                 }
             }
@@ -271,23 +296,23 @@ impl Index {
         }
         let mut hits = pending;
         report.distances += match (&query, filter) {
-            (Some(query), Some(rows)) => self.scan_rows(query, rows, &mut hits)?,
-            (Some(query), None) => self.scan_linked(query, &mut hits)?,
+            (Some(query), Some(rows)) => self.exact_rows(query, rows, &mut hits)?,
+            (Some(query), None) => self.exact_linked(query, &mut hits)?,
             (None, _) => 0,
         };
         let error = error(request.rescore.max(RESCORE_EXACT));
-        let (mut rows, exhausted) = self.take_visible(hits, want, error, margin, visibility);
-        self.add_odd(&mut rows, visibility);
+        let (mut rows, exhausted) = self.take_visible(hits, k, error, margin, visibility);
+        self.add_unrankable(&mut rows, visibility);
         Ok((rows, exhausted))
     }
 
-    /// The nearest visible rows of `hits`, each once, nearest first: `want`, and those that tie with the last, or may be nearer than it
+    /// The nearest visible rows of `hits`, each once, nearest first: `k`, and those that tie with the last, or may be nearer than it
     /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm. Also whether that was all of
     /// them.
     fn take_visible(
         &self,
         hits: Vec<Hit>,
-        want: usize,
+        k: usize,
         error: f32,
         margin: Margin<'_>,
         visibility: &dyn Visibility,
@@ -296,8 +321,8 @@ impl Index {
         let mut heap = BinaryHeap::from_iter(hits.into_iter().map(|hit| Reverse(Bounded::new(hit, error))));
         let mut rows: Vec<(Candidate, f32)> = Vec::new();
         let mut seen = HashSet::new();
-        // The `want` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
-        let mut nearest = BinaryHeap::with_capacity(want.min(heap.len()) + 1);
+        // The `k` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
+        let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let mut all = true;
         while let Some(Reverse(hit)) = heap.pop() {
@@ -309,12 +334,12 @@ impl Index {
                 let candidate = Candidate { row_id: hit.row_id, distance: hit.distance, certain: false };
                 rows.push((candidate, hit.at_worst()));
                 nearest.push(Farthest(hit.at_worst()));
-                if nearest.len() > want {
+                if nearest.len() > k {
                     nearest.pop();
                 }
-                if let Some(&Farthest(last)) = nearest.peek().filter(|_| nearest.len() == want) {
-                    certain = last + self.codec.space.tie(last);
-                    let narrowed = |query| self.codec.space.narrowed(last, query, margin.norms);
+                if let Some(&Farthest(last)) = nearest.peek().filter(|_| nearest.len() == k) {
+                    certain = last + self.codec().space.tie(last);
+                    let narrowed = |query| self.codec().space.narrowed(last, query, margin.norms);
                     limit = certain + margin.narrowed.map_or(0.0, narrowed) + margin.other_metric;
                 }
             }
@@ -327,8 +352,8 @@ impl Index {
         (rows, all)
     }
 
-    fn add_odd(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
-        let unrankable = self.unrankable.rows().filter(|&row_id| visibility.visible(row_id));
+    fn add_unrankable(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
+        let unrankable = self.rows.unrankable_rows().filter(|&row_id| visibility.visible(row_id));
         rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }));
     }
 }

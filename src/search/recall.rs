@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
+use super::Searcher;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
-use crate::index::Index;
 use crate::index::rows::State;
 
-/// What [`Index::measure_recall`] found.
+/// What [`Searcher::measure_recall`] found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recall {
     /// Searches run; fewer than asked for if the index has fewer rows.
@@ -27,9 +27,9 @@ pub struct Recall {
 /// Distance from the mean, in standard errors, that a normal variable exceeds in 5 % of cases.
 const NORMAL_95: f64 = 1.96;
 
-impl Index {
+impl Searcher<'_> {
     /// Searches for the `k` nearest neighbours of `queries` rows, spread evenly over the linked ones, through the graph
-    /// with search width `ef` and exactly. A row is no neighbour of its own. A found row counts if it is as near as the
+    /// with `ef` as a search would, and exactly. A row is no neighbour of its own. A found row counts if it is as near as the
     /// `k`-th exact one, so ties do not matter.
     ///
     /// Takes the graph's read guard for each search. Errors: `OutOfMemory`, `Interrupted`.
@@ -40,13 +40,13 @@ impl Index {
             if interrupt.interrupted() {
                 return Err(Error::new(ErrorKind::Interrupted, "interrupted while measuring recall"));
             }
-            let query = self.codec.prepare_row(&row);
+            let query = self.codec().prepare_row(&row);
             let start = Instant::now();
-            let (mut found, _) = self.walk(&query, self.width(k + 1, ef), false, &|_: i64| true);
+            let (mut found, _) = self.walk(&query, self.effective_ef(k + 1, ef), false, &|_: i64| true);
             index_ms += start.elapsed().as_secs_f64() * 1e3;
             let start = Instant::now();
             let mut exact = Vec::new();
-            self.scan_linked(&query, &mut exact)?;
+            self.exact_linked(&query, &mut exact)?;
             exact.sort_unstable();
             exact_ms += start.elapsed().as_secs_f64() * 1e3;
 
@@ -55,7 +55,7 @@ impl Index {
             if neighbours > 0 {
                 found.sort_unstable();
                 let last = exact[neighbours].distance;
-                let near = last + self.codec.space.tie(last);
+                let near = last + self.codec().space.tie(last);
                 let hits = found.iter().skip(1).take(neighbours).filter(|hit| hit.distance <= near).count();
                 shares.push(hits as f64 / neighbours as f64);
             }
@@ -76,7 +76,7 @@ impl Index {
 
     /// Up to `count` rows that are live and linked, at even distances over the slots.
     fn sample(&self, count: usize) -> Vec<Vec<u8>> {
-        let generation = self.generation();
+        let generation = self.rows.generation();
         let pinned = generation.pin_rows();
         let slots = generation.graph.len();
         let step = (slots / count.max(1)).max(1);

@@ -1,7 +1,7 @@
 //! The choice between exact and graph search.
 
+use super::Searcher;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::Index;
 use crate::options::Metric;
 
 /// Distances a walk computes for each candidate it keeps.
@@ -19,7 +19,7 @@ const SPARE_MAX: usize = 128;
 /// Rows whose pages fit together.
 const PAGES_ROWS: usize = 512;
 /// Candidates at which keeping the list of the best in order costs as much as their distances.
-const ORDER_WIDTH: f64 = 10_000.0;
+const ORDER_EF: f64 = 10_000.0;
 
 /// What it costs a host to fetch a row by its id, in rows that it scans meanwhile: DuckDB fetches a row with 384 floats in
 /// 5 to 9 µs, and scans one in 1.
@@ -72,15 +72,15 @@ impl Strategy {
         }
     }
 
-    /// The cheaper way to search `rows` rows with `width` candidates. The answer is exact in any case if `rows` is small
-    /// or `width` a large part of it.
-    pub(super) fn cheaper(rows: usize, width: usize) -> Self {
-        if rows as f64 <= walk_cost(width) { Self::Exact } else { Self::Graph }
+    /// The cheaper way to search `rows` rows with `ef` candidates. The answer is exact in any case if `rows` is small
+    /// or `ef` a large part of it.
+    pub(super) fn cheaper(rows: usize, ef: usize) -> Self {
+        if rows as f64 <= walk_cost(ef) { Self::Exact } else { Self::Graph }
     }
 
-    /// The cheapest way to search the `qualifying` of `rows` rows with `width` candidates.
-    fn cheapest(rows: usize, qualifying: usize, width: usize) -> Self {
-        let (recheck, filtered) = (recheck_cost(rows, qualifying, width), filtered_cost(width));
+    /// The cheapest way to search the `qualifying` of `rows` rows with `ef` candidates.
+    fn cheapest(rows: usize, qualifying: usize, ef: usize) -> Self {
+        let (recheck, filtered) = (recheck_cost(rows, qualifying, ef), filtered_cost(ef));
         if qualifying as f64 <= recheck.min(filtered) {
             Self::Exact
         } else if recheck < filtered {
@@ -91,78 +91,78 @@ impl Strategy {
     }
 }
 
-// The costs of walks that keep `width` candidates, counted in distances of a scan.
+// The costs of walks that keep `ef` candidates, counted in distances of a scan.
 
-fn walk_cost(width: usize) -> f64 {
-    let width = width as f64;
-    width * DISTANCES_PER_CANDIDATE * WALK_FACTOR * (1.0 + width / ORDER_WIDTH)
+fn walk_cost(ef: usize) -> f64 {
+    let ef = ef as f64;
+    ef * DISTANCES_PER_CANDIDATE * WALK_FACTOR * (1.0 + ef / ORDER_EF)
 }
 
 /// A walk over all nodes goes on until enough of them qualify.
-fn recheck_cost(rows: usize, qualifying: usize, width: usize) -> f64 {
-    walk_cost(width) * (rows as f64 / qualifying.max(1) as f64).powf(RECHECK_GROWTH)
+fn recheck_cost(rows: usize, qualifying: usize, ef: usize) -> f64 {
+    walk_cost(ef) * (rows as f64 / qualifying.max(1) as f64).powf(RECHECK_GROWTH)
 }
 
-fn filtered_cost(width: usize) -> f64 {
-    walk_cost(width) * FILTERED_FACTOR
+fn filtered_cost(ef: usize) -> f64 {
+    walk_cost(ef) * FILTERED_FACTOR
 }
 
-impl Index {
-    /// Candidates that a walk keeps for `want` rows and search width `ef`. Twice `ef` for `L2sq`: vectors of unequal norms
-    /// make hubs, among which a walk of width 64 finds 0.93 of the 10 nearest sentence embeddings, one of 128 0.97.
-    /// Doubled until it holds `want` and some more: near the width recall is lost (on sentence embeddings 0.93 for 60 rows at width 64,
+impl Searcher<'_> {
+    /// Candidates that a walk keeps for `k` rows and the setting `ef`. Twice `ef` for `L2sq`: vectors of unequal norms
+    /// make hubs, among which a walk with 64 candidates finds 0.93 of the 10 nearest sentence embeddings, one of 128 0.97.
+    /// Doubled until it holds `k` and some more: near `ef` recall is lost (on sentence embeddings 0.93 for 60 rows at 64,
     /// 0.98 at 128).
-    pub(super) fn width(&self, want: usize, ef: usize) -> usize {
-        let enough = want.saturating_add(want.min(SPARE_MAX));
-        let mut width = ef.saturating_mul(self.width_factor()).max(1);
-        while width < enough {
-            width = width.saturating_mul(2);
+    pub(super) fn effective_ef(&self, k: usize, ef: usize) -> usize {
+        let enough = k.saturating_add(k.min(SPARE_MAX));
+        let mut ef = ef.saturating_mul(self.ef_factor()).max(1);
+        while ef < enough {
+            ef = ef.saturating_mul(2);
         }
-        width
+        ef
     }
 
-    fn width_factor(&self) -> usize {
-        if self.codec.space.metric == Metric::L2sq { 2 } else { 1 }
+    fn ef_factor(&self) -> usize {
+        if self.codec().space.metric == Metric::L2sq { 2 } else { 1 }
     }
 
     /// The search width for one of several pages of an answer: the pages fit together if they come from walks of one width. That of the
     /// first `PAGES_ROWS` rows, or `ef` if it is greater.
     pub fn ef_of_pages(&self, ef: usize) -> usize {
-        ef.max((PAGES_ROWS + SPARE_MAX).div_ceil(self.width_factor()))
+        ef.max((PAGES_ROWS + SPARE_MAX).div_ceil(self.ef_factor()))
     }
 
-    /// How a search for `want` of the `qualifying` rows that pass a filter would search now. Takes no lock.
-    pub fn filtered_strategy(&self, want: usize, ef: usize, qualifying: usize) -> Strategy {
-        if !self.fetch_pays(want.min(qualifying)) {
+    /// How a search for `k` of the `qualifying` rows that pass a filter would search now. Takes no lock.
+    pub fn filtered_strategy(&self, k: usize, ef: usize, qualifying: usize) -> Strategy {
+        if !self.fetch_pays(k.min(qualifying)) {
             return Strategy::Scan;
         }
-        if qualifying <= want {
+        if qualifying <= k {
             return Strategy::All;
         }
-        Strategy::cheapest(self.alive(), qualifying, self.width(want, ef))
+        Strategy::cheapest(self.rows.alive(), qualifying, self.effective_ef(k, ef))
     }
 
     /// Distances after which a walk among `qualifying` rows gives up. What it is expected to cost, and half as much again;
     /// more if that is still little beside an exact search.
-    pub(super) fn budget(&self, strategy: Strategy, qualifying: usize, width: usize) -> f64 {
+    pub(super) fn budget(&self, strategy: Strategy, qualifying: usize, ef: usize) -> f64 {
         let expected = match strategy {
-            Strategy::Recheck => recheck_cost(self.alive(), qualifying, width),
-            _ => filtered_cost(width),
+            Strategy::Recheck => recheck_cost(self.rows.alive(), qualifying, ef),
+            _ => filtered_cost(ef),
         };
         (1.5 * expected).max(0.4 * qualifying as f64) / WALK_FACTOR
     }
 
     /// Whether the host fetches `rows` rows by their ids in less time than it scans its table.
     pub(super) fn fetch_pays(&self, rows: usize) -> bool {
-        rows <= FETCH_MIN || rows.saturating_mul(FETCH_COST) <= self.alive()
+        rows <= FETCH_MIN || rows.saturating_mul(FETCH_COST) <= self.rows.alive()
     }
 
-    /// How a search for `want` rows with search width `ef` would search now. Takes no lock.
-    pub fn strategy(&self, want: usize, ef: usize) -> Strategy {
-        if !self.fetch_pays(want) {
+    /// How a search for `k` rows with search width `ef` would search now. Takes no lock.
+    pub fn strategy(&self, k: usize, ef: usize) -> Strategy {
+        if !self.fetch_pays(k) {
             return Strategy::Scan;
         }
-        Strategy::cheaper(self.alive(), self.width(want, ef))
+        Strategy::cheaper(self.rows.alive(), self.effective_ef(k, ef))
     }
 }
 
@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn small_indexes_and_wide_searches_are_exact() {
-        for width in [1, 64, 1000, 100_000] {
-            assert_eq!(Strategy::cheaper(16 * width, width), Strategy::Exact);
-            assert_eq!(Strategy::cheaper(3 * width, width), Strategy::Exact);
+        for ef in [1, 64, 1000, 100_000] {
+            assert_eq!(Strategy::cheaper(16 * ef, ef), Strategy::Exact);
+            assert_eq!(Strategy::cheaper(3 * ef, ef), Strategy::Exact);
         }
         assert_eq!(Strategy::cheaper(20_000, 64), Strategy::Graph);
         assert_eq!(Strategy::cheaper(1_000_000, 1000), Strategy::Graph);

@@ -83,10 +83,8 @@ impl Space {
     ///
     /// With norms `a` and `b` of two vectors `x` and `y`: of `|x|² + |q|² - 2x·q`, `1 - x·q` and `1 - x·q / (|x||q|)`, one of which is not
     /// greater for `x` than for `y`, the others are greater at most by what `a - b` makes of them.
-    pub fn other_metric(&self, metric: Metric, norms: Norms, query: &[f32]) -> f32 {
-        if metric == self.metric || norms.is_empty() {
-            return 0.0;
-        }
+    pub fn other_metric(&self, metric: Option<Metric>, norms: Norms, query: &[f32]) -> f32 {
+        let Some(metric) = metric.filter(|&metric| metric != self.metric && !norms.is_empty()) else { return 0.0 };
         let (min, max) = (f64::from(norms.min), f64::from(norms.max));
         let (longer, squares) = (max - min, (max - min) * (max + min));
         let query = squared_norm(query).sqrt();

@@ -4,6 +4,16 @@ from .schema import FUNCTIONS, OTHERS
 from .steps import Query
 from .values import literal
 
+#: Conditions between a row of the table and one of the probes.
+PAIRS = [
+    "id <> probe * 7",
+    "id % 3 = probe % 3",
+    "id >= probe * 40",
+    "id BETWEEN probe * 20 AND probe * 60 + 50",
+    "(id % 5 = probe OR id < probe * 9)",
+    "id % 4 IS NOT DISTINCT FROM NULLIF(probe % 4, 2)",
+    "id = probe",
+]
 LIMITS = [1, 1, 3, 5, 10, 10, 10, 20, 50, 51, 100, 1000, 3000]
 
 
@@ -372,6 +382,8 @@ class Queries:
         distance, direction = self.distance(query="probes.q")
         where, k = self.where(0.25), self.rng.choice([1, 3, 10, 60])
         offset = self.rng.choice(["", "", "", " OFFSET 2"])
+        for _ in range(self.rng.choice([0, 0, 1, 2])):
+            where += f"{' AND' if where else ' WHERE'} {self.rng.choice(PAIRS)}"
         order = f"ORDER BY d {direction} LIMIT {k}{offset}"
         inner = f"LATERAL (SELECT id, {distance} AS d FROM {self.schema.name}{where} {order}) AS near"
         some = "(FROM probes WHERE probe < {}) AS probes"

@@ -1,6 +1,7 @@
 """Random vectors, as SQL text, one by one and as expressions over a row number."""
 
-STYLES = ["grid", "grid", "few", "uniform", "uniform", "clusters", "mixed"]
+#: Those of "signs" are all of one length.
+STYLES = ["grid", "grid", "few", "uniform", "uniform", "clusters", "mixed", "signs"]
 ODD = [
     "'nan'::FLOAT",
     "'inf'::FLOAT",
@@ -57,6 +58,8 @@ class Vectors:
         if style == "mixed":
             scale = rng.choice([1e-12, 1e-3, 1, 1e3, 1e12])
             return [f"{rng.uniform(-1, 1) * scale:.6g}" for _ in range(self.dimensions)]
+        if style == "signs":
+            return [str(rng.choice([-1, 1])) for _ in range(self.dimensions)]
         if style == "grid":
             return [str(rng.randrange(-2, 3)) for _ in range(self.dimensions)]
         return [f"{rng.uniform(-3, 3):.5g}" for _ in range(self.dimensions)]
@@ -66,6 +69,8 @@ class Vectors:
         mixed = f"hash({row} * 64 + {position} + {self.salt})"
         if self.style == "grid":
             return f"({mixed} % 5)::INTEGER - 2"
+        if self.style == "signs":
+            return f"({mixed} % 2)::INTEGER * 2 - 1"
         if self.style == "few":
             return f"({row}) % 3 + {position}"
         if self.style == "clusters":

@@ -1,50 +1,48 @@
 //! Compaction: a new generation without the slots that are dead or free.
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
-
+use super::Maintenance;
+use super::link::check;
 use crate::error::{Error, Result};
 use crate::graph::Source;
 use crate::graph::lock::ReadGuard;
 use crate::host::Interrupt;
-use crate::index::link::check;
+use crate::index::Generation;
 use crate::index::rows::{Place, State};
-use crate::index::{Generation, Index};
 
 /// Marks a slot that is not copied.
 const GONE: u32 = u32::MAX;
 /// Vectors copied between two looks at the interrupt.
 const COPY_ROWS: usize = 1024;
 
-impl Index {
-    /// Frees the slots of dead rows (see [`expire`](Self::expire)), repairs the links around them, and gives their
+impl Maintenance {
+    /// Frees the slots of dead rows (see [`expire`](crate::index::Index::expire)), repairs the links around them, and gives their
     /// memory back. The graph stays otherwise as it is, so this costs far less than linking all rows again. Searches,
     /// appends and removals go on meanwhile; linking pauses while the graph is copied, and the row lock is held for
-    /// all rows at the end. What the rows that are left tell of their norms is noted (see [`norms`](Self::norms)).
+    /// all rows at the end. What the rows that are left tell of their norms is noted (see [`norms`](crate::index::Index::norms)).
     ///
     /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; the index stays usable.
     pub fn compact(&self, interrupt: &dyn Interrupt) -> Result<()> {
         let _compacting = self.compacting.lock();
-        let old = self.generation();
+        let old = self.rows.generation();
         self.consolidate_all(&old, interrupt)?;
-        self.trim();
+        self.rows.appending().trim();
 
-        let _paused = Paused::new(&self.paused);
-        let pending = self.begin_norms();
+        let _paused = self.pause();
+        let pending = self.rows.begin_norms();
         // Waits for linkers that do not know yet: while they wait for us, searches would wait behind them.
         old.graph.drain();
         let graph = old.graph.read();
-        let norms = self.measure_norms(&old, &graph, &pending, interrupt)?;
+        let norms = self.rows.measure_norms(&old, &graph, &pending, interrupt)?;
         drop(pending);
         let copy = Copy::plan(&old, &graph)?;
         if copy.kept.len() == old.graph.len() {
-            let mut rows = self.rows();
-            if rows.end_norms(norms) {
-                self.publish(&rows);
+            if self.rows.read().norms.would_change(norms) {
+                self.rows.change().norms.measured(norms);
             }
             return Ok(());
         }
         let rows = copy.kept.len();
-        let new = Generation::load(&self.options, &self.codec, &self.memory, rows, copy.upper, copy.entry, &copy)?;
+        let new = Generation::load(self.setup(), rows, copy.upper, copy.entry, &copy)?;
         let mut to = new.graph.exclusive();
         let mut to_rows = to.rows();
         for (slot, &origin) in (0..).zip(&copy.kept) {
@@ -56,7 +54,7 @@ impl Index {
         drop(to_rows);
         drop(to);
         self.reconnect_all(&new, interrupt)?;
-        let mut rows = self.rows();
+        let mut rows = self.rows.change();
         for (slot, &origin) in (0..).zip(&copy.kept) {
             // Now, not when it was copied: the row may have been deleted or replaced since.
             let entry = old.entries.at(origin).load();
@@ -67,32 +65,9 @@ impl Index {
                 rows.places.set(entry.row_id, Place::Slot(slot));
             }
         }
-        self.set_core(new);
-        rows.end_norms(norms);
-        self.publish(&rows);
+        rows.norms.measured(norms);
+        rows.switch_to(new);
         Ok(())
-    }
-
-    /// Gives memory back that only more rows would need than there are. Takes the append lock, as nobody may have reserved room.
-    fn trim(&self) {
-        let _append = self.append.lock();
-        self.rows().trim();
-    }
-}
-
-/// Stops linking while it lives.
-pub(crate) struct Paused<'a>(&'a AtomicUsize);
-
-impl<'a> Paused<'a> {
-    pub(crate) fn new(paused: &'a AtomicUsize) -> Self {
-        paused.fetch_add(1, Ordering::Relaxed);
-        Self(paused)
-    }
-}
-
-impl Drop for Paused<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

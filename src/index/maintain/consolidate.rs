@@ -1,13 +1,13 @@
 //! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
 
+use super::Maintenance;
+use super::link::check;
 use crate::bits;
 use crate::error::{Error, Result};
 use crate::host::Interrupt;
-use crate::index::link::check;
+use crate::index::Generation;
 use crate::index::rows::State;
-use crate::index::{Generation, Index};
 use crate::memory::Charge;
-use crate::sync::atomic::Ordering;
 
 /// Slots per dead slot when a consolidation is due. The more are consolidated together the cheaper each of them is; dead slots cost
 /// searches and memory as long.
@@ -16,7 +16,7 @@ const SLOTS_PER_DEAD: usize = 16;
 const DEAD_MIN: usize = if cfg!(feature = "model") { 2 } else { 16 };
 /// At least so many slots stay for each that is freed at a time: the fewer go at once the better the links are that are
 /// found instead.
-const SLOTS_PER_DOOMED: usize = 8;
+const SLOTS_PER_DELETED: usize = 8;
 /// Nodes consolidated in one visit: less than a millisecond, for which searches wait.
 const VISIT_NODES: u32 = 16;
 
@@ -32,10 +32,10 @@ pub(in crate::index) struct Consolidation {
     _charge: Charge,
 }
 
-impl Index {
+impl Maintenance {
     /// Whether so many slots are dead that they should be consolidated. Takes no lock.
     pub fn consolidate_due(&self) -> bool {
-        let generation = self.generation();
+        let generation = self.rows.generation();
         generation.dead() >= DEAD_MIN && generation.dead() >= generation.graph.len() / SLOTS_PER_DEAD
     }
 
@@ -43,10 +43,10 @@ impl Index {
     /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Takes the
     /// graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the consolidation can go on later.
     pub fn consolidate(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
-        if self.paused.load(Ordering::Relaxed) > 0 {
+        if self.is_paused() {
             return Ok(0); // whoever copies the graph would be waited for, and searches would wait behind us
         }
-        let generation = self.generation();
+        let generation = self.rows.generation();
         let Some(mut consolidation) = generation.consolidation.try_lock() else { return Ok(0) };
         if consolidation.is_none() && self.consolidate_due() {
             *consolidation = Some(self.begin_consolidation(&generation)?);
@@ -85,8 +85,8 @@ impl Index {
         let full = |_| Error::out_of_memory("while consolidating an HNSW index");
         let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
-        let dead = generation.dead().min((nodes / SLOTS_PER_DOOMED).max(DEAD_MIN));
-        let charge = self.memory.charge(words * size_of::<u64>() + dead * size_of::<u32>())?;
+        let dead = generation.dead().min((nodes / SLOTS_PER_DELETED).max(DEAD_MIN));
+        let charge = self.setup().memory.charge(words * size_of::<u64>() + dead * size_of::<u32>())?;
         generation.reserve_free(dead)?;
         let (mut deleted, mut slots) = (Vec::new(), Vec::new());
         deleted.try_reserve_exact(words).map_err(full)?;
@@ -118,9 +118,8 @@ impl Index {
             let freed = generation.free_slots(&consolidation.slots, &mut graph);
             if freed {
                 // The slots of this generation, whether or not it is the current one by now.
-                let rows = self.rows();
+                let _rows = self.rows.change();
                 generation.dead_freed(consolidation.slots.len());
-                self.publish(&rows);
             }
             freed
         };

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use super::Maintenance;
+use super::link::check;
 use crate::error::Result;
 use crate::host::Interrupt;
-use crate::index::Index;
-use crate::index::link::check;
 
 /// How long the caller sleeps when the rest of the work is another thread's, or waits for readers.
 const PAUSE: Duration = Duration::from_millis(1);
 
-impl Index {
+impl Maintenance {
     /// Links all pending rows, ends the consolidation and the pass of `reach` that are under way, and those that are due. Returns when none
     /// of it is left: also what other threads do at the same time is waited for. While rows keep coming it goes on. Takes the guards of
     /// `link`, `consolidate` and `reconnect` do. Errors: `OutOfMemory`, `Interrupted`; what is done stays done.
@@ -33,9 +33,9 @@ impl Index {
 
     /// Whether nothing is left to do or under way. Waits for the steps that others are in.
     fn finished(&self) -> bool {
-        let generation = self.generation();
+        let generation = self.rows.generation();
         let consolidating = generation.consolidation.lock().is_some();
         let reconnecting = generation.reconnection.lock().is_some();
-        !consolidating && !reconnecting && self.pending() == 0 && !self.consolidate_due() && !self.reconnect_due()
+        !consolidating && !reconnecting && self.rows.pending() == 0 && !self.consolidate_due() && !self.reconnect_due()
     }
 }

@@ -1,9 +1,56 @@
-//! What keeps an index small and its graph sound, while it is in use.
+//! What links rows, and keeps an index small and its graph sound, while it is in use.
 
 pub(crate) mod compact;
 #[allow(unsafe_code)]
 pub(crate) mod consolidate;
 mod finish;
+pub(in crate::index) mod link;
 pub(crate) mod reconnect;
 mod renew;
 mod upkeep;
+
+use std::sync::Arc;
+
+use super::setup::Setup;
+use super::table::RowTable;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// Works on the graph of an index. What is under way on one generation is in the [`Generation`](super::Generation).
+pub struct Maintenance {
+    rows: Arc<RowTable>,
+    /// One compaction or renewal at a time.
+    compacting: Mutex<()>,
+    /// Who copies the graph: while it is not 0 nothing may be linked.
+    paused: AtomicUsize,
+}
+
+impl Maintenance {
+    pub(super) fn new(rows: Arc<RowTable>) -> Self {
+        Self { rows, compacting: Mutex::new(()), paused: AtomicUsize::new(0) }
+    }
+
+    /// Stops linking for as long as the result lives. Who is linking a row goes on with it.
+    pub(super) fn pause(&self) -> Paused<'_> {
+        self.paused.fetch_add(1, Ordering::Relaxed);
+        Paused(&self.paused)
+    }
+
+    /// Whether somebody has stopped linking.
+    fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed) > 0
+    }
+
+    fn setup(&self) -> &Setup {
+        &self.rows.setup
+    }
+}
+
+/// See [`Maintenance::pause`].
+pub(super) struct Paused<'a>(&'a AtomicUsize);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

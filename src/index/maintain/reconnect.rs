@@ -6,12 +6,13 @@
 
 use crate::sync::atomic::Ordering;
 
+use super::Maintenance;
+use super::link::check;
 use crate::bits;
 use crate::error::{Error, Result};
 use crate::graph::lock::ExclusiveGuard;
 use crate::host::Interrupt;
-use crate::index::link::check;
-use crate::index::{Generation, Index};
+use crate::index::Generation;
 use crate::memory::Charge;
 
 /// Fewest nodes that must have come or gone since the last pass for another one.
@@ -43,10 +44,10 @@ pub(in crate::index) struct Reconnection {
     _charge: Charge,
 }
 
-impl Index {
+impl Maintenance {
     /// Whether so many nodes came or went since the last pass that another one is due. Takes no lock.
     pub fn reconnect_due(&self) -> bool {
-        let generation = self.generation();
+        let generation = self.rows.generation();
         generation.unconnected.load(Ordering::Relaxed) >= CHANGED_MIN.max(generation.graph.len() / NODES_PER_CHANGED)
     }
 
@@ -54,14 +55,14 @@ impl Index {
     /// least `max_nodes` if there are so many; 0 when there is nothing to do, or somebody else does it or copies the
     /// graph. Takes the graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
     pub fn reconnect(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
-        let generation = self.generation();
+        let generation = self.rows.generation();
         let Some(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
         if reconnection.is_none() && self.reconnect_due() {
             *reconnection = Some(self.begin_reconnection(&generation)?);
         }
         let Some(running) = reconnection.as_mut() else { return Ok(0) };
         let mut visited = 0;
-        while visited < max_nodes && self.paused.load(Ordering::Relaxed) == 0 {
+        while visited < max_nodes && !self.is_paused() {
             check(interrupt)?;
             visited += VISIT_NODES;
             if !running.visit(&generation) {
@@ -86,14 +87,21 @@ impl Index {
         let changed = generation.unconnected.load(Ordering::Relaxed);
         let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
-        let charge = self.memory.charge(words * size_of::<u64>() + nodes * size_of::<u32>())?;
+        let charge = self.setup().memory.charge(words * size_of::<u64>() + nodes * size_of::<u32>())?;
         let (mut seen, mut open) = (Vec::new(), Vec::new());
         seen.try_reserve_exact(words).map_err(full)?;
         open.try_reserve_exact(nodes).map_err(full)?;
         seen.resize(words, 0);
         generation.unconnected.fetch_sub(changed, Ordering::Relaxed);
-        let mut reconnection =
-            Reconnection { seen, nodes, open, next: 0, vain: 0, ef: self.options.ef_construction, _charge: charge };
+        let mut reconnection = Reconnection {
+            seen,
+            nodes,
+            open,
+            next: 0,
+            vain: 0,
+            ef: self.setup().options.ef_construction,
+            _charge: charge,
+        };
         if let Some(entry) = generation.graph.read().entry() {
             reconnection.see(entry);
         }

@@ -1,11 +1,9 @@
 //! Renewal: a graph of which little is alive is given up, and what is alive is linked anew.
 
-use crate::sync::atomic::Ordering;
-
-use super::compact::Paused;
+use super::Maintenance;
 use crate::error::Result;
+use crate::index::Generation;
 use crate::index::rows::{Place, State};
-use crate::index::{Generation, Index};
 use crate::vectors::Row;
 
 /// Dead slots per survivor from which linking the survivors anew costs less than repairing the links around the dead.
@@ -14,11 +12,12 @@ const DEAD_PER_SURVIVOR: usize = 2;
 /// Most bytes of vectors that survive: they are copied while commits wait, and searched exactly until they are linked.
 const SURVIVORS_BYTES_MAX: usize = 64 << 20;
 
-impl Index {
+impl Maintenance {
     /// Whether renewing the graph costs less than repairing it. Takes the lock of the free slots.
     pub(in crate::index) fn renewal_pays(&self, generation: &Generation) -> bool {
         let survivors = generation.survivors();
-        generation.dead() >= DEAD_PER_SURVIVOR * survivors && survivors * self.codec.row_bytes() <= SURVIVORS_BYTES_MAX
+        generation.dead() >= DEAD_PER_SURVIVOR * survivors
+            && survivors * self.setup().codec.row_bytes() <= SURVIVORS_BYTES_MAX
     }
 
     /// Begins a new generation without nodes. The rows of the old one, tombstones included, are pending again; its memory
@@ -26,17 +25,17 @@ impl Index {
     /// vectors are copied. Errors: `OutOfMemory`; then nothing has changed.
     pub(in crate::index) fn renew(&self) -> Result<()> {
         let _compacting = self.compacting.lock();
-        let old = self.generation();
+        let old = self.rows.generation();
         if !self.renewal_pays(&old) {
             return Ok(()); // somebody was faster
         }
-        let new = Generation::new(&self.options, &self.codec, &self.memory)?;
+        let new = Generation::new(self.setup())?;
         // Nobody else may have reserved room in the pending area.
-        let _append = self.append.lock();
-        let _paused = Paused::new(&self.paused);
+        let _appending = self.rows.appending();
+        let _paused = self.pause();
         old.graph.drain();
         let graph = old.graph.read();
-        let mut rows = self.rows();
+        let mut rows = self.rows.change();
         let reserved = rows.pending.reserve(old.survivors(), true);
         if reserved.is_ok() {
             for slot in 0..graph.len() as u32 {
@@ -53,10 +52,7 @@ impl Index {
         reserved?;
         rows.pending.scatter();
         rows.trim();
-        // In this order: a search that sees the new graph has seen the pending rows, or sees that it has to begin again.
-        self.publish(&rows);
-        self.renewals.fetch_add(1, Ordering::Release);
-        self.set_core(new);
+        rows.renew(new);
         Ok(())
     }
 }

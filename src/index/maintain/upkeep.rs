@@ -1,8 +1,8 @@
 //! Upkeep: few rows are pending, and the graph is not much larger than its rows need.
 
+use super::Maintenance;
 use crate::error::Result;
 use crate::host::Interrupt;
-use crate::index::Index;
 
 /// A graph may have a slot in excess for so many rows, and `SPARE_MIN` more.
 const ROWS_PER_SPARE: usize = 4;
@@ -11,11 +11,11 @@ const SPARE_MIN: usize = if cfg!(feature = "model") { 4 } else { 2048 };
 /// Rows linked between two looks at the size of the graph.
 const LINK_ROWS: usize = 64;
 
-impl Index {
+impl Maintenance {
     /// Whether the graph has, or will have once all rows are linked, more slots than a quarter above what the rows need, and some
     /// thousand. Takes the lock of the free slots.
     pub fn oversize(&self) -> bool {
-        let generation = self.generation();
+        let generation = self.rows.generation();
         self.slots_with(generation.free_slots_count()) > self.slots_allowed()
     }
 
@@ -30,7 +30,7 @@ impl Index {
             if self.oversize() {
                 self.shrink(interrupt)?;
             }
-            if self.pending() <= pending_max || self.link(LINK_ROWS, interrupt)? == 0 {
+            if self.rows.pending() <= pending_max || self.link(LINK_ROWS, interrupt)? == 0 {
                 return Ok(());
             }
         }
@@ -47,7 +47,7 @@ impl Index {
 
     /// Frees slots for the pending rows, or gives the memory of those that are too many back. Errors: as for `tend`.
     fn shrink(&self, interrupt: &dyn Interrupt) -> Result<()> {
-        let generation = self.generation();
+        let generation = self.rows.generation();
         if self.renewal_pays(&generation) {
             return self.renew();
         }
@@ -59,10 +59,10 @@ impl Index {
 
     /// Slots of the graph when all rows are linked, if so many are free.
     fn slots_with(&self, free: usize) -> usize {
-        self.generation().graph.len() + self.pending().saturating_sub(free)
+        self.rows.generation().graph.len() + self.rows.pending().saturating_sub(free)
     }
 
     fn slots_allowed(&self) -> usize {
-        self.alive() + self.alive() / ROWS_PER_SPARE + SPARE_MIN
+        self.rows.alive() + self.rows.alive() / ROWS_PER_SPARE + SPARE_MIN
     }
 }

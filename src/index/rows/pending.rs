@@ -98,7 +98,7 @@ impl Claim {
     }
 }
 
-struct Slot {
+struct BlockState {
     block: Arc<Block>,
     /// It takes no more rows.
     closed: bool,
@@ -120,7 +120,7 @@ pub struct Pending {
     /// The rows to come are of the codec.
     coded: bool,
     /// Blocks by number, the first being `first`. `None`: dropped, but an older block is still in use.
-    blocks: VecDeque<Option<Slot>>,
+    blocks: VecDeque<Option<BlockState>>,
     first: u32,
     /// Entries that are not dead.
     remaining: usize,
@@ -153,8 +153,8 @@ impl Pending {
 
     /// The blocks with rows, to be read without the lock.
     pub fn snapshot(&self) -> Vec<Arc<Block>> {
-        let used = self.blocks.iter().flatten().filter(|slot| slot.remaining > 0);
-        used.map(|slot| Arc::clone(&slot.block)).collect()
+        let used = self.blocks.iter().flatten().filter(|state| state.remaining > 0);
+        used.map(|state| Arc::clone(&state.block)).collect()
     }
 
     /// Makes sure that the next `rows` pushes, of plain rows or of those of the codec, have memory, until [`release`](Self::release).
@@ -166,8 +166,8 @@ impl Pending {
             self.coded = coded;
         }
         let row_bytes = if coded { self.coded_bytes } else { self.plain_bytes };
-        let open = self.blocks.iter().rev().map_while(|slot| slot.as_ref().filter(|slot| !slot.full()));
-        let mut free: usize = open.map(|slot| slot.block.entries.len() - slot.filled).sum();
+        let open = self.blocks.iter().rev().map_while(|state| state.as_ref().filter(|state| !state.full()));
+        let mut free: usize = open.map(|state| state.block.entries.len() - state.filled).sum();
         while free < rows {
             let full = || Error::new(ErrorKind::OutOfMemory, "too many rows of an HNSW index are pending");
             if self.blocks.len() >= BLOCKS_MASK as usize || self.blocks.try_reserve(1).is_err() {
@@ -176,7 +176,7 @@ impl Pending {
             let most = (BLOCK_BYTES_MAX / row_bytes).clamp(1, BLOCK_ROWS_MAX);
             let size = (rows - free).max(self.remaining).max(BLOCK_ROWS_MIN).next_power_of_two().min(most);
             let block = Block::new(&self.memory, size, row_bytes, coded)?;
-            self.blocks.push_back(Some(Slot {
+            self.blocks.push_back(Some(BlockState {
                 block,
                 closed: false,
                 filled: 0,
@@ -202,19 +202,19 @@ impl Pending {
             Row::Coded(row) => (row, true),
         };
         // Blocks fill from the front: the first open one is behind the last that is full or dropped.
-        let closed = self.blocks.iter().rposition(|slot| slot.as_ref().is_none_or(Slot::full));
+        let closed = self.blocks.iter().rposition(|state| state.as_ref().is_none_or(BlockState::full));
         let index = closed.map_or(0, |last| last + 1);
-        let slot = self.blocks[index].as_mut().expect("open blocks are kept");
-        let at = slot.filled;
-        assert_eq!((slot.block.coded, slot.block.row_bytes), (coded, row.len()), "a row of another kind");
+        let state = self.blocks[index].as_mut().expect("open blocks are kept");
+        let at = state.filled;
+        assert_eq!((state.block.coded, state.block.row_bytes), (coded, row.len()), "a row of another kind");
         // SAFETY: the position is inside the block and not published; `&mut self` makes this the only writer.
         unsafe {
-            let to = slot.block.place(at);
+            let to = state.block.place(at);
             std::ptr::copy_nonoverlapping(row.as_ptr(), to, row.len());
         }
-        slot.block.entries[at].store(SlotState::live(row_id));
-        slot.filled += 1;
-        slot.remaining += 1;
+        state.block.entries[at].store(SlotState::live(row_id));
+        state.filled += 1;
+        state.remaining += 1;
         self.remaining += 1;
         ticket(self.first.wrapping_add(index as u32), at)
     }
@@ -222,24 +222,24 @@ impl Pending {
     /// The entry of a row that is not dead.
     pub fn entry(&self, ticket: u32) -> &AtomicSlotState {
         let (index, at) = self.locate(ticket);
-        &self.slot(index).block.entries[at]
+        &self.state(index).block.entries[at]
     }
 
     /// A row that is not dead.
     pub fn row(&self, ticket: u32) -> Row<'_> {
         let (index, at) = self.locate(ticket);
         // SAFETY: tickets are given out for published entries.
-        unsafe { self.slot(index).block.row(at) }
+        unsafe { self.state(index).block.row(at) }
     }
 
     /// The row is gone or linked: marks its entry dead and drops its block if it was the last one there. Once a row.
     pub fn finish(&mut self, ticket: u32) {
         let (index, at) = self.locate(ticket);
-        let slot = self.blocks[index].as_mut().expect("a block with live entries is kept");
-        slot.block.entries[at].set_state(State::Dead);
-        slot.remaining -= 1;
+        let state = self.blocks[index].as_mut().expect("a block with live entries is kept");
+        state.block.entries[at].set_state(State::Dead);
+        state.remaining -= 1;
         self.remaining -= 1;
-        if slot.remaining == 0 && slot.full() {
+        if state.remaining == 0 && state.full() {
             self.blocks[index] = None;
         }
         self.trim();
@@ -248,9 +248,9 @@ impl Pending {
     /// No open block takes more rows.
     fn close_blocks(&mut self) {
         for block in &mut self.blocks {
-            if let Some(slot) = block {
-                slot.closed = true;
-                if slot.remaining == 0 {
+            if let Some(state) = block {
+                state.closed = true;
+                if state.remaining == 0 {
                     *block = None;
                 }
             }
@@ -276,8 +276,8 @@ impl Pending {
             return;
         }
         let mut random = Random(self.remaining as u64);
-        for (index, slot) in self.blocks.iter().enumerate() {
-            let filled = slot.as_ref().map_or(0, |slot| slot.filled);
+        for (index, state) in self.blocks.iter().enumerate() {
+            let filled = state.as_ref().map_or(0, |state| state.filled);
             let number = self.first.wrapping_add(index as u32);
             let somewhere = |begin: usize| begin + random.below(ROWS_PER_SCATTERED.min(filled - begin));
             tickets.extend((0..filled).step_by(ROWS_PER_SCATTERED).map(somewhere).map(|at| ticket(number, at)));
@@ -293,19 +293,19 @@ impl Pending {
         while let Some(ticket) = self.scattered.pop() {
             let (index, at) = self.locate(ticket);
             let number = self.first.wrapping_add(index as u32);
-            let slot = self.blocks.get_mut(index).and_then(Option::as_mut);
-            let claim = slot.filter(|slot| at < slot.filled).and_then(|slot| slot.claim(number, at));
+            let state = self.blocks.get_mut(index).and_then(Option::as_mut);
+            let claim = state.filter(|state| at < state.filled).and_then(|state| state.claim(number, at));
             if claim.is_some() {
                 return claim;
             }
         }
         self.scattered = Vec::new();
-        for (index, slot) in self.blocks.iter_mut().enumerate() {
-            let Some(slot) = slot else { continue };
+        for (index, state) in self.blocks.iter_mut().enumerate() {
+            let Some(state) = state else { continue };
             let number = self.first.wrapping_add(index as u32);
-            while slot.next < slot.filled {
-                slot.next += 1;
-                let claim = slot.claim(number, slot.next - 1);
+            while state.next < state.filled {
+                state.next += 1;
+                let claim = state.claim(number, state.next - 1);
                 if claim.is_some() {
                     return claim;
                 }
@@ -318,9 +318,9 @@ impl Pending {
     pub fn unclaim(&mut self, claim: &Claim) {
         if claim.entry().state != State::Dead {
             let (index, at) = self.locate(claim.ticket);
-            if let Some(slot) = self.blocks[index].as_mut() {
-                slot.claimed[at / 64] &= !(1 << (at % 64));
-                slot.next = slot.next.min(at);
+            if let Some(state) = self.blocks[index].as_mut() {
+                state.claimed[at / 64] &= !(1 << (at % 64));
+                state.next = state.next.min(at);
             }
         }
     }
@@ -330,12 +330,12 @@ impl Pending {
         (number as usize, ticket as usize % BLOCK_ROWS_MAX)
     }
 
-    fn slot(&self, index: usize) -> &Slot {
+    fn state(&self, index: usize) -> &BlockState {
         self.blocks[index].as_ref().expect("a block with live entries is kept")
     }
 }
 
-impl Slot {
+impl BlockState {
     /// Takes on a published row of this block, whose number is given, unless it is claimed or dead.
     fn claim(&mut self, number: u32, at: usize) -> Option<Claim> {
         let bit = 1 << (at % 64);

@@ -7,26 +7,26 @@ use crate::index::rows::ROW_ID_MAX;
 
 /// Row ids of an answer to a search that asks for everything.
 fn all(index: &Index, visible: impl Fn(i64) -> bool) -> Vec<i64> {
-    let found = index.search(&vec![1.0; index.dimensions()], 1_000_000, 64, &visible).unwrap();
+    let found = index.searcher().nearest(&vec![1.0; index.dimensions()], 1_000_000, 64, &visible).unwrap();
     assert!(found.exhausted);
     let mut rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
     rows.sort_unstable();
     rows
 }
 
-/// A search for each of many combinations of `want`, `ef` and what is hidden keeps its promises, mostly by the graph.
+/// A search for each of many combinations of `k`, `ef` and what is hidden keeps its promises, mostly by the graph.
 #[test]
 fn graph_answers_hold_enough_visible_rows_nearest_first() {
     for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
         let index = index(metric, 8);
         let vectors = Random(21).clustered(4_000, 8, 20);
         append_all(&index, &vectors, 8);
-        index.link(3_900, &Uninterrupted).unwrap();
+        index.maintenance().link(3_900, &Uninterrupted).unwrap();
         index.remove(&(0..4_000).filter(|row| row % 5 == 0).collect::<Vec<_>>(), 7);
         let mut random = Random(22);
         let mut by_graph = 0;
         for turn in 0..600 {
-            let (want, ef) = (1 + random.below(30), 1 + random.below(20));
+            let (k, ef) = (1 + random.below(30), 1 + random.below(20));
             let query: Vec<f32> = vectors[random.below(4_000) * 8..][..8].iter().map(|x| x + 0.1).collect();
             let visible = |row: i64| match turn % 5 {
                 0 => true,
@@ -35,19 +35,19 @@ fn graph_answers_hold_enough_visible_rows_nearest_first() {
                 3 => row % 100 == 3,
                 _ => row % 800 == 0,
             };
-            let found = index.search(&query, want, ef, &visible).unwrap();
+            let found = index.searcher().nearest(&query, k, ef, &visible).unwrap();
             let count = (0..4_000).filter(|&row| visible(row)).count();
             let rows: HashSet<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
             assert_eq!(rows.len(), found.rows.len(), "a row twice");
             assert!(rows.iter().all(|&row| visible(row)), "an invisible row");
-            assert!(rows.len() >= want.min(count), "{} rows of {count} for {want}", rows.len());
+            assert!(rows.len() >= k.min(count), "{} rows of {count} for {k}", rows.len());
             assert!(found.rows.is_sorted_by(|a, b| a.distance <= b.distance), "nearest first");
             if found.exhausted {
                 assert_eq!(rows.len(), count);
             }
-            if let Some(behind) = found.rows.get(want).filter(|_| exact_distances()) {
-                let last = found.rows[want - 1].distance;
-                assert!(behind.distance <= last + index.codec.space.tie(last), "more rows than asked for");
+            if let Some(behind) = found.rows.get(k).filter(|_| exact_distances()) {
+                let last = found.rows[k - 1].distance;
+                assert!(behind.distance <= last + index.setup.codec.space.tie(last), "more rows than asked for");
             }
             by_graph += usize::from(found.report.strategy == SearchStrategy::Graph);
         }
@@ -63,13 +63,13 @@ fn hidden_neighbours_do_not_hide_the_rest() {
     append_all(&index, &vectors, 4);
     link_all(&index, 1);
     let seen = [17, 1_700, 4_999];
-    let found = index.search(&vectors[..4], 2, 8, &|row: i64| seen.contains(&row)).unwrap();
+    let found = index.searcher().nearest(&vectors[..4], 2, 8, &|row: i64| seen.contains(&row)).unwrap();
     let exact: Vec<_> = seen.iter().map(|&row| (row, &vectors[row as usize * 4..][..4])).collect();
     let exact = naive::nearest(Metric::L2sq, exact, &vectors[..4], 2);
     assert_eq!(found.rows.iter().map(|candidate| candidate.row_id).collect::<Vec<_>>(), [exact[0].0, exact[1].0]);
     assert!(!found.exhausted);
     assert_eq!(all(&index, |row| seen.contains(&row)), seen);
-    let none = index.search(&vectors[..4], 10, 8, &|_: i64| false).unwrap();
+    let none = index.searcher().nearest(&vectors[..4], 10, 8, &|_: i64| false).unwrap();
     assert!(none.exhausted && none.rows.is_empty());
 }
 
@@ -78,9 +78,9 @@ fn small_indexes_answer_exactly_and_with_ties() {
     let index = index(Metric::L2sq, 2);
     for (row, x) in [5.0, 1.0, 3.0, 1.0, 1.0, 4.0].into_iter().enumerate() {
         index.append(Origin::Host, &[row as i64], &[x, 0.0]).unwrap();
-        index.link(row % 2, &Uninterrupted).unwrap();
+        index.maintenance().link(row % 2, &Uninterrupted).unwrap();
     }
-    let found = index.search(&[0.0, 0.0], 2, 64, &AllVisible).unwrap();
+    let found = index.searcher().nearest(&[0.0, 0.0], 2, 64, &AllVisible).unwrap();
     let rows: Vec<_> = found.rows.iter().map(|candidate| (candidate.row_id, candidate.distance)).collect();
     if exact_distances() {
         assert_eq!(rows, [(1, 1.0), (3, 1.0), (4, 1.0)]);
@@ -88,9 +88,9 @@ fn small_indexes_answer_exactly_and_with_ties() {
         assert!([1, 3, 4].iter().all(|&row| may_be_nearest(&found, row)));
     }
     assert_eq!((found.report.strategy, found.exhausted), (SearchStrategy::Exact, rows.len() == 6));
-    let nothing = index.search(&[0.0, 0.0], 0, 64, &AllVisible).unwrap();
+    let nothing = index.searcher().nearest(&[0.0, 0.0], 0, 64, &AllVisible).unwrap();
     assert!(nothing.rows.is_empty() && nothing.outcome == Outcome::Candidates);
-    assert!(index.search(&[0.0, 0.0], 6, 64, &AllVisible).unwrap().exhausted);
+    assert!(index.searcher().nearest(&[0.0, 0.0], 6, 64, &AllVisible).unwrap().exhausted);
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
         }
         for (row, vector) in (10_000..).zip(&unrankable) {
             index.append(Origin::Host, &[row], vector).unwrap();
-            let found = index.search(vector, 3, 64, &AllVisible).unwrap();
+            let found = index.searcher().nearest(vector, 3, 64, &AllVisible).unwrap();
             assert_eq!((found.outcome, found.rows.len()), (Outcome::Scan, 0), "{metric:?} {vector:?}");
         }
         let check = |linked: usize| {
             for ef in [1, 1_000] {
-                let found = index.search(&[1.0, 2.0], 3, ef, &|row: i64| row != 10_001).unwrap();
+                let found = index.searcher().nearest(&[1.0, 2.0], 3, ef, &|row: i64| row != 10_001).unwrap();
                 let tail: Vec<_> = found.rows.iter().filter(|candidate| candidate.distance.is_nan()).collect();
                 assert_eq!(tail.len(), unrankable.len() - 1, "{metric:?} after {linked}");
                 assert!(found.rows[found.rows.len() - tail.len()..].iter().all(|row| row.distance.is_nan()));
@@ -123,13 +123,13 @@ fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
         check(0);
         link_all(&index, 1);
         check(3_000);
-        index.compact(&Uninterrupted).unwrap();
+        index.maintenance().compact(&Uninterrupted).unwrap();
         check(3_000);
         index.remove(&[10_000], 5);
         assert_eq!(index.stats().unwrap().unrankable, unrankable.len(), "a tombstone may still be seen");
         index.advance(6);
         assert_eq!(index.stats().unwrap().unrankable, unrankable.len() - 1);
-        let found = index.search(&[1.0, 2.0], 3, 64, &AllVisible).unwrap();
+        let found = index.searcher().nearest(&[1.0, 2.0], 3, 64, &AllVisible).unwrap();
         assert!(found.rows.iter().all(|row| row.row_id != 10_000));
     }
 }
@@ -166,7 +166,7 @@ fn row_ids_are_used_again_with_other_vectors() {
                     let case = format!("{from} to {to} from {before}, compacted: {compacted}");
                     assert_eq!(index.stats().unwrap().count, 4, "{case}");
                     assert_eq!(all(&index, |_| true), [1, 2, 3, 7], "{case}");
-                    let found = index.search(&[0.0, 0.0], 9, 64, &|row: i64| row == 7).unwrap();
+                    let found = index.searcher().nearest(&[0.0, 0.0], 9, 64, &|row: i64| row == 7).unwrap();
                     let distance = found.rows[0].distance;
                     let error = if exact_distances() { 0.0 } else { 15.0 };
                     assert!(
@@ -174,7 +174,7 @@ fn row_ids_are_used_again_with_other_vectors() {
                         "{case}: {distance}"
                     );
                     index.advance(100);
-                    index.compact(&Uninterrupted).unwrap();
+                    index.maintenance().compact(&Uninterrupted).unwrap();
                     assert_eq!(index.stats().unwrap().deleted, 0, "{case}");
                 }
             }
@@ -186,7 +186,7 @@ fn row_ids_are_used_again_with_other_vectors() {
 fn removal_of_strange_rows_is_ignored_and_bounds_are_kept() {
     let index = index(Metric::L2sq, 2);
     index.append(Origin::Host, &[1, 2, 3], &[1.0, 0.0, 2.0, 0.0, 3.0, 0.0]).unwrap();
-    index.link(1, &Uninterrupted).unwrap();
+    index.maintenance().link(1, &Uninterrupted).unwrap();
     index.remove(&[-1, 9, i64::MIN, i64::MAX, 4_096], 1);
     assert_eq!(index.stats().unwrap().deleted, 0);
     index.remove(&[1, 1], 5);
@@ -218,7 +218,7 @@ fn a_row_twice_in_one_batch_keeps_its_last_vector() {
     index.append(Origin::Host, &[4, 4, 4, 5], &[1.0, f32::NAN, 3.0, 1.0]).unwrap();
     assert_eq!(all(&index, |_| true), [4, 5]);
     link_all(&index, 1);
-    let found = index.search(&[0.0], 2, 64, &AllVisible).unwrap();
+    let found = index.searcher().nearest(&[0.0], 2, 64, &AllVisible).unwrap();
     // of one element a code has no error
     assert_eq!(
         found.rows.iter().map(|row| (row.row_id, row.distance.round())).collect::<Vec<_>>(),
@@ -239,7 +239,7 @@ fn wrong_input_is_refused_and_changes_nothing() {
     for (rows, vectors) in refused {
         assert_eq!(index.append(Origin::Host, rows, vectors).unwrap_err().kind, ErrorKind::InvalidInput);
     }
-    assert_eq!(index.search(&[1.0], 1, 64, &AllVisible).unwrap_err().kind, ErrorKind::InvalidInput);
+    assert_eq!(index.searcher().nearest(&[1.0], 1, 64, &AllVisible).unwrap_err().kind, ErrorKind::InvalidInput);
     index.append(Origin::Host, &[], &[]).unwrap();
     assert_eq!(index.stats().unwrap(), before);
     assert_eq!(all(&index, |_| true), [ROW_ID_MAX]);
@@ -249,19 +249,19 @@ fn wrong_input_is_refused_and_changes_nothing() {
 #[test]
 fn empty_graphs_are_searched_without_harm() {
     let index = index(Metric::Ip, 2);
-    assert!(index.search(&[1.0, 1.0], 5, 1, &AllVisible).unwrap().exhausted);
-    index.compact(&Uninterrupted).unwrap();
+    assert!(index.searcher().nearest(&[1.0, 1.0], 5, 1, &AllVisible).unwrap().exhausted);
+    index.maintenance().compact(&Uninterrupted).unwrap();
     for row in 0..1_000 {
         index.append(Origin::Host, &[row], &[row as f32, 1.0]).unwrap();
     }
-    let found = index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap();
+    let found = index.searcher().nearest(&[1.0, 1.0], 1, 1, &AllVisible).unwrap();
     assert_eq!((found.rows[0].row_id, found.report.strategy), (999, SearchStrategy::Graph));
     link_all(&index, 1);
     index.remove(&(0..1_000).collect::<Vec<_>>(), 1);
     index.advance(2);
-    assert!(index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().exhausted);
+    assert!(index.searcher().nearest(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().exhausted);
     index.advance(2);
-    index.compact(&Uninterrupted).unwrap();
-    assert!(index.search(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().rows.is_empty());
+    index.maintenance().compact(&Uninterrupted).unwrap();
+    assert!(index.searcher().nearest(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().rows.is_empty());
     assert_eq!(index.stats().unwrap().deleted, 0);
 }

@@ -7,8 +7,11 @@ const ROWS: usize = 10_000;
 
 /// Work that the host would do in the background.
 fn work(index: &Index) {
-    while index.consolidate(256, &Uninterrupted).unwrap() + index.link(64, &Uninterrupted).unwrap() > 0 {}
-    index.reconnect(usize::MAX, &Uninterrupted).unwrap();
+    while index.maintenance().consolidate(256, &Uninterrupted).unwrap()
+        + index.maintenance().link(64, &Uninterrupted).unwrap()
+        > 0
+    {}
+    index.maintenance().reconnect(usize::MAX, &Uninterrupted).unwrap();
 }
 
 /// Recall at defaults over `rows`, which the index holds.
@@ -20,7 +23,7 @@ fn recall_of(index: &Index, metric: Metric, rows: &BTreeMap<i64, Vec<f32>>) -> f
     for _ in 0..queries {
         let query: Vec<f32> = near[random.below(near.len())].iter().map(|x| x + 0.3 * random.normal()).collect();
         let exact = naive::nearest(metric, rows.iter().map(|(&row, vector)| (row, vector.as_slice())), &query, 10);
-        let found = index.search(&query, 10, 64, &|row: i64| rows.contains_key(&row)).unwrap();
+        let found = index.searcher().nearest(&query, 10, 64, &|row: i64| rows.contains_key(&row)).unwrap();
         assert_eq!(found.report.strategy, SearchStrategy::Graph);
         sum += naive::recall(&exact, found.rows.iter().map(|candidate| candidate.row_id));
     }
@@ -66,7 +69,7 @@ fn replacing_all_rows_in_tenths_keeps_recall_and_space() {
         let (churned, rebuilt) = (recall_of(&index, metric, &rows), recall_of(&fresh(metric, &rows), metric, &rows));
         assert!(churned >= rebuilt - 0.02, "{metric:?}: {churned} after churn, {rebuilt} when built anew");
         index.advance(100);
-        index.compact(&Uninterrupted).unwrap();
+        index.maintenance().compact(&Uninterrupted).unwrap();
         let compacted = recall_of(&index, metric, &rows);
         assert!(compacted >= rebuilt - 0.02, "{metric:?}: {compacted} after compaction, {rebuilt} when built anew");
         let stats = index.stats().unwrap();
@@ -86,7 +89,7 @@ fn compaction_of_a_half_dead_index_keeps_recall() {
         gone.iter().for_each(|row| drop(rows.remove(row)));
         index.remove(&gone, 1);
         index.advance(2);
-        index.compact(&Uninterrupted).unwrap();
+        index.maintenance().compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted, stats.levels[0].nodes), (rows.len(), 0, rows.len()));
         let (compacted, rebuilt) = (recall_of(&index, metric, &rows), recall_of(&fresh(metric, &rows), metric, &rows));
@@ -134,19 +137,19 @@ fn an_index_can_be_emptied_and_filled_again() {
             work(&index);
             let slots = index.stats().unwrap().levels[0].nodes;
             assert!(slots <= 2_001, "slots are used again");
-            let found = index.search(&vectors[80..88], 1, 64, &AllVisible).unwrap();
+            let found = index.searcher().nearest(&vectors[80..88], 1, 64, &AllVisible).unwrap();
             assert_eq!(found.rows[0].row_id, 10);
             index.remove(&ids, round);
             index.advance(round + 1);
             if compact {
                 index.advance(round + 1);
-                index.compact(&Uninterrupted).unwrap();
+                index.maintenance().compact(&Uninterrupted).unwrap();
                 assert!(index.stats().unwrap().levels.is_empty());
             } else {
                 work(&index);
                 assert_eq!(index.stats().unwrap().deleted, 1, "only the entry of the graph cannot be freed");
             }
-            assert!(index.search(&vectors[..8], 1, 64, &AllVisible).unwrap().rows.is_empty());
+            assert!(index.searcher().nearest(&vectors[..8], 1, 64, &AllVisible).unwrap().rows.is_empty());
         }
     }
 }
@@ -159,11 +162,11 @@ fn slots_are_not_freed_under_a_reader() {
     work(&index);
     index.remove(&(0..100).collect::<Vec<_>>(), 1);
     index.advance(2);
-    let generation = index.generation();
+    let generation = index.rows().generation();
     let pinned = generation.pin_rows();
-    while index.consolidate(256, &Uninterrupted).unwrap() > 0 {}
+    while index.maintenance().consolidate(256, &Uninterrupted).unwrap() > 0 {}
     assert_eq!(index.stats().unwrap().deleted, 100);
     drop(pinned);
-    while index.consolidate(256, &Uninterrupted).unwrap() > 0 {}
+    while index.maintenance().consolidate(256, &Uninterrupted).unwrap() > 0 {}
     assert!(index.stats().unwrap().deleted < 16);
 }

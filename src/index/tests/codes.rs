@@ -31,9 +31,9 @@ fn quality(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, ef
         let near = rows[random.below(rows.len())].1;
         let query: Vec<f32> = near.iter().map(|x| x + 0.3 * random.normal()).collect();
         let exact = naive::nearest(metric, rows.iter().copied(), &query, 10);
-        let found = index.search(&query, 10, ef, &AllVisible).unwrap();
+        let found = index.searcher().nearest(&query, 10, ef, &AllVisible).unwrap();
         // codes that do not tell rows apart are looked at all
-        let looked_at_all = index.codec.estimates() && found.report.strategy == SearchStrategy::Exact;
+        let looked_at_all = index.setup.codec.estimates() && found.report.strategy == SearchStrategy::Exact;
         assert!(looked_at_all || found.report.strategy == SearchStrategy::Graph);
         assert!(found.rows.is_sorted_by(|a, b| a.distance <= b.distance));
         candidates += found.rows.len();
@@ -89,7 +89,7 @@ fn no_floats_are_kept_of_linked_rows() {
         }
         let floats = ROWS * WIDE * size_of::<f32>();
         assert!(most < floats * 3 / 4, "{quantization:?}: {most} bytes for rows that wait, {floats} as floats");
-        index.finish(&Uninterrupted).unwrap();
+        index.maintenance().finish(&Uninterrupted).unwrap();
         let row = quantization.row_bytes(WIDE) + 4 * (1 + 32) + 4 * (1 + 16) / 15 + 24;
         let used = index.memory_used();
         // The graph's table, and segments, grow in steps.
@@ -108,7 +108,7 @@ fn exact_searches_are_exact() {
                 .collect();
             for quantization in CODES {
                 let index = of(metric, quantization, &vectors, dimensions);
-                index.link(2_500, &Uninterrupted).unwrap();
+                index.maintenance().link(2_500, &Uninterrupted).unwrap();
                 let mut set = RowSet::new(&Memory::new(Box::new(Unlimited))).unwrap();
                 let some: Vec<i64> = (0..3_000).filter(|row| row % 3 == 1).collect();
                 set.insert(&some).unwrap();
@@ -120,19 +120,13 @@ fn exact_searches_are_exact() {
                         .collect();
                     let filter = (turn % 2 == 0).then_some(&set);
                     let request = Request {
-                        query: &query,
-                        want: 10,
                         rescore: 0.0,
-                        ef: 64,
                         ties: turn % 3 == 0,
                         filter,
-                        ranked_only: false,
-                        narrows: false,
-                        metric: index.codec.space.metric,
-                        may_scan: false,
                         forced: Some(Strategy::Exact),
+                        ..Request::new(&query, 10, 64)
                     };
-                    let found = index.find(request, &AllVisible).unwrap();
+                    let found = index.searcher().search(request, &AllVisible).unwrap();
                     let ids: HashSet<i64> = found.rows.iter().map(|row| row.row_id).collect();
                     let rows = (0..).zip(vectors.chunks_exact(dimensions));
                     let rows = rows.filter(|&(row, _)| filter.is_none_or(|set| set.contains(row)));
@@ -156,20 +150,8 @@ fn a_wider_bound_means_more_candidates() {
     let index = of(Metric::Cosine, Quantization::Sq4, &vectors, 32);
     link_all(&index, 1);
     let candidates = |rescore: f32| {
-        let request = Request {
-            query: &vectors[..32],
-            want: 10,
-            rescore,
-            ef: 64,
-            ties: false,
-            filter: None,
-            ranked_only: false,
-            narrows: false,
-            metric: index.codec.space.metric,
-            may_scan: false,
-            forced: None,
-        };
-        index.find(request, &AllVisible).unwrap().rows.len()
+        let request = Request { rescore, ..Request::new(&vectors[..32], 10, 64) };
+        index.searcher().search(request, &AllVisible).unwrap().rows.len()
     };
     assert_eq!(candidates(0.0), 10);
     assert!(candidates(1.0) >= 10);
@@ -181,7 +163,7 @@ fn a_wider_bound_means_more_candidates() {
 /// Answers in every bit: rows and estimated distances.
 fn answers(index: &Index, vectors: &[f32], dimensions: usize) -> Vec<(i64, u32)> {
     let queries = vectors.chunks_exact(dimensions).step_by(97);
-    let found = queries.flat_map(|query| index.search(query, 10, 64, &AllVisible).unwrap().rows);
+    let found = queries.flat_map(|query| index.searcher().nearest(query, 10, 64, &AllVisible).unwrap().rows);
     found.map(|row| (row.row_id, row.distance.to_bits())).collect()
 }
 
@@ -193,7 +175,7 @@ fn images_hold_codes_and_what_is_to_become_codes() {
         for quantization in CODES {
             let disk = Disk::new(4096);
             let reload = |index: &Index| {
-                let image = index.store(&disk, 9_000, 1).unwrap();
+                let image = index.images().store(&disk, 9_000, 1).unwrap();
                 let options = options(metric, quantization);
                 Index::load(options, WIDE, Box::new(Unlimited), &image, &disk).unwrap().0
             };
@@ -205,30 +187,30 @@ fn images_hold_codes_and_what_is_to_become_codes() {
                 (loaded.pending(), answers(&loaded, rows(0..300), WIDE)),
                 (300, answers(&index, rows(0..300), WIDE))
             );
-            loaded.finish(&Uninterrupted).unwrap();
+            loaded.maintenance().finish(&Uninterrupted).unwrap();
             let index = loaded;
             // learnt from those, others that wait
             let ids = |range: std::ops::Range<i64>| range.collect::<Vec<_>>();
             index.append(Origin::Host, &ids(300..3_000), rows(300..3_000)).unwrap();
             let loaded = reload(&index);
             assert_eq!(answers(&loaded, &vectors, WIDE), answers(&index, &vectors, WIDE));
-            loaded.finish(&Uninterrupted).unwrap();
+            loaded.maintenance().finish(&Uninterrupted).unwrap();
             let index = loaded;
             // rows linked since the graph was stored come back as pending ones, as codes
             reload(&index);
             index.append(Origin::Host, &ids(3_000..3_020), rows(3_000..3_020)).unwrap();
-            index.finish(&Uninterrupted).unwrap();
+            index.maintenance().finish(&Uninterrupted).unwrap();
             let loaded = reload(&index);
             assert_eq!(loaded.pending(), 20);
             let distances = |index: &Index| {
-                let found = index.search(rows(5..6), 9_000, 64, &AllVisible).unwrap();
+                let found = index.searcher().nearest(rows(5..6), 9_000, 64, &AllVisible).unwrap();
                 found.rows.into_iter().map(|row| (row.row_id, row.distance.to_bits())).collect::<BTreeMap<_, _>>()
             };
             assert_eq!(distances(&loaded), distances(&index));
-            loaded.finish(&Uninterrupted).unwrap();
+            loaded.maintenance().finish(&Uninterrupted).unwrap();
             assert_eq!(distances(&loaded), distances(&index), "linked from a code, it is the same code");
             // an upsert of the same vectors changes nothing
-            let before = loaded.changes();
+            let before = loaded.rows().changes();
             loaded.append(Origin::Scan, &ids(0..3_020), rows(0..3_020)).unwrap();
             assert_eq!((loaded.pending(), loaded.stats().unwrap().deleted), (0, 0), "{before}");
         }
@@ -242,25 +224,25 @@ fn renewal_and_compaction_keep_codes() {
     let vectors = Random(12).clustered(9_000, WIDE, 20);
     for quantization in CODES {
         let index = of(Metric::L2sq, quantization, &vectors, WIDE);
-        index.finish(&Uninterrupted).unwrap();
+        index.maintenance().finish(&Uninterrupted).unwrap();
         let gone: Vec<i64> = (0..9_000).filter(|row| row % 8 != 0).collect();
         let distances = |index: &Index| {
-            let found = index.search(&vectors[..WIDE], 20_000, 64, &|row: i64| row % 8 == 0).unwrap();
+            let found = index.searcher().nearest(&vectors[..WIDE], 20_000, 64, &|row: i64| row % 8 == 0).unwrap();
             found.rows.into_iter().map(|row| (row.row_id, row.distance.to_bits())).collect::<BTreeMap<_, _>>()
         };
         let before = distances(&index);
         assert_eq!(before.len(), 1_125);
         index.remove(&gone, 1);
         index.advance(2);
-        let renewals = index.renewals();
-        index.tend(usize::MAX, &Uninterrupted).unwrap();
-        assert!(index.renewals() > renewals && index.pending() == 1_125);
+        let renewals = index.rows().renewals();
+        index.maintenance().tend(usize::MAX, &Uninterrupted).unwrap();
+        assert!(index.rows().renewals() > renewals && index.pending() == 1_125);
         assert_eq!(distances(&index), before);
-        index.finish(&Uninterrupted).unwrap();
+        index.maintenance().finish(&Uninterrupted).unwrap();
         assert_eq!(distances(&index), before);
         index.remove(&(0..500).collect::<Vec<_>>(), 3);
         index.advance(4);
-        index.compact(&Uninterrupted).unwrap();
+        index.maintenance().compact(&Uninterrupted).unwrap();
         let kept: BTreeMap<_, _> = before.into_iter().filter(|&(row, _)| row >= 500).collect();
         assert_eq!(distances(&index), kept);
     }
@@ -285,7 +267,7 @@ fn a_walk_goes_on_until_its_codes_tell() {
             .map(|row| {
                 let query: Vec<f32> = vectors[80 * row * WIDE..][..WIDE].iter().map(|x| x + random.normal()).collect();
                 let exact = naive::nearest(Metric::L2sq, rows(), &query, 10);
-                let found = index.search(&query, 10, 64, &AllVisible).unwrap();
+                let found = index.searcher().nearest(&query, 10, 64, &AllVisible).unwrap();
                 naive::recall(&exact, found.rows.iter().map(|row| row.row_id))
             })
             .sum();
@@ -304,7 +286,7 @@ fn far_rows_do_not_spoil_codes() {
     for quantization in CODES {
         let index = of(Metric::L2sq, quantization, &vectors, WIDE);
         link_all(&index, 1);
-        let error = f64::from(index.codec.error_per_norm(&index.codec.prepare(&vectors[WIDE..2 * WIDE]), 1.0));
+        let error = f64::from(index.setup.codec.error_per_norm(&index.setup.codec.prepare(&vectors[WIDE..2 * WIDE]), 1.0));
         assert!(error < 1.0, "{quantization:?}: {error}");
         let (recall, _) = quality(&index, Metric::L2sq, &vectors, WIDE, 64);
         assert!(recall > 0.98, "{quantization:?}: {recall}");

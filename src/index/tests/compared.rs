@@ -18,7 +18,7 @@ fn of_rows(rows: &[i64]) -> Index {
 
 /// The rows that searches find.
 fn found(index: &Index) -> Vec<i64> {
-    let found = index.search(&[1.0], 100, 64, &|_: i64| true).unwrap();
+    let found = index.searcher().nearest(&[1.0], 100, 64, &|_: i64| true).unwrap();
     let mut rows: Vec<i64> = found.rows.iter().map(|candidate| candidate.row_id).collect();
     rows.sort_unstable();
     rows
@@ -27,15 +27,15 @@ fn found(index: &Index) -> Vec<i64> {
 #[test]
 fn rows_that_the_table_has_lost_are_dropped_wherever_they_were() {
     let index = of_rows(&[0, 1, 2, 63, 64, 5000, 1 << 40]);
-    index.begin_comparison(3).unwrap();
-    assert!(!index.saw(&[0, 2]));
+    index.reconciler().begin(3).unwrap();
+    assert!(!index.reconciler().seen(&[0, 2]));
     // the host appends beyond the end meanwhile, one of them where the index has a row
     index.append(Origin::Host, &[65, 5000], &[1.0, 2.0]).unwrap();
-    assert_eq!(index.end_comparison(AGES), 4);
+    assert_eq!(index.reconciler().end(AGES), 4);
     assert_eq!(live(&index), 4);
-    index.begin_comparison(5001).unwrap();
-    assert!(!index.saw(&[0, 2, 65, 5000]));
-    index.end_comparison(AGES);
+    index.reconciler().begin(5001).unwrap();
+    assert!(!index.reconciler().seen(&[0, 2, 65, 5000]));
+    index.reconciler().end(AGES);
     assert_eq!(live(&index), 4);
 }
 
@@ -46,9 +46,9 @@ fn rows_that_the_host_hands_over_stay_although_no_scan_sees_them() {
     let index = of_rows(&[0, 1]);
     index.append(Origin::Host, &[2, 3], &[2.0, 3.0]).unwrap();
     for commits in 0..3 {
-        index.begin_comparison(2).unwrap();
-        assert!(!index.saw(&[0, 1]));
-        assert_eq!(index.end_comparison(AGES + commits), 0);
+        index.reconciler().begin(2).unwrap();
+        assert!(!index.reconciler().seen(&[0, 1]));
+        assert_eq!(index.reconciler().end(AGES + commits), 0);
         index.settle(AGES + commits + 1);
         index.advance(u64::MAX);
         assert_eq!(found(&index), [0, 1, 2, 3]);
@@ -59,9 +59,9 @@ fn rows_that_the_host_hands_over_stay_although_no_scan_sees_them() {
     assert_eq!(found(&index), [0, 1]);
     // and a number used again is the host's, whoever had it before
     index.append(Origin::Host, &[1], &[9.0]).unwrap();
-    index.begin_comparison(2).unwrap();
-    index.saw(&[0]);
-    assert_eq!(index.end_comparison(AGES), 0);
+    index.reconciler().begin(2).unwrap();
+    index.reconciler().seen(&[0]);
+    assert_eq!(index.reconciler().end(AGES), 0);
     assert_eq!(found(&index), [0, 1]);
 }
 
@@ -71,14 +71,14 @@ fn rows_that_the_host_hands_over_stay_although_no_scan_sees_them() {
 fn a_scan_does_not_bring_back_what_the_host_deletes() {
     let index = of_rows(&[0, 1, 2]);
     index.remove(&[1], AGES);
-    index.begin_comparison(3).unwrap();
+    index.reconciler().begin(3).unwrap();
     index.append(Origin::Scan, &[0, 1, 2], &[0.0, 1.0, 2.0]).unwrap();
     assert_eq!(live(&index), 2);
     index.advance(u64::MAX);
     index.append(Origin::Scan, &[1], &[1.0]).unwrap();
     assert_eq!(found(&index), [0, 2]);
-    index.saw(&[0, 2]);
-    assert_eq!(index.end_comparison(AGES), 0);
+    index.reconciler().seen(&[0, 2]);
+    assert_eq!(index.reconciler().end(AGES), 0);
     assert_eq!(found(&index), [0, 2]);
     // its number again, in a row that the host commits
     index.append(Origin::Host, &[1], &[5.0]).unwrap();
@@ -93,11 +93,11 @@ fn a_number_used_again_by_a_row_without_a_vector_is_forgotten() {
     assert_eq!(live(&index), 1);
     assert_eq!(found(&index), [0, 2]);
     // what the host does during a comparison wins over what the scan has seen before
-    index.begin_comparison(4).unwrap();
+    index.reconciler().begin(4).unwrap();
     index.append(Origin::Host, &[1], &[1.0]).unwrap();
     index.without_vector(Origin::Scan, &[1]);
-    assert!(!index.saw(&[0, 1]));
-    index.end_comparison(AGES);
+    assert!(!index.reconciler().seen(&[0, 1]));
+    index.reconciler().end(AGES);
     assert_eq!(live(&index), 2);
     index.advance(u64::MAX);
     assert_eq!(index.stats().unwrap().count, 2);

@@ -30,9 +30,9 @@ fn stable(row: i64) -> Vec<f32> {
 
 /// How far a row's distance from this query may be from the true one.
 fn error(index: &Index, query: &[f32], vector: &[f32]) -> f64 {
-    let learnt = index.codec.learnt();
+    let learnt = index.setup.codec.learnt();
     let centred: f64 = vector.iter().zip(&learnt.centre).map(|(&x, &y)| f64::from(x - y).powi(2)).sum();
-    let per_norm = index.codec.error_per_norm(&index.codec.prepare(query), f32::INFINITY);
+    let per_norm = index.setup.codec.error_per_norm(&index.setup.codec.prepare(query), f32::INFINITY);
     1e-3 + f64::from(per_norm) * centred.sqrt()
 }
 
@@ -77,8 +77,8 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
             scope.spawn(|| {
                 let _stop = Stop(&turns, WRITERS * TURNS);
                 while running() {
-                    index.link(16, &Uninterrupted).unwrap();
-                    index.reconnect(300, &Uninterrupted).unwrap();
+                    index.maintenance().link(16, &Uninterrupted).unwrap();
+                    index.maintenance().reconnect(300, &Uninterrupted).unwrap();
                 }
             });
         }
@@ -90,14 +90,17 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                 while running() {
                     let row = random.below(STABLE as usize) as i64;
                     let ef = if exact_distances() { 1 } else { 64 };
-                    let found = index.search(&stable(row), 1, ef, &|other: i64| other < STABLE).unwrap();
+                    let found = index.searcher().nearest(&stable(row), 1, ef, &|other: i64| other < STABLE).unwrap();
                     let itself = may_be_nearest(&found, row) || found.rows[0].distance == 0.0;
                     // The codes of more rows than a walk keeps may be as near.
                     let walked = !exact_distances() && found.report.strategy == SearchStrategy::Graph;
                     assert!(itself || walked, "row {row}, {:?}", found.report.strategy);
-                    let found = index.search(&stable(row), STABLE as usize, 8, &|other: i64| other < STABLE).unwrap();
+                    let found = index
+                        .searcher()
+                        .nearest(&stable(row), STABLE as usize, 8, &|other: i64| other < STABLE)
+                        .unwrap();
                     assert_eq!(found.rows.len(), STABLE as usize, "{:?}", found.report.strategy);
-                    let found = index.search(&stable(row), 10, 2, &AllVisible).unwrap();
+                    let found = index.searcher().nearest(&stable(row), 10, 2, &AllVisible).unwrap();
                     assert!(found.rows.len() >= 10);
                     let ranked = found.rows.iter().take_while(|candidate| !candidate.distance.is_nan()).count();
                     assert!(found.rows[..ranked].is_sorted_by(|a, b| a.distance <= b.distance));
@@ -112,7 +115,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                 }
                 let lowest = commit.load(Ordering::Relaxed) as u64;
                 index.advance(lowest.saturating_sub(20));
-                index.compact(&Uninterrupted).unwrap();
+                index.maintenance().compact(&Uninterrupted).unwrap();
                 let stats = index.stats().unwrap();
                 assert!(stats.count >= STABLE as usize);
                 index.advance(lowest);
@@ -127,11 +130,11 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
     for work in ["at the end", "linked", "compacted"] {
         match work {
             "linked" => link_all(&index, 2),
-            "compacted" => index.compact(&Uninterrupted).unwrap(),
+            "compacted" => index.maintenance().compact(&Uninterrupted).unwrap(),
             _ => {}
         }
         assert_eq!(index.stats().unwrap().count, model.len(), "{work}");
-        let found = index.search(&[0.0; WIDE], usize::MAX, 64, &AllVisible).unwrap();
+        let found = index.searcher().nearest(&[0.0; WIDE], usize::MAX, 64, &AllVisible).unwrap();
         assert!(found.exhausted);
         assert_eq!(found.rows.len(), model.len(), "{work}");
         for candidate in &found.rows {

@@ -4,29 +4,15 @@ use super::*;
 use crate::memory::Memory;
 use crate::search::{Request, RowSet};
 
-const RESCORE: f32 = crate::options::RESCORE as f32;
-
 fn row_set(rows: impl Iterator<Item = i64>) -> RowSet {
     let mut set = RowSet::new(&Memory::new(Box::new(Unlimited))).unwrap();
     set.insert(&rows.collect::<Vec<_>>()).unwrap();
     set
 }
 
-fn find(index: &Index, query: &[f32], want: usize, rows: &RowSet, forced: Option<SearchStrategy>) -> Found {
-    let request = Request {
-        query,
-        want,
-        rescore: RESCORE,
-        ef: 64,
-        ties: false,
-        filter: Some(rows),
-        ranked_only: false,
-        narrows: false,
-        metric: index.codec.space.metric,
-        may_scan: false,
-        forced,
-    };
-    index.find(request, &|_: i64| panic!("the rows of a filter are visible")).unwrap()
+fn find(index: &Index, query: &[f32], k: usize, rows: &RowSet, forced: Option<SearchStrategy>) -> Found {
+    let request = Request { filter: Some(rows), forced, ..Request::new(query, k, 64) };
+    index.searcher().search(request, &|_: i64| panic!("the rows of a filter are visible")).unwrap()
 }
 
 const FORCED: [Option<SearchStrategy>; 4] =
@@ -41,7 +27,7 @@ fn every_strategy_keeps_the_promises() {
         let mut random = Random(71);
         let vectors: Vec<Vec<f32>> = (0..3_000).map(|_| grid_vector(&mut random)).collect();
         append_all(&index, &vectors.concat(), DIMENSIONS);
-        index.link(2_900, &Uninterrupted).unwrap();
+        index.maintenance().link(2_900, &Uninterrupted).unwrap();
         index.remove(&(0..500).collect::<Vec<_>>(), 3);
         index.advance(4);
         index.remove(&(500..600).collect::<Vec<_>>(), 5);
@@ -51,7 +37,7 @@ fn every_strategy_keeps_the_promises() {
             // rows from 500 on are in the index, those from 3,000 on have no vector
             let rows: Vec<i64> = (500..3_010).filter(|_| random.below(share) == 0).collect();
             let set = row_set(rows.iter().copied());
-            let (query, want) = (vec![0.5, 1.0, -1.5, random.normal()], 1 + random.below(40));
+            let (query, k) = (vec![0.5, 1.0, -1.5, random.normal()], 1 + random.below(40));
             let ranked: Vec<(i64, &[f32])> = rows
                 .iter()
                 .filter(|&&row| row < 3_000)
@@ -59,14 +45,14 @@ fn every_strategy_keeps_the_promises() {
                 .filter(|(_, vector)| model.ordinary(vector))
                 .collect();
             for forced in FORCED {
-                let found = find(&index, &query, want, &set, forced);
+                let found = find(&index, &query, k, &set, forced);
                 let case =
-                    format!("{metric:?} turn {turn}, {} rows, want {want}, {forced:?}: {:?}", rows.len(), found.report);
+                    format!("{metric:?} turn {turn}, {} rows, k {k}, {forced:?}: {:?}", rows.len(), found.report);
                 assert_eq!(found.outcome, Outcome::Candidates, "{case}");
                 let ids: std::collections::HashSet<i64> = found.rows.iter().map(|row| row.row_id).collect();
                 assert_eq!(ids.len(), found.rows.len(), "{case}: a row twice");
                 assert!(ids.iter().all(|&row| set.contains(row)), "{case}: a row that does not qualify");
-                assert!(ids.len() >= want.min(rows.len()), "{case}: {} rows", ids.len());
+                assert!(ids.len() >= k.min(rows.len()), "{case}: {} rows", ids.len());
                 if found.report.strategy == SearchStrategy::All {
                     assert_eq!(ids.len(), rows.len(), "{case}");
                     continue;
@@ -74,9 +60,9 @@ fn every_strategy_keeps_the_promises() {
                 let unrankable = found.rows.iter().filter(|row| row.distance.is_nan()).count();
                 assert!(found.rows[..ids.len() - unrankable].is_sorted_by(|a, b| a.distance <= b.distance), "{case}");
                 if found.report.strategy == SearchStrategy::Exact {
-                    let exact = naive::nearest(metric, ranked.iter().copied(), &query, want);
+                    let exact = naive::nearest(metric, ranked.iter().copied(), &query, k);
                     let candidates = ranked.iter().copied().filter(|(row, _)| ids.contains(row));
-                    let best = naive::nearest(metric, candidates, &query, want);
+                    let best = naive::nearest(metric, candidates, &query, k);
                     for (exact, best) in exact.iter().zip(&best) {
                         assert!((exact.1 - best.1).abs() < 1e-5 * (1.0 + exact.1.abs()), "{case}");
                     }
@@ -140,20 +126,8 @@ fn ties_are_complete_when_asked_for() {
     let all = row_set(0..20_000);
     for filter in [None, Some(&all)] {
         let query = [3.2, 0.0, 0.0, 1.0];
-        let request = Request {
-            rescore: RESCORE,
-            query: &query,
-            want: 10,
-            ef: 64,
-            ties: true,
-            filter,
-            ranked_only: false,
-            narrows: false,
-            metric: index.codec.space.metric,
-            may_scan: false,
-            forced: None,
-        };
-        let found = index.find(request, &AllVisible).unwrap();
+        let request = Request { ties: true, filter, ..Request::new(&query, 10, 64) };
+        let found = index.searcher().search(request, &AllVisible).unwrap();
         let mut rows: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
         rows.sort_unstable();
         if !exact_distances() {
@@ -162,7 +136,7 @@ fn ties_are_complete_when_asked_for() {
         }
         assert_eq!(rows, (1_500..2_000).collect::<Vec<_>>());
         assert_eq!(found.report.strategy, SearchStrategy::Exact);
-        let plain = index.find(Request { ties: false, ..request }, &AllVisible).unwrap();
+        let plain = index.searcher().search(Request { ties: false, ..request }, &AllVisible).unwrap();
         assert_ne!(plain.report.strategy, SearchStrategy::Exact);
     }
 }

@@ -32,8 +32,8 @@ fn with_work(random: &mut Random) -> Index {
 }
 
 fn check_finished(index: &Index) {
-    assert!(!index.consolidate_due() && !index.reconnect_due());
-    let generation = index.generation();
+    assert!(!index.maintenance().consolidate_due() && !index.maintenance().reconnect_due());
+    let generation = index.rows().generation();
     assert!(generation.consolidation.lock().is_none() && generation.reconnection.lock().is_none());
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (2_000, 0));
@@ -45,10 +45,10 @@ fn check_finished(index: &Index) {
 fn nothing_is_left() {
     let index = with_work(&mut Random(1));
     assert_eq!(index.stats().unwrap().pending, ROWS / 2);
-    index.finish(&Uninterrupted).unwrap();
+    index.maintenance().finish(&Uninterrupted).unwrap();
     check_finished(&index);
     let before = index.stats().unwrap();
-    index.finish(&Uninterrupted).unwrap();
+    index.maintenance().finish(&Uninterrupted).unwrap();
     assert_eq!(index.stats().unwrap().levels[0].edges, before.levels[0].edges, "there was nothing to do");
 }
 
@@ -62,13 +62,13 @@ fn nothing_is_left_to_others_either() {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
-                        index.consolidate(64, &Uninterrupted).unwrap();
-                        index.link(16, &Uninterrupted).unwrap();
-                        index.reconnect(64, &Uninterrupted).unwrap();
+                        index.maintenance().consolidate(64, &Uninterrupted).unwrap();
+                        index.maintenance().link(16, &Uninterrupted).unwrap();
+                        index.maintenance().reconnect(64, &Uninterrupted).unwrap();
                     }
                 });
             }
-            index.finish(&Uninterrupted).unwrap();
+            index.maintenance().finish(&Uninterrupted).unwrap();
             check_finished(&index);
             stop.store(true, Ordering::Relaxed);
         });
@@ -78,14 +78,14 @@ fn nothing_is_left_to_others_either() {
 #[test]
 fn an_interrupt_stops_it_anywhere_and_it_can_go_on() {
     let asked = Nth { asked: AtomicUsize::new(0), stop: usize::MAX };
-    with_work(&mut Random(2)).finish(&asked).unwrap();
+    with_work(&mut Random(2)).maintenance().finish(&asked).unwrap();
     let all = asked.asked.into_inner();
     assert!(all > ROWS / 2, "asked for every row");
     for part in 1..=4 {
         let index = with_work(&mut Random(2));
         let stop = Nth { asked: AtomicUsize::new(0), stop: all * part / 4 };
-        assert_eq!(index.finish(&stop).unwrap_err().kind, ErrorKind::Interrupted);
-        index.finish(&Uninterrupted).unwrap();
+        assert_eq!(index.maintenance().finish(&stop).unwrap_err().kind, ErrorKind::Interrupted);
+        index.maintenance().finish(&Uninterrupted).unwrap();
         check_finished(&index);
     }
 }
@@ -94,16 +94,16 @@ fn an_interrupt_stops_it_anywhere_and_it_can_go_on() {
 #[test]
 fn it_waits_while_the_graph_is_copied() {
     let index = with_work(&mut Random(3));
-    let paused = crate::index::maintain::compact::Paused::new(&index.paused);
+    let paused = index.maintenance().pause();
     let asked = Nth { asked: AtomicUsize::new(0), stop: 10 };
     assert_eq!(
-        index.finish(&asked).unwrap_err().kind,
+        index.maintenance().finish(&asked).unwrap_err().kind,
         ErrorKind::Interrupted,
         "it waits for as long as the copy takes"
     );
     assert_eq!(index.stats().unwrap().pending, ROWS / 2);
     std::thread::scope(|scope| {
-        let finished = scope.spawn(|| index.finish(&Uninterrupted).unwrap());
+        let finished = scope.spawn(|| index.maintenance().finish(&Uninterrupted).unwrap());
         drop(paused);
         finished.join().unwrap();
     });

@@ -71,13 +71,16 @@ fn vector(random: &mut Random) -> Vec<f32> {
 }
 
 fn work(index: &Index) {
-    while index.consolidate(64, &Uninterrupted).unwrap() + index.link(64, &Uninterrupted).unwrap() > 0 {}
+    while index.maintenance().consolidate(64, &Uninterrupted).unwrap()
+        + index.maintenance().link(64, &Uninterrupted).unwrap()
+        > 0
+    {}
 }
 
 /// All rows nearest first, as an exact search finds them.
 fn all(index: &Index, live: &BTreeMap<i64, Vec<f32>>) -> Vec<i64> {
     let seen = |row: i64| live.contains_key(&row);
-    let found = index.search(&[0.5; DIMENSIONS], live.len() + 10, 10, &seen).unwrap();
+    let found = index.searcher().nearest(&[0.5; DIMENSIONS], live.len() + 10, 10, &seen).unwrap();
     found.rows.iter().map(|row| row.row_id).collect()
 }
 
@@ -107,7 +110,7 @@ fn images_follow_the_index() {
             match random.below(5) {
                 0 => {
                     index.advance(round + 1);
-                    index.compact(&Uninterrupted).unwrap();
+                    index.maintenance().compact(&Uninterrupted).unwrap();
                 }
                 1 => {}
                 _ => {
@@ -115,9 +118,9 @@ fn images_follow_the_index() {
                     work(&index);
                 }
             }
-            let image = index.store(&disk, next as u64, round).unwrap();
+            let image = index.images().store(&disk, next as u64, round).unwrap();
             assert_eq!(disk.pages.borrow().len(), image.pages.len(), "pages are neither lost nor kept");
-            let again = index.store(&disk, next as u64, round).unwrap();
+            let again = index.images().store(&disk, next as u64, round).unwrap();
             assert_eq!((again.written, &again.root, &again.pages), (0, &image.root, &image.pages));
 
             let loaded = load(metric, &image, &disk).unwrap();
@@ -130,10 +133,10 @@ fn images_follow_the_index() {
         }
         work(&index);
         for (row, vector) in live.iter().filter(|(_, vector)| !vector[0].is_nan()).step_by(50) {
-            let found = index.search(vector, 1, 64, &AllVisible).unwrap();
+            let found = index.searcher().nearest(vector, 1, 64, &AllVisible).unwrap();
             assert!(metric == Metric::Ip || may_be_nearest(&found, *row));
         }
-        index.forget_pages().iter().for_each(|&id| disk.free(id));
+        index.images().forget_pages().iter().for_each(|&id| disk.free(id));
         assert!(disk.pages.borrow().is_empty());
     }
 }
@@ -147,7 +150,7 @@ fn small_changes_write_little() {
     let vectors: Vec<f32> = (0..20_000).flat_map(|_| vector(&mut random)).collect();
     index.append(Origin::Host, &(0..20_000).collect::<Vec<_>>(), &vectors).unwrap();
     work(&index);
-    let image = index.store(&disk, 20_000, 1).unwrap();
+    let image = index.images().store(&disk, 20_000, 1).unwrap();
     assert_eq!(image.written, image.pages.len() * 4096);
     let (mut all, mut graphs) = (0, 0);
     for round in 0..30 {
@@ -156,7 +159,7 @@ fn small_changes_write_little() {
         index.append(Origin::Host, &ids, &vectors[..20 * DIMENSIONS]).unwrap();
         index.remove(&[row / 3], 1);
         work(&index);
-        let changed = index.store(&disk, 30_000, 1).unwrap();
+        let changed = index.images().store(&disk, 30_000, 1).unwrap();
         let share = changed.written as f64 / (changed.pages.len() * 4096) as f64;
         all += changed.written;
         // Now and then the graph is written anew: its vectors are so short that this is most of the image.
@@ -176,17 +179,17 @@ fn a_failed_write_leaves_the_image_before() {
     let ids: Vec<i64> = (0..2000).collect();
     index.append(Origin::Host, &ids[..1000], &vectors[..1000 * DIMENSIONS]).unwrap();
     work(&index);
-    let before = index.store(&disk, 1000, 1).unwrap();
+    let before = index.images().store(&disk, 1000, 1).unwrap();
     index.append(Origin::Host, &ids[1000..], &vectors[1000 * DIMENSIONS..]).unwrap();
     work(&index);
     for left in [0, 1, 50] {
         disk.left.set(left);
-        assert_eq!(index.store(&disk, 2000, 2).unwrap_err().kind, ErrorKind::Storage);
+        assert_eq!(index.images().store(&disk, 2000, 2).unwrap_err().kind, ErrorKind::Storage);
         assert_eq!(disk.pages.borrow().len(), before.pages.len());
         assert_eq!(load(Metric::L2sq, &before, &disk).unwrap().stats().unwrap().count, 1000);
     }
     disk.left.set(usize::MAX);
-    let after = index.store(&disk, 2000, 2).unwrap();
+    let after = index.images().store(&disk, 2000, 2).unwrap();
     assert_eq!(load(Metric::L2sq, &after, &disk).unwrap().stats().unwrap().count, 2000);
 }
 
@@ -204,7 +207,7 @@ fn an_image_after_a_failed_write_is_whole() {
         let ids: Vec<i64> = (0..ROWS).collect();
         index.append(Origin::Host, &ids, &vectors(&ids)).unwrap();
         work(&index);
-        index.store(&disk, 1000, 1).unwrap();
+        index.images().store(&disk, 1000, 1).unwrap();
         // rows come to slots of others
         index.remove(&ids[..100], 1);
         index.advance(2);
@@ -213,15 +216,15 @@ fn an_image_after_a_failed_write_is_whole() {
         index.append(Origin::Host, &others, &vectors(&others)).unwrap();
         work(&index);
         disk.left.set(left);
-        if index.store(&disk, 1090, 2).is_ok() {
+        if index.images().store(&disk, 1090, 2).is_ok() {
             break;
         }
         failed += 1;
         disk.left.set(usize::MAX);
-        let after = index.store(&disk, 1090, 3).unwrap();
+        let after = index.images().store(&disk, 1090, 3).unwrap();
         let loaded = load(Metric::L2sq, &after, &disk).unwrap();
         for row in (100..ROWS + 90).step_by(7) {
-            let found = loaded.search(&vector(row), 1, 64, &|other: i64| other == row).unwrap();
+            let found = loaded.searcher().nearest(&vector(row), 1, 64, &|other: i64| other == row).unwrap();
             assert_eq!(found.rows[0].row_id, row, "after {left} writes");
             assert!(!exact_distances() || found.rows[0].distance == 0.0, "after {left} writes");
         }
@@ -242,7 +245,7 @@ fn small_image(disk: &Disk) -> Image {
     index.append(Origin::Host, &[100], &[f32::NAN; DIMENSIONS]).unwrap();
     index.remove(&[3, 4, 5], 1);
     index.advance(2);
-    index.store(disk, 101, 5).unwrap()
+    index.images().store(disk, 101, 5).unwrap()
 }
 
 #[test]
@@ -287,15 +290,15 @@ fn pages_that_lie_do_no_harm() {
         match load(Metric::L2sq, &lying, &disk) {
             Ok(index) => {
                 accepted += 1;
-                index.search(&[0.1; DIMENSIONS], 5, 10, &AllVisible).unwrap();
+                index.searcher().nearest(&[0.1; DIMENSIONS], 5, 10, &AllVisible).unwrap();
                 let mut new = Random(turn);
                 for row in 1000..1010 {
                     index.append(Origin::Host, &[row], &vector(&mut new)).unwrap();
                 }
                 work(&index);
                 index.advance(100);
-                index.compact(&Uninterrupted).unwrap();
-                index.search(&[0.1; DIMENSIONS], 100, 10, &AllVisible).unwrap();
+                index.maintenance().compact(&Uninterrupted).unwrap();
+                index.searcher().nearest(&[0.1; DIMENSIONS], 100, 10, &AllVisible).unwrap();
             }
             Err(error) => assert_eq!(error.kind, ErrorKind::Corrupt),
         }

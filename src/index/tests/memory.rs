@@ -32,7 +32,7 @@ impl Ledger for Arc<Capped> {
 
 /// The rows of the index with their distances from 0, by row id; NaN for unrankable rows.
 fn contents(index: &Index) -> BTreeMap<i64, f32> {
-    let found = index.search(&vec![0.0; index.dimensions()], 1_000_000, 64, &AllVisible).unwrap();
+    let found = index.searcher().nearest(&vec![0.0; index.dimensions()], 1_000_000, 64, &AllVisible).unwrap();
     assert!(found.exhausted);
     found.rows.iter().map(|candidate| (candidate.row_id, candidate.distance)).collect()
 }
@@ -79,7 +79,7 @@ fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
             Ok(()) => model.extend(rows.iter().copied().zip(vectors)),
             Err(error) => refused(error),
         }
-        if let Err(error) = index.link(40, &Uninterrupted) {
+        if let Err(error) = index.maintenance().link(40, &Uninterrupted) {
             refused(error);
         }
         // Deletion needs no memory, whatever was refused before.
@@ -88,7 +88,7 @@ fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
         model.retain(|row, _| !gone.contains(row));
         index.advance(turn as u64 + 1);
         if turn % 4 == 3
-            && let Err(error) = index.compact(&Uninterrupted)
+            && let Err(error) = index.maintenance().compact(&Uninterrupted)
         {
             refused(error);
         }
@@ -114,7 +114,7 @@ fn a_refusal_at_any_limit_changes_nothing_and_all_memory_comes_back() {
                 assert_eq!(work(&index, &mut model), 0);
                 link_all(&index, 2);
                 index.advance(u64::MAX >> 1);
-                index.compact(&Uninterrupted).unwrap();
+                index.maintenance().compact(&Uninterrupted).unwrap();
                 assert_same(&index, &model, "in the end");
                 assert_eq!(index.stats().unwrap().deleted, 0);
                 ledger.limit.store(limit, Ordering::Relaxed);
@@ -142,11 +142,11 @@ fn memory_does_not_grow_with_turnover() {
         let rows: Vec<i64> = (round * 1_000..(round + 1) * 1_000).collect();
         index.append(Origin::Host, &rows, &vectors).unwrap();
         index.append(Origin::Host, &[(round + 1) * 1_000_000], &[f32::NAN; 16]).unwrap();
-        index.link(500, &Uninterrupted).unwrap();
+        index.maintenance().link(500, &Uninterrupted).unwrap();
         index.remove(&rows, round as u64);
         index.remove(&[(round + 1) * 1_000_000], round as u64);
         index.advance(round as u64 + 1);
-        index.compact(&Uninterrupted).unwrap();
+        index.maintenance().compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted, stats.pending, stats.unrankable), (0, 0, 0, 0));
         if round == 0 {
@@ -167,13 +167,13 @@ fn rows_come_back_without_memory() {
     let mut vectors = Random(4).clustered(3_000, 4, 9);
     vectors[0] = f32::NAN;
     index.append(Origin::Host, &ids, &vectors).unwrap();
-    index.link(2_000, &Uninterrupted).unwrap();
+    index.maintenance().link(2_000, &Uninterrupted).unwrap();
     index.remove(&ids, UNSETTLED | 5);
     limited.refuse_from.store(1, Ordering::Relaxed);
     index.append(Origin::Host, &ids, &vectors).unwrap();
     assert_eq!(index.stats().unwrap().count, 3_000);
     index.expire(9, u64::MAX);
-    assert_eq!(index.search(&[1.0; 4], usize::MAX, 64, &AllVisible).unwrap().rows.len(), 3_000);
+    assert_eq!(index.searcher().nearest(&[1.0; 4], usize::MAX, 64, &AllVisible).unwrap().rows.len(), 3_000);
 }
 
 /// The host takes back the chunks that it handed over before a refusal, not the one that was refused.
@@ -221,7 +221,8 @@ fn memory_goes_back_with_the_rows() {
         let full = index.memory_used();
         index.remove(&(keep..ROWS as i64).collect::<Vec<_>>(), 1);
         index.expire(2, 10);
-        if renewed { index.tend(0, &Uninterrupted) } else { index.compact(&Uninterrupted) }.unwrap();
+        if renewed { index.maintenance().tend(0, &Uninterrupted) } else { index.maintenance().compact(&Uninterrupted) }
+            .unwrap();
         assert_eq!(index.stats().unwrap().count, keep as usize);
         let left = index.memory_used();
         assert!(left < full / 16, "{left} of {full} bytes are left");

@@ -94,6 +94,8 @@ struct Host {
     /// Shared: row ids stand for the same rows.
     vacuum: RwLock<()>,
     agreement: Mutex<Agreement>,
+    /// The last commit before the one that has deleted rows last.
+    deleted_after: AtomicU64,
     comparing: Mutex<()>,
     tags: Mutex<u32>,
 }
@@ -112,6 +114,7 @@ impl Host {
             lowest: AtomicU64::new(ALL_COMMITS),
             vacuum: RwLock::new(()),
             agreement: Mutex::new(agreement),
+            deleted_after: AtomicU64::new(u64::MAX),
             comparing: Mutex::new(()),
             tags: Mutex::new(1000),
         })
@@ -152,7 +155,9 @@ impl Host {
     fn remove(&self, ids: &[i64]) {
         let index = self.entry.write().unwrap();
         if *self.agreement.lock().unwrap() != Agreement::Unlisted {
-            index.remove(ids, UNSETTLED | self.last_commit());
+            let last_commit = self.last_commit();
+            self.deleted_after.store(last_commit, Ordering::SeqCst);
+            index.remove(ids, UNSETTLED | last_commit);
             self.note(format!("remove {ids:?}"));
         }
     }
@@ -324,9 +329,7 @@ impl Host {
     /// `HNSWIndex::OpenLate`: from here on the index hears of all that commits do.
     fn open(&self) {
         let mut entry = self.entry.write().unwrap();
-        let opened = empty();
-        opened.succeed(&entry);
-        *entry = Arc::new(opened);
+        *entry = Arc::new(empty());
         *self.agreement.lock().unwrap() = Agreement::Unknown;
         self.note("opened");
     }
@@ -352,7 +355,7 @@ impl Host {
         let _vacuum = self.vacuum.read().unwrap();
         if agreement == Agreement::Unknown {
             let end = self.rows().len();
-            index.begin_comparison(end).unwrap();
+            index.reconciler().begin(end).unwrap();
             self.note(format!("comparison of {end} rows, with vectors"));
             self.scan(0..end, || self.lowest(), &mut |ids, vectors| {
                 index.append(Origin::Scan, ids, vectors).unwrap();
@@ -360,15 +363,15 @@ impl Host {
             });
         }
         let last_commit = self.last_commit();
-        let deleting = index.deleted_after() == last_commit;
+        let deleting = self.deleted_after.load(Ordering::SeqCst) == last_commit;
         let end = self.rows().len();
-        index.begin_comparison(end).unwrap();
+        index.reconciler().begin(end).unwrap();
         self.note(format!("comparison of {end} rows"));
         self.scan(0..end, || self.last_commit() + 1, &mut |ids, _| {
-            index.saw(ids);
+            index.reconciler().seen(ids);
             self.note(format!("saw {ids:?}"));
         });
-        let gone = index.end_comparison(UNSETTLED | self.last_commit());
+        let gone = index.reconciler().end(UNSETTLED | self.last_commit());
         self.note(format!("comparison ends, {gone} rows are gone"));
         *self.agreement.lock().unwrap() =
             if deleting { Agreement::Recheck { after: last_commit } } else { Agreement::InStep };
@@ -398,7 +401,11 @@ impl Host {
 
     /// The index finds these rows, with these vectors.
     fn assert_finds(&self, expected: &BTreeMap<i64, u32>, when: &str) {
-        let found = self.index().search(&[0.0, 1.0], usize::MAX, 8, &|row: i64| expected.contains_key(&row)).unwrap();
+        let found = self
+            .index()
+            .searcher()
+            .nearest(&[0.0, 1.0], usize::MAX, 8, &|row: i64| expected.contains_key(&row))
+            .unwrap();
         let found: BTreeMap<i64, u32> =
             found.rows.iter().map(|row| (row.row_id, row.distance.sqrt().round() as u32)).collect();
         if &found != expected {
@@ -410,16 +417,16 @@ impl Host {
     fn check(&self) {
         for when in ["at the end", "tended", "linked", "compacted"] {
             match when {
-                "tended" => self.index().tend(0, &Uninterrupted).unwrap(),
+                "tended" => self.index().maintenance().tend(0, &Uninterrupted).unwrap(),
                 "linked" => {
                     let index = self.index();
-                    while index.consolidate(usize::MAX, &Uninterrupted).unwrap()
-                        + index.link(usize::MAX, &Uninterrupted).unwrap()
+                    while index.maintenance().consolidate(usize::MAX, &Uninterrupted).unwrap()
+                        + index.maintenance().link(usize::MAX, &Uninterrupted).unwrap()
                         > 0
                     {}
-                    index.reconnect(usize::MAX, &Uninterrupted).unwrap();
+                    index.maintenance().reconnect(usize::MAX, &Uninterrupted).unwrap();
                 }
-                "compacted" => self.index().compact(&Uninterrupted).unwrap(),
+                "compacted" => self.index().maintenance().compact(&Uninterrupted).unwrap(),
                 _ => {
                     self.read_only();
                     self.catch_up();
@@ -436,7 +443,7 @@ impl Host {
                     .map(|(at, row)| (at as i64, row.tag))
                     .collect()
             };
-            let found = self.index().search(&[0.0, 1.0], usize::MAX, 8, &AllVisible).unwrap();
+            let found = self.index().searcher().nearest(&[0.0, 1.0], usize::MAX, 8, &AllVisible).unwrap();
             let ids: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
             if !ids.iter().all(|id| expected.contains_key(id)) {
                 self.fail(&format!("{when}: found {ids:?}, expected {expected:?}"));
@@ -444,14 +451,14 @@ impl Host {
             self.assert_finds(&expected, when);
             let stats = self.index().stats().unwrap();
             assert_eq!(stats.count, expected.len(), "{when}: the count");
-            let generation = self.index().generation();
+            let generation = self.index().rows().generation();
             assert!(
                 generation.dead() + generation.free_slots_count() <= generation.graph.len(),
                 "{when}: dead and free slots"
             );
             assert_eq!(stats.deleted, generation.dead(), "{when}: tombstones are left");
         }
-        assert_eq!(self.index().generation().dead(), 0, "compacted");
+        assert_eq!(self.index().rows().generation().dead(), 0, "compacted");
     }
 }
 
@@ -499,7 +506,7 @@ fn in_step(rows: u32) -> Arc<Host> {
     let table: Vec<Row> = (0..rows).map(committed).collect();
     let vectors: Vec<f32> = table.iter().flat_map(|row| row.vector()).collect();
     index.append(Origin::Host, &(0..i64::from(rows)).collect::<Vec<_>>(), &vectors).unwrap();
-    index.link(usize::MAX, &Uninterrupted).unwrap();
+    index.maintenance().link(usize::MAX, &Uninterrupted).unwrap();
     Host::new(index, Disk::default(), table, Agreement::InStep)
 }
 
@@ -507,7 +514,7 @@ fn in_step(rows: u32) -> Arc<Host> {
 fn loaded() -> Arc<Host> {
     let before = in_step(7);
     let disk = Disk::default();
-    let image = before.index().store(&disk, 7, 0).unwrap();
+    let image = before.index().images().store(&disk, 7, 0).unwrap();
     let (index, _) = Index::load(options(), 2, Box::new(Unlimited), &image, &disk).unwrap();
     let mut table: Vec<Row> = (0..6).map(committed).collect();
     table[1].deleted = Some(Stamp::Committed(2));
@@ -522,7 +529,7 @@ fn created() -> Arc<Host> {
     let mut table: Vec<Row> = (0..6).map(committed).collect();
     let vectors: Vec<f32> = table.iter().flat_map(|row| row.vector()).collect();
     index.append(Origin::Scan, &(0..6).collect::<Vec<_>>(), &vectors).unwrap();
-    index.link(4, &Uninterrupted).unwrap();
+    index.maintenance().link(4, &Uninterrupted).unwrap();
     table[2].deleted = Some(Stamp::Committed(3));
     Host::new(index, Disk::default(), table, Agreement::Recheck { after: 10 })
 }
@@ -554,24 +561,24 @@ fn schedule(start: fn() -> Arc<Host>) {
     let background = |host: &Host| {
         let index = host.index();
         match thread_rng().gen_range(0..5) {
-            0 => index.reconnect(300, &Uninterrupted),
-            1 | 2 => index.consolidate(3, &Uninterrupted),
-            _ => index.link(3, &Uninterrupted),
+            0 => index.maintenance().reconnect(300, &Uninterrupted),
+            1 | 2 => index.maintenance().consolidate(3, &Uninterrupted),
+            _ => index.maintenance().link(3, &Uninterrupted),
         }
         .unwrap();
     };
     let copier = |host: &Host| match thread_rng().gen_range(0..4) {
-        0 => host.index().compact(&Uninterrupted).unwrap(),
+        0 => host.index().maintenance().compact(&Uninterrupted).unwrap(),
         1 => {
             // one at a time, as checkpoints are
             let _log = host.log.lock().unwrap();
-            let image = host.index().store(&host.disk, 0, 0).unwrap();
+            let image = host.index().images().store(&host.disk, 0, 0).unwrap();
             Index::load(options(), 2, Box::new(Unlimited), &image, &host.disk).unwrap();
         }
         2 => host.vacuum(),
         _ => {
             host.expire();
-            host.index().tend(1, &Uninterrupted).unwrap();
+            host.index().maintenance().tend(1, &Uninterrupted).unwrap();
         }
     };
     let threads = [
@@ -594,11 +601,11 @@ fn copies_beside_repairs() {
         host.expire();
     };
     let repairs = |host: &Host| {
-        host.index().consolidate(4, &Uninterrupted).unwrap();
+        host.index().maintenance().consolidate(4, &Uninterrupted).unwrap();
     };
-    let copies = |host: &Host| host.index().compact(&Uninterrupted).unwrap();
+    let copies = |host: &Host| host.index().maintenance().compact(&Uninterrupted).unwrap();
     let counts = |host: &Host| {
-        let generation = host.index().generation();
+        let generation = host.index().rows().generation();
         if generation.dead() > generation.graph.len() {
             host.fail(&format!("{} dead slots of {}", generation.dead(), generation.graph.len()));
         }

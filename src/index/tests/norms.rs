@@ -45,7 +45,7 @@ fn every_row_that_comes_counts() {
             assert!(are(&index, 2.0, 2.0) && index.norms().are_one(1e-5));
             add(&index, Origin::Scan, 700, 3.0);
             assert!(are(&index, 2.0, 3.0));
-            index.finish(&Uninterrupted).unwrap();
+            index.maintenance().finish(&Uninterrupted).unwrap();
             add(&index, Origin::Host, 701, 1.0);
             assert!(are(&index, 1.0, 3.0) && !index.norms().are_one(1.9));
             // what cannot be ranked has no norm
@@ -59,7 +59,7 @@ fn every_row_that_comes_counts() {
             // rows that are gone have been here
             index.remove(&(0..704).collect::<Vec<_>>(), 10);
             index.expire(11, 12);
-            index.finish(&Uninterrupted).unwrap();
+            index.maintenance().finish(&Uninterrupted).unwrap();
             assert!(are(&index, 1.0, 8.0));
             index.append(Origin::Host, &[900], &[0.0; 3]).unwrap();
             assert_eq!(index.norms().min, if metric == Metric::Cosine { 1.0f32.next_down() } else { 0.0 });
@@ -73,23 +73,23 @@ fn compaction_measures_the_rows_that_are_left() {
         for metric in METRICS {
             let index = empty(metric, quantization);
             (0..1_000).for_each(|row| add(&index, Origin::Host, row, if row < 600 { 1.0 + row as f32 } else { 4.0 }));
-            index.finish(&Uninterrupted).unwrap();
+            index.maintenance().finish(&Uninterrupted).unwrap();
             add(&index, Origin::Host, 1_000, 5.0);
             index.remove(&(0..600).collect::<Vec<_>>(), 1);
             index.expire(2, 3);
             assert!(are(&index, 1.0, 600.0));
-            index.compact(&Uninterrupted).unwrap();
+            index.maintenance().compact(&Uninterrupted).unwrap();
             let told = quantization == Quantization::None && metric != Metric::Cosine;
             assert!(if told { are(&index, 4.0, 5.0) } else { are(&index, 1.0, 600.0) });
             // also where there is nothing to compact
             index.remove(&[1_000], 3);
             index.expire(4, 5);
-            index.compact(&Uninterrupted).unwrap();
+            index.maintenance().compact(&Uninterrupted).unwrap();
             assert!(if told { are(&index, 4.0, 4.0) } else { are(&index, 1.0, 600.0) });
             // no rows, no norms
             index.remove(&(600..1_000).collect::<Vec<_>>(), 5);
             index.expire(6, 7);
-            index.compact(&Uninterrupted).unwrap();
+            index.maintenance().compact(&Uninterrupted).unwrap();
             assert_eq!(index.norms(), Norms::EMPTY);
         }
     }
@@ -102,19 +102,19 @@ fn an_image_keeps_the_norms() {
             let disk = Disk::new(4096);
             let index = empty(metric, quantization);
             (0..900).for_each(|row| add(&index, Origin::Host, row, 2.0 + row as f32));
-            index.finish(&Uninterrupted).unwrap();
+            index.maintenance().finish(&Uninterrupted).unwrap();
             add(&index, Origin::Host, 900, 1.0);
             index.remove(&[899], 1);
-            let image = index.store(&disk, 901, 1).unwrap();
+            let image = index.images().store(&disk, 901, 1).unwrap();
             let load = |image: &Image| {
                 Index::load(options(metric, quantization), 3, Box::new(Unlimited), image, &disk).unwrap().0
             };
             let loaded = load(&image);
             assert_eq!(loaded.norms(), index.norms());
-            assert_eq!(loaded.store(&disk, 901, 1).unwrap().norms, image.norms);
+            assert_eq!(loaded.images().store(&disk, 901, 1).unwrap().norms, image.norms);
             // an image of before, or one that another version has written since: floats that were not scaled tell their norms
             let told = quantization == Quantization::None && metric != Metric::Cosine;
-            let others = Image { root: index.store(&disk, 902, 1).unwrap().root, ..image.clone() };
+            let others = Image { root: index.images().store(&disk, 902, 1).unwrap().root, ..image.clone() };
             for image in [Image { norms: Vec::new(), ..image }, others] {
                 let loaded = load(&image);
                 assert!(if told { are(&loaded, 1.0, 900.0) } else { loaded.norms() == Norms::UNKNOWN });
@@ -136,8 +136,8 @@ fn a_row_counts_before_it_is_found() {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     while !done.load(Ordering::Relaxed) {
-                        index.compact(&Uninterrupted).unwrap();
-                        index.link(16, &Uninterrupted).unwrap();
+                        index.maintenance().compact(&Uninterrupted).unwrap();
+                        index.maintenance().link(16, &Uninterrupted).unwrap();
                     }
                 });
                 scope.spawn(|| {
@@ -145,7 +145,7 @@ fn a_row_counts_before_it_is_found() {
                     add(&index, Origin::Host, 999, 3.0);
                 });
                 while !done.load(Ordering::Relaxed) {
-                    let found = index.search(&long(3.0, 999), 5, 64, &AllVisible).unwrap();
+                    let found = index.searcher().nearest(&long(3.0, 999), 5, 64, &AllVisible).unwrap();
                     if found.rows.iter().any(|row| row.row_id == 999) {
                         assert!(!index.norms().are_one(1.0), "turn {turn}");
                         done.store(true, Ordering::Relaxed);

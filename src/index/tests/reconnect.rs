@@ -17,7 +17,7 @@ fn plane() -> Index {
 
 /// Searches for every row; returns those that are not found.
 fn lost(index: &Index, rows: i64) -> Vec<i64> {
-    let found = |row: i64| may_be_nearest(&index.search(&point(row), 1, 64, &|_| true).unwrap(), row);
+    let found = |row: i64| may_be_nearest(&index.searcher().nearest(&point(row), 1, 64, &|_| true).unwrap(), row);
     (0..rows).filter(|&row| !found(row)).collect()
 }
 
@@ -28,7 +28,7 @@ fn check_lost(index: &Index, rows: i64) {
     let few = if defaults().quantization == Quantization::Sq4 { rows as usize } else { rows as usize / 1_000 };
     let after_linking = lost(index, rows);
     assert!(after_linking.len() <= few, "{} lost: {after_linking:?}", after_linking.len());
-    index.finish(&Uninterrupted).unwrap();
+    index.maintenance().finish(&Uninterrupted).unwrap();
     assert_eq!(unconnected(index), 0);
     let finished = lost(index, rows);
     assert!(finished.len() <= few, "{} lost: {finished:?}", finished.len());
@@ -56,14 +56,14 @@ fn rows_from_several_places_at_once_are_found() {
             some.for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());
         }
     }
-    index.scatter();
+    index.maintenance().scatter();
     link_all(&index, 2);
     check_lost(&index, rows);
 }
 
 /// Slots in use that no path of links leads to.
 fn unconnected(index: &Index) -> usize {
-    let generation = index.generation();
+    let generation = index.rows().generation();
     let graph = generation.graph.read();
     let mut seen = vec![false; graph.len()];
     let mut open = Vec::from_iter(graph.entry());
@@ -97,24 +97,24 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
     append_all(&index, &of_unequal_norms(ROWS, &mut random), 16);
     link_all(&index, 1);
     assert!(unconnected(&index) > 0, "the test needs other data");
-    assert!(index.reconnect_due());
-    while index.reconnect(100, &Uninterrupted).unwrap() > 0 {}
-    assert!(!index.reconnect_due());
+    assert!(index.maintenance().reconnect_due());
+    while index.maintenance().reconnect(100, &Uninterrupted).unwrap() > 0 {}
+    assert!(!index.maintenance().reconnect_due());
     assert_eq!(unconnected(&index), 0);
 
     let more: Vec<i64> = (ROWS as i64..2 * ROWS as i64).collect();
     index.append(Origin::Host, &more, &of_unequal_norms(ROWS, &mut random)).unwrap();
     link_all(&index, 1);
     assert!(unconnected(&index) > 0, "the test needs other data");
-    assert!(index.reconnect_due());
-    index.reconnect(usize::MAX, &Uninterrupted).unwrap();
+    assert!(index.maintenance().reconnect_due());
+    index.maintenance().reconnect(usize::MAX, &Uninterrupted).unwrap();
     assert_eq!(unconnected(&index), 0);
 
     let gone: Vec<i64> = (0..2 * ROWS as i64).filter(|row| row % 3 == 0).collect();
     index.remove(&gone, 1);
     index.advance(2);
     index.advance(2);
-    index.compact(&Uninterrupted).unwrap();
+    index.maintenance().compact(&Uninterrupted).unwrap();
     assert_eq!(index.stats().unwrap().count, 8_000);
     assert_eq!(unconnected(&index), 0);
 }

@@ -4,7 +4,9 @@ use std::cell::Cell;
 
 use super::*;
 use crate::graph::Source;
+use crate::host::Ledger;
 use crate::index::Generation;
+use crate::index::setup::Setup;
 use crate::memory::Memory;
 use crate::options::LEVELS_MAX;
 use crate::options::Quantization;
@@ -12,8 +14,10 @@ use crate::vectors::{Codec, Space};
 
 const NODES: usize = 200;
 
-fn options() -> Options {
-    Options { metric: Metric::L2sq, m: 4, m0: 8, ..Options::default() }
+fn setup(ledger: Box<dyn Ledger>) -> Setup {
+    let options = Options { metric: Metric::L2sq, m: 4, m0: 8, ..Options::default() };
+    let codec = Codec::new(Space::new(Metric::L2sq, 4), Quantization::None);
+    Setup::new(options, codec, Memory::new(ledger)).unwrap()
 }
 
 /// Says something else each time it is asked: levels beyond any, more links than there is room for, to nodes that do not exist or
@@ -35,9 +39,7 @@ impl Source for Liar {
 
 #[test]
 fn what_is_impossible_is_left_out_of_a_graph() {
-    let memory = Memory::new(Box::new(Unlimited));
-    let codec = Arc::new(Codec::new(Space::new(Metric::L2sq, 4), Quantization::None));
-    let generation = Generation::load(&options(), &codec, &memory, NODES, 0, 7, &Liar(Cell::new(0))).unwrap();
+    let generation = Generation::load(&setup(Box::new(Unlimited)), NODES, 0, 7, &Liar(Cell::new(0))).unwrap();
     let graph = generation.graph.read();
     let mut links = vec![0; graph.links_max()];
     let mut linked = 0;
@@ -86,12 +88,11 @@ impl Source for Tower {
 #[test]
 fn lists_are_charged_before_they_are_made() {
     const ROWS: usize = 100_000;
-    let codec = Arc::new(Codec::new(Space::new(Metric::L2sq, 4), Quantization::None));
     // enough for as many nodes of ordinary levels
-    let memory = Memory::new(Box::new(Capped(AtomicI64::new(16 << 20))));
+    let setup = setup(Box::new(Capped(AtomicI64::new(16 << 20))));
     let source = Tower(Cell::new(0));
-    let refused = Generation::load(&options(), &codec, &memory, ROWS, LEVELS_MAX * ROWS, 0, &source).err();
+    let refused = Generation::load(&setup, ROWS, LEVELS_MAX * ROWS, 0, &source).err();
     assert_eq!(refused.map(|error| error.kind), Some(ErrorKind::OutOfMemory));
     assert_eq!(source.0.get(), 0, "lists were made");
-    assert_eq!(memory.used(), 0);
+    assert_eq!(setup.memory.used(), 0);
 }

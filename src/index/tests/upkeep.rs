@@ -9,7 +9,7 @@ const PENDING_MAX: usize = 512;
 /// Slots of the graph, and rows in the index that are not dead.
 fn slots(index: &Index) -> (usize, usize) {
     let stats = index.stats().unwrap();
-    let generation = index.generation();
+    let generation = index.rows().generation();
     let slots = generation.graph.len();
     (slots, stats.count + stats.deleted - generation.dead())
 }
@@ -34,7 +34,7 @@ impl Table {
         let index = Index::new(options, WIDE, Box::new(Unlimited)).unwrap();
         let mut table = Self { index, rows: Vec::new(), next: 0, commit: 1, random: Random(3) };
         table.insert(ROWS);
-        table.index.tend(0, &Uninterrupted).unwrap();
+        table.index.maintenance().tend(0, &Uninterrupted).unwrap();
         table
     }
 
@@ -58,13 +58,14 @@ impl Table {
     /// What the statement's thread does at its end. `lowest_visible`: the oldest snapshot.
     fn end_statement(&mut self, lowest_visible: u64) {
         self.index.advance(lowest_visible);
-        self.index.tend(PENDING_MAX, &Uninterrupted).unwrap();
+        self.index.maintenance().tend(PENDING_MAX, &Uninterrupted).unwrap();
     }
 
     fn check_answers(&self) {
         assert_eq!(self.index.stats().unwrap().count, self.rows.len());
         let expected: std::collections::HashSet<i64> = self.rows.iter().copied().collect();
-        let found = self.index.search(&[0.0; WIDE], usize::MAX, 64, &|row: i64| expected.contains(&row)).unwrap();
+        let found =
+            self.index.searcher().nearest(&[0.0; WIDE], usize::MAX, 64, &|row: i64| expected.contains(&row)).unwrap();
         assert_eq!(found.rows.len(), expected.len());
     }
 }
@@ -151,9 +152,12 @@ fn searches_find_the_rows_that_outlive_a_renewal() {
                     let mut searches = 0;
                     while !done.load(Ordering::Relaxed) || searches < 100 {
                         let row = random.below(STABLE as usize) as i64;
-                        let found = index.search(&[row as f32, 0.0], 1, 64, &|other: i64| other < STABLE).unwrap();
+                        let found =
+                            index.searcher().nearest(&[row as f32, 0.0], 1, 64, &|other: i64| other < STABLE).unwrap();
                         assert!(may_be_nearest(&found, row), "{:?}", found.report);
-                        let all = index.search(&[row as f32, 0.0], STABLE as usize, 64, &|other: i64| other < STABLE);
+                        let all = index
+                            .searcher()
+                            .nearest(&[row as f32, 0.0], STABLE as usize, 64, &|other: i64| other < STABLE);
                         assert_eq!(all.unwrap().rows.len(), STABLE as usize);
                         searches += 1;
                     }
@@ -165,11 +169,11 @@ fn searches_find_the_rows_that_outlive_a_renewal() {
             let ids: Vec<i64> = (0..3_000).map(|i| STABLE + i).collect();
             let others: Vec<f32> = ids.iter().flat_map(|&row| [row as f32, round as f32 + 1.0]).collect();
             index.append(Origin::Host, &ids, &others).unwrap();
-            index.tend(0, &Uninterrupted).unwrap();
+            index.maintenance().tend(0, &Uninterrupted).unwrap();
             index.remove(&ids, round);
             index.advance(round + 1);
-            index.tend(0, &Uninterrupted).unwrap();
-            renewals = index.renewals();
+            index.maintenance().tend(0, &Uninterrupted).unwrap();
+            renewals = index.rows().renewals();
             if searchers.iter().any(|searcher| searcher.is_finished()) {
                 break; // it has failed
             }

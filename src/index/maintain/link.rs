@@ -1,24 +1,16 @@
 //! Rows enter the graph from the pending area.
 
-use crate::sync::atomic::Ordering;
-
-use super::{Generation, Index};
+use super::Maintenance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
+use crate::index::Generation;
 use crate::index::rows::pending::Claim;
 use crate::index::rows::{Place, State};
 
-impl Index {
-    /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come, and that a
-    /// refusal of memory can tell how much is needed.
-    pub fn reserve_rows(&self, rows: usize) {
-        self.generation().hint(rows);
-        self.memory.expect(rows * Generation::row_bytes(&self.options, &self.codec));
-    }
-
+impl Maintenance {
     /// Announces that many rows will be linked which were appended in any order; for the quality of the graph.
     pub fn scatter(&self) {
-        self.rows().pending.scatter();
+        self.rows.scatter();
     }
 
     /// Links at most `max_rows` pending rows into the graph, oldest first, unless they were scattered; returns how many.
@@ -27,12 +19,12 @@ impl Index {
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         for linked in 0..max_rows {
             check(interrupt)?;
-            if self.paused.load(Ordering::Relaxed) > 0 {
+            if self.is_paused() {
                 return Ok(linked);
             }
-            let Some(claim) = self.rows().pending.claim() else { return Ok(linked) };
+            let Some(claim) = self.rows.claim() else { return Ok(linked) };
             if let Err(error) = self.link_one(&claim) {
-                self.rows().pending.unclaim(&claim);
+                self.rows.unclaim(&claim);
                 return Err(error);
             }
         }
@@ -41,13 +33,13 @@ impl Index {
 
     /// Links one row into the current generation.
     fn link_one(&self, claim: &Claim) -> Result<()> {
-        self.learn();
-        let row = self.codec.coded(claim.row());
+        self.rows.learn();
+        let row = self.setup().codec.coded(claim.row());
         loop {
-            let generation = self.generation();
+            let generation = self.rows.generation();
             let links = generation.graph.link();
             // It cannot be replaced any more: that is done with a read guard.
-            if !std::ptr::eq(&*generation, &*self.generation()) {
+            if !std::ptr::eq(&*generation, &*self.rows.generation()) {
                 continue;
             }
             match generation.link(&row, &links) {
@@ -62,9 +54,8 @@ impl Index {
                 Err((error, slot)) => {
                     if let Some(slot) = slot {
                         // Others may link to it, so it has to be repaired before it is free again.
-                        let rows = self.rows();
+                        let _rows = self.rows.change();
                         generation.die(slot);
-                        self.publish(&rows);
                     }
                     return Err(error);
                 }
@@ -74,7 +65,7 @@ impl Index {
 
     /// The claimed row is in the graph.
     fn publish_slot(&self, generation: &Generation, slot: u32, claim: &Claim) {
-        let mut rows = self.rows();
+        let mut rows = self.rows.change();
         // The row may have been deleted, or replaced, while it was linked.
         let entry = claim.entry();
         generation.entries.at(slot).store(entry);
@@ -84,12 +75,11 @@ impl Index {
             rows.places.set(entry.row_id, Place::Slot(slot));
             rows.pending.finish(claim.ticket());
         }
-        self.publish(&rows);
     }
 }
 
 /// Errors: `Interrupted`.
-pub(super) fn check(interrupt: &dyn Interrupt) -> Result<()> {
+pub(in crate::index) fn check(interrupt: &dyn Interrupt) -> Result<()> {
     if interrupt.interrupted() {
         return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
     }

@@ -1,0 +1,189 @@
+//! What crosses the border, as each side has it.
+
+use super::ffi;
+use crate::error::ErrorKind;
+use crate::graph::LevelStats;
+use crate::index::{Image, Norms, Origin, Stats};
+use crate::options::{Given, Metric, Options, Quantization};
+use crate::search::{Found, Outcome, Recall, Request, RowSet, Strategy};
+
+/// The core's enum and that of the border have the same variants; the latter may have more, and any number, as C++'s enums do.
+macro_rules! mirrored {
+    ($name:ident: $($variant:ident),+) => {
+        impl From<$name> for ffi::$name {
+            fn from(value: $name) -> Self {
+                match value {
+                    $($name::$variant => Self::$variant),+
+                }
+            }
+        }
+
+        impl ffi::$name {
+            /// The same in the core; nothing for what the core has not.
+            pub(super) fn core(self) -> Option<$name> {
+                match self {
+                    $(Self::$variant => Some($name::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+mirrored!(ErrorKind: Binder, InvalidInput, OutOfMemory, Interrupted, Corrupt, Storage, Internal);
+mirrored!(Metric: L2sq, Cosine, Ip);
+mirrored!(Quantization: None, Sq8, Sq4);
+mirrored!(Strategy: Exact, Graph, Recheck, Filtered, All, Scan);
+
+// C++ hands back what it was given, so it has no others than these.
+
+impl From<ffi::Metric> for Metric {
+    fn from(metric: ffi::Metric) -> Self {
+        metric.core().unwrap_or(Self::Ip)
+    }
+}
+
+impl From<ffi::Quantization> for Quantization {
+    fn from(quantization: ffi::Quantization) -> Self {
+        quantization.core().unwrap_or(Self::None)
+    }
+}
+
+impl From<ffi::RowOrigin> for Origin {
+    fn from(origin: ffi::RowOrigin) -> Self {
+        // An origin that C++ made up wins over nothing.
+        if origin == ffi::RowOrigin::Host { Self::Host } else { Self::Scan }
+    }
+}
+
+impl From<&ffi::GivenOption> for Given {
+    fn from(option: &ffi::GivenOption) -> Self {
+        match option.kind {
+            ffi::OptionKind::Integer => Self::Integer(option.integer),
+            ffi::OptionKind::Text => Self::Text(option.text.clone()),
+            ffi::OptionKind::Missing => Self::Missing,
+            _ => Self::Other { type_name: option.type_name.clone(), text: option.text.clone() },
+        }
+    }
+}
+
+impl From<Options> for ffi::IndexOptions {
+    fn from(options: Options) -> Self {
+        Self {
+            metric: options.metric.into(),
+            quantization: options.quantization.into(),
+            m: options.m,
+            m0: options.m0,
+            ef_construction: options.ef_construction,
+            ef_search: options.ef_search,
+        }
+    }
+}
+
+/// Options that were checked before they went to C++.
+impl From<&ffi::IndexOptions> for Options {
+    fn from(options: &ffi::IndexOptions) -> Self {
+        Self {
+            metric: options.metric.into(),
+            quantization: options.quantization.into(),
+            m: options.m,
+            m0: options.m0,
+            ef_construction: options.ef_construction,
+            ef_search: options.ef_search,
+        }
+    }
+}
+
+impl ffi::SearchRequest {
+    /// With what it does not say: the query vector, and the rows that qualify, if not all do.
+    pub(super) fn of<'a>(&self, query: &'a [f32], filter: Option<&'a RowSet>) -> Request<'a> {
+        Request {
+            query,
+            k: self.k,
+            rescore: self.rescore as f32,
+            ef: self.ef,
+            ties: self.ties,
+            filter,
+            ranked_only: self.ranked_only,
+            narrows: self.narrows,
+            metric: Some(self.metric.into()),
+            may_scan: true,
+            forced: self.strategy.core(),
+        }
+    }
+}
+
+impl ffi::SearchAnswer {
+    /// `ranked_only`: that of the request.
+    pub(super) fn new(found: Found, ranked_only: bool) -> Self {
+        let mut rows = found.rows;
+        rows.sort_by_key(|row| !row.certain);
+        Self {
+            scan: matches!(found.outcome, Outcome::Scan),
+            certain: rows.partition_point(|row| row.certain),
+            complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
+            report: ffi::SearchReport {
+                strategy: found.report.strategy.into(),
+                visited: found.report.visited as u64,
+                distances: found.report.distances as u64,
+                candidates: rows.len() as u64,
+            },
+            row_ids: rows.into_iter().map(|row| row.row_id).collect(),
+        }
+    }
+}
+
+impl From<Image> for ffi::StoredImage {
+    fn from(image: Image) -> Self {
+        Self { root: image.root, norms: image.norms, pages: image.pages, written: image.written as u64 }
+    }
+}
+
+impl From<Norms> for ffi::Norms {
+    fn from(norms: Norms) -> Self {
+        let known = norms.is_known() && !norms.is_empty();
+        let norms = if known { norms } else { Norms::UNKNOWN };
+        Self { known, min: norms.min.into(), max: norms.max.into() }
+    }
+}
+
+impl From<Recall> for ffi::RecallReport {
+    fn from(measured: Recall) -> Self {
+        Self {
+            queries: measured.queries as u64,
+            recall: measured.recall,
+            low: measured.low,
+            high: measured.high,
+            index_ms: measured.index_ms,
+            exact_ms: measured.exact_ms,
+        }
+    }
+}
+
+impl From<&LevelStats> for ffi::LevelInfo {
+    fn from(level: &LevelStats) -> Self {
+        Self {
+            nodes: level.nodes as u64,
+            edges: level.edges as u64,
+            max_edges: level.max_edges as u64,
+            allocated_bytes: level.allocated_bytes as u64,
+        }
+    }
+}
+
+impl From<Stats> for ffi::IndexInfo {
+    fn from(stats: Stats) -> Self {
+        Self {
+            count: stats.count as u64,
+            capacity: stats.capacity as u64,
+            memory: stats.memory as u64,
+            deleted: stats.deleted as u64,
+            pending: stats.pending as u64,
+            unrankable: stats.unrankable as u64,
+            row_bytes: stats.row_bytes as u64,
+            code_error: f64::from(stats.code_error),
+            norms: stats.norms.into(),
+            levels: stats.levels.iter().map(ffi::LevelInfo::from).collect(),
+        }
+    }
+}

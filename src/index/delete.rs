@@ -1,0 +1,59 @@
+//! Rows go: they are deleted, then nobody sees them any more.
+
+use super::Index;
+use crate::index::rows::State;
+
+/// Rows deleted in one hold of the row lock.
+pub(super) const REMOVE_ROWS: usize = 1024;
+
+impl Index {
+    /// Deletes rows: they become tombstones, returned only to searches that may see them, until
+    /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
+    /// Takes the row lock for some microseconds at a time.
+    pub fn remove(&self, row_ids: &[i64], bound: u64) {
+        for row_ids in row_ids.chunks(REMOVE_ROWS) {
+            let mut rows = self.rows.change();
+            row_ids.iter().for_each(|&row_id| rows.bury(row_id, bound));
+        }
+    }
+
+    /// Lets go of tombstones that nobody sees any more: those of commits up to `last_commit`, which are all done, below
+    /// `lowest_visible`.
+    ///
+    /// - `last_commit`: the last commit that is done, read *before* `lowest_visible`. A commit that ends in between may delete
+    ///   what a snapshot sees that begins in between, so its tombstones are left to the next call.
+    /// - `lowest_visible`: every snapshot there is, and every one to come, sees the commits below it.
+    ///
+    /// One comparison when there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
+    pub fn expire(&self, last_commit: u64, lowest_visible: u64) {
+        self.settle(last_commit);
+        self.advance(lowest_visible.min(last_commit.saturating_add(1)));
+    }
+
+    /// Gives rows removed with `UNSETTLED | before` their bound: `last_commit`, once it is past `before`. One comparison
+    /// when there are none; otherwise takes the row lock. Never allocates.
+    pub fn settle(&self, last_commit: u64) {
+        if self.rows.unsettled() < last_commit {
+            self.rows.change().tombstones.settle(last_commit);
+        }
+    }
+
+    /// Tombstones with a bound below `lowest_visible` die: no snapshot sees their rows any more. One comparison when
+    /// there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
+    pub fn advance(&self, lowest_visible: u64) {
+        while self.rows.oldest() < lowest_visible {
+            let mut rows = self.rows.change();
+            for _ in 0..REMOVE_ROWS {
+                let Some(row_id) = rows.tombstones.pop_below(lowest_visible) else { break };
+                // A scan that still saw the row must not bring it back.
+                rows.touch(row_id);
+                let Some(place) = rows.places.get(row_id) else { continue };
+                // it may be live again, and about to be forgotten here
+                if rows.entry(place).load().state == State::Tombstone {
+                    rows.kill(place);
+                    rows.places.forget(row_id);
+                }
+            }
+        }
+    }
+}

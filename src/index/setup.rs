@@ -1,0 +1,23 @@
+//! What an index is made of for good, and all its parts share.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::memory::{Charge, Memory};
+use crate::options::Options;
+use crate::vectors::Codec;
+
+pub(crate) struct Setup {
+    pub(crate) options: Options,
+    pub(crate) codec: Arc<Codec>,
+    pub(crate) memory: Arc<Memory>,
+    _codec_memory: Charge,
+}
+
+impl Setup {
+    /// `codec`: the one of the options. Errors: `OutOfMemory`.
+    pub(super) fn new(options: Options, codec: Codec, memory: Arc<Memory>) -> Result<Self> {
+        let charge = memory.charge(codec.memory_bytes())?;
+        Ok(Self { options, codec: Arc::new(codec), memory, _codec_memory: charge })
+    }
+}

@@ -1,0 +1,396 @@
+//! The row table: which rows there are, where each of them is, and the generation that the slots among these places are of.
+//!
+//! All of it changes under one lock, the *row lock*. Whoever takes it to change something gets a [`RowsChange`], which publishes what
+//! is read without the lock when it is given back. What changes nothing that is read without it is a method of the table.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::Generation;
+use super::norms::HeldNorms;
+use super::reconcile::Comparison;
+use super::setup::Setup;
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::rows::pending::{Block, Claim, Pending};
+use crate::index::rows::tombstones::Tombstones;
+use crate::index::rows::unrankable::Unrankable;
+use crate::index::rows::{AtomicSlotState, Place, Places, ROW_ID_MAX, State};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, RwLock};
+use crate::vectors::{Norms, Row};
+
+/// Rows that a codec learns from: as many as wait before it does, unless they are linked sooner.
+pub(super) const LEARN_ROWS: usize = if cfg!(feature = "model") { 4 } else { 8192 };
+
+/// See the module. `Send` and `Sync` follow from its parts.
+pub(crate) struct RowTable {
+    pub(crate) setup: Arc<Setup>,
+    rows: Mutex<Rows>,
+    /// Who appends: nobody else may have reserved room meanwhile.
+    append: Mutex<()>,
+    /// Changed with the row lock held, read without it.
+    pub(super) unrankable: Unrankable,
+    /// The current one. Replaced with the row lock held.
+    generation: RwLock<Arc<Generation>>,
+    /// Grows with each renewal: rows go back from the graph to the pending area.
+    renewals: AtomicUsize,
+    published: Published,
+}
+
+/// What the row lock guards.
+pub(crate) struct Rows {
+    /// Every row that is live or a tombstone.
+    pub(crate) places: Places,
+    pub(crate) pending: Pending,
+    /// Have room for every row in `places`, so that deleting never allocates.
+    pub(super) tombstones: Tombstones,
+    pub(super) live: usize,
+    pub(super) norms: HeldNorms,
+    /// While the index is compared with its table.
+    pub(super) comparison: Option<Comparison>,
+}
+
+/// What is read without the row lock. Written before it is given back, after what it tells of.
+struct Published {
+    /// Grows with each change of what an image holds.
+    changes: AtomicU64,
+    /// Rows pending.
+    pending: AtomicUsize,
+    /// Rows that are not dead.
+    alive: AtomicUsize,
+    /// Bound of the oldest tombstone, `u64::MAX` without one.
+    oldest: AtomicU64,
+    /// A commit not after that before the oldest unsettled tombstone, `u64::MAX` without one.
+    unsettled: AtomicU64,
+    /// See `norms`.
+    norms: AtomicU64,
+}
+
+impl RowTable {
+    /// Without rows. Errors: `OutOfMemory`.
+    pub(super) fn new(setup: Arc<Setup>) -> Result<Self> {
+        let (codec, memory) = (&setup.codec, &setup.memory);
+        let rows = Rows {
+            places: Places::new(memory)?,
+            pending: Pending::new(memory, codec.plain().row_bytes(), codec.row_bytes()),
+            tombstones: Tombstones::new(memory)?,
+            live: 0,
+            norms: HeldNorms::EMPTY,
+            comparison: None,
+        };
+        Ok(Self {
+            rows: Mutex::new(rows),
+            append: Mutex::new(()),
+            unrankable: Unrankable::new(memory)?,
+            generation: RwLock::new(Generation::new(&setup)?),
+            renewals: AtomicUsize::new(0),
+            published: Published {
+                changes: AtomicU64::new(0),
+                pending: AtomicUsize::new(0),
+                alive: AtomicUsize::new(0),
+                oldest: AtomicU64::new(u64::MAX),
+                unsettled: AtomicU64::new(u64::MAX),
+                norms: AtomicU64::new(Norms::EMPTY.to_bits()),
+            },
+            setup,
+        })
+    }
+
+    //-----------------------------------------------------------------------------------------------------------------
+    // Without the row lock
+    //-----------------------------------------------------------------------------------------------------------------
+
+    /// The current generation.
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.generation.read())
+    }
+
+    /// How often the graph was renewed. A search during which it was may have missed rows on their way back to the pending area.
+    pub(crate) fn renewals(&self) -> usize {
+        self.renewals.load(Ordering::Acquire)
+    }
+
+    /// How often something has changed that an image holds.
+    pub(super) fn changes(&self) -> u64 {
+        self.published.changes.load(Ordering::Acquire)
+    }
+
+    /// Rows pending, tombstones included.
+    pub(crate) fn pending(&self) -> usize {
+        self.published.pending.load(Ordering::Acquire)
+    }
+
+    /// Rows that are not dead.
+    pub(crate) fn alive(&self) -> usize {
+        self.published.alive.load(Ordering::Relaxed)
+    }
+
+    /// Bound of the oldest tombstone, `u64::MAX` without one.
+    pub(super) fn oldest(&self) -> u64 {
+        self.published.oldest.load(Ordering::Relaxed)
+    }
+
+    /// A commit not after that before the oldest unsettled tombstone, `u64::MAX` without one.
+    pub(super) fn unsettled(&self) -> u64 {
+        self.published.unsettled.load(Ordering::Relaxed)
+    }
+
+    /// Between which norms the vectors are which the index ranks: those it has, or has had since its last compaction, as they were
+    /// given. It counts each row that a search before has found. Rows that cannot be ranked do not count.
+    pub(crate) fn norms(&self) -> Norms {
+        Norms::from_bits(self.published.norms.load(Ordering::Acquire)).unwrap_or(Norms::UNKNOWN)
+    }
+
+    /// Ids of the unrankable rows that are not dead.
+    pub(crate) fn unrankable_rows(&self) -> impl Iterator<Item = i64> {
+        self.unrankable.rows()
+    }
+
+    //-----------------------------------------------------------------------------------------------------------------
+    // With it
+    //-----------------------------------------------------------------------------------------------------------------
+
+    /// Takes the row lock to look at the rows.
+    pub(crate) fn read(&self) -> RowsRead<'_> {
+        RowsRead(self.rows.lock())
+    }
+
+    /// Takes the row lock to change rows.
+    pub(super) fn change(&self) -> RowsChange<'_> {
+        let rows = self.rows.lock();
+        RowsChange { rows, generation: self.generation(), table: self }
+    }
+
+    /// Takes on a pending row, to link it. Takes the row lock for an instant, as do the methods below.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        self.rows.lock().pending.claim()
+    }
+
+    /// Hands a claimed row back: it was not linked.
+    pub(super) fn unclaim(&self, claim: &Claim) {
+        self.rows.lock().pending.unclaim(claim);
+    }
+
+    /// Pending rows are claimed in random order, see [`Pending::scatter`].
+    pub(super) fn scatter(&self) {
+        self.rows.lock().pending.scatter();
+    }
+
+    /// A comparison with the table begins; one that was not ended is forgotten.
+    pub(super) fn begin_comparison(&self, comparison: Comparison) {
+        self.rows.lock().comparison = Some(comparison);
+    }
+
+    /// A comparison has seen these rows in the table. Returns whether one of them is not in the index.
+    pub(super) fn seen(&self, row_ids: &[i64]) -> bool {
+        let mut rows = self.rows.lock();
+        if let Some(comparison) = &mut rows.comparison {
+            row_ids.iter().for_each(|&row_id| comparison.see(row_id));
+        }
+        row_ids.iter().any(|&row_id| rows.places.get(row_id).is_none())
+    }
+
+    /// Begins a measurement of norms: the blocks of the rows that wait now, for `measure_norms`.
+    pub(super) fn begin_norms(&self) -> Vec<Arc<Block>> {
+        let mut rows = self.rows.lock();
+        rows.norms.begin();
+        rows.pending.snapshot()
+    }
+
+    /// Makes the codec ready, if it is not, with a sample of the rows that wait for it.
+    pub(super) fn learn(&self) {
+        let codec = &self.setup.codec;
+        if codec.is_ready() {
+            return;
+        }
+        let (blocks, pending) = {
+            let rows = self.read();
+            (rows.pending.snapshot(), rows.pending.len())
+        };
+        let plain = blocks.iter().flat_map(|block| block.rows()).filter_map(|(entry, row)| match row {
+            Row::Plain(row) if entry.state != State::Dead => Some(row),
+            _ => None,
+        });
+        // once: rows may die meanwhile
+        let sample: Vec<&[u8]> = plain.step_by(pending.div_ceil(LEARN_ROWS).max(1)).collect();
+        codec.learn(sample.into_iter());
+    }
+
+    //-----------------------------------------------------------------------------------------------------------------
+    // With the append lock, which comes before it
+    //-----------------------------------------------------------------------------------------------------------------
+
+    /// Takes the append lock.
+    pub(super) fn appending(&self) -> Appending<'_> {
+        Appending { table: self, _append: self.append.lock() }
+    }
+}
+
+/// The append lock: while it is held nobody else has room reserved.
+pub(super) struct Appending<'a> {
+    table: &'a RowTable,
+    _append: MutexGuard<'a, ()>,
+}
+
+impl Appending<'_> {
+    /// Makes sure that these rows can be added, or replaced, and deleted later, without a failure. `coded`: as rows of the codec.
+    /// Errors: `OutOfMemory`; then nothing is reserved.
+    pub(super) fn reserve<'a>(&'a self, row_ids: &'a [i64], coded: bool) -> Result<Reserved<'a>> {
+        self.table.rows.lock().reserve(row_ids)?;
+        let reserved = Reserved { table: self.table, row_ids };
+        self.table.rows.lock().pending.reserve(row_ids.len(), coded)?;
+        Ok(reserved)
+    }
+
+    /// Gives memory back that only more rows would need than there are.
+    pub(super) fn trim(&self) {
+        self.table.rows.lock().trim();
+    }
+}
+
+/// Room for rows. Gives back what was not used when dropped, with the row lock.
+pub(super) struct Reserved<'a> {
+    table: &'a RowTable,
+    row_ids: &'a [i64],
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        let mut rows = self.table.rows.lock();
+        rows.pending.release();
+        rows.places.release(self.row_ids);
+    }
+}
+
+/// The row lock, to look at the rows.
+pub(crate) struct RowsRead<'a>(MutexGuard<'a, Rows>);
+
+impl Deref for RowsRead<'_> {
+    type Target = Rows;
+
+    fn deref(&self) -> &Rows {
+        &self.0
+    }
+}
+
+/// The row lock, to change rows. Publishes what is read without it when dropped.
+pub(super) struct RowsChange<'a> {
+    rows: MutexGuard<'a, Rows>,
+    /// The current one.
+    pub(super) generation: Arc<Generation>,
+    pub(super) table: &'a RowTable,
+}
+
+impl Deref for RowsChange<'_> {
+    type Target = Rows;
+
+    fn deref(&self) -> &Rows {
+        &self.rows
+    }
+}
+
+impl DerefMut for RowsChange<'_> {
+    fn deref_mut(&mut self) -> &mut Rows {
+        &mut self.rows
+    }
+}
+
+impl Drop for RowsChange<'_> {
+    fn drop(&mut self) {
+        self.publish();
+    }
+}
+
+impl RowsChange<'_> {
+    /// The entry of a row that is not dead.
+    pub(super) fn entry(&self, place: Place) -> &AtomicSlotState {
+        match place {
+            Place::Slot(slot) => self.generation.entries.at(slot),
+            Place::Pending(ticket) => self.rows.pending.entry(ticket),
+            Place::Unrankable(position) => self.table.unrankable.entry(position),
+        }
+    }
+
+    /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
+    pub(super) fn bury(&mut self, row_id: i64, bound: u64) {
+        let Some(place) = self.rows.places.get(row_id) else { return };
+        let entry = self.entry(place);
+        if entry.load().state == State::Live {
+            entry.set_state(State::Tombstone);
+            self.rows.live -= 1;
+            self.rows.tombstones.push(bound, row_id);
+        }
+    }
+
+    /// Nobody needs what is at this place any more. The row map and the number of live rows are the caller's.
+    pub(super) fn kill(&mut self, place: Place) {
+        match place {
+            Place::Slot(slot) => self.generation.die(slot),
+            Place::Pending(ticket) => self.rows.pending.finish(ticket),
+            Place::Unrankable(position) => self.table.unrankable.finish(position),
+        }
+    }
+
+    /// This generation is the current one from now on, and the slots in the row map are of it. The caller keeps linkers out of the old
+    /// one.
+    pub(super) fn switch_to(self, generation: Arc<Generation>) {
+        // a search that sees the new graph sees what is pending beside it
+        self.publish();
+        *self.table.generation.write() = generation;
+    }
+
+    /// As [`switch_to`](Self::switch_to), for a graph without rows: those of the old one are pending again.
+    pub(super) fn renew(self, generation: Arc<Generation>) {
+        // In this order: a search that sees the new graph has seen the pending rows, or sees that it has to begin again.
+        self.publish();
+        self.table.renewals.fetch_add(1, Ordering::Release);
+        self.switch_to(generation);
+    }
+
+    fn publish(&self) {
+        let (rows, published) = (&self.rows, &self.table.published);
+        published.changes.fetch_add(1, Ordering::Release);
+        published.pending.store(rows.pending.len(), Ordering::Release);
+        published.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
+        published.oldest.store(rows.tombstones.oldest(), Ordering::Relaxed);
+        published.unsettled.store(rows.tombstones.unsettled_after(), Ordering::Relaxed);
+        published.norms.store(rows.norms.held().to_bits(), Ordering::Release);
+    }
+}
+
+impl Rows {
+    /// Makes sure that setting the places of these rows, and deleting them later, cannot fail. Ends with
+    /// `places.release`. Errors: `OutOfMemory`; then nothing is reserved.
+    fn reserve(&mut self, row_ids: &[i64]) -> Result<()> {
+        self.tombstones.reserve(self.tombstones.len() + self.live + row_ids.len())?;
+        self.places.reserve(row_ids)
+    }
+
+    /// Gives room for tombstones back that only more rows would need. To be called with the append lock held: what an append has
+    /// reserved would be lost.
+    pub(super) fn trim(&mut self) {
+        self.tombstones.trim(self.tombstones.len() + self.live);
+    }
+
+    /// A row of a stored index is live at this place. Errors: `Corrupt` if it has another, or is no row; `OutOfMemory`.
+    pub(super) fn adopt(&mut self, row_id: i64, place: Place) -> Result<()> {
+        if !(0..=ROW_ID_MAX).contains(&row_id) || self.places.get(row_id).is_some() {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the stored index cannot be used: row {row_id} is in it twice"),
+            ));
+        }
+        self.reserve(&[row_id])?;
+        self.places.set(row_id, place);
+        self.places.release(&[row_id]);
+        self.live += 1;
+        Ok(())
+    }
+
+    /// The host has changed this row: what a comparison saw before counts no more.
+    pub(super) fn touch(&mut self, row_id: i64) {
+        if let Some(comparison) = &mut self.comparison {
+            comparison.touch(row_id);
+        }
+    }
+}
