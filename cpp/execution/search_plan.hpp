@@ -26,6 +26,7 @@ struct IndexSearch {
 	string index_name;
 	//! By what the query ranks: the index's metric, or another one while all its vectors are about as long.
 	vss::Metric metric;
+	vss::Metric index_metric;
 	//! Elements of the indexed `FLOAT[n]`.
 	idx_t dimensions;
 	//! Rows, or the best of their groups, that are needed: limit + offset.
@@ -33,7 +34,6 @@ struct IndexSearch {
 	//! Search width (ef) and strategy, as planned; both are decided again when the search runs.
 	idx_t ef;
 	vss::Strategy strategy;
-	vss::Metric index_metric;
 	//! A further order decides between rows that tie with the last one wanted.
 	bool ties = false;
 	//! The index has the vectors with fewer digits than the table.
