@@ -201,7 +201,6 @@ void Serving::PutScan(SplitPath split, unique_ptr<LogicalOperator> probes, vecto
 
 void Serving::PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx_t table_child,
                       vector<unique_ptr<Expression>> inequalities, PairConditions pairs, const ScanPath &path) {
-	split.slot.get() = std::move(split.get);
 	auto bounds = make_uniq<LogicalFilter>();
 	for (auto &bound : split.bounds) {
 		bounds->expressions.push_back(path.Lift(std::move(bound), *product->children[table_child]));
@@ -261,6 +260,7 @@ Refusal Serving::ServeByJoin() {
 	PlanNotes::AddUse(*match.get.GetTable(), match.search, match.search.JoinName());
 	match.search.measured_only = lifted.IsGuarded();
 	match.search.ranked_only = lifted.IsGuarded() || split->ranked_only;
+	split->slot.get() = std::move(split->get);
 	if (!directly) {
 		product = path->Descend(step.GetIndex(), split->slot);
 		split->slot = product.get()->children[0];
