@@ -131,8 +131,8 @@ private:
 	OrRefusal<ScanPath> FindPath();
 	//! The groups as expressions over the columns of the scan; nothing if they are over others, too.
 	vector<unique_ptr<Expression>> GroupsOfScan() const;
-	//! The step of the cross product with the plan of the query vectors.
-	optional_idx FindProduct(ScanPath &path) const;
+	//! The step of the cross product with the plan of the query vectors. `guarded`: a guard must not be lifted.
+	optional_idx FindProduct(ScanPath &path, bool guarded) const;
 	void PutScan(SplitPath split, unique_ptr<LogicalOperator> probes, vector<unique_ptr<Expression>> best_groups);
 	//! `inequalities`: conditions that hold for nearly all pairs.
 	void PutJoin(SplitPath split, unique_ptr<LogicalOperator> &product, idx_t table_child,
@@ -152,9 +152,9 @@ OrRefusal<ScanPath> Serving::FindPath() {
 	return path;
 }
 
-optional_idx Serving::FindProduct(ScanPath &path) const {
+optional_idx Serving::FindProduct(ScanPath &path, bool guarded) const {
 	// a guard that cannot be checked above the product is a filter below it
-	for (auto restrict : {false, true}) {
+	for (auto restrict : {guarded, true}) {
 		path.LetGuardsRestrict(restrict);
 		auto product = path.Product();
 		if (product.IsValid() && path.CanLiftGuards(path.TableOf(product.GetIndex()))) {
@@ -225,14 +225,16 @@ Refusal Serving::ServeByJoin() {
 	if (!path) {
 		return path.refusal;
 	}
-	auto step = FindProduct(*path);
+	auto inequalities = lifted.Conditions();
+	// a condition may fail for the rows that a guard keeps from it
+	auto can_throw = [](const unique_ptr<Expression> &condition) { return condition->CanThrow(); };
+	auto step = FindProduct(*path, std::any_of(inequalities.begin(), inequalities.end(), can_throw));
 	if (!step.IsValid()) {
 		return Refuse("not every query vector is compared with the same rows of the table");
 	}
 	idx_t table_child = 0;
 	reference<unique_ptr<LogicalOperator>> product(path->At(step.GetIndex(), table_child));
 	auto &probes = *product.get()->children[1 - table_child];
-	auto inequalities = lifted.Conditions();
 	if (!GroupsByProbe(matcher, nearest, probes, inequalities)) {
 		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
 	}
