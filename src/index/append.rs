@@ -1,4 +1,4 @@
-//! Rows come.
+//! Rows come: they are copied to the pending area.
 
 use std::ops::Range;
 

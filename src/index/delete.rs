@@ -1,4 +1,4 @@
-//! Rows go: they are deleted, then nobody sees them any more.
+//! Rows go: a deleted row is a tombstone until no snapshot sees it, then it is dead.
 
 use super::Index;
 use crate::index::rows::State;

@@ -7,6 +7,7 @@ use crate::memory::{Charge, Memory};
 use crate::options::Options;
 use crate::vectors::Codec;
 
+/// Options, codec and memory of an index. The codec learns its centre once; nothing else changes.
 pub(crate) struct Setup {
     pub(crate) options: Options,
     pub(crate) codec: Arc<Codec>,

@@ -1,7 +1,8 @@
 //! The row table: which rows there are, where each of them is, and the generation that the slots among these places are of.
 //!
-//! All of it changes under one lock, the *row lock*. Whoever takes it to change something gets a [`RowsChange`], which publishes what
-//! is read without the lock when it is given back. What changes nothing that is read without it is a method of the table.
+//! All of it changes under one lock, the *row lock*. [`RowTable::read`] takes it to look. [`RowTable::change`] takes it to change rows:
+//! its guard publishes the counters, which are read without the lock, when it is dropped. So no change can forget them. What changes no
+//! counter (a claim, a reservation, the notes of a comparison) is a method of the table.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::vectors::{Norms, Row};
 /// Rows that a codec learns from: as many as wait before it does, unless they are linked sooner.
 pub(super) const LEARN_ROWS: usize = if cfg!(feature = "model") { 4 } else { 8192 };
 
-/// See the module. `Send` and `Sync` follow from its parts.
+/// The rows of an index, see the module.
 pub(crate) struct RowTable {
     pub(crate) setup: Arc<Setup>,
     rows: Mutex<Rows>,
@@ -50,7 +51,7 @@ pub(crate) struct Rows {
     pub(super) comparison: Option<Comparison>,
 }
 
-/// What is read without the row lock. Written before it is given back, after what it tells of.
+/// Counters for readers without the row lock. Written with the lock held, after the rows that they count.
 struct Published {
     /// Grows with each change of what an image holds.
     changes: AtomicU64,
@@ -331,15 +332,15 @@ impl RowsChange<'_> {
         }
     }
 
-    /// This generation is the current one from now on, and the slots in the row map are of it. The caller keeps linkers out of the old
+    /// Makes this generation the current one. The caller has set the places of all rows to its slots, and keeps linkers out of the old
     /// one.
     pub(super) fn switch_to(self, generation: Arc<Generation>) {
-        // a search that sees the new graph sees what is pending beside it
+        // Before: a search that sees the new graph sees how many rows are pending beside it.
         self.publish();
         *self.table.generation.write() = generation;
     }
 
-    /// As [`switch_to`](Self::switch_to), for a graph without rows: those of the old one are pending again.
+    /// As [`switch_to`](Self::switch_to), for a graph without rows. The caller has made those of the old one pending again.
     pub(super) fn renew(self, generation: Arc<Generation>) {
         // In this order: a search that sees the new graph has seen the pending rows, or sees that it has to begin again.
         self.publish();

@@ -13,7 +13,7 @@ const BLOCK_SLOTS: usize = 1024;
 
 impl Searcher<'_> {
     /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Returns the vector, which is in stored form,
-    /// as a query among linked rows; nothing if there are none, as the codec is not ready. Takes the row lock for an instant, if any rows
+    /// as a query among linked rows; nothing if none of the rows that there were is linked, as the codec is not ready. Takes the row lock for an instant, if any rows
     /// are pending. Errors: `OutOfMemory`.
     pub(super) fn exact_pending<'a>(
         &self,
@@ -27,8 +27,9 @@ impl Searcher<'_> {
             let rows = self.rows.read();
             (rows.pending.snapshot(), rows.pending.len())
         };
-        // Only now: what is linked, or pending as a code, makes it ready before.
-        let query = self.codec().is_ready().then(|| self.codec().prepare(vector));
+        let prepared = || self.codec().is_ready().then(|| self.codec().prepare(vector));
+        // Only now: what is pending as a code makes the codec ready before.
+        let query = prepared();
         let plain = self.codec().plain().prepare(vector);
         reserve(hits, rows)?;
         for (entry, row) in blocks.iter().flat_map(|block| block.rows()) {
@@ -40,7 +41,8 @@ impl Searcher<'_> {
                 hits.push(Hit { distance, norm, row_id: entry.row_id });
             }
         }
-        Ok(query)
+        // What was linked since then is dead here, and has made the codec ready: it is found among the linked rows.
+        Ok(query.or_else(prepared))
     }
 
     /// Adds a hit for each linked row that is not dead; returns how many. To be called after `exact_pending`, so that

@@ -134,7 +134,7 @@ struct Hit {
     row_id: i64,
 }
 
-/// Searches an index. Keeps nothing between two searches.
+/// Searches an index. It borrows the row table, and keeps nothing between two searches.
 #[derive(Clone, Copy)]
 pub struct Searcher<'a> {
     rows: &'a RowTable,

@@ -286,9 +286,29 @@ fn far_rows_do_not_spoil_codes() {
     for quantization in CODES {
         let index = of(Metric::L2sq, quantization, &vectors, WIDE);
         link_all(&index, 1);
-        let error = f64::from(index.setup.codec.error_per_norm(&index.setup.codec.prepare(&vectors[WIDE..2 * WIDE]), 1.0));
+        let error =
+            f64::from(index.setup.codec.error_per_norm(&index.setup.codec.prepare(&vectors[WIDE..2 * WIDE]), 1.0));
         assert!(error < 1.0, "{quantization:?}: {error}");
         let (recall, _) = quality(&index, Metric::L2sq, &vectors, WIDE, 64);
         assert!(recall > 0.98, "{quantization:?}: {recall}");
+    }
+}
+
+/// While the codec learns its centre, rows that wait as floats go to the graph as codes. A search that began before finds them in one
+/// place or the other.
+#[test]
+fn searches_find_rows_that_are_linked_while_the_codec_gets_ready() {
+    const ROWS: usize = 400;
+    for round in 0..300 {
+        let index = Index::new(options(Metric::L2sq, Quantization::Sq4), 2, Box::new(Unlimited)).unwrap();
+        let vectors: Vec<f32> = (0..ROWS).flat_map(|row| [row as f32, round as f32]).collect();
+        index.append(Origin::Host, &(0..ROWS as i64).collect::<Vec<_>>(), &vectors).unwrap();
+        std::thread::scope(|scope| {
+            let linker = scope.spawn(|| index.maintenance().link(ROWS, &Uninterrupted).unwrap());
+            while !linker.is_finished() {
+                let found = index.searcher().nearest(&[0.0, 0.0], ROWS, 64, &AllVisible).unwrap();
+                assert_eq!(found.rows.len(), ROWS, "round {round}");
+            }
+        });
     }
 }

@@ -4,41 +4,15 @@ use std::arch::x86_64::*;
 
 use super::Kernels;
 
-pub(super) static KERNELS: Kernels = Kernels { name: "avx512", l2sq, ip, l2sq4, ip4 };
-
-#[target_feature(enable = "avx512f")]
-unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
-    // SAFETY: the contract of `Kernel`.
-    unsafe {
-        fold(a, b, len, |sum, a, b| {
-            let difference = _mm512_sub_ps(a, b);
-            _mm512_fmadd_ps(difference, difference, sum)
-        })
-    }
-}
-
-#[target_feature(enable = "avx512f")]
-unsafe extern "C" fn ip(a: *const f32, b: *const f32, len: usize) -> f32 {
-    // SAFETY: the contract of `Kernel`.
-    1.0 - unsafe { fold(a, b, len, |sum, a, b| _mm512_fmadd_ps(a, b, sum)) }
-}
-
-#[target_feature(enable = "avx512f")]
-unsafe extern "C" fn l2sq4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
-    // SAFETY: the contract of `Kernel4`.
-    *out = unsafe {
-        fold4(a, b, len, |sum, a, b| {
-            let difference = _mm512_sub_ps(a, b);
-            _mm512_fmadd_ps(difference, difference, sum)
-        })
-    };
-}
-
-#[target_feature(enable = "avx512f")]
-unsafe extern "C" fn ip4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
-    // SAFETY: the contract of `Kernel4`.
-    *out = unsafe { fold4(a, b, len, |sum, a, b| _mm512_fmadd_ps(a, b, sum)) }.map(|product| 1.0 - product);
-}
+kernels!(
+    "avx512",
+    "avx512f",
+    squared: |sum, a, b| {
+        let difference = _mm512_sub_ps(a, b);
+        _mm512_fmadd_ps(difference, difference, sum)
+    },
+    product: |sum, a, b| _mm512_fmadd_ps(a, b, sum)
+);
 
 /// # Safety
 /// Both pointers are valid for reads of `len` floats; the processor has AVX-512F.

@@ -5,6 +5,39 @@
 
 use std::sync::OnceLock;
 
+/// The kernels of an instruction set of x86-64, made of the `fold` and `fold4` beside them. `squared` and `product`: add the squared
+/// differences, and the products, of lanes of two vectors to a sum.
+#[cfg(target_arch = "x86_64")]
+macro_rules! kernels {
+    ($name:literal, $features:literal, squared: $squared:expr, product: $product:expr) => {
+        pub(super) static KERNELS: Kernels = Kernels { name: $name, l2sq, ip, l2sq4, ip4 };
+
+        #[target_feature(enable = $features)]
+        unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
+            // SAFETY: the contract of `Kernel`.
+            unsafe { fold(a, b, len, $squared) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe extern "C" fn ip(a: *const f32, b: *const f32, len: usize) -> f32 {
+            // SAFETY: the contract of `Kernel`.
+            1.0 - unsafe { fold(a, b, len, $product) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe extern "C" fn l2sq4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
+            // SAFETY: the contract of `Kernel4`.
+            *out = unsafe { fold4(a, b, len, $squared) };
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe extern "C" fn ip4(a: *const f32, b: &[*const f32; 4], len: usize, out: &mut [f32; 4]) {
+            // SAFETY: the contract of `Kernel4`.
+            *out = unsafe { fold4(a, b, len, $product) }.map(|product| 1.0 - product);
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
