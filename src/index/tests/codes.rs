@@ -209,6 +209,9 @@ fn images_hold_codes_and_what_is_to_become_codes() {
             assert_eq!(distances(&loaded), distances(&index));
             loaded.maintenance().finish(&Uninterrupted).unwrap();
             assert_eq!(distances(&loaded), distances(&index), "linked from a code, it is the same code");
+            // of up to 32 links of 4 bytes
+            let root = crate::format::root::Root::decode(&loaded.images().store(&disk, 1, 0).unwrap().root).unwrap();
+            assert!(root.base_bytes > 0 && root.base_bytes < 48 * root.slots, "{} bytes", root.base_bytes / root.slots);
             // an upsert of the same vectors changes nothing
             let before = loaded.rows().changes();
             loaded.append(Origin::Scan, &ids(0..3_020), rows(0..3_020)).unwrap();
