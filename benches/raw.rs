@@ -5,6 +5,7 @@
 //! text), `vectors.f32` and `queries.f32` (raw 32-bit floats of this machine).
 
 use std::io::{BufRead, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -15,6 +16,7 @@ use vss::host::{AllVisible, Uninterrupted, Unlimited};
 use vss::index::{Index, Origin};
 use vss::options::Metric;
 use vss::options::{Options, Quantization};
+use vss::vectors::{Codec, Space};
 
 /// Rows handed over at once, as DuckDB does.
 const CHUNK: usize = 2048;
@@ -33,6 +35,9 @@ enum Command {
     Search { ef: usize, k: usize, first: usize, last: usize },
     /// All queries at once, shared out among threads.
     Batch { ef: usize, k: usize, first: usize, last: usize, threads: usize },
+    /// How often the distances of codes are as near the true ones as their bound says, at so many standard errors: of all rows, and of the
+    /// nearest of each query. The codes' centre is the mean of the first rows, so many.
+    Calibrate { deviations: f32, learn: usize, nearest: usize, first: usize, last: usize },
 }
 
 struct Bench {
@@ -67,6 +72,9 @@ impl Bench {
             Command::Build { threads } => self.build(threads),
             Command::Search { ef, k, first, last } => self.search(ef, k, first, last),
             Command::Batch { ef, k, first, last, threads } => self.batch(ef, k, first, last, threads),
+            Command::Calibrate { deviations, learn, nearest, first, last } => {
+                self.calibrate(deviations, learn, nearest, first..last)
+            }
         }
     }
 
@@ -126,6 +134,49 @@ impl Bench {
         let seconds = start.elapsed().as_secs_f64();
         found.sort_unstable();
         json!({ "seconds": seconds, "ids": found.into_iter().map(|(_, ids)| ids).collect::<Vec<_>>() })
+    }
+}
+
+impl Bench {
+    fn calibrate(&self, deviations: f32, learn: usize, nearest: usize, queries: Range<usize>) -> Value {
+        let space = Space::new(self.options.metric, self.dimensions);
+        let floats = Codec::new(space, Quantization::None);
+        let codes = Codec::new(space, self.options.quantization);
+        let encoded = |codec: &Codec| {
+            let (mut encoder, mut rows) = (codec.encoder(), Vec::new());
+            for vector in self.vectors.chunks_exact(self.dimensions) {
+                encoder.encode(vector, &mut rows).expect("a vector that can be ranked");
+            }
+            rows
+        };
+        let exact_rows = encoded(&floats);
+        codes.learn(exact_rows.chunks_exact(floats.row_bytes()).take(learn));
+        let rows = encoded(&codes);
+        let (mut all, mut near, mut squares) = (0, 0, 0.0);
+        for query in self.queries.chunks_exact(self.dimensions).take(queries.end).skip(queries.start) {
+            let mut stored = Vec::new();
+            space.store(query, &mut stored).expect("a query that can be ranked");
+            let (exact_query, query) = (floats.prepare(&stored), codes.prepare(&stored));
+            let per_norm = codes.error_per_norm(&query, deviations);
+            let pairs = exact_rows.chunks_exact(floats.row_bytes()).zip(rows.chunks_exact(codes.row_bytes()));
+            let mut found: Vec<(f32, f32)> = pairs
+                .map(|(exact_row, row)| {
+                    let exact = floats.distance(&exact_query, exact_row);
+                    (exact, (codes.distance(&query, row) - exact) / (per_norm * codes.norm(row)))
+                })
+                .collect();
+            squares += found.iter().map(|&(_, error)| f64::from(error).powi(2)).sum::<f64>();
+            let covered = |found: &[(f32, f32)]| found.iter().filter(|(_, error)| error.abs() <= 1.0).count();
+            all += covered(&found);
+            found.select_nth_unstable_by(nearest - 1, |a, b| a.0.total_cmp(&b.0));
+            near += covered(&found[..nearest]);
+        }
+        let count = (queries.len() * rows.len() / codes.row_bytes()) as f64;
+        json!({
+            "all": all as f64 / count,
+            "near": near as f64 / (queries.len() * nearest) as f64,
+            "spread": f64::from(deviations) * (squares / count).sqrt(),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include "duckdb/catalog/catalog.hpp"
 #include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
+#include "duckdb/common/sql_identifier.hpp"
 #include "duckdb/function/pragma_function.hpp"
 #include "duckdb/function/table_function.hpp"
 #include "duckdb/main/attached_database.hpp"
@@ -187,6 +188,13 @@ static unique_ptr<FunctionData> CompactBind(ClientContext &context, TableFunctio
 		throw BinderException("hnsw_compact_index: the name of the index is NULL; use '[catalog.][schema.]index'");
 	}
 	result->index = StringValue::Get(input.inputs[0]);
+	auto quantization = input.named_parameters.find("quantization");
+	if (quantization != input.named_parameters.end() && !quantization->second.IsNull()) {
+		throw BinderException("hnsw_compact_index: compaction keeps the quantization of an index, which is that of its "
+		                      "CREATE INDEX statement; for another one, DROP INDEX and CREATE INDEX … WITH "
+		                      "(quantization = %s) in one transaction",
+		                      quantization->second.ToSQLString());
+	}
 	// returns no rows, like a statement
 	names = {"Success"};
 	return_types = {LogicalType::BOOLEAN};
@@ -222,7 +230,11 @@ static void CompactScan(ClientContext &context, TableFunctionInput &input, DataC
 }
 
 static string CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
-	return StringUtil::Format("FROM pragma_hnsw_compact_index(%s)", parameters.values[0].ToSQLString());
+	string given;
+	for (auto &parameter : parameters.named_parameters) {
+		given += StringUtil::Format(", %s := %s", SQLIdentifier(parameter.first), parameter.second.ToSQLString());
+	}
+	return StringUtil::Format("FROM pragma_hnsw_compact_index(%s%s)", parameters.values[0].ToSQLString(), given);
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -264,9 +276,14 @@ static void FinishPragma(ClientContext &context, const FunctionParameters &param
 void RegisterPragmas(ExtensionLoader &loader) {
 	loader.RegisterFunction(TableFunction("pragma_hnsw_index_info", {}, InfoScan, InfoBind, InfoInit));
 	loader.RegisterFunction(PragmaFunction::PragmaStatement("hnsw_index_info", InfoPragma));
-	loader.RegisterFunction(
-	    TableFunction("pragma_hnsw_compact_index", {LogicalType::VARCHAR}, CompactScan, CompactBind, CompactInit));
-	loader.RegisterFunction(PragmaFunction::PragmaCall("hnsw_compact_index", CompactPragma, {LogicalType::VARCHAR}));
+	// people look for the quantization here, so that it is refused with what to do instead
+	auto quantization = Value(LogicalType::VARCHAR);
+	TableFunction compact("pragma_hnsw_compact_index", {LogicalType::VARCHAR}, CompactScan, CompactBind, CompactInit);
+	compact.GetSignature().AddKeywordOnly("quantization", LogicalType::VARCHAR, quantization);
+	loader.RegisterFunction(std::move(compact));
+	auto compact_pragma = PragmaFunction::PragmaCall("hnsw_compact_index", CompactPragma, {LogicalType::VARCHAR});
+	compact_pragma.GetSignature().AddKeywordOnly("quantization", LogicalType::VARCHAR, quantization);
+	loader.RegisterFunction(std::move(compact_pragma));
 	PragmaFunctionSet finish("hnsw_finish");
 	finish.AddFunction(PragmaFunction::PragmaStatement("hnsw_finish", FinishPragma));
 	finish.AddFunction(PragmaFunction::PragmaCall("hnsw_finish", FinishPragma, {LogicalType::VARCHAR}));

@@ -30,6 +30,7 @@ struct RecallState : public GlobalTableFunctionState {
 	bool done = false;
 	string index_name;
 	idx_t ef = 0;
+	bool codes = false;
 	unique_ptr<SharedIndex> index;
 	vss::RecallReport measured;
 	//! Last: it works on all of the above.
@@ -61,9 +62,11 @@ static unique_ptr<FunctionData> RecallBind(ClientContext &context, TableFunction
 	result->k = Parameter(input, "k", result->k, MAX_K);
 	result->queries = Parameter(input, "queries", result->queries, MAX_QUERIES);
 	FindIndex(context, result->index);
-	names = {"index_name", "k", "queries", "ef_search", "recall", "recall_low", "recall_high", "index_ms", "exact_ms"};
+	names = {"index_name", "k",           "queries",  "ef_search", "recall",
+	         "recall_low", "recall_high", "index_ms", "exact_ms",  "judged_by"};
 	return_types = {LogicalType::VARCHAR, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT};
-	return_types.resize(names.size(), LogicalType::DOUBLE);
+	return_types.resize(names.size() - 1, LogicalType::DOUBLE);
+	return_types.push_back(LogicalType::VARCHAR);
 	return std::move(result);
 }
 
@@ -76,6 +79,9 @@ static unique_ptr<GlobalTableFunctionState> RecallInit(ClientContext &context, T
 		ThrowIncomplete(name);
 	}
 	result->index_name = found.entry.get().name.GetIdentifierName();
+	HNSWIndex::Visit(*found.index, [&](const HNSWIndex &index) {
+		result->codes = index.Options().quantization != vss::Quantization::None;
+	});
 	auto session_ef = EfSearch(context);
 	result->ef = session_ef.IsValid() ? session_ef.GetIndex() : result->index->ef_search;
 	return std::move(result);
@@ -114,7 +120,8 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 	                   number(measured.low),
 	                   number(measured.high),
 	                   number(measured.index_ms),
-	                   number(measured.exact_ms)};
+	                   number(measured.exact_ms),
+	                   Value(state.codes ? "codes" : "vectors")};
 	for (idx_t col = 0; col < row.size(); col++) {
 		output.data[col].Append(row[col]);
 	}

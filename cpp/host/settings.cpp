@@ -18,8 +18,16 @@ static void CheckRescore(ClientContext &context, SetScope scope, Value &value) {
 	}
 }
 
+static string Text(const Value &value) {
+	return value.IsNull() ? string("NULL") : StringValue::Get(value);
+}
+
+static void CheckQuantization(ClientContext &context, SetScope scope, Value &value) {
+	Translate([&] { vss::parse_default_quantization(rust::Str(Text(value))); });
+}
+
 static void CheckStrategy(ClientContext &context, SetScope scope, Value &value) {
-	Translate([&] { vss::parse_strategy(rust::Str(value.IsNull() ? string("NULL") : StringValue::Get(value))); });
+	Translate([&] { vss::parse_strategy(rust::Str(Text(value))); });
 }
 
 void RegisterSettings(DBConfig &config) {
@@ -36,6 +44,9 @@ void RegisterSettings(DBConfig &config) {
 	    "Standard errors by which the distances of quantized HNSW indexes may be off: the more, the more rows of "
 	    "the table are compared",
 	    LogicalType::DOUBLE, Value::DOUBLE(vss::default_rescore()), CheckRescore);
+	config.AddExtensionOption(QUANTIZATION_SETTING,
+	                          "Quantization of HNSW indexes that are created without the option: none, sq8 or sq4",
+	                          LogicalType::VARCHAR, Value("none"), CheckQuantization);
 	config.AddExtensionOption(PERSISTENCE_SETTING, "Allow HNSW indexes to be created in database files",
 	                          LogicalType::BOOLEAN, Value::BOOLEAN(false));
 	config.AddExtensionOption(PREFILTER_SETTING,
@@ -59,6 +70,14 @@ double Rescore(ClientContext &context) {
 		return vss::default_rescore();
 	}
 	return value.GetValue<double>();
+}
+
+vss::Quantization DefaultQuantization(ClientContext &context) {
+	Value value;
+	if (!context.TryGetCurrentSetting(QUANTIZATION_SETTING, value) || value.IsNull()) {
+		return vss::Quantization::None;
+	}
+	return Translate([&] { return vss::parse_default_quantization(rust::Str(value.ToString())); });
 }
 
 bool PrefilterEnabled(ClientContext &context) {

@@ -1,4 +1,5 @@
-//! The extension's settings: `hnsw_ef_search`, `hnsw_rescore`, `hnsw_enable_experimental_persistence`, `hnsw_prefilter`.
+//! The extension's settings: `hnsw_ef_search`, `hnsw_rescore`, `hnsw_default_quantization`,
+//! `hnsw_enable_experimental_persistence`, `hnsw_prefilter`.
 #pragma once
 
 #include "duckdb/common/optional_idx.hpp"
@@ -11,6 +12,7 @@ struct DBConfig;
 
 constexpr const char *EF_SEARCH_SETTING = "hnsw_ef_search";
 constexpr const char *RESCORE_SETTING = "hnsw_rescore";
+constexpr const char *QUANTIZATION_SETTING = "hnsw_default_quantization";
 constexpr const char *PERSISTENCE_SETTING = "hnsw_enable_experimental_persistence";
 constexpr const char *PREFILTER_SETTING = "hnsw_prefilter";
 //! For benchmarks; not documented for users.
@@ -23,6 +25,8 @@ void RegisterSettings(DBConfig &config);
 optional_idx EfSearch(ClientContext &context);
 //! How many standard errors the distances of codes may be off, as searches see it.
 double Rescore(ClientContext &context);
+//! The quantization of indexes that are created without the option.
+vss::Quantization DefaultQuantization(ClientContext &context);
 //! Whether queries with a filter may be served from an index.
 bool PrefilterEnabled(ClientContext &context);
 //! How searches are to be done.

@@ -125,6 +125,15 @@ static LogicalType KeyType(ClientContext &context, DuckTableEntry &table, const 
 	return LogicalType::ARRAY(LogicalType::FLOAT, dimensions);
 }
 
+//! Options that the session has a default for, among those of the index from now on: it keeps what it was made with.
+static void TakeDefaults(ClientContext &context, case_insensitive_map_t<Value> &options) {
+	auto quantization = DefaultQuantization(context);
+	if (quantization != vss::Quantization::None) {
+		// does nothing if it is given
+		options.emplace("quantization", Value(string(vss::quantization_name(quantization))));
+	}
+}
+
 static void CheckPersistence(ClientContext &context, AttachedDatabase &db) {
 	if (!db.IsTemporary() && !db.GetStorageManager().InMemory() && !PersistenceEnabled(context)) {
 		throw BinderException("HNSW indexes can only be created in in-memory databases, or in a database file when "
@@ -155,6 +164,7 @@ PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
 			(*keys)[0] = make_uniq<CastExpression>(type, std::move((*keys)[0]));
 		}
 	}
+	TakeDefaults(input.context, info.options);
 	auto options = ParseIndexOptions(info.options);
 	CheckPersistence(input.context, table.GetStorage().db);
 	// the stored spelling is compared case-sensitively

@@ -213,6 +213,7 @@ mod ffi {
         fn check_rescore(given: f64) -> Result<()>;
         fn default_rescore() -> f64;
         fn check_dimensions(given: i64) -> Result<()>;
+        fn parse_default_quantization(given: &str) -> Result<Quantization>;
         fn parse_strategy(given: &str) -> Result<Strategy>;
         fn strategy_name(strategy: Strategy) -> &'static str;
         fn ranking_metric(function: &str, descending: bool, metric: &mut Metric) -> bool;
@@ -335,6 +336,10 @@ fn default_rescore() -> f64 {
 
 fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
     guard(|| options::check_dimensions(given))
+}
+
+fn parse_default_quantization(given: &str) -> std::result::Result<ffi::Quantization, Crossing> {
+    guard(|| Ok(Quantization::parse_default(given)?.into()))
 }
 
 fn metric_name(metric: ffi::Metric) -> &'static str {

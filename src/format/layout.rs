@@ -11,7 +11,7 @@ use std::ops::Range;
 pub enum Region {
     /// Topmost level of each node: `u8`.
     Levels,
-    /// Links on the bottom level: `u32` count, then room for `m0` slots (`u32`).
+    /// Links on the bottom level: `u32` count, then room for `m0` slots (`u32`); with codes packed, see [`super::links`].
     Base,
     /// Links above it, level by level, of the nodes that have such levels: as before, with room for `m` slots.
     Upper,

@@ -7,5 +7,6 @@
 
 pub mod checksum;
 pub mod layout;
+pub mod links;
 pub mod norms;
 pub mod root;

@@ -2,6 +2,7 @@
 
 use super::checksum::checksum;
 use super::layout::{GRAPH, Layout, ROWS, Region};
+use super::links::packed_bytes_max;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{LEVELS_MAX, Metric, Options, Quantization, SLOTS_MAX};
 
@@ -14,7 +15,7 @@ const VERSION_CODES: u64 = 2;
 /// Numbers after magic and version, before the checksums.
 const FIELDS: usize = 14;
 /// Numbers after these, if vectors are codes.
-const CODE_FIELDS: usize = 4;
+const CODE_FIELDS: usize = 6;
 
 /// The root. Numbers are stored as little-endian `u64`, in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,10 @@ pub struct Root {
     pub error: u32,
     /// Of codes: the bits of their centre, `f32`s, as many as dimensions; none if there is no code yet.
     pub centre: Vec<u32>,
+    /// With codes: bytes of the packed lists on the bottom level.
+    pub base_bytes: u64,
+    /// With codes: bytes of the packed lists above it.
+    pub upper_bytes: u64,
     /// Checksums of the pages of the graph.
     pub graph_sums: Vec<u64>,
     /// Checksums of the pages of the rows.
@@ -80,12 +85,16 @@ impl Root {
         }
     }
 
-    /// Bytes of a record of a region.
+    /// Whether the lists of links are packed, so that they are no records.
+    pub fn packs_links(&self) -> bool {
+        self.quantization != Quantization::None
+    }
+
+    /// Bytes of a record of a region. Of packed lists: of one that is not.
     pub fn record(&self, region: Region) -> usize {
         match region {
             Region::Levels => 1,
-            Region::Base => 4 * (1 + self.m0 as usize),
-            Region::Upper => 4 * (1 + self.m as usize),
+            Region::Base | Region::Upper => 4 * (1 + self.links_max(region)),
             Region::Vectors => self.quantization.row_bytes(self.dimensions as usize),
             Region::PendingVectors => {
                 let kept = if self.pending_are_codes() { self.quantization } else { Quantization::None };
@@ -111,6 +120,24 @@ impl Root {
         records as usize
     }
 
+    /// Links that a list of a region has room for; none if it holds no lists.
+    pub fn links_max(&self, region: Region) -> usize {
+        match region {
+            Region::Base => self.m0 as usize,
+            Region::Upper => self.m as usize,
+            _ => 0,
+        }
+    }
+
+    /// Bytes of a region.
+    pub fn length(&self, region: Region) -> u128 {
+        match region {
+            Region::Base if self.packs_links() => self.base_bytes.into(),
+            Region::Upper if self.packs_links() => self.upper_bytes.into(),
+            _ => self.records(region) as u128 * self.record(region) as u128,
+        }
+    }
+
     /// The layout of the graph's pages.
     pub fn graph_layout(&self) -> Layout {
         self.layout(&GRAPH)
@@ -122,7 +149,7 @@ impl Root {
     }
 
     fn layout(&self, regions: &[Region]) -> Layout {
-        let length = |&region: &Region| (region, self.records(region) * self.record(region));
+        let length = |&region: &Region| (region, self.length(region) as usize);
         Layout::new(&regions.iter().map(length).collect::<Vec<_>>(), self.page_bytes as usize)
     }
 
@@ -148,12 +175,13 @@ impl Root {
     /// The stored form: magic, version, fields, those of codes, checksums of the pages, centre, checksum of all that.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        let coded = self.quantization != Quantization::None;
+        let coded = self.packs_links();
         let mut words = vec![if coded { VERSION_CODES } else { VERSION_FLOATS }];
         words.extend(self.fields());
         if coded {
             let centre = self.centre.len() as u64;
-            words.extend([self.quantization.number(), self.seed, u64::from(self.error), centre]);
+            let error = u64::from(self.error);
+            words.extend([self.quantization.number(), self.seed, error, centre, self.base_bytes, self.upper_bytes]);
         }
         words.extend(self.graph_sums.iter().chain(&self.rows_sums));
         // two numbers a word
@@ -188,13 +216,13 @@ impl Root {
         let (graph_sums, rest) =
             words[1 + fields..words.len() - 1].split_at_checked(number(field[12])?).ok_or_else(damaged)?;
         let (rows_sums, centre) = rest.split_at_checked(number(field[13])?).ok_or_else(damaged)?;
-        let (quantization, seed, error, elements) = match code_field {
-            [quantization, seed, error, elements] => {
+        let (quantization, seed, error, elements, lists) = match code_field {
+            [quantization, seed, error, elements, lists @ ..] => {
                 let quantization = Quantization::numbered(*quantization).filter(|&known| known != Quantization::None);
                 let error = u32::try_from(*error).map_err(|_| damaged())?;
-                (quantization.ok_or_else(damaged)?, *seed, error, number(*elements)?)
+                (quantization.ok_or_else(damaged)?, *seed, error, number(*elements)?, lists)
             }
-            _ => (Quantization::None, 0, 0, 0),
+            [] | [_] | [_, _] | [_, _, _] => (Quantization::None, 0, 0, 0, &[0, 0][..]),
         };
         if centre.len() != elements.div_ceil(2) {
             return Err(damaged());
@@ -221,6 +249,8 @@ impl Root {
             seed,
             error,
             centre,
+            base_bytes: lists[0],
+            upper_bytes: lists[1],
             graph_sums: graph_sums.to_vec(),
             rows_sums: rows_sums.to_vec(),
         };
@@ -246,13 +276,16 @@ impl Root {
             && (self.slots == 0 || self.pending_are_codes())
             && self.centre.iter().all(finite)
             && finite(&self.error);
-        // Before a layout is made of numbers that would fill the memory.
-        let bytes = |regions: &[Region]| -> u128 {
-            regions.iter().map(|&region| self.records(region) as u128 * self.record(region) as u128).sum()
+        let lists = |bytes: u64, count: u64, links: u64| {
+            u128::from(bytes) <= u128::from(count) * packed_bytes_max(links as usize) as u128
         };
+        let packed = lists(self.base_bytes, self.slots, self.m0) && lists(self.upper_bytes, self.upper, self.m);
+        // Before a layout is made of numbers that would fill the memory.
+        let bytes = |regions: &[Region]| -> u128 { regions.iter().map(|&region| self.length(region)).sum() };
         let enough = |regions: &[Region], pages: usize| bytes(regions) <= pages as u128 * u128::from(self.page_bytes);
         ranges
             && codes
+            && packed
             && enough(&GRAPH, self.graph_sums.len())
             && enough(&ROWS, self.rows_sums.len())
             && self.graph_layout().pages.len() == self.graph_sums.len()
@@ -286,7 +319,7 @@ mod tests {
         let codes = Root { seed: 3, error: 0.1f32.to_bits(), ..root(Quantization::Sq8) };
         let centre = vec![1.0f32.to_bits(), 0, (-2.5f32).to_bits()];
         let mut coming = Root { slots: 0, entry: 0, upper: 0, ..codes.clone() };
-        let mut codes = Root { centre, ..codes };
+        let mut codes = Root { centre, base_bytes: 1500, upper_bytes: 77, ..codes };
         sum_pages(&mut codes);
         sum_pages(&mut coming);
         [root(Quantization::None), codes, coming]

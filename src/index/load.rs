@@ -8,6 +8,7 @@ use crate::bits;
 use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Layout, Region};
+use crate::format::links;
 use crate::format::norms;
 use crate::format::root::{Root, corrupt};
 use crate::graph::Source;
@@ -227,13 +228,20 @@ struct StoredLinks<'a> {
 struct LinksState<'a> {
     base: Reader<'a>,
     upper: Reader<'a>,
-    /// Lists above the bottom level read so far.
-    upper_read: usize,
+    /// Lists read so far, on the bottom level and above it, and their bytes.
+    base_read: Lists,
+    upper_read: Lists,
     /// The bytes of a list.
     list: Vec<u8>,
     /// Nodes that are linked to, a bit each.
     linked: Vec<u64>,
     error: Option<Error>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Lists {
+    count: usize,
+    bytes: usize,
 }
 
 impl<'a> StoredLinks<'a> {
@@ -256,36 +264,63 @@ impl<'a> StoredLinks<'a> {
             root,
             levels,
             _charge: charge,
-            state: RefCell::new(LinksState { base, upper, upper_read: 0, list: Vec::new(), linked, error: None }),
+            state: RefCell::new(LinksState {
+                base,
+                upper,
+                base_read: Lists::default(),
+                upper_read: Lists::default(),
+                list: Vec::new(),
+                linked,
+                error: None,
+            }),
         })
     }
 
     /// The nodes that are linked to. Errors: what went wrong on the way.
     fn finish(self) -> Result<Vec<u64>> {
         let state = self.state.into_inner();
-        state.error.map_or(Ok(state.linked), Err)
+        let read = [(Region::Base, state.base_read), (Region::Upper, state.upper_read)];
+        let all = read.iter().all(|&(region, lists)| lists.bytes as u128 == self.root.length(region));
+        match state.error {
+            Some(error) => Err(error),
+            None if !all => Err(corrupt("the lists of its graph do not fit")),
+            None => Ok(state.linked),
+        }
     }
 
-    fn read(&self, state: &mut LinksState<'_>, slot: u32, level: usize, out: &mut [u32]) -> Result<usize> {
-        let (region, index, reader) = if level == 0 {
-            (Region::Base, slot as usize, &mut state.base)
+    fn read(&self, state: &mut LinksState<'_>, level: usize, out: &mut [u32]) -> Result<usize> {
+        let (region, reader, read) = if level == 0 {
+            (Region::Base, &mut state.base, &mut state.base_read)
         } else {
-            state.upper_read += 1;
-            (Region::Upper, state.upper_read - 1, &mut state.upper)
+            (Region::Upper, &mut state.upper, &mut state.upper_read)
         };
-        state.list.resize(self.root.record(region), 0);
-        reader.record(region, index, &mut state.list)?;
-        let (&count, list) = state.list.as_chunks::<4>().0.split_first().expect("a list has a count");
-        let count = u32::from_le_bytes(count) as usize;
-        let list = list.get(..count).filter(|list| list.len() <= out.len());
-        let list = list.ok_or_else(|| corrupt("a node of its graph has too many links"))?;
-        for (to, link) in out.iter_mut().zip(list) {
-            let link = u32::from_le_bytes(*link);
+        let too_many = || corrupt("a node of its graph has too many links");
+        let count = if self.root.packs_links() {
+            let mut head = [0; links::HEAD_BYTES];
+            reader.bytes(region, read.bytes, &mut head)?;
+            read.bytes += head.len();
+            let body = links::body_bytes(head).ok_or_else(too_many)?;
+            // what is read beyond the list is not looked at
+            state.list.resize(body + size_of::<u64>(), 0);
+            reader.bytes(region, read.bytes, &mut state.list[..body])?;
+            read.bytes += body;
+            links::unpack(head, &state.list, out).ok_or_else(too_many)?
+        } else {
+            state.list.resize(self.root.record(region), 0);
+            reader.record(region, read.count, &mut state.list)?;
+            read.bytes += state.list.len();
+            let (&count, list) = state.list.as_chunks::<4>().0.split_first().expect("a list has a count");
+            let count = u32::from_le_bytes(count) as usize;
+            let list = list.get(..count).filter(|list| list.len() <= out.len()).ok_or_else(too_many)?;
+            out.iter_mut().zip(list).for_each(|(to, link)| *to = u32::from_le_bytes(*link));
+            count
+        };
+        read.count += 1;
+        for &link in &out[..count] {
             if self.levels.get(link as usize).is_none_or(|&above| (above as usize) < level) {
                 return Err(corrupt("a link of its graph leads nowhere"));
             }
             bits::set(&mut state.linked, link as usize);
-            *to = link;
         }
         Ok(count)
     }
@@ -301,7 +336,8 @@ impl Source for StoredLinks<'_> {
         if state.error.is_some() {
             return 0;
         }
-        self.read(&mut state, slot, level, out).unwrap_or_else(|error| {
+        debug_assert!(level > 0 || state.base_read.count == slot as usize, "lists are asked for in order");
+        self.read(&mut state, level, out).unwrap_or_else(|error| {
             state.error = Some(error);
             0
         })

@@ -8,6 +8,7 @@ use super::image::{Image, Images, Stored, StoredPage};
 use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Extent, Layout, Region};
+use crate::format::links;
 use crate::format::norms;
 use crate::format::root::Root;
 use crate::graph::lock::ReadGuard;
@@ -32,6 +33,18 @@ struct Snapshot<'a> {
     unrankable: Vec<i64>,
     /// Room for the links of a node.
     list: Vec<u32>,
+    /// Of both regions of links, if these are packed.
+    base: Packed,
+    above: Packed,
+}
+
+/// How far the lists of a region are packed. They are written from the first to the last.
+#[derive(Default)]
+struct Packed {
+    /// Lists packed.
+    lists: usize,
+    /// Bytes that were packed, from the first that was not written on.
+    bytes: Vec<u8>,
 }
 
 impl Images {
@@ -121,6 +134,8 @@ impl Images {
             pending: Vec::new(),
             unrankable: Vec::new(),
             list: Vec::new(),
+            base: Packed::default(),
+            above: Packed::default(),
         };
         snapshot.entries.try_reserve_exact(slots).map_err(full)?;
         snapshot.entries.extend((0..slots as u32).map(|slot| generation.entries.at(slot).load()));
@@ -168,6 +183,10 @@ impl Images {
                 snapshot.upper.extend((1..=links.level(slot)).map(|level| (slot, level)));
             }
             root.upper = snapshot.upper.len() as u64;
+            if root.packs_links() {
+                root.base_bytes = snapshot.packed_bytes(&root, Region::Base);
+                root.upper_bytes = snapshot.packed_bytes(&root, Region::Upper);
+            }
             root.entry = u64::from(links.entry().unwrap_or(0));
             let old = before.map(|stored| (stored.root.graph_layout(), &stored.graph[..]));
             // Vectors stay what they are until their slot is used again.
@@ -257,8 +276,11 @@ impl Writer<'_> {
 }
 
 impl Snapshot<'_> {
-    /// Copies a part of a region.
+    /// Copies a part of a region. Of packed lists: the part behind the last one.
     fn fill(&mut self, root: &Root, extent: &Extent, out: &mut [u8]) {
+        if root.packs_links() && matches!(extent.region, Region::Base | Region::Upper) {
+            return self.fill_packed(root, extent.region, out);
+        }
         let record = root.record(extent.region);
         let mut whole = vec![0; record];
         let mut at = extent.bytes.start;
@@ -280,8 +302,7 @@ impl Snapshot<'_> {
     fn record(&mut self, region: Region, index: usize, out: &mut [u8]) {
         match region {
             Region::Levels => out[0] = self.graph.level(index as u32) as u8,
-            Region::Base => self.links(index as u32, 0, out),
-            Region::Upper => self.links(self.upper[index].0, self.upper[index].1, out),
+            Region::Base | Region::Upper => self.links(region, index, out),
             Region::Vectors => out.copy_from_slice(self.graph.row(index as u32)),
             Region::SlotStates => {
                 let entry = self.entries[index];
@@ -296,9 +317,42 @@ impl Snapshot<'_> {
         }
     }
 
-    fn links(&mut self, slot: u32, level: usize, out: &mut [u8]) {
-        self.list.resize(out.len() / 4 - 1, 0);
-        let links = self.graph.neighbors(slot, level, &mut self.list);
+    /// A list of links.
+    fn list(&mut self, region: Region, index: usize, most: usize) -> &mut [u32] {
+        let (slot, level) = if region == Region::Base { (index as u32, 0) } else { self.upper[index] };
+        self.list.resize(most, 0);
+        let count = self.graph.neighbors(slot, level, &mut self.list).len();
+        &mut self.list[..count]
+    }
+
+    /// Bytes of all lists of a region.
+    fn packed_bytes(&mut self, root: &Root, region: Region) -> u64 {
+        let mut packed = Vec::new();
+        let mut bytes = 0;
+        for index in 0..root.records(region) {
+            packed.clear();
+            links::pack(self.list(region, index, root.links_max(region)), &mut packed);
+            bytes += packed.len() as u64;
+        }
+        bytes
+    }
+
+    fn fill_packed(&mut self, root: &Root, region: Region, out: &mut [u8]) {
+        let of = |snapshot: &mut Self| {
+            std::mem::take(if region == Region::Base { &mut snapshot.base } else { &mut snapshot.above })
+        };
+        let mut packed = of(self);
+        while packed.bytes.len() < out.len() {
+            links::pack(self.list(region, packed.lists, root.links_max(region)), &mut packed.bytes);
+            packed.lists += 1;
+        }
+        out.copy_from_slice(&packed.bytes[..out.len()]);
+        packed.bytes.drain(..out.len());
+        *if region == Region::Base { &mut self.base } else { &mut self.above } = packed;
+    }
+
+    fn links(&mut self, region: Region, index: usize, out: &mut [u8]) {
+        let links = self.list(region, index, out.len() / 4 - 1);
         let words = [links.len() as u32].into_iter().chain(links.iter().copied());
         let words = words.chain(std::iter::repeat(0));
         out.as_chunks_mut::<4>().0.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());

@@ -32,16 +32,27 @@ const ALIGN: usize = 8;
 impl Quantization {
     /// The one of this name or alias, in any case. Errors: `Binder`, listing the names.
     pub fn parse(given: &str) -> Result<Self> {
+        Self::named(given).map_err(|allowed| {
+            Error::new(ErrorKind::Binder, format!("HNSW option 'quantization' is '{given}'; {allowed}"))
+        })
+    }
+
+    /// The same for the setting `hnsw_default_quantization`. Errors: `InvalidInput`, listing the names.
+    pub fn parse_default(given: &str) -> Result<Self> {
+        Self::named(given).map_err(|allowed| {
+            Error::new(ErrorKind::InvalidInput, format!("hnsw_default_quantization is '{given}'; {allowed}"))
+        })
+    }
+
+    /// The one of this name, or what there is instead.
+    fn named(given: &str) -> std::result::Result<Self, String> {
         let lower = given.to_ascii_lowercase();
         NAMES.iter().find(|(_, names)| names.contains(&lower.as_str())).map(|&(this, _)| this).ok_or_else(|| {
             let allowed: Vec<_> =
                 NAMES.iter().map(|(_, names)| format!("'{}' ({})", names[0], names[1..].join(", "))).collect();
             let one_bit =
                 if lower == "rabitq" { "; one bit an element is not offered, 'sq4' is the smallest" } else { "" };
-            Error::new(
-                ErrorKind::Binder,
-                format!("HNSW option 'quantization' is '{given}'; use one of {}{one_bit}", allowed.join(", ")),
-            )
+            format!("use one of {}{one_bit}", allowed.join(", "))
         })
     }
 
@@ -103,6 +114,11 @@ mod tests {
             format!(
                 "HNSW option 'quantization' is 'RaBitQ'; {all}; one bit an element is not offered, 'sq4' is the smallest"
             )
+        );
+        let refused = Quantization::parse_default("pq").unwrap_err();
+        assert_eq!(
+            (refused.kind, refused.message),
+            (ErrorKind::InvalidInput, format!("hnsw_default_quantization is 'pq'; {all}"))
         );
     }
 

@@ -30,7 +30,8 @@ const NORMAL_95: f64 = 1.96;
 impl Searcher<'_> {
     /// Searches for the `k` nearest neighbours of `queries` rows, spread evenly over the linked ones, through the graph
     /// with `ef` as a search would, and exactly. A row is no neighbour of its own. A found row counts if it is as near as the
-    /// `k`-th exact one, so ties do not matter.
+    /// `k`-th exact one, so ties do not matter. All distances are those of the rows as the index keeps them: of codes, this measures
+    /// the graph, not how far their estimates are off.
     ///
     /// Takes the graph's read guard for each search. Errors: `OutOfMemory`, `Interrupted`.
     pub fn measure_recall(&self, k: usize, queries: usize, ef: usize, interrupt: &dyn Interrupt) -> Result<Recall> {

@@ -209,6 +209,9 @@ fn images_hold_codes_and_what_is_to_become_codes() {
             assert_eq!(distances(&loaded), distances(&index));
             loaded.maintenance().finish(&Uninterrupted).unwrap();
             assert_eq!(distances(&loaded), distances(&index), "linked from a code, it is the same code");
+            // of up to 32 links of 4 bytes
+            let root = crate::format::root::Root::decode(&loaded.images().store(&disk, 1, 0).unwrap().root).unwrap();
+            assert!(root.base_bytes > 0 && root.base_bytes < 48 * root.slots, "{} bytes", root.base_bytes / root.slots);
             // an upsert of the same vectors changes nothing
             let before = loaded.rows().changes();
             loaded.append(Origin::Scan, &ids(0..3_020), rows(0..3_020)).unwrap();
@@ -311,4 +314,91 @@ fn searches_find_rows_that_are_linked_while_the_codec_gets_ready() {
             }
         });
     }
+}
+
+/// The share of the 10 nearest of `rows` that the candidates hold, of 200 queries near some of them.
+fn recall_of(index: &Index, metric: Metric, rows: &BTreeMap<i64, Vec<f32>>, ef: usize) -> f64 {
+    const QUERIES: usize = 200;
+    let mut random = Random(41);
+    let near: Vec<_> = rows.values().collect();
+    let sum: f64 = (0..QUERIES)
+        .map(|_| {
+            let query: Vec<f32> = near[random.below(near.len())].iter().map(|x| x + 0.3 * random.normal()).collect();
+            let exact = naive::nearest(metric, rows.iter().map(|(&row, vector)| (row, vector.as_slice())), &query, 10);
+            let found = index.searcher().nearest(&query, 10, ef, &|row: i64| rows.contains_key(&row)).unwrap();
+            let looked_at_all = index.setup.codec.estimates() && found.report.strategy == SearchStrategy::Exact;
+            assert!(looked_at_all || found.report.strategy == SearchStrategy::Graph);
+            naive::recall(&exact, found.rows.iter().map(|row| row.row_id))
+        })
+        .sum();
+    sum / QUERIES as f64
+}
+
+/// The centre is learnt from the first half; the second half lies elsewhere. Codes of both find what floats find.
+#[test]
+fn vectors_that_drift_are_found() {
+    const WIDE: usize = 48;
+    const HALF: usize = 4_000;
+    let (first, mut second) = (Random(21).clustered(HALF, WIDE, 20), Random(22).clustered(HALF, WIDE, 20));
+    let mut random = Random(23);
+    let direction: Vec<f32> = (0..WIDE).map(|_| 0.7 * random.normal()).collect();
+    second.chunks_mut(WIDE).for_each(|row| row.iter_mut().zip(&direction).for_each(|(x, d)| *x += d));
+    for metric in METRICS {
+        let build = |quantization| {
+            let index = of(metric, quantization, &first, WIDE);
+            index.maintenance().finish(&Uninterrupted).unwrap();
+            let before = index.setup.codec.learnt().centre;
+            let ids: Vec<i64> = (HALF as i64..2 * HALF as i64).collect();
+            index.append(Origin::Host, &ids, &second).unwrap();
+            index.maintenance().finish(&Uninterrupted).unwrap();
+            assert_eq!(index.setup.codec.learnt().centre, before, "the centre stays");
+            index
+        };
+        let half = |vectors: &[f32], from: usize| -> BTreeMap<i64, Vec<f32>> {
+            (from as i64..).zip(vectors.chunks(WIDE).map(<[f32]>::to_vec)).collect()
+        };
+        let mut rows = half(&first, 0);
+        rows.extend(half(&second, HALF));
+        let floats = recall_of(&build(Quantization::None), metric, &rows, 64);
+        for quantization in CODES {
+            let codes = recall_of(&build(quantization), metric, &rows, 64);
+            assert!(codes >= floats - 0.012, "{metric:?} {quantization:?}: {codes} of {floats}");
+        }
+    }
+}
+
+/// A quarter of the rows is replaced again and again: recall does not fall, and the graph does not grow. `VSS_TEST_CHURN`: rounds.
+#[test]
+fn churn_of_codes_keeps_recall() {
+    const WIDE: usize = 48;
+    const ROWS: usize = 8_000;
+    let rounds = std::env::var("VSS_TEST_CHURN").map_or(9, |rounds| rounds.parse().expect("a number"));
+    let metric = Metric::L2sq;
+    let index = of(metric, Quantization::Sq4, &[], WIDE);
+    let mut random = Random(31);
+    let mut rows = BTreeMap::new();
+    let mut next = 0;
+    let mut recalls = Vec::new();
+    for round in 0..rounds {
+        let gone: Vec<i64> = rows.keys().copied().filter(|_| round > 0 && random.below(4) == 0).collect();
+        gone.iter().for_each(|row| drop(rows.remove(row)));
+        index.remove(&gone, round);
+        let come = ROWS - rows.len();
+        let vectors = Random(100 + round).clustered(come, WIDE, 20);
+        let ids: Vec<i64> = (next..next + come as i64).collect();
+        next += come as i64;
+        index.append(Origin::Host, &ids, &vectors).unwrap();
+        rows.extend(ids.iter().copied().zip(vectors.chunks(WIDE).map(<[f32]>::to_vec)));
+        index.expire(round + 1, round + 2);
+        index.maintenance().tend(0, &Uninterrupted).unwrap();
+        index.maintenance().finish(&Uninterrupted).unwrap();
+        let stats = index.stats().unwrap();
+        assert_eq!((stats.count, stats.pending), (ROWS, 0));
+        assert!(stats.levels[0].nodes <= ROWS + ROWS / 4 + 2048, "{} slots", stats.levels[0].nodes);
+        recalls.push(recall_of(&index, metric, &rows, 16));
+    }
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let (before, after) = (mean(&recalls[..recalls.len() / 3]), mean(&recalls[recalls.len() * 2 / 3..]));
+    assert!(after >= before - 0.01, "recall falls from {before} to {after}");
+    println!("recall {before:.4}, after {rounds} rounds {after:.4}");
 }
