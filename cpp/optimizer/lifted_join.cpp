@@ -1,6 +1,8 @@
 #include "optimizer/lifted_join.hpp"
 
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_any_join.hpp"
 #include "duckdb/planner/operator/logical_comparison_join.hpp"
@@ -48,6 +50,17 @@ static vector<ProjectionIndex> Remaining(const vector<ProjectionIndex> &map, con
 		}
 	}
 	return result;
+}
+
+//! Adds the columns in `expr` that are among `columns` to `map`.
+static void PassOn(const Expression &expr, const vector<ColumnBinding> &columns, vector<ProjectionIndex> &map) {
+	ExpressionIterator::VisitExpression<BoundColumnRefExpression>(expr, [&](const BoundColumnRefExpression &ref) {
+		auto entry = std::find(columns.begin(), columns.end(), ref.Binding());
+		ProjectionIndex column(UnsafeNumericCast<idx_t>(entry - columns.begin()));
+		if (entry != columns.end() && std::find(map.begin(), map.end(), column) == map.end()) {
+			map.push_back(column);
+		}
+	});
 }
 
 LiftedJoin::LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher_p,
@@ -182,8 +195,16 @@ void LiftedJoin::Lift() {
 	for (idx_t i = above.size(); i-- > 0;) {
 		auto &op = above[i].op.get();
 		auto map = LogicalOperatorVisitor::GetProjectionMap(op, above[i].child);
-		if (map) {
-			*map = Remaining(*map, before[i], op.children[above[i].child]->GetColumnBindings());
+		if (!map || map->empty()) {
+			continue;
+		}
+		auto after = op.children[above[i].child]->GetColumnBindings();
+		*map = Remaining(*map, before[i], after);
+		// the conditions are above now, and need their columns there
+		for (auto kind : {&conditions, &guards, &bounds}) {
+			for (auto &condition : *kind) {
+				PassOn(*condition, after, *map);
+			}
 		}
 	}
 	top.get() = make_uniq<LogicalCrossProduct>(std::move(top.get()), std::move(probes));
