@@ -24,6 +24,10 @@ void Agreement::Closed(Reason reason_p) {
 	state = State::CLOSED;
 }
 
+void Agreement::OptionsLearnt() {
+	reason = Reason::FOR_NOW;
+}
+
 bool Agreement::Missed() {
 	if (!IsClosed()) {
 		return false;

@@ -47,6 +47,8 @@ public:
 	void Opened(idx_t covered, bool trusted);
 	//! → CLOSED. Changes have been missed, or will be.
 	void Closed(Reason reason);
+	//! CLOSED: the catalog was asked for the options.
+	void OptionsLearnt();
 	//! A row came or went. True if the index is closed and so has missed it.
 	bool Missed();
 	//! Rows below `end` were handed over.
@@ -77,7 +79,7 @@ public:
 		return state == State::CLOSED;
 	}
 	bool OptionsKnown() const {
-		return reason != Reason::OPTIONS_UNKNOWN;
+		return !IsClosed() || reason != Reason::OPTIONS_UNKNOWN;
 	}
 	//! No row is missing.
 	bool IsComplete() const {

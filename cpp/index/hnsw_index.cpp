@@ -138,6 +138,12 @@ bool HNSWIndex::CatchUpDue() const {
 	return agreement.IsDue(lowest_visible, DuckTransactionManager::Get(db).GetLastCommit());
 }
 
+bool HNSWIndex::CatchUpDue(IndexEntry &entry) {
+	auto due = false;
+	Visit(entry, [&](const HNSWIndex &index) { due = index.CatchUpDue(); });
+	return due;
+}
+
 void HNSWIndex::Expire(AttachedDatabase &db, const vss::IndexHandle &core) {
 	// in this order: a snapshot that begins in between sees what is committed by now
 	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();

@@ -320,17 +320,38 @@ static optional_ptr<IndexCatalogEntry> CatalogEntryOf(ClientContext &context, Da
 	return entry && entry->oid == index_oid ? entry : nullptr;
 }
 
-void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table) {
+void HNSWIndex::LearnOptions(ClientContext &context, IndexEntry &entry, DataTable &table) {
+	auto known = true;
+	Identifier name;
+	Visit(entry, [&](const HNSWIndex &index) {
+		known = index.agreement.OptionsKnown();
+		name = index.name;
+	});
+	if (known) {
+		return;
+	}
+	auto catalog_entry = CatalogEntryOf(context, *table.GetDataTableInfo(), name, entry.GetIndexOid());
+	if (!catalog_entry) {
+		return;
+	}
+	auto learnt = StoredIndexOptions(OptionsInStatement(catalog_entry->sql));
+	Change(entry, [&](HNSWIndex &index) {
+		if (!index.agreement.OptionsKnown()) {
+			index.options = learnt;
+			index.agreement.OptionsLearnt();
+		}
+	});
+}
+
+void HNSWIndex::OpenLate(IndexEntry &entry, DataTable &table) {
 	auto &info = *table.GetDataTableInfo();
-	bool is_closed = false;
-	bool options_known = false;
+	auto is_closed = false;
 	LogicalType key;
 	vss::IndexOptions options;
 	IndexStorageInfo stored;
 	Visit(entry, [&](const HNSWIndex &index) {
-		if (index.agreement.IsClosed()) {
+		if (index.agreement.IsClosed() && index.agreement.OptionsKnown()) {
 			is_closed = true;
-			options_known = index.agreement.OptionsKnown();
 			key = index.logical_types[0];
 			options = index.options;
 			stored = CopyOf(index.stored);
@@ -338,13 +359,6 @@ void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &t
 	});
 	if (!is_closed) {
 		return;
-	}
-	if (!options_known) {
-		auto catalog_entry = CatalogEntryOf(context, info, stored.name, entry.GetIndexOid());
-		if (!catalog_entry) {
-			return;
-		}
-		options = StoredIndexOptions(OptionsInStatement(catalog_entry->sql));
 	}
 	auto opened = Open(options, key, stored, info.GetIOManager(), info.GetDB());
 	Change(entry, [&](HNSWIndex &index) { index.Adopt(std::move(opened)); });
@@ -380,8 +394,8 @@ static bool WaitForAppends(ClientContext &context, DataTable &table) {
 
 //! Scans columns of the rows of a table, also of those that are not committed yet, and their row ids behind them. Appends go
 //! on meanwhile.
-static void ScanRows(ClientContext &context, DataTable &table, const vector<column_t> &columns, TableScanType type,
-                     const std::function<void(DataChunk &chunk)> &consume) {
+static void ScanRows(const vss::HostInterrupt &interrupt, DataTable &table, const vector<column_t> &columns,
+                     TableScanType type, const std::function<void(DataChunk &chunk)> &consume) {
 	auto &rows = *table.GetRowGroupCollection();
 	auto table_types = rows.GetTypes();
 	vector<StorageIndex> column_ids;
@@ -398,7 +412,7 @@ static void ScanRows(ClientContext &context, DataTable &table, const vector<colu
 	state.Initialize(column_ids, nullptr);
 	rows.InitializeScan(QueryContext(), state.table_state, column_ids, nullptr);
 	while (true) {
-		context.InterruptCheck();
+		interrupt.Check();
 		chunk.Reset();
 		state.table_state.Scan(chunk, type);
 		if (chunk.size() == 0) {
@@ -417,10 +431,11 @@ static rust::Slice<const int64_t> RowIds(DataChunk &chunk) {
 
 //! What a comparison needs of an index, which may be dropped meanwhile.
 struct HNSWIndex::Comparison {
-	Comparison(ClientContext &context_p, const HNSWIndex &index, AttachedDatabase &db_p)
-	    : context(context_p), db(db_p), core(index.core->share()), vectors(!index.agreement.IsTrusted()),
-	      dimensions(index.Dimensions()), complete(index.agreement.IsComplete()), types(index.logical_types),
-	      columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
+	Comparison(ClientContext &context_p, const vss::HostInterrupt &interrupt_p, const HNSWIndex &index,
+	           AttachedDatabase &db_p)
+	    : context(context_p), interrupt(interrupt_p), db(db_p), core(index.core->share()),
+	      vectors(!index.agreement.IsTrusted()), dimensions(index.Dimensions()), complete(index.agreement.IsComplete()),
+	      types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
 		// over the scanned columns
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
 		    key, [](BoundColumnRefExpression &column, unique_ptr<Expression> &expr) {
@@ -434,6 +449,7 @@ struct HNSWIndex::Comparison {
 	void AppendVectors(DataTable &table);
 
 	ClientContext &context;
+	const vss::HostInterrupt &interrupt;
 	AttachedDatabase &db;
 	rust::Box<vss::IndexHandle> core;
 	bool vectors;
@@ -447,11 +463,11 @@ struct HNSWIndex::Comparison {
 
 //! Rows in `core` whose deletion from `table` is committed become tombstones. Returns the commit after which more of them may be
 //! found: a delete that was handed over after it is not done yet, and the rows are still there. `NEVER` if there is none.
-static uint64_t ForgetDeleted(ClientContext &context, const vss::IndexHandle &core, DataTable &table) {
+static uint64_t ForgetDeleted(const vss::HostInterrupt &interrupt, const vss::IndexHandle &core, DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
 	auto deleting = core.deleted_after() == last_commit;
 	Translate([&] { core.begin_comparison(table.GetNextRowId()); });
-	ScanRows(context, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
+	ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
 	         [&](DataChunk &chunk) { core.saw(RowIds(chunk)); });
 	core.end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
 	return deleting ? last_commit : Agreement::NEVER;
@@ -461,26 +477,26 @@ uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	// row ids stand for the same rows while this is held
 	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
 	if (complete) {
-		return ForgetDeleted(context, *core, table);
+		return ForgetDeleted(interrupt, *core, table);
 	}
 	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
 	// taken; which rows are left is what the last scan says.
 	if (!vectors) {
-		ScanRows(context, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED,
+		ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED,
 		         [&](DataChunk &chunk) { vectors = core->saw(RowIds(chunk)) || vectors; });
 	}
 	if (vectors) {
 		AppendVectors(table);
 	}
-	return ForgetDeleted(context, *core, table);
+	return ForgetDeleted(interrupt, *core, table);
 }
 
 void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 	ExpressionExecutor executor(context, *key);
 	DataChunk keys;
 	keys.Initialize(Allocator::Get(db), types);
-	ScanRows(context, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
+	ScanRows(interrupt, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
 		keys.Reset();
 		executor.Execute(chunk, keys);
 		VectorBatch batch(keys.data[0], chunk.data.back(), chunk.size(), dimensions);
@@ -490,16 +506,17 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 }
 
 //! Waits for a lock that may be held for long.
-static unique_lock<mutex> LockUnlessInterrupted(ClientContext &context, mutex &lock) {
+static unique_lock<mutex> LockUnlessInterrupted(const vss::HostInterrupt &interrupt, mutex &lock) {
 	unique_lock<mutex> result(lock, std::defer_lock);
 	while (!result.try_lock()) {
-		context.InterruptCheck();
+		interrupt.Check();
 		std::this_thread::sleep_for(std::chrono::milliseconds(1));
 	}
 	return result;
 }
 
-void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table) {
+void HNSWIndex::CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, IndexEntry &entry,
+                        DataTable &table) {
 	shared_ptr<mutex> compare_lock;
 	Visit(entry, [&](const HNSWIndex &index) {
 		if (index.CatchUpDue()) {
@@ -509,15 +526,15 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	if (!compare_lock) {
 		return;
 	}
-	auto guard = LockUnlessInterrupted(context, *compare_lock);
+	auto guard = LockUnlessInterrupted(interrupt, *compare_lock);
 	ErrorData failure;
 	auto recheck_after = Agreement::NEVER;
 	try {
-		OpenLate(context, entry, table);
+		OpenLate(entry, table);
 		unique_ptr<Comparison> comparison;
 		Visit(entry, [&](const HNSWIndex &index) {
 			if (!index.agreement.IsClosed() && index.CatchUpDue()) {
-				comparison = make_uniq<Comparison>(context, index, table.db);
+				comparison = make_uniq<Comparison>(context, interrupt, index, table.db);
 			}
 		});
 		if (!comparison || !WaitForAppends(context, table)) {
