@@ -39,7 +39,7 @@ PACKAGE := CARGO_TARGET_DIR=$(TOOLS) cargo run --quiet --release -p xtask -- pac
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.PHONY: preflight downloads example-downloads in-host release static dist core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -101,13 +101,19 @@ runner: $(HOST)/venv/tests
 	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p sqllogic -p xtask --no-default-features
 
 # The index without DuckDB: seconds. Then with overflow checks and debug assertions.
-core: core-checked
+core: core-checked agreement
 	$(CORE) test --release --no-default-features -p vss
 	VSS_TEST_QUANTIZATION=sq8 $(CORE) test --release --no-default-features -p vss --lib index::
 	VSS_TEST_QUANTIZATION=sq4 $(CORE) test --release --no-default-features -p vss --lib index::
 
 core-checked:
 	$(CORE) test --profile checked --no-default-features -p vss
+
+# The state machine of an index and its table, under every schedule of the threads that ask it.
+agreement:
+	mkdir -p build
+	$(CXX) -std=c++17 -O2 -Wall -Wextra -I test/agreement -I cpp test/agreement/test.cpp cpp/index/agreement.cpp -o build/agreement
+	build/agreement
 
 # Tests of plans: they also run with DuckDB's verification of plans.
 PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan types)

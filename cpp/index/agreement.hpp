@@ -72,9 +72,16 @@ public:
 		// rows reach the index before they reach the table, so a complete index is never behind
 		return IsComplete() && next_row_id <= covered;
 	}
-	//! Whether there is something to be done: open the index, or reconcile it with its table. Given the bound below which all
-	//! transactions see all commits, and the last commit, read after it.
-	bool IsDue(uint64_t lowest_visible, uint64_t last_commit) const;
+	//! The commits of the table's database, as numbers.
+	class Commits {
+	public:
+		virtual ~Commits() = default;
+		//! All transactions see all commits below this.
+		virtual uint64_t LowestVisible() const = 0;
+		virtual uint64_t Last() const = 0;
+	};
+	//! Whether there is something to be done: open the index, or reconcile it with its table. Any number of threads may ask at once.
+	bool IsDue(const Commits &commits) const;
 	bool IsClosed() const {
 		return state == State::CLOSED;
 	}

@@ -125,6 +125,21 @@ static uint64_t LowestVisible(AttachedDatabase &db) {
 	return result;
 }
 
+class CommitsOf : public Agreement::Commits {
+public:
+	explicit CommitsOf(AttachedDatabase &db_p) : db(db_p) {
+	}
+	uint64_t LowestVisible() const override {
+		return duckdb::LowestVisible(db);
+	}
+	uint64_t Last() const override {
+		return DuckTransactionManager::Get(db).GetLastCommit();
+	}
+
+private:
+	AttachedDatabase &db;
+};
+
 void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) {
 	if (unsure) {
 		agreement.PublishedUnsure(next_row_id, last_commit);
@@ -134,8 +149,7 @@ void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) 
 }
 
 bool HNSWIndex::CatchUpDue() const {
-	auto lowest_visible = LowestVisible(db);
-	return agreement.IsDue(lowest_visible, DuckTransactionManager::Get(db).GetLastCommit());
+	return agreement.IsDue(CommitsOf(db));
 }
 
 bool HNSWIndex::CatchUpDue(IndexEntry &entry) {
