@@ -112,7 +112,7 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 }
 
 bool HNSWIndex::Covers(DataTable &table) const {
-	return agreement.Serves(table.GetNextRowId());
+	return core->is_sound() && agreement.Serves(table.GetNextRowId());
 }
 
 //! Rows deleted by commits below this are seen by nobody.
@@ -125,6 +125,7 @@ static uint64_t LowestVisible(AttachedDatabase &db) {
 	return result;
 }
 
+//! The commits of a database.
 class CommitsOf : public Agreement::Commits {
 public:
 	explicit CommitsOf(AttachedDatabase &db_p) : db(db_p) {
@@ -149,6 +150,9 @@ void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) 
 }
 
 bool HNSWIndex::CatchUpDue() const {
+	if (!core->is_sound()) {
+		return true;
+	}
 	return agreement.IsDue(CommitsOf(db));
 }
 
@@ -200,7 +204,7 @@ ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, 
 	// Rows of the log come while the index is bound, and may be taken as duplicates. A binding that fails is tried again
 	// for ever by everybody, or invalidates the database; the table has the rows.
 	if (error.HasError() && info.append_mode == IndexAppendMode::INSERT_DUPLICATES) {
-		Close(error.RawMessage());
+		Close(Agreement::Reason::FOR_NOW, error.RawMessage());
 		return ErrorData();
 	}
 	return error;

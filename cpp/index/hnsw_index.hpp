@@ -122,8 +122,10 @@ private:
 	void ReplaceCore(rust::Box<vss::IndexHandle> successor);
 	//! The index has what was opened from now on.
 	void Adopt(Opened opened);
-	//! There is not enough memory for the index's rows: gives back what it has, so that queries can scan the table.
-	void Close(string reason);
+	//! Gives back what the index has, so that queries can scan the table. `FOR_NOW`: there is not enough memory for its rows.
+	void Close(Agreement::Reason why, string problem);
+	//! The index may have been left wrong by a defect: closes it, and gives its image up.
+	void Discard(Agreement::Reason why);
 	//! Opens the index behind `entry` if it is closed, and its options are known. Takes the entry's lock for moments only.
 	static void OpenLate(IndexEntry &entry, DataTable &table);
 	//! The checkpoint that the database file holds, or that is being made.

@@ -88,6 +88,12 @@ static rust::Slice<const uint8_t> StoredBlob(const IndexStorageInfo &info, const
 	return {const_data_ptr_cast(blob.data()), blob.size()};
 }
 
+//! The pages of the newest image, which the core forgets.
+static vector<block_id_t> PagesOf(const vss::IndexHandle &core) {
+	auto ids = core.forget_pages();
+	return vector<block_id_t>(ids.begin(), ids.end());
+}
+
 //! Notes options, so that whoever binds the index next need not look for them in the catalog.
 static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_t<Value> &stored) {
 	stored[WITH_OPTION + "metric"] = Value(string(vss::metric_name(options.metric)));
@@ -123,7 +129,7 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 		pages.free(block);
 	}
 	useless_blocks.clear();
-	if (agreement.IsClosed()) {
+	if (agreement.IsClosed() || !core->is_sound()) {
 		return CopyOf(stored);
 	}
 	IndexStorageInfo info(name);
@@ -131,7 +137,16 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 	info.root = 0;
 	StoreOptions(options, info.options);
 	auto verified = agreement.IsComplete() ? Checkpoint(table_io_manager, true) : 0;
-	auto image = Translate([&] { return core->store(pages, agreement.Covered(), verified); });
+	vss::StoredImage image;
+	try {
+		image = Translate([&] { return core->store(pages, agreement.Covered(), verified); });
+	} catch (std::exception &ex) {
+		if (core->is_sound()) {
+			throw;
+		}
+		// a checkpoint that fails would invalidate the database; pages of the image are given back after it was written only
+		return CopyOf(stored);
+	}
 	info.options[ROOT_OPTION] = Value::BLOB(image.root.data(), image.root.size());
 	info.options[NORMS_OPTION] = Value::BLOB(image.norms.data(), image.norms.size());
 	FixedSizeAllocatorInfo allocator;
@@ -161,20 +176,16 @@ IndexStorageInfo HNSWIndex::SerializeToWAL(const case_insensitive_map_t<Value> &
 void HNSWIndex::ResetStorage(IndexLock &lock) {
 	// Searches may be running on the core, so it is not emptied but abandoned: nobody asks it any more, and its memory goes
 	// with the last handle.
-	auto was_closed = agreement.IsClosed();
+	auto trusts_stored = agreement.IsClosed() || !core->is_sound();
 	agreement.Dropped();
 	auto &blocks = table_io_manager.GetIndexBlockManager();
 	if (blocks.InMemory()) {
 		return;
 	}
 	vss::HostPages pages(blocks, QueryContext());
-	if (was_closed) {
-		for (auto &block : BlocksOf(stored)) {
-			pages.free(block);
-		}
-	}
-	for (auto &page : core->forget_pages()) {
-		pages.free(page);
+	auto ids = trusts_stored ? BlocksOf(stored) : PagesOf(*core);
+	for (auto &id : ids) {
+		pages.free(id);
 	}
 	for (auto &block : useless_blocks) {
 		pages.free(block);
@@ -261,11 +272,18 @@ void HNSWIndex::Adopt(Opened opened) {
 	}
 }
 
-void HNSWIndex::Close(string reason) {
-	agreement.Closed(Agreement::Reason::FOR_NOW);
+void HNSWIndex::Close(Agreement::Reason why, string problem) {
+	agreement.Closed(why);
 	ReplaceCore(vss::idle_core());
 	bytes_on_disk = 0;
-	agreement.SetProblem(std::move(reason));
+	agreement.SetProblem(std::move(problem));
+}
+
+void HNSWIndex::Discard(Agreement::Reason why) {
+	auto ids = BlocksOf(stored);
+	useless_blocks.insert(useless_blocks.end(), ids.begin(), ids.end());
+	stored = IndexStorageInfo(name);
+	Close(why, string(core->defect()));
 }
 
 unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
@@ -369,6 +387,9 @@ idx_t HNSWIndex::BytesOnDisk() const {
 }
 
 string HNSWIndex::Status(DataTable &table) const {
+	if (!core->is_sound()) {
+		return "incomplete: queries scan the table; " + string(core->defect());
+	}
 	return agreement.Describe(table.GetNextRowId());
 }
 
@@ -527,6 +548,11 @@ void HNSWIndex::CatchUp(ClientContext &context, const vss::HostInterrupt &interr
 		return;
 	}
 	auto guard = LockUnlessInterrupted(interrupt, *compare_lock);
+	Change(entry, [&](HNSWIndex &index) {
+		if (!index.core->is_sound()) {
+			index.Discard(Agreement::Reason::FOR_NOW);
+		}
+	});
 	ErrorData failure;
 	auto recheck_after = Agreement::NEVER;
 	try {
@@ -548,12 +574,15 @@ void HNSWIndex::CatchUp(ClientContext &context, const vss::HostInterrupt &interr
 		failure = ErrorData(ex);
 	}
 	Change(entry, [&](HNSWIndex &index) {
-		if (!failure.HasError()) {
+		if (!index.core->is_sound()) {
+			// at once again: not a third time before the database is opened again
+			index.Discard(Agreement::Reason::FOR_GOOD);
+		} else if (!failure.HasError()) {
 			index.agreement.Reconciled(table.GetNextRowId(), recheck_after);
 			index.links->Schedule();
 		} else if (failure.Type() == ExceptionType::OUT_OF_MEMORY && !index.agreement.IsClosed() &&
 		           !index.agreement.IsComplete()) {
-			index.Close(failure.RawMessage());
+			index.Close(Agreement::Reason::FOR_NOW, failure.RawMessage());
 		} else {
 			index.agreement.SetProblem(failure.RawMessage());
 		}
