@@ -39,7 +39,7 @@ PACKAGE := CARGO_TARGET_DIR=$(TOOLS) cargo run --quiet --release -p xtask -- pac
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.PHONY: preflight downloads example-downloads in-host release static dist core core-checked test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning quantization fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning quantization fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -101,13 +101,19 @@ runner: $(HOST)/venv/tests
 	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p sqllogic -p xtask --no-default-features
 
 # The index without DuckDB: seconds. Then with overflow checks and debug assertions.
-core: core-checked
+core: core-checked agreement
 	$(CORE) test --release --no-default-features -p vss
 	VSS_TEST_QUANTIZATION=sq8 $(CORE) test --release --no-default-features -p vss --lib index::
 	VSS_TEST_QUANTIZATION=sq4 $(CORE) test --release --no-default-features -p vss --lib index::
 
 core-checked:
 	$(CORE) test --profile checked --no-default-features -p vss
+
+# The state machine of an index and its table, under every schedule of the threads that ask it.
+agreement:
+	mkdir -p build
+	$(CXX) -std=c++17 -O2 -Wall -Wextra -I test/agreement -I cpp test/agreement/test.cpp cpp/index/agreement.cpp -o build/agreement
+	build/agreement
 
 # Tests of plans: they also run with DuckDB's verification of plans.
 PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan types)
@@ -258,23 +264,24 @@ tsan:
 	sh test/tsan/run.sh $(CACHE)/tsan -- --test-threads 1 $(TSAN_TESTS)
 
 # Errors of memory, and undefined behaviour, in the C++ of the extension: a part of the tests in a host, with AddressSanitizer. The host
-# is not compiled for it, so leaks, and memory that it allocates and we free, are not its business.
+# is not compiled for it, so leaks, and memory that it allocates and we free, are not its business. In this build calls panic when they
+# are asked to: what that leaves is tested here only.
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize=vptr
 ASAN_OUT := build/asan/$(DUCKDB)
 ASAN_SQL := $(addprefix test/sql/,aggregate compaction create dml explain failure join mvcc persistence pragmas recovery)
-ASAN_PYTHON := test_damage.py test_failures.py test_versions.py
+ASAN_PYTHON := test_damage.py test_failures.py test_panics.py test_versions.py
 ASAN_RUN := env LD_PRELOAD="$$($(or $(CXX),g++) -print-file-name=libasan.so) $$($(or $(CXX),g++) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0:detect_odr_violation=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 asan: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/asan/$(DUCKDB) \
 	DUCKDB_HOST_LIBRARY=$$($(PYTHON) -c 'import _duckdb; print(_duckdb.__file__)') \
 	CXXFLAGS="$(ASAN_FLAGS) -fno-omit-frame-pointer -g1" \
-	cargo rustc --release --no-default-features --features host-duckdb -p vss --lib -- -Clink-arg=-lasan -Clink-arg=-lubsan
+	cargo rustc --release --no-default-features --features host-duckdb,panics -p vss --lib -- -Clink-arg=-lasan -Clink-arg=-lubsan
 	$(PACKAGE) $(CACHE)/asan/$(DUCKDB)/release/$(LIBRARY_NAME) $(ASAN_OUT) v$(DUCKDB)
 	printf '#!/bin/sh\nexec %s %s "$$@"\n' '$(ASAN_RUN)' $(PYTHON) > $(ASAN_OUT)/python
 	chmod +x $(ASAN_OUT)/python
 	$(SQLLOGICTEST) --host python --python $(ASAN_OUT)/python --extension $(ASAN_OUT)/vss.duckdb_extension $(ASAN_SQL)
-	$(ASAN_OUT)/python -m pytest -q $(addprefix test/python/,$(ASAN_PYTHON)) --extension $(ASAN_OUT)/vss.duckdb_extension
+	$(ASAN_OUT)/python -m pytest -q $(addprefix test/python/,$(ASAN_PYTHON)) --panics --extension $(ASAN_OUT)/vss.duckdb_extension
 
 # Undefined behaviour in Rust: the core's tests that do not come to the graph, which is C++, under Miri.
 MIRI_TESTS := pending:: rows:: segments:: turns:: memory:: row_set:: checksum:: options:: metric::

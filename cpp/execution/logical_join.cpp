@@ -10,6 +10,7 @@
 #include "index/hnsw_index.hpp"
 #include "execution/pair_filter.hpp"
 #include "execution/physical_row_filter.hpp"
+#include "execution/physical_comparison.hpp"
 #include "execution/physical_join.hpp"
 
 namespace duckdb {
@@ -112,6 +113,7 @@ PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPl
 	                                            std::move(expressions[0]), scan, std::move(projections), table_first);
 	auto &physical = join.Cast<PhysicalHNSWJoin>();
 	physical.conditions = std::move(conditions);
+	physical.comparison = PhysicalComparison::Plan(planner, join, entry, search);
 	if (row_id_column.IsValid()) {
 		auto &filter =
 		    planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex(), key_columns);

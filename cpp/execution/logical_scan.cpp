@@ -7,6 +7,7 @@
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "index/hnsw_index.hpp"
+#include "execution/physical_comparison.hpp"
 #include "execution/physical_row_filter.hpp"
 #include "execution/physical_scan.hpp"
 
@@ -73,6 +74,7 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(column_ids), search,
 	                                            std::move(expressions[0]), table_scan);
 	auto &physical = scan.Cast<PhysicalHNSWScan>();
+	physical.comparison = PhysicalComparison::Plan(planner, scan, table, search);
 	for (auto &group : best_groups) {
 		ExpressionIterator::EnumerateExpression(group, [&](unique_ptr<Expression> &child) {
 			if (child->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {

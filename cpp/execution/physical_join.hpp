@@ -4,6 +4,7 @@
 #include "duckdb/execution/physical_operator.hpp"
 #include "duckdb/planner/expression.hpp"
 #include "duckdb/storage/storage_index.hpp"
+#include "execution/physical_comparison.hpp"
 #include "execution/search_plan.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
@@ -44,7 +45,9 @@ public:
 	const bool table_first;
 	//! Over the columns of this operator; see LogicalHNSWJoin::SetConditions.
 	vector<unique_ptr<Expression>> conditions;
-	//! Yields the rows that qualify; nothing if all do. Also the first child.
+	//! Compares the index with its table, if it has to be. Also a child.
+	optional_ptr<PhysicalComparison> comparison;
+	//! Yields the rows that qualify; nothing if all do. Also a child.
 	optional_ptr<PhysicalRowFilter> filter;
 	//! Which of these qualify for which query vector; nothing if all do for all.
 	unique_ptr<PairFilter> pairs;

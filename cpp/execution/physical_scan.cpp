@@ -61,6 +61,9 @@ void PhysicalHNSWScan::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipe
 	op_state.reset();
 	sink_state.reset();
 	meta_pipeline.GetState().SetPipelineSource(current, *this);
+	if (comparison) {
+		comparison->BuildPipeline(current, meta_pipeline);
+	}
 	if (filter) {
 		filter->BuildPipeline(current, meta_pipeline);
 	}

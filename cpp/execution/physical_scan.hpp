@@ -4,6 +4,7 @@
 #include "duckdb/execution/physical_operator.hpp"
 #include "duckdb/planner/expression.hpp"
 #include "duckdb/storage/storage_index.hpp"
+#include "execution/physical_comparison.hpp"
 #include "execution/physical_row_filter.hpp"
 #include "execution/search_plan.hpp"
 #include "vss/src/bridge/mod.rs.h"
@@ -31,6 +32,8 @@ public:
 	vector<unique_ptr<Expression>> groups;
 	vector<StorageIndex> group_columns;
 	vector<LogicalType> group_types;
+	//! The child that compares the index with its table, if it has to be.
+	optional_ptr<PhysicalComparison> comparison;
 	//! The child that knows which rows qualify, if not all do.
 	optional_ptr<PhysicalRowFilter> filter;
 	//! The child that yields query vectors, unless there is only one.

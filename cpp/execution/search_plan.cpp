@@ -14,7 +14,7 @@
 namespace duckdb {
 
 void IndexSearch::TakeFilter(idx_t qualifying) {
-	if (strategy != vss::Strategy::Scan) {
+	if (covers && strategy != vss::Strategy::Scan) {
 		HNSWIndex::Visit(*entry,
 		                 [&](const HNSWIndex &index) { strategy = index.Core().filtered_strategy(k, ef, qualifying); });
 	}

@@ -31,7 +31,8 @@ struct IndexSearch {
 	idx_t dimensions;
 	//! Rows, or the best of their groups, that are needed: limit + offset.
 	idx_t k;
-	//! Search width (ef) and strategy, as planned; both are decided again when the search runs.
+	//! Search width (ef) and strategy, as planned; both are decided again when the search runs. `Auto` if only then the index
+	//! will have seen the rows of its table.
 	idx_t ef;
 	vss::Strategy strategy;
 	//! A further order decides between rows that tie with the last one wanted.
@@ -46,6 +47,8 @@ struct IndexSearch {
 	bool paged = false;
 	//! The index had seen every row of its table when the query was planned.
 	bool covers = false;
+	//! It has to be compared with its table before it is searched.
+	bool compare = false;
 	//! The nearest rows are wanted of all pairs with query vectors, by an ORDER BY.
 	bool one_answer = false;
 	//! `k` counts groups of rows.

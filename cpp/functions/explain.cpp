@@ -21,8 +21,12 @@ struct ExplainBindData : public TableFunctionData {
 };
 
 struct ExplainState : public GlobalTableFunctionState {
+	vector<FoundIndex> indexes;
+	bool planned = false;
 	vector<vector<Value>> rows;
 	idx_t next = 0;
+	//! Last: it works on the indexes.
+	CatchUpFirst first;
 };
 
 } // namespace
@@ -84,10 +88,16 @@ static vector<Value> DescribeIndex(const FoundIndex &found, const TableCatalogEn
 	        used ? none : text};
 }
 
-//! Plans the query, in the caller's transaction and with its settings, but does not run it.
 static unique_ptr<GlobalTableFunctionState> ExplainInit(ClientContext &context, TableFunctionInitInput &input) {
+	auto result = make_uniq<ExplainState>();
+	result->indexes = FindIndexes(context);
+	return std::move(result);
+}
+
+//! Plans the query, in the caller's transaction and with its settings, but does not run it. Returns what became of `indexes`.
+static vector<vector<Value>> Explain(ClientContext &context, const string &query, const vector<FoundIndex> &indexes) {
 	Parser parser(context);
-	parser.ParseQuery(input.bind_data->Cast<ExplainBindData>().query);
+	parser.ParseQuery(query);
 	if (parser.statements.size() != 1) {
 		throw InvalidInputException("hnsw_explain: the text holds %llu statements; give it one query",
 		                            parser.statements.size());
@@ -112,18 +122,25 @@ static unique_ptr<GlobalTableFunctionState> ExplainInit(ClientContext &context, 
 		// fails this query, as it would that one: here it would invalidate the database, since this query is executed
 		throw InvalidInputException("hnsw_explain: the query cannot be planned: %s", ErrorData(ex).RawMessage());
 	}
-	auto result = make_uniq<ExplainState>();
-	for (auto &found : FindIndexes(context)) {
+	vector<vector<Value>> result;
+	for (auto &found : indexes) {
 		auto table = tables.find(&found.storage.get());
 		if (table != tables.end()) {
-			result->rows.push_back(DescribeIndex(found, *table->second, notes));
+			result.push_back(DescribeIndex(found, *table->second, notes));
 		}
 	}
-	return std::move(result);
+	return result;
 }
 
 static void ExplainScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
 	auto &state = input.global_state->Cast<ExplainState>();
+	if (!state.first.Done(context, input, state.indexes)) {
+		return;
+	}
+	if (!state.planned) {
+		state.rows = Explain(context, input.bind_data->Cast<ExplainBindData>().query, state.indexes);
+		state.planned = true;
+	}
 	idx_t count = 0;
 	for (; count < STANDARD_VECTOR_SIZE && state.next < state.rows.size(); count++) {
 		auto &row = state.rows[state.next++];

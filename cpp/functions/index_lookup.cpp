@@ -43,7 +43,7 @@ static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
 		}
 	}
 	if (index) {
-		HNSWIndex::CatchUp(context, *index, storage);
+		HNSWIndex::LearnOptions(context, *index, storage);
 	}
 	return FoundIndex {entry, std::move(index), storage, expressions[0]};
 }
@@ -96,6 +96,33 @@ FoundIndex FindIndex(ClientContext &context, const string &name) {
 		throw BinderException("index '%s' was dropped by another connection", name);
 	}
 	return found;
+}
+
+void CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found) {
+	HNSWIndex::CatchUp(context, interrupt, *found.index, found.storage);
+}
+
+unique_ptr<SharedIndex> ShareInStep(ClientContext &context, const vss::HostInterrupt &interrupt,
+                                    const FoundIndex &found) {
+	CatchUp(context, interrupt, found);
+	auto result = HNSWIndex::TryShare(*found.index, found.storage);
+	if (!result) {
+		ThrowIncomplete(found.entry.get().name.GetIdentifierName());
+	}
+	return result;
+}
+
+bool CatchUpFirst::Done(ClientContext &context, TableFunctionInput &input, const vector<FoundIndex> &indexes) {
+	auto due = [](const FoundIndex &found) { return HNSWIndex::CatchUpDue(*found.index); };
+	if (!work && !is_done && std::any_of(indexes.begin(), indexes.end(), due)) {
+		work = make_uniq<Aside>(context, [&context, &indexes](const vss::HostInterrupt &interrupt) {
+			for (auto &found : indexes) {
+				CatchUp(context, interrupt, found);
+			}
+		});
+	}
+	is_done = is_done || !work || work->Done(input);
+	return is_done;
 }
 
 void ThrowIncomplete(const string &name) {

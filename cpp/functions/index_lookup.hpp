@@ -4,10 +4,13 @@
 #include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
+#include "host/aside.hpp"
 
 namespace duckdb {
 
-//! An HNSW index that the transaction sees, bound.
+struct SharedIndex;
+
+//! An HNSW index that the transaction sees, bound. It may have to be compared with its table.
 struct FoundIndex {
 	reference<IndexCatalogEntry> entry;
 	shared_ptr<IndexEntry> index;
@@ -22,6 +25,24 @@ vector<FoundIndex> FindIndexes(ClientContext &context);
 //! The index called `[catalog.][schema.]name`, where schemas may be nested. Throws a BinderException if there is
 //! none, if it has another type, or if the name fits several.
 FoundIndex FindIndex(ClientContext &context, const string &name);
+
+//! Brings an index in step with its table, see `HNSWIndex::CatchUp`.
+void CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found);
+
+//! The index for a search or for its upkeep, in step with its table. Throws an InvalidInputException if it does not cover that.
+unique_ptr<SharedIndex> ShareInStep(ClientContext &context, const vss::HostInterrupt &interrupt,
+                                    const FoundIndex &found);
+
+//! What a table function does before it reads indexes: it brings them in step with their tables, aside.
+class CatchUpFirst {
+public:
+	//! Whether it is done; the function has to return if it is not, and will be called again. Always with the same indexes.
+	bool Done(ClientContext &context, TableFunctionInput &input, const vector<FoundIndex> &indexes);
+
+private:
+	bool is_done = false;
+	unique_ptr<Aside> work;
+};
 
 //! Throws an InvalidInputException: the index does not cover its table.
 [[noreturn]] void ThrowIncomplete(const string &name);

@@ -64,6 +64,8 @@ vector<InfoColumn> InfoColumns() {
 struct InfoState : public GlobalTableFunctionState {
 	vector<FoundIndex> indexes;
 	idx_t next = 0;
+	//! Last: it works on the indexes.
+	CatchUpFirst first;
 };
 
 Value BigInt(uint64_t value) {
@@ -100,6 +102,9 @@ static unique_ptr<GlobalTableFunctionState> InfoInit(ClientContext &context, Tab
 
 static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
 	auto &state = input.global_state->Cast<InfoState>();
+	if (!state.first.Done(context, input, state.indexes)) {
+		return;
+	}
 	auto columns = InfoColumns();
 	idx_t row = 0;
 	for (; state.next < state.indexes.size() && row < STANDARD_VECTOR_SIZE; state.next++) {
@@ -173,8 +178,10 @@ struct CompactBindData : public TableFunctionData {
 };
 
 struct CompactState : public GlobalTableFunctionState {
-	unique_ptr<SharedIndex> index;
-	optional_ptr<AttachedDatabase> db;
+	explicit CompactState(FoundIndex found_p) : found(std::move(found_p)) {
+	}
+
+	const FoundIndex found;
 	//! Last: it works on the index.
 	unique_ptr<Aside> work;
 };
@@ -202,30 +209,26 @@ static unique_ptr<FunctionData> CompactBind(ClientContext &context, TableFunctio
 }
 
 static unique_ptr<GlobalTableFunctionState> CompactInit(ClientContext &context, TableFunctionInitInput &input) {
-	auto result = make_uniq<CompactState>();
 	auto found = FindIndex(context, input.bind_data->Cast<CompactBindData>().index);
-	auto &name = found.entry.get().name.GetIdentifierName();
-	result->db = found.storage.get().db;
-	if (result->db->IsReadOnly()) {
-		throw InvalidInputException("index '%s' cannot be compacted: database '%s' is attached read-only", name,
-		                            result->db->GetName().GetIdentifierName());
+	auto &db = found.storage.get().db;
+	if (db.IsReadOnly()) {
+		throw InvalidInputException("index '%s' cannot be compacted: database '%s' is attached read-only",
+		                            found.entry.get().name.GetIdentifierName(), db.GetName().GetIdentifierName());
 	}
-	result->index = HNSWIndex::TryShare(*found.index, found.storage);
-	if (!result->index) {
-		ThrowIncomplete(name);
-	}
-	return std::move(result);
+	return make_uniq<CompactState>(std::move(found));
 }
 
 static void CompactScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
 	auto &state = input.global_state->Cast<CompactState>();
+	auto &found = state.found;
 	if (!state.work) {
-		state.work = make_uniq<Aside>(context, [&index = *state.index](const vss::HostInterrupt &interrupt) {
-			Translate([&] { index.core->compact(interrupt); });
+		state.work = make_uniq<Aside>(context, [&](const vss::HostInterrupt &interrupt) {
+			auto index = ShareInStep(context, interrupt, found);
+			Translate([&] { index->core->compact(interrupt); });
 		});
 	}
 	if (state.work->Done(input)) {
-		NoteInLog(state.db->GetStorageManager());
+		NoteInLog(found.storage.get().db.GetStorageManager());
 	}
 }
 
@@ -242,7 +245,9 @@ static string CompactPragma(ClientContext &context, const FunctionParameters &pa
 //---------------------------------------------------------------------------------------------------------------------
 
 //! Does what is left to background threads, and waits for what they are doing.
-static void Finish(ClientContext &context, FoundIndex &found) {
+static void Finish(ClientContext &context, const FoundIndex &found) {
+	vss::HostInterrupt interrupt(context);
+	CatchUp(context, interrupt, found);
 	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
 	if (!shared) {
 		if (found.index->GetBindState() != IndexBindState::BOUND) {
@@ -250,7 +255,6 @@ static void Finish(ClientContext &context, FoundIndex &found) {
 		}
 		ThrowIncomplete(found.entry.get().name.GetIdentifierName());
 	}
-	vss::HostInterrupt interrupt(context);
 	Translate([&] { shared->core->finish(interrupt); });
 	auto &db = found.storage.get().db;
 	if (!db.IsReadOnly()) {

@@ -27,11 +27,13 @@ struct RecallBindData : public TableFunctionData {
 };
 
 struct RecallState : public GlobalTableFunctionState {
+	explicit RecallState(FoundIndex found_p) : found(std::move(found_p)) {
+	}
+
+	const FoundIndex found;
 	bool done = false;
-	string index_name;
 	idx_t ef = 0;
 	bool codes = false;
-	unique_ptr<SharedIndex> index;
 	vss::RecallReport measured;
 	//! Last: it works on all of the above.
 	unique_ptr<Aside> work;
@@ -71,20 +73,7 @@ static unique_ptr<FunctionData> RecallBind(ClientContext &context, TableFunction
 }
 
 static unique_ptr<GlobalTableFunctionState> RecallInit(ClientContext &context, TableFunctionInitInput &input) {
-	auto result = make_uniq<RecallState>();
-	auto &name = input.bind_data->Cast<RecallBindData>().index;
-	auto found = FindIndex(context, name);
-	result->index = HNSWIndex::TryShare(*found.index, found.storage);
-	if (!result->index) {
-		ThrowIncomplete(name);
-	}
-	result->index_name = found.entry.get().name.GetIdentifierName();
-	HNSWIndex::Visit(*found.index, [&](const HNSWIndex &index) {
-		result->codes = index.Options().quantization != vss::Quantization::None;
-	});
-	auto session_ef = EfSearch(context);
-	result->ef = session_ef.IsValid() ? session_ef.GetIndex() : result->index->ef_search;
-	return std::move(result);
+	return make_uniq<RecallState>(FindIndex(context, input.bind_data->Cast<RecallBindData>().index));
 }
 
 static void RecallScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
@@ -94,8 +83,14 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 	}
 	auto &bind_data = input.bind_data->Cast<RecallBindData>();
 	if (!state.work) {
-		state.work = make_uniq<Aside>(context, [&state, &bind_data](const vss::HostInterrupt &interrupt) {
-			auto &core = *state.index->core;
+		state.work = make_uniq<Aside>(context, [&](const vss::HostInterrupt &interrupt) {
+			auto index = ShareInStep(context, interrupt, state.found);
+			auto &core = *index->core;
+			auto session_ef = EfSearch(context);
+			state.ef = session_ef.IsValid() ? session_ef.GetIndex() : index->ef_search;
+			HNSWIndex::Visit(*state.found.index, [&](const HNSWIndex &bound) {
+				state.codes = bound.Options().quantization != vss::Quantization::None;
+			});
 			state.measured = Translate([&] {
 				// the graph as it will be, not as far as it has got: an index built again from its table has none yet
 				core.link(core.pending(), interrupt);
@@ -112,7 +107,7 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 	auto number = [&](double value) {
 		return measured.queries > 0 ? Value::DOUBLE(value) : Value(LogicalType::DOUBLE);
 	};
-	vector<Value> row {Value(state.index_name),
+	vector<Value> row {Value(state.found.entry.get().name.GetIdentifierName()),
 	                   Value::BIGINT(NumericCast<int64_t>(bind_data.k)),
 	                   Value::BIGINT(NumericCast<int64_t>(measured.queries)),
 	                   Value::BIGINT(NumericCast<int64_t>(state.ef)),

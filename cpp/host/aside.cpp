@@ -28,21 +28,28 @@ void Aside::Run(const std::function<void(const vss::HostInterrupt &interrupt)> &
 	finished.notify_all();
 }
 
-bool Aside::Done(TableFunctionInput &input) {
-	constexpr std::chrono::milliseconds A_LITTLE(10);
+bool Aside::Wait() {
+	// a task asks 50 times before the client looks for Ctrl-C
+	constexpr std::chrono::milliseconds A_LITTLE(2);
+	executor_interrupt.Check();
 	unique_lock<mutex> guard(lock);
-	do {
-		executor_interrupt.Check();
-		finished.wait_for(guard, A_LITTLE, [this] { return done; });
-		// who executes functions synchronously does not call again for an empty answer
-	} while (!done && input.results_execution_mode == AsyncResultsExecutionMode::SYNCHRONOUS);
+	finished.wait_for(guard, A_LITTLE, [this] { return done; });
 	if (error.HasError()) {
 		error.Throw();
 	}
-	if (!done) {
+	return done;
+}
+
+bool Aside::Done(TableFunctionInput &input) {
+	auto is_done = Wait();
+	// who executes functions synchronously does not call again for an empty answer
+	while (!is_done && input.results_execution_mode == AsyncResultsExecutionMode::SYNCHRONOUS) {
+		is_done = Wait();
+	}
+	if (!is_done) {
 		input.async_result = AsyncResultType::HAVE_MORE_OUTPUT;
 	}
-	return done;
+	return is_done;
 }
 
 } // namespace duckdb

@@ -20,8 +20,9 @@ public:
 	Aside(ClientContext &context, std::function<void(const vss::HostInterrupt &interrupt)> work);
 	~Aside();
 
-	//! For a table function: waits a little, and returns whether the work is done; if not it will be called again. Throws
-	//! what the work threw.
+	//! Waits a little, and returns whether the work is done. Throws what the work threw.
+	bool Wait();
+	//! The same for a table function, which will be called again if it is not.
 	bool Done(TableFunctionInput &input);
 
 private:

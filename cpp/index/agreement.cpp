@@ -24,6 +24,10 @@ void Agreement::Closed(Reason reason_p) {
 	state = State::CLOSED;
 }
 
+void Agreement::OptionsLearnt() {
+	reason = Reason::FOR_NOW;
+}
+
 bool Agreement::Missed() {
 	if (!IsClosed()) {
 		return false;
@@ -68,7 +72,11 @@ void Agreement::Dropped() {
 	state = State::DROPPED;
 }
 
-bool Agreement::IsDue(uint64_t lowest_visible, uint64_t last_commit) const {
+bool Agreement::IsDue(const Commits &commits) const {
+	// In this order: a commit that is the last by the second look may be one that the first one has not let by. The other way round, the
+	// creator could commit in between, and nobody would wait for those who began before.
+	auto lowest_visible = commits.LowestVisible();
+	auto last_commit = commits.Last();
 	switch (state.load()) {
 	case State::CLOSED:
 		return reason != Reason::FOR_GOOD;

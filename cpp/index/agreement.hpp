@@ -48,6 +48,8 @@ public:
 	void Opened(idx_t covered, bool trusted);
 	//! → CLOSED. Changes have been missed, or will be.
 	void Closed(Reason reason);
+	//! CLOSED: the catalog was asked for the options.
+	void OptionsLearnt();
 	//! A row came or went. True if the index is closed and so has missed it.
 	bool Missed();
 	//! Rows below `end` were handed over.
@@ -73,14 +75,21 @@ public:
 		// rows reach the index before they reach the table, so a complete index is never behind
 		return IsComplete() && next_row_id <= covered;
 	}
-	//! Whether there is something to be done: open the index, or reconcile it with its table. Given the bound below which all
-	//! transactions see all commits, and the last commit, read after it.
-	bool IsDue(uint64_t lowest_visible, uint64_t last_commit) const;
+	//! The commits of the table's database, as numbers.
+	class Commits {
+	public:
+		virtual ~Commits() = default;
+		//! All transactions see all commits below this.
+		virtual uint64_t LowestVisible() const = 0;
+		virtual uint64_t Last() const = 0;
+	};
+	//! Whether there is something to be done: open the index, or reconcile it with its table. Any number of threads may ask at once.
+	bool IsDue(const Commits &commits) const;
 	bool IsClosed() const {
 		return state == State::CLOSED;
 	}
 	bool OptionsKnown() const {
-		return reason != Reason::OPTIONS_UNKNOWN;
+		return !IsClosed() || reason != Reason::OPTIONS_UNKNOWN;
 	}
 	//! No row is missing.
 	bool IsComplete() const {

@@ -118,7 +118,8 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 				index.core->compact(interrupt);
 			}
 		} catch (const rust::Error &) {
-			// interrupted, or out of memory: the others are looked at all the same
+			// Interrupted or out of memory: the work is left to the background, and the statement has done its own. A defect: the
+			// index knows, and whoever uses it next makes it anew. The others are looked at all the same.
 		}
 	}
 }

@@ -112,7 +112,7 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 }
 
 bool HNSWIndex::Covers(DataTable &table) const {
-	return agreement.Serves(table.GetNextRowId());
+	return core->is_sound() && agreement.Serves(table.GetNextRowId());
 }
 
 //! Rows deleted by commits below this are seen by nobody.
@@ -125,6 +125,22 @@ static uint64_t LowestVisible(AttachedDatabase &db) {
 	return result;
 }
 
+//! The commits of a database.
+class CommitsOf : public Agreement::Commits {
+public:
+	explicit CommitsOf(AttachedDatabase &db_p) : db(db_p) {
+	}
+	uint64_t LowestVisible() const override {
+		return duckdb::LowestVisible(db);
+	}
+	uint64_t Last() const override {
+		return DuckTransactionManager::Get(db).GetLastCommit();
+	}
+
+private:
+	AttachedDatabase &db;
+};
+
 void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) {
 	if (unsure) {
 		agreement.PublishedUnsure(next_row_id, last_commit);
@@ -134,8 +150,16 @@ void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) 
 }
 
 bool HNSWIndex::CatchUpDue() const {
-	auto lowest_visible = LowestVisible(db);
-	return agreement.IsDue(lowest_visible, DuckTransactionManager::Get(db).GetLastCommit());
+	if (!core->is_sound()) {
+		return true;
+	}
+	return agreement.IsDue(CommitsOf(db));
+}
+
+bool HNSWIndex::CatchUpDue(IndexEntry &entry) {
+	auto due = false;
+	Visit(entry, [&](const HNSWIndex &index) { due = index.CatchUpDue(); });
+	return due;
 }
 
 void HNSWIndex::Expire(AttachedDatabase &db, const vss::IndexHandle &core) {
@@ -180,7 +204,7 @@ ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, 
 	// Rows of the log come while the index is bound, and may be taken as duplicates. A binding that fails is tried again
 	// for ever by everybody, or invalidates the database; the table has the rows.
 	if (error.HasError() && info.append_mode == IndexAppendMode::INSERT_DUPLICATES) {
-		Close(error.RawMessage());
+		Close(Agreement::Reason::FOR_NOW, error.RawMessage());
 		return ErrorData();
 	}
 	return error;

@@ -37,12 +37,18 @@ public:
 	//! possible now stays closed. DuckDB holds the entry exclusively: takes no lock of the table's index list and none of
 	//! the catalog. Never throws over what is stored, or for want of memory.
 	static unique_ptr<BoundIndex> CreateInstance(CreateIndexInput &input);
+	//! Asks the catalog for the options of an index that was bound without any. Takes the entry's lock for moments only; must not be
+	//! called with it, the index list's or the catalog's held.
+	static void LearnOptions(ClientContext &context, IndexEntry &entry, DataTable &table);
 	//! Brings an index in step with its table, if it is not: one that was just bound may be closed, lack rows that came, or
 	//! hold rows that went, without it, and one that was just made may hold the latter. Reads the row ids of the table, and
 	//! all vectors if they may have changed. Afterwards the index covers the table, unless memory is short: then queries
-	//! go on scanning the table, and the next call tries again. Takes the entry's lock for moments only; must not be
-	//! called with it, the index list's or the catalog's held. Throws only an InterruptException.
-	static void CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table);
+	//! go on scanning the table, and the next call tries again. Its options must have been learnt. Takes the entry's lock for
+	//! moments only; must not be called with it or the index list's held. Throws only an InterruptException.
+	static void CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, IndexEntry &entry,
+	                    DataTable &table);
+	//! Whether `CatchUp` has something to do. Takes the entry's lock for a moment.
+	static bool CatchUpDue(IndexEntry &entry);
 	//! Runs `visit` with the index behind `entry`, which is locked (shared) meanwhile. False, without a call, if there is
 	//! none: it was dropped, is not bound or of another type.
 	static bool Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit);
@@ -56,6 +62,8 @@ public:
 	idx_t Dimensions() const {
 		return dimensions;
 	}
+	//! Whether the index has to be compared with its table, see `Agreement::IsDue`.
+	bool CatchUpDue() const;
 	//! The index behind `entry` for a search of `table`; nothing if it was dropped or does not cover the table. Holds
 	//! the entry's shared lock only for the moment of the call, so a long search never stops a commit.
 	static unique_ptr<SharedIndex> TryShare(IndexEntry &entry, DataTable &table);
@@ -105,8 +113,6 @@ private:
 	ErrorData TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids);
 	//! Hands rows to the core.
 	ErrorData TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids);
-	//! See `Agreement::IsDue`.
-	bool CatchUpDue() const;
 
 	//! The core for what is stored; without rows if nothing is, or nothing that can be used. Throws an
 	//! OutOfMemoryException if there is not enough memory for it now.
@@ -116,10 +122,12 @@ private:
 	void ReplaceCore(rust::Box<vss::IndexHandle> successor);
 	//! The index has what was opened from now on.
 	void Adopt(Opened opened);
-	//! There is not enough memory for the index's rows: gives back what it has, so that queries can scan the table.
-	void Close(string reason);
-	//! Opens the index behind `entry` if it is closed. Takes the entry's lock for moments only.
-	static void OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table);
+	//! Gives back what the index has, so that queries can scan the table. `FOR_NOW`: there is not enough memory for its rows.
+	void Close(Agreement::Reason why, string problem);
+	//! The index may have been left wrong by a defect: closes it, and gives its image up.
+	void Discard(Agreement::Reason why);
+	//! Opens the index behind `entry` if it is closed, and its options are known. Takes the entry's lock for moments only.
+	static void OpenLate(IndexEntry &entry, DataTable &table);
 	//! The checkpoint that the database file holds, or that is being made.
 	static uint64_t Checkpoint(TableIOManager &table_io_manager, bool next);
 

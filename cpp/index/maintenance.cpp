@@ -6,8 +6,7 @@
 
 namespace duckdb {
 
-//! Consolidates and links a little; true if there may be more to do. Errors (out of memory) leave rows pending and searched
-//! exactly, and slots dead. Consolidation comes first: it frees slots for the rows.
+//! Consolidates and links a little; true if there may be more to do. Consolidation comes first: it frees slots for the rows.
 static bool MaintenanceStep(const vss::IndexHandle &core) {
 	try {
 		vss::HostInterrupt never(nullptr);
@@ -15,16 +14,18 @@ static bool MaintenanceStep(const vss::IndexHandle &core) {
 		done += core.link(MaintenanceQueue::ROWS_PER_STEP, never);
 		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, never) > 0;
 	} catch (const rust::Error &) {
+		// Out of memory: rows stay pending, which the index shows and searches exactly, and slots dead; the next one to use the
+		// index tries again. A defect: the index knows, and whoever uses it next makes it anew.
 		return false;
 	}
 }
 
 //! Makes a graph small again that has many more slots than rows; true if it did. That may take long, but ends soon after `stop`.
-//! Errors (out of memory) leave it as large as it is.
 static bool Shrink(const vss::IndexHandle &core, const atomic<bool> &stop) {
 	try {
 		return core.shrink_if_oversize(vss::HostInterrupt(stop));
 	} catch (const rust::Error &) {
+		// Stopped or out of memory: it stays as large as it is. A defect: as above.
 		return false;
 	}
 }

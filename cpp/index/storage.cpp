@@ -88,6 +88,12 @@ static rust::Slice<const uint8_t> StoredBlob(const IndexStorageInfo &info, const
 	return {const_data_ptr_cast(blob.data()), blob.size()};
 }
 
+//! The pages of the newest image, which the core forgets.
+static vector<block_id_t> PagesOf(const vss::IndexHandle &core) {
+	auto ids = core.forget_pages();
+	return vector<block_id_t>(ids.begin(), ids.end());
+}
+
 //! Notes options, so that whoever binds the index next need not look for them in the catalog.
 static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_t<Value> &stored) {
 	stored[WITH_OPTION + "metric"] = Value(string(vss::metric_name(options.metric)));
@@ -123,7 +129,7 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 		pages.free(block);
 	}
 	useless_blocks.clear();
-	if (agreement.IsClosed()) {
+	if (agreement.IsClosed() || !core->is_sound()) {
 		return CopyOf(stored);
 	}
 	IndexStorageInfo info(name);
@@ -131,7 +137,16 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 	info.root = 0;
 	StoreOptions(options, info.options);
 	auto verified = agreement.IsComplete() ? Checkpoint(table_io_manager, true) : 0;
-	auto image = Translate([&] { return core->store(pages, agreement.Covered(), verified); });
+	vss::StoredImage image;
+	try {
+		image = Translate([&] { return core->store(pages, agreement.Covered(), verified); });
+	} catch (std::exception &ex) {
+		if (core->is_sound()) {
+			throw;
+		}
+		// a checkpoint that fails would invalidate the database; pages of the image are given back after it was written only
+		return CopyOf(stored);
+	}
 	info.options[ROOT_OPTION] = Value::BLOB(image.root.data(), image.root.size());
 	info.options[NORMS_OPTION] = Value::BLOB(image.norms.data(), image.norms.size());
 	FixedSizeAllocatorInfo allocator;
@@ -161,20 +176,16 @@ IndexStorageInfo HNSWIndex::SerializeToWAL(const case_insensitive_map_t<Value> &
 void HNSWIndex::ResetStorage(IndexLock &lock) {
 	// Searches may be running on the core, so it is not emptied but abandoned: nobody asks it any more, and its memory goes
 	// with the last handle.
-	auto was_closed = agreement.IsClosed();
+	auto trusts_stored = agreement.IsClosed() || !core->is_sound();
 	agreement.Dropped();
 	auto &blocks = table_io_manager.GetIndexBlockManager();
 	if (blocks.InMemory()) {
 		return;
 	}
 	vss::HostPages pages(blocks, QueryContext());
-	if (was_closed) {
-		for (auto &block : BlocksOf(stored)) {
-			pages.free(block);
-		}
-	}
-	for (auto &page : core->forget_pages()) {
-		pages.free(page);
+	auto ids = trusts_stored ? BlocksOf(stored) : PagesOf(*core);
+	for (auto &id : ids) {
+		pages.free(id);
 	}
 	for (auto &block : useless_blocks) {
 		pages.free(block);
@@ -260,11 +271,18 @@ void HNSWIndex::Adopt(Opened opened) {
 	}
 }
 
-void HNSWIndex::Close(string reason) {
-	agreement.Closed(Agreement::Reason::FOR_NOW);
+void HNSWIndex::Close(Agreement::Reason why, string problem) {
+	agreement.Closed(why);
 	ReplaceCore(vss::idle_core());
 	bytes_on_disk = 0;
-	agreement.SetProblem(std::move(reason));
+	agreement.SetProblem(std::move(problem));
+}
+
+void HNSWIndex::Discard(Agreement::Reason why) {
+	auto ids = BlocksOf(stored);
+	useless_blocks.insert(useless_blocks.end(), ids.begin(), ids.end());
+	stored = IndexStorageInfo(name);
+	Close(why, string(core->defect()));
 }
 
 unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
@@ -319,17 +337,38 @@ static optional_ptr<IndexCatalogEntry> CatalogEntryOf(ClientContext &context, Da
 	return entry && entry->oid == index_oid ? entry : nullptr;
 }
 
-void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &table) {
+void HNSWIndex::LearnOptions(ClientContext &context, IndexEntry &entry, DataTable &table) {
+	auto known = true;
+	Identifier name;
+	Visit(entry, [&](const HNSWIndex &index) {
+		known = index.agreement.OptionsKnown();
+		name = index.name;
+	});
+	if (known) {
+		return;
+	}
+	auto catalog_entry = CatalogEntryOf(context, *table.GetDataTableInfo(), name, entry.GetIndexOid());
+	if (!catalog_entry) {
+		return;
+	}
+	auto learnt = StoredIndexOptions(OptionsInStatement(catalog_entry->sql));
+	Change(entry, [&](HNSWIndex &index) {
+		if (!index.agreement.OptionsKnown()) {
+			index.options = learnt;
+			index.agreement.OptionsLearnt();
+		}
+	});
+}
+
+void HNSWIndex::OpenLate(IndexEntry &entry, DataTable &table) {
 	auto &info = *table.GetDataTableInfo();
-	bool is_closed = false;
-	bool options_known = false;
+	auto is_closed = false;
 	LogicalType key;
 	vss::IndexOptions options;
 	IndexStorageInfo stored;
 	Visit(entry, [&](const HNSWIndex &index) {
-		if (index.agreement.IsClosed()) {
+		if (index.agreement.IsClosed() && index.agreement.OptionsKnown()) {
 			is_closed = true;
-			options_known = index.agreement.OptionsKnown();
 			key = index.logical_types[0];
 			options = index.options;
 			stored = CopyOf(index.stored);
@@ -337,13 +376,6 @@ void HNSWIndex::OpenLate(ClientContext &context, IndexEntry &entry, DataTable &t
 	});
 	if (!is_closed) {
 		return;
-	}
-	if (!options_known) {
-		auto catalog_entry = CatalogEntryOf(context, info, stored.name, entry.GetIndexOid());
-		if (!catalog_entry) {
-			return;
-		}
-		options = StoredIndexOptions(OptionsInStatement(catalog_entry->sql));
 	}
 	auto opened = Open(options, key, stored, info.GetIOManager(), info.GetDB());
 	Change(entry, [&](HNSWIndex &index) { index.Adopt(std::move(opened)); });
@@ -354,6 +386,9 @@ idx_t HNSWIndex::BytesOnDisk() const {
 }
 
 string HNSWIndex::Status(DataTable &table) const {
+	if (!core->is_sound()) {
+		return "incomplete: queries scan the table; " + string(core->defect());
+	}
 	return agreement.Describe(table.GetNextRowId());
 }
 
@@ -379,8 +414,8 @@ static bool WaitForAppends(ClientContext &context, DataTable &table) {
 
 //! Scans columns of the rows of a table, also of those that are not committed yet, and their row ids behind them. Appends go
 //! on meanwhile.
-static void ScanRows(ClientContext &context, DataTable &table, const vector<column_t> &columns, TableScanType type,
-                     const std::function<void(DataChunk &chunk)> &consume) {
+static void ScanRows(const vss::HostInterrupt &interrupt, DataTable &table, const vector<column_t> &columns,
+                     TableScanType type, const std::function<void(DataChunk &chunk)> &consume) {
 	auto &rows = *table.GetRowGroupCollection();
 	auto table_types = rows.GetTypes();
 	vector<StorageIndex> column_ids;
@@ -397,7 +432,7 @@ static void ScanRows(ClientContext &context, DataTable &table, const vector<colu
 	state.Initialize(column_ids, nullptr);
 	rows.InitializeScan(QueryContext(), state.table_state, column_ids, nullptr);
 	while (true) {
-		context.InterruptCheck();
+		interrupt.Check();
 		chunk.Reset();
 		state.table_state.Scan(chunk, type);
 		if (chunk.size() == 0) {
@@ -416,10 +451,12 @@ static rust::Slice<const int64_t> RowIds(DataChunk &chunk) {
 
 //! What a comparison needs of an index, which may be dropped meanwhile.
 struct HNSWIndex::Comparison {
-	Comparison(ClientContext &context_p, const HNSWIndex &index, AttachedDatabase &db_p)
-	    : context(context_p), db(db_p), core(index.core->share()), deleted_after(index.agreement.DeletedAfter()),
-	      vectors(!index.agreement.IsTrusted()), dimensions(index.Dimensions()), complete(index.agreement.IsComplete()),
-	      types(index.logical_types), columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
+	Comparison(ClientContext &context_p, const vss::HostInterrupt &interrupt_p, const HNSWIndex &index,
+	           AttachedDatabase &db_p)
+	    : context(context_p), interrupt(interrupt_p), db(db_p), core(index.core->share()),
+	      deleted_after(index.agreement.DeletedAfter()), vectors(!index.agreement.IsTrusted()),
+	      dimensions(index.Dimensions()), complete(index.agreement.IsComplete()), types(index.logical_types),
+	      columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
 		// over the scanned columns
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
 		    key, [](BoundColumnRefExpression &column, unique_ptr<Expression> &expr) {
@@ -434,6 +471,7 @@ struct HNSWIndex::Comparison {
 	uint64_t ForgetDeleted(DataTable &table);
 
 	ClientContext &context;
+	const vss::HostInterrupt &interrupt;
 	AttachedDatabase &db;
 	rust::Box<vss::IndexHandle> core;
 	const shared_ptr<const atomic<uint64_t>> deleted_after;
@@ -452,7 +490,7 @@ uint64_t HNSWIndex::Comparison::ForgetDeleted(DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
 	auto deleting = *deleted_after == last_commit;
 	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
-	ScanRows(context, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
+	ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
 	         [&](DataChunk &chunk) { core->saw(RowIds(chunk)); });
 	core->end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
 	return deleting ? last_commit : Agreement::NEVER;
@@ -468,7 +506,7 @@ uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
 	// taken; which rows are left is what the last scan says.
 	if (!vectors) {
-		ScanRows(context, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED,
+		ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED,
 		         [&](DataChunk &chunk) { vectors = core->saw(RowIds(chunk)) || vectors; });
 	}
 	if (vectors) {
@@ -481,7 +519,7 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 	ExpressionExecutor executor(context, *key);
 	DataChunk keys;
 	keys.Initialize(Allocator::Get(db), types);
-	ScanRows(context, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
+	ScanRows(interrupt, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
 		keys.Reset();
 		executor.Execute(chunk, keys);
 		VectorBatch batch(keys.data[0], chunk.data.back(), chunk.size(), dimensions);
@@ -491,16 +529,17 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 }
 
 //! Waits for a lock that may be held for long.
-static unique_lock<mutex> LockUnlessInterrupted(ClientContext &context, mutex &lock) {
+static unique_lock<mutex> LockUnlessInterrupted(const vss::HostInterrupt &interrupt, mutex &lock) {
 	unique_lock<mutex> result(lock, std::defer_lock);
 	while (!result.try_lock()) {
-		context.InterruptCheck();
+		interrupt.Check();
 		std::this_thread::sleep_for(std::chrono::milliseconds(1));
 	}
 	return result;
 }
 
-void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &table) {
+void HNSWIndex::CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, IndexEntry &entry,
+                        DataTable &table) {
 	shared_ptr<mutex> compare_lock;
 	Visit(entry, [&](const HNSWIndex &index) {
 		if (index.CatchUpDue()) {
@@ -510,15 +549,20 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 	if (!compare_lock) {
 		return;
 	}
-	auto guard = LockUnlessInterrupted(context, *compare_lock);
+	auto guard = LockUnlessInterrupted(interrupt, *compare_lock);
+	Change(entry, [&](HNSWIndex &index) {
+		if (!index.core->is_sound()) {
+			index.Discard(Agreement::Reason::FOR_NOW);
+		}
+	});
 	ErrorData failure;
 	auto recheck_after = Agreement::NEVER;
 	try {
-		OpenLate(context, entry, table);
+		OpenLate(entry, table);
 		unique_ptr<Comparison> comparison;
 		Visit(entry, [&](const HNSWIndex &index) {
 			if (!index.agreement.IsClosed() && index.CatchUpDue()) {
-				comparison = make_uniq<Comparison>(context, index, table.db);
+				comparison = make_uniq<Comparison>(context, interrupt, index, table.db);
 			}
 		});
 		if (!comparison || !WaitForAppends(context, table)) {
@@ -532,12 +576,15 @@ void HNSWIndex::CatchUp(ClientContext &context, IndexEntry &entry, DataTable &ta
 		failure = ErrorData(ex);
 	}
 	Change(entry, [&](HNSWIndex &index) {
-		if (!failure.HasError()) {
+		if (!index.core->is_sound()) {
+			// at once again: not a third time before the database is opened again
+			index.Discard(Agreement::Reason::FOR_GOOD);
+		} else if (!failure.HasError()) {
 			index.agreement.Reconciled(table.GetNextRowId(), recheck_after);
 			index.links->Schedule();
 		} else if (failure.Type() == ExceptionType::OUT_OF_MEMORY && !index.agreement.IsClosed() &&
 		           !index.agreement.IsComplete()) {
-			index.Close(failure.RawMessage());
+			index.Close(Agreement::Reason::FOR_NOW, failure.RawMessage());
 		} else {
 			index.agreement.SetProblem(failure.RawMessage());
 		}

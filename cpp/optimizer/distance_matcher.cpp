@@ -326,8 +326,11 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		}
 		auto &options = index.Options();
 		auto covers = index.Covers(duck_table.GetStorage());
+		auto compare = index.CatchUpDue();
 		auto own_metric = options.metric == metric;
-		if (!own_metric && (narrows || !covers || !index.Core().ranks_by(metric))) {
+		// before the comparison nobody knows, and the search decides
+		auto may_rank = own_metric || (covers ? index.Core().ranks_by(metric) : compare);
+		if (!may_rank || (narrows && !own_metric)) {
 			refusal = Refusal(
 			    PlanNotes::Stage::INDEX,
 			    StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'; all vectors would have "
@@ -349,15 +352,20 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		best_cost = cost;
 		auto session_ef = EfSearch(context);
 		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
-		auto strategy = covers ? index.Core().strategy(k, ef) : vss::Strategy::Scan;
-		IndexSearch search {entry, name, metric, options.metric, index.Dimensions(), k, ef, strategy};
+		IndexSearch search {entry, name, metric, options.metric, index.Dimensions(), k, ef, vss::Strategy::Scan};
 		search.covers = covers;
+		search.compare = compare;
+		if (covers) {
+			search.strategy = index.Core().strategy(k, ef);
+		} else if (compare) {
+			search.strategy = vss::Strategy::Auto;
+		}
 		search.narrows = narrows;
 		best = make_uniq<DistanceMatch>(
 		    DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false});
 	};
 	for (auto &entry : BoundIndexes(context, duck_table.GetStorage())) {
-		HNSWIndex::CatchUp(context, *entry, duck_table.GetStorage());
+		HNSWIndex::LearnOptions(context, *entry, duck_table.GetStorage());
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) { consider(entry, index); });
 	}
 	if (best) {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 
 use super::ffi;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,25 +38,64 @@ impl From<Error> for Crossing {
 
 /// Runs one call made by C++. cxx aborts the process on a panic, so panics stop here and become errors.
 pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T>) -> std::result::Result<T, Crossing> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(Crossing::from),
-        Err(payload) => {
-            let message = format!("vss: {}; please report this", panic_text(payload.as_ref()));
-            // A payload may panic when it is dropped.
-            std::mem::forget(payload);
-            Err(Error::new(ErrorKind::Internal, message).into())
+    caught(call).and_then(|result| result).map_err(Crossing::from)
+}
+
+/// Like [`guard`] for calls that must not fail: a panic leaves `otherwise`. Not for calls that change an index: see
+/// [`Soundness`].
+pub(crate) fn guard_or<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
+    caught(call).unwrap_or(otherwise)
+}
+
+/// Runs a call; a panic becomes an error of kind `Internal`.
+fn caught<T>(call: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        let message = format!("vss: {}; please report this", panic_text(payload.as_ref()));
+        // A payload may panic when it is dropped.
+        std::mem::forget(payload);
+        Error::new(ErrorKind::Internal, message)
+    })
+}
+
+/// Whether an index is as its calls should have left it. A call that panics in the middle of a change may have left anything, so
+/// from then on the index must not answer; C++ asks for that, and makes another one from the table.
+#[derive(Default)]
+pub(crate) struct Soundness(OnceLock<String>);
+
+impl Soundness {
+    /// What the first panic said; nothing as long as there was none.
+    pub(crate) fn defect(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// Runs a call that changes the index, called `name`. Like [`guard`].
+    pub(crate) fn guard<T>(&self, name: &str, call: impl FnOnce() -> Result<T>) -> std::result::Result<T, Crossing> {
+        self.caught(name, call).and_then(|result| result).map_err(Crossing::from)
+    }
+
+    /// The same for calls that must not fail: a panic leaves `otherwise`.
+    pub(crate) fn guard_or<T>(&self, name: &str, otherwise: T, call: impl FnOnce() -> T) -> T {
+        self.caught(name, call).unwrap_or(otherwise)
+    }
+
+    fn caught<T>(&self, name: &str, call: impl FnOnce() -> T) -> Result<T> {
+        let result = caught(|| {
+            #[cfg(feature = "panics")]
+            panic_if_asked(name);
+            call()
+        });
+        if let Err(error) = &result {
+            let _ = self.0.set(format!("{name}: {}", error.message));
         }
+        result
     }
 }
 
-/// Like [`guard`] for calls that must not fail: a panic leaves `otherwise`.
-pub(crate) fn guard_or<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result,
-        Err(payload) => {
-            std::mem::forget(payload);
-            otherwise
-        }
+/// For tests of what panics leave: the call that `VSS_PANIC_IN` names in the environment panics.
+#[cfg(feature = "panics")]
+fn panic_if_asked(name: &str) {
+    if std::env::var("VSS_PANIC_IN").is_ok_and(|asked| asked == name) {
+        panic!("a panic was asked for");
     }
 }
 

@@ -6,12 +6,13 @@ mod convert;
 mod guard;
 mod host;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use cxx::UniquePtr;
 
 use self::host::HostLedger;
-use crate::bridge::guard::{Crossing, guard, guard_or};
+use crate::bridge::guard::{Crossing, Soundness, guard, guard_or};
 use crate::host::Unlimited;
 use crate::index::{Image, Index, UNSETTLED};
 use crate::memory::Memory;
@@ -237,6 +238,8 @@ mod ffi {
             pages: &[i64],
             store: &HostPages,
         ) -> Result<LoadedCore>;
+        fn is_sound(self: &IndexHandle) -> bool;
+        fn defect(self: &IndexHandle) -> String;
         fn share(self: &IndexHandle) -> Box<IndexHandle>;
         fn reserve_rows(self: &IndexHandle, rows: usize);
         fn scatter(self: &IndexHandle);
@@ -380,22 +383,39 @@ fn macro_sources() -> Vec<String> {
 }
 
 /// A handle to an index; copies of it share the index.
-pub struct IndexHandle(Arc<Index>);
+pub struct IndexHandle(Arc<Guarded>);
+
+/// An index, and whether it can be trusted.
+struct Guarded {
+    index: Index,
+    soundness: Soundness,
+}
+
+impl Deref for Guarded {
+    type Target = Index;
+
+    fn deref(&self) -> &Index {
+        &self.index
+    }
+}
+
+impl From<Index> for Box<IndexHandle> {
+    fn from(index: Index) -> Self {
+        Box::new(IndexHandle(Arc::new(Guarded { index, soundness: Soundness::default() })))
+    }
+}
 
 fn create_core(
     options: &ffi::IndexOptions,
     dimensions: usize,
     memory: UniquePtr<ffi::HostMemory>,
 ) -> std::result::Result<Box<IndexHandle>, Crossing> {
-    guard(|| {
-        let index = Index::new(options.into(), dimensions, Box::new(HostLedger(memory)))?;
-        Ok(Box::new(IndexHandle(Arc::new(index))))
-    })
+    guard(|| Ok(Index::new(options.into(), dimensions, Box::new(HostLedger(memory)))?.into()))
 }
 
 /// The core of an index that takes no rows: it reserves nothing, so that there is always memory for it.
 fn idle_core() -> std::result::Result<Box<IndexHandle>, Crossing> {
-    guard(|| Ok(Box::new(IndexHandle(Arc::new(Index::new(Options::default(), 1, Box::new(Unlimited))?)))))
+    guard(|| Ok(Index::new(Options::default(), 1, Box::new(Unlimited))?.into()))
 }
 
 fn load_core(
@@ -411,8 +431,7 @@ fn load_core(
         let ledger = Box::new(HostLedger(memory));
         let image = Image { root: root.to_vec(), norms: norms.to_vec(), pages: pages.to_vec(), written: 0 };
         let (index, root) = Index::load(options.into(), dimensions, ledger, &image, store)?;
-        let core = Box::new(IndexHandle(Arc::new(index)));
-        Ok(ffi::LoadedCore { core, covered: root.covered, verified: root.verified })
+        Ok(ffi::LoadedCore { core: index.into(), covered: root.covered, verified: root.verified })
     })
 }
 
@@ -421,28 +440,37 @@ impl IndexHandle {
         Box::new(IndexHandle(Arc::clone(&self.0)))
     }
 
+    fn is_sound(&self) -> bool {
+        self.0.soundness.defect().is_none()
+    }
+
+    /// Empty if it is sound.
+    fn defect(&self) -> String {
+        self.0.soundness.defect().unwrap_or_default().to_owned()
+    }
+
     fn reserve_rows(&self, rows: usize) {
-        guard_or((), || self.0.reserve_rows(rows));
+        self.0.soundness.guard_or("reserve_rows", (), || self.0.reserve_rows(rows));
     }
 
     fn scatter(&self) {
-        guard_or((), || self.0.maintenance().scatter());
+        self.0.soundness.guard_or("scatter", (), || self.0.maintenance().scatter());
     }
 
     fn append(&self, origin: ffi::RowOrigin, row_ids: &[i64], vectors: &[f32]) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.append(origin.into(), row_ids, vectors))
+        self.0.soundness.guard("append", || self.0.append(origin.into(), row_ids, vectors))
     }
 
     fn without_vector(&self, origin: ffi::RowOrigin, row_ids: &[i64]) {
-        guard_or((), || self.0.without_vector(origin.into(), row_ids));
+        self.0.soundness.guard_or("without_vector", (), || self.0.without_vector(origin.into(), row_ids));
     }
 
     fn remove(&self, row_ids: &[i64], last_commit: u64) {
-        guard_or((), || self.0.remove(row_ids, UNSETTLED | last_commit));
+        self.0.soundness.guard_or("remove", (), || self.0.remove(row_ids, UNSETTLED | last_commit));
     }
 
     fn expire(&self, last_commit: u64, lowest_visible: u64) {
-        guard_or((), || self.0.expire(last_commit, lowest_visible));
+        self.0.soundness.guard_or("expire", (), || self.0.expire(last_commit, lowest_visible));
     }
 
     fn pending(&self) -> usize {
@@ -450,7 +478,7 @@ impl IndexHandle {
     }
 
     fn link(&self, max_rows: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.maintenance().link(max_rows, interrupt))
+        self.0.soundness.guard("link", || self.0.maintenance().link(max_rows, interrupt))
     }
 
     fn reconnect_due(&self) -> bool {
@@ -458,7 +486,7 @@ impl IndexHandle {
     }
 
     fn reconnect(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.maintenance().reconnect(max_nodes, interrupt))
+        self.0.soundness.guard("reconnect", || self.0.maintenance().reconnect(max_nodes, interrupt))
     }
 
     fn oversize(&self) -> bool {
@@ -466,11 +494,11 @@ impl IndexHandle {
     }
 
     fn shrink_if_oversize(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
-        guard(|| self.0.maintenance().shrink_if_oversize(interrupt))
+        self.0.soundness.guard("shrink_if_oversize", || self.0.maintenance().shrink_if_oversize(interrupt))
     }
 
     fn tend(&self, pending_max: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.maintenance().tend(pending_max, interrupt))
+        self.0.soundness.guard("tend", || self.0.maintenance().tend(pending_max, interrupt))
     }
 
     fn consolidate_due(&self) -> bool {
@@ -478,11 +506,11 @@ impl IndexHandle {
     }
 
     fn consolidate(&self, max_nodes: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<usize, Crossing> {
-        guard(|| self.0.maintenance().consolidate(max_nodes, interrupt))
+        self.0.soundness.guard("consolidate", || self.0.maintenance().consolidate(max_nodes, interrupt))
     }
 
     fn finish(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.maintenance().finish(interrupt))
+        self.0.soundness.guard("finish", || self.0.maintenance().finish(interrupt))
     }
 
     fn store(
@@ -491,23 +519,23 @@ impl IndexHandle {
         covered: u64,
         verified: u64,
     ) -> std::result::Result<ffi::StoredImage, Crossing> {
-        guard(|| Ok(self.0.images().store(store, covered, verified)?.into()))
+        self.0.soundness.guard("store", || Ok(self.0.images().store(store, covered, verified)?.into()))
     }
 
     fn forget_pages(&self) -> Vec<i64> {
-        guard_or(Vec::new(), || self.0.images().forget_pages())
+        self.0.soundness.guard_or("forget_pages", Vec::new(), || self.0.images().forget_pages())
     }
 
     fn begin_comparison(&self, end: usize) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.reconciler().begin(end))
+        self.0.soundness.guard("begin_comparison", || self.0.reconciler().begin(end))
     }
 
     fn saw(&self, row_ids: &[i64]) -> bool {
-        guard_or(true, || self.0.reconciler().seen(row_ids))
+        self.0.soundness.guard_or("saw", true, || self.0.reconciler().seen(row_ids))
     }
 
     fn end_comparison(&self, last_commit: u64) -> usize {
-        guard_or(0, || self.0.reconciler().end(UNSETTLED | last_commit))
+        self.0.soundness.guard_or("end_comparison", 0, || self.0.reconciler().end(UNSETTLED | last_commit))
     }
 
     /// Searches among `rows`, or among those that `visibility` sees if that is null.
@@ -525,7 +553,10 @@ impl IndexHandle {
         let rows = unsafe { rows.as_ref() };
         guard(|| {
             let found = self.0.searcher().search(request.of(query, rows.map(|rows| &rows.0)), visibility)?;
-            Ok(ffi::SearchAnswer::new(found, request.ranked_only))
+            let mut answer = ffi::SearchAnswer::new(found, request.ranked_only);
+            // also if that was the last thing it found
+            answer.scan |= !self.is_sound();
+            Ok(answer)
         })
     }
 
@@ -542,7 +573,7 @@ impl IndexHandle {
     }
 
     fn compact(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        guard(|| self.0.maintenance().compact(interrupt))
+        self.0.soundness.guard("compact", || self.0.maintenance().compact(interrupt))
     }
 
     fn measure_recall(

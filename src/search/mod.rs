@@ -183,6 +183,9 @@ impl<'a> Searcher<'a> {
             Strategy::Scan if !request.may_scan => Strategy::Exact,
             _ => request.forced.filter(|&forced| filter.is_some() || forced == Strategy::Exact).unwrap_or(planned),
         };
+        let scaled = self.scaled(&request);
+        let request = Request { query: scaled.as_deref().unwrap_or(query), ..request };
+        let query = request.query;
         let mut report = Report { strategy, visited: 0, distances: 0 };
         let mut found = Found { outcome: Outcome::Candidates, rows: Vec::new(), exhausted: false, report };
         let mut stored = Vec::with_capacity(query.len());
@@ -228,6 +231,22 @@ impl<'a> Searcher<'a> {
     /// Whether the index ranks its rows by this metric now, or its own one, but for rows that are nearly as far. Takes no lock.
     pub fn ranks_by(&self, metric: Option<Metric>) -> bool {
         metric.is_none_or(|metric| metric == self.codec().space.metric) || self.rows.norms().are_one(ONE_NORM)
+    }
+
+    /// The query as long as the vectors, if the host ranks by a metric to which its length is nothing, but the index does not: where one
+    /// is much longer than the other, distances have no digits left for the angle between them.
+    fn scaled(&self, request: &Request<'_>) -> Option<Vec<f32>> {
+        let space = &self.codec().space;
+        let of_angle =
+            matches!(request.metric, Some(Metric::Cosine | Metric::Ip)) && request.metric != Some(space.metric);
+        let norms = self.rows.norms();
+        if !of_angle || space.metric == Metric::Cosine || norms.is_empty() || !norms.is_known() {
+            return None;
+        }
+        let norm = request.query.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let scale = f64::from(norms.max) / norm;
+        (norm > 0.0 && scale.is_finite())
+            .then(|| request.query.iter().map(|&x| (f64::from(x) * scale) as f32).collect())
     }
 
     /// The rows of an answer, and whether these are all. `vector`: the query, in stored form. `report`: with the strategy to begin with.

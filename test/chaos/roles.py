@@ -365,7 +365,8 @@ def vacuum(actor):
 
 @role
 def compact(actor):
-    actor.run(f"PRAGMA hnsw_compact_index('{index_path(actor, actor.table())}')")
+    pragma = actor.rng.choice(["hnsw_compact_index", "hnsw_compact_index", "hnsw_finish"])
+    actor.run(f"PRAGMA {pragma}('{index_path(actor, actor.table())}')")
     pause(actor, 0.05)
 
 

@@ -14,8 +14,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def pytest_addoption(parser):
     parser.addoption("--extension", default=str(ROOT / "build/in-host/2.0.1/vss.duckdb_extension"))
     parser.addoption("--dist-python", default=sys.executable, help="a Python with the packages of tools/requirements.txt")
+    parser.addoption("--panics", action="store_true", help="the extension is one whose calls panic when they are asked to")
     parser.addoption("--seeds", type=int, default=20, help="seeds of the short run of the fuzzer")
     parser.addoption("--minutes", type=float, default=0, help="length of the concurrency tests; a number of steps without")
+
+
+def pytest_ignore_collect(collection_path, config):
+    # another build
+    return True if collection_path.name == "test_panics.py" and not config.getoption("--panics") else None
 
 
 @pytest.fixture(scope="session")

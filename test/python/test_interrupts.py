@@ -4,6 +4,7 @@ The Python client looks for Ctrl-C between tasks. It then cancels the query with
 that are running."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -148,3 +149,98 @@ def test_nobody_waits_for_a_vacuum(con):
     assert not over.is_set()
     thread.join()
     assert dead(con) == 0
+
+
+# ---- comparisons with the table
+
+#: Takes long for each row: a comparison of 60,000 rows takes seconds.
+SLOW_KEY = "[levenshtein(a, b), x, y]::FLOAT[3]"
+NEAREST = f"SELECT id FROM t ORDER BY array_distance({SLOW_KEY}, [1, 2, 3]::FLOAT[3]) LIMIT 3"
+COMPARING = {
+    "join": "SELECT count(*) FROM (SELECT p FROM range(5) r(p)) AS probes, LATERAL "
+    f"(SELECT id FROM t ORDER BY array_distance({SLOW_KEY}, [p, p, 3]::FLOAT[3]) LIMIT 3)",
+    "info": "FROM pragma_hnsw_index_info()",
+    "explain": f"FROM hnsw_explain('{NEAREST}')",
+    "recall": "FROM hnsw_recall('i')",
+    "compaction": "PRAGMA hnsw_compact_index('i')",
+}
+
+
+@pytest.fixture(scope="module")
+def incomparable(extension, tmp_path_factory):
+    """A database whose log alone knows the index: it is compared when it is used first. And the seconds that takes."""
+    path = tmp_path_factory.mktemp("incomparable") / "slow.db"
+
+    def open():
+        con = duckdb.connect(str(path), config={"allow_unsigned_extensions": "true"})
+        con.load_extension(extension)
+        con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+        con.execute("PRAGMA disable_checkpoint_on_shutdown")
+        return con
+
+    with open() as con:
+        rows = "SELECT i AS id, i % 211 AS x, i % 223 AS y, repeat('a', 150) AS a, repeat('b', 150 + i % 2) AS b FROM range(60_000) r(i)"
+        con.execute(f"CREATE TABLE t AS {rows}")
+        con.execute("CHECKPOINT")
+        con.execute(f"CREATE INDEX i ON t USING HNSW (({SLOW_KEY})) WITH (m = 4, ef_construction = 8)")
+    with open() as con:
+        took = seconds(con, COMPARING["info"])
+    return path, took
+
+
+@pytest.fixture
+def uncompared(incomparable, connect, tmp_path):
+    """A connection to a copy, and the seconds that the comparison takes."""
+    path, took = incomparable
+    for suffix in ["", ".wal"]:
+        shutil.copy(f"{path}{suffix}", tmp_path / f"slow.db{suffix}")
+    return connect(str(tmp_path / "slow.db")), took
+
+
+@pytest.mark.parametrize("stop", [control_c, interrupt])
+def test_a_comparison_of_a_search(uncompared, stop):
+    con, took = uncompared
+    assert stopped(con, NEAREST, stop, after=took / 8) < 0.5 + took / 4
+    # the next one compares
+    con.execute(NEAREST).fetchall()
+    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(60_000, "ready")]
+
+
+@pytest.mark.parametrize("what", COMPARING)
+def test_a_comparison(uncompared, what):
+    con, took = uncompared
+    assert stopped(con, COMPARING[what], control_c, after=took / 8) < 0.5 + took / 4
+
+
+def test_a_comparison_on_the_clients_only_thread(uncompared):
+    con, took = uncompared
+    con.execute("SET threads = 1")
+    assert stopped(con, NEAREST, control_c, after=took / 8) < 0.5 + took / 4
+
+
+def test_who_waits_for_the_comparison_of_another_one(uncompared):
+    con, took = uncompared
+    other = con.cursor()
+    thread = threading.Thread(target=lambda: other.execute(NEAREST).fetchall())
+    thread.start()
+    assert stopped(con, NEAREST, control_c, after=took / 8) < 0.5 + took / 4
+    thread.join()
+    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(60_000, "ready")]
+
+
+def test_who_only_plans_does_not_compare(uncompared):
+    con, _ = uncompared
+
+    def planned():
+        plan = con.execute(f"EXPLAIN {NEAREST}").fetchone()[1].lower()
+        return "comparison" in plan, "strategy: auto" in plan
+
+    con.execute(f"PREPARE nearest AS {NEAREST}")
+    assert [planned(), planned()] == 2 * [(True, True)]
+    analyzed = con.execute(f"EXPLAIN ANALYZE {NEAREST}").fetchone()[1].lower()
+    assert "operator: hnsw_index_scan" in analyzed and "compares: index 'i' with table 't'" in analyzed
+    assert planned() == (False, False)
+    # the plan of the prepared statement compares still, but there is nothing left to be done
+    found = con.execute("EXECUTE nearest").fetchall()
+    con.execute("SET disabled_optimizers = 'extension'")
+    assert con.execute(NEAREST).fetchall() == found

@@ -1,0 +1,9 @@
+#pragma once
+
+#include <string>
+
+namespace duckdb {
+
+using std::string;
+
+} // namespace duckdb
