@@ -93,8 +93,8 @@ HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const Physic
 	fetched_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
 	batch.Initialize(allocator, op.probes->GetTypes());
 	if (op.pairs) {
-		pair_executor =
-		    make_uniq<PairFilterExecutor>(context.client, *op.pairs, gstate.filter->keyed, gstate.qualifying);
+		pair_executor = make_uniq<PairFilterExecutor>(context.client, *op.pairs, gstate.filter->keyed,
+		                                              *gstate.filter->stored, gstate.qualifying);
 	}
 	for (auto &projection : op.projections) {
 		executors.push_back(make_uniq<ExpressionExecutor>(context.client, projection));

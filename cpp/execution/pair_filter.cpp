@@ -183,9 +183,9 @@ void QualifyingRows::Add(const string &values, shared_ptr<Set> set) {
 }
 
 PairFilterExecutor::PairFilterExecutor(ClientContext &context_p, const PairFilter &filter_p, const KeyedRows &rows_p,
-                                       QualifyingRows &found_p)
-    : context(context_p), filter(filter_p), rows(rows_p), found(found_p), executor(context_p, *filter_p.condition),
-      probe_executor(context_p, filter_p.probe_sides) {
+                                       const vss::RowSet &all_p, QualifyingRows &found_p)
+    : context(context_p), filter(filter_p), rows(rows_p), all(all_p), found(found_p),
+      executor(context_p, *filter_p.condition), probe_executor(context_p, filter_p.probe_sides) {
 	auto &allocator = Allocator::Get(context);
 	rows.rows.InitializeScanChunk(allocator, chunk);
 	vector<LogicalType> types;
@@ -231,8 +231,7 @@ shared_ptr<QualifyingRows::Set> PairFilterExecutor::Qualifying(DataChunk &probes
 		sides.Hash(hashes);
 		hash = hashes.GetValue(0).GetValue<hash_t>();
 	}
-	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(context));
-	auto set = Translate([&] { return vss::create_row_set(std::move(memory)); });
+	auto set = all.beside();
 	SelectionVector passed(STANDARD_VECTOR_SIZE);
 	for (idx_t next = 0; rows.Scan(hash, next, chunk);) {
 		interrupt.Check();

@@ -62,7 +62,9 @@ private:
 //! Finds the rows that qualify for a query vector. For one thread.
 class PairFilterExecutor {
 public:
-	PairFilterExecutor(ClientContext &context, const PairFilter &filter, const KeyedRows &rows, QualifyingRows &found);
+	//! `all`: the rows of `rows`. Their account is charged for the sets.
+	PairFilterExecutor(ClientContext &context, const PairFilter &filter, const KeyedRows &rows, const vss::RowSet &all,
+	                   QualifyingRows &found);
 
 	//! The committed rows that qualify for row `probe` of `probes`. Errors: interrupted, out of memory.
 	shared_ptr<QualifyingRows::Set> Qualifying(DataChunk &probes, idx_t probe, const vss::HostInterrupt &interrupt);
@@ -71,6 +73,7 @@ private:
 	ClientContext &context;
 	const PairFilter &filter;
 	const KeyedRows &rows;
+	const vss::RowSet &all;
 	QualifyingRows &found;
 	ExpressionExecutor executor;
 	//! Of what has to be equal, for the rows with query vectors.

@@ -284,6 +284,7 @@ mod ffi {
         fn ranks_by(self: &IndexHandle, metric: Metric) -> bool;
 
         fn create_row_set(memory: UniquePtr<HostMemory>) -> Result<Box<RowSet>>;
+        fn beside(self: &RowSet) -> Box<RowSet>;
         fn insert(self: &mut RowSet, row_ids: &[i64]) -> Result<()>;
         fn merge(self: &mut RowSet, other: &RowSet) -> Result<()>;
         fn size(self: &RowSet) -> usize;
@@ -609,6 +610,10 @@ fn create_row_set(memory: UniquePtr<ffi::HostMemory>) -> std::result::Result<Box
 }
 
 impl RowSet {
+    fn beside(&self) -> Box<Self> {
+        Box::new(Self(self.0.beside()))
+    }
+
     fn insert(&mut self, row_ids: &[i64]) -> std::result::Result<(), Crossing> {
         guard(|| self.0.insert(row_ids))
     }

@@ -104,6 +104,11 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// Of nothing, on the same account.
+    pub fn beside(&self) -> Self {
+        Self { memory: Arc::clone(&self.memory), bytes: 0 }
+    }
+
     /// Changes the charge to `bytes`. Errors: `OutOfMemory`, only when it grows; then it stays as it was.
     pub fn resize(&mut self, bytes: usize) -> Result<()> {
         if bytes > self.bytes {

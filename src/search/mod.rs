@@ -299,7 +299,7 @@ impl<'a> Searcher<'a> {
                 let (mut rows, all) = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk does not find all rows of the same vector.
                 let tied = request.ties && (all || rows.len() > k);
-                if all && full && rows.len() >= k && !tied && blind {
+                if full && blind && rows.len() >= k && !tied {
                     ef = ef.saturating_mul(2);
                     if Strategy::cheaper(self.rows.alive(), ef) == Strategy::Exact {
                         report.strategy = Strategy::Exact;

@@ -265,6 +265,8 @@ fn a_walk_goes_on_until_its_codes_tell() {
         }
         link_all(&index, 1);
         let rows = || (1..).zip(vectors.chunks_exact(WIDE));
+        // one that waits, far away, says nothing of the others
+        index.append(Origin::Host, &[100_000], &[-1e4; WIDE]).unwrap();
         let mut random = Random(17);
         let recall: f64 = (0..100)
             .map(|row| {
