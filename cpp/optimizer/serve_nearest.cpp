@@ -241,7 +241,8 @@ Refusal Serving::ServeByJoin() {
 	PairConditions pairs;
 	if (lifted.IsSelective()) {
 		auto rows = lifted.RowsPerProbe(probes.EstimateCardinality(binder.context));
-		if (rows.IsValid() && rows.GetIndex() < nearest.k) {
+		// of several conditions DuckDB takes each for independent of the others
+		if (inequalities.size() == 1 && rows.IsValid() && rows.GetIndex() < nearest.k) {
 			return Refuse("not more rows than are wanted pass the conditions for each query vector");
 		}
 	}

@@ -44,8 +44,8 @@ def test_the_process_grows_by_what_is_reserved(extension):
     grown = growth(extension, 100_000, 64)
     # vectors and links alone
     assert grown["index"] > 100_000 * (64 * 4 + 33 * 4)
-    # DuckDB's own buffers come and go with some megabytes
-    assert 0.85 < grown["accounted"] / grown["resident"] < 1.15
+    # DuckDB's own buffers come and go with some megabytes, and what is reserved ahead for more rows is not touched yet
+    assert 0.85 < grown["accounted"] / grown["resident"] < 1.25
 
 
 def test_a_small_index_is_small(extension):
