@@ -386,7 +386,9 @@ fn is_blind(hits: &[Hit], error: f32) -> bool {
         farthest = farthest.max(hit.distance);
         norm = norm.max(hit.norm);
     }
-    error * norm > farthest - nearest
+    let spread = farthest - nearest;
+    // rows with one code are duplicates, or nearly
+    spread > 0.0 && error * norm > spread
 }
 
 /// How far behind the last row that is wanted another one may be that the host ranks before it.
