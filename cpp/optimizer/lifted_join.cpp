@@ -140,6 +140,7 @@ bool LiftedJoin::TakeConditions() {
 		if (&kind == &conditions && (resolved->IsVolatile() || (resolved->CanThrow() && !for_all))) {
 			return false;
 		}
+		measured = measured || (&kind == &guards && Contains(*resolved, *match.distance));
 		selective = selective || (&kind == &conditions && !IsInequality(*condition));
 		kind.push_back(std::move(condition));
 		return true;

@@ -14,13 +14,17 @@ public:
 	//! Puts the joins back.
 	~LiftedJoin();
 
-	//! Whether pairs without a distance do not count.
+	//! Whether rows that the index does not rank do not count.
 	bool IsGuarded() const {
-		return !guards.empty();
+		return join && !guards.empty();
+	}
+	//! Whether pairs without a distance do not count.
+	bool IsMeasured() const {
+		return join && measured;
 	}
 	//! Whether the conditions leave only some rows for a query vector: not if they are `t.id <> q.id` and the like.
 	bool IsSelective() const {
-		return selective;
+		return join && selective;
 	}
 	//! Rows that pass the conditions for each of so many query vectors, as DuckDB estimates; nothing if it does not.
 	optional_idx RowsPerProbe(idx_t probes) const;
@@ -65,6 +69,7 @@ private:
 	vector<unique_ptr<Expression>> guards;
 	vector<unique_ptr<Expression>> bounds;
 	bool selective = false;
+	bool measured = false;
 	//! Conditions between the table and the third one.
 	vector<unique_ptr<Expression>> others;
 };

@@ -261,7 +261,7 @@ Refusal Serving::ServeByJoin() {
 	}
 	match.search.one_answer = nearest.ordered;
 	PlanNotes::AddUse(*match.get.GetTable(), match.search, match.search.JoinName());
-	match.search.measured_only = lifted.IsGuarded();
+	match.search.measured_only = lifted.IsMeasured();
 	match.search.ranked_only = lifted.IsGuarded() || split->ranked_only;
 	split->slot.get() = std::move(split->get);
 	if (!directly) {
