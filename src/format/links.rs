@@ -8,7 +8,8 @@ const BITS_MAX: u8 = u32::BITS as u8;
 
 /// Most bytes of a packed list of at most so many links.
 pub const fn packed_bytes_max(links: usize) -> usize {
-    HEAD_BYTES + 4 * links
+    // a damaged image may claim any number
+    HEAD_BYTES.saturating_add(links.saturating_mul(4))
 }
 
 /// Appends a list to `out`; sorts it. Panics if there are more than 255.
