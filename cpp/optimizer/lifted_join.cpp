@@ -8,6 +8,7 @@
 #include "duckdb/planner/operator/logical_comparison_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
+#include "optimizer/row_id_plan.hpp"
 #include "optimizer/scan_path.hpp"
 
 namespace duckdb {
@@ -37,30 +38,6 @@ static bool HasColumnOf(LogicalOperator &op, const Expression &expr) {
 static vector<ProjectionIndex> ProjectionMapOf(LogicalOperator &op, idx_t child) {
 	auto map = LogicalOperatorVisitor::GetProjectionMap(op, child);
 	return map ? *map : vector<ProjectionIndex>();
-}
-
-//! What is left of `map`, over the columns `before`, where only `after` are left.
-static vector<ProjectionIndex> Remaining(const vector<ProjectionIndex> &map, const vector<ColumnBinding> &before,
-                                         const vector<ColumnBinding> &after) {
-	vector<ProjectionIndex> result;
-	for (auto &column : map) {
-		auto entry = std::find(after.begin(), after.end(), before[column]);
-		if (entry != after.end()) {
-			result.emplace_back(UnsafeNumericCast<idx_t>(entry - after.begin()));
-		}
-	}
-	return result;
-}
-
-//! Adds the columns in `expr` that are among `columns` to `map`.
-static void PassOn(const Expression &expr, const vector<ColumnBinding> &columns, vector<ProjectionIndex> &map) {
-	ExpressionIterator::VisitExpression<BoundColumnRefExpression>(expr, [&](const BoundColumnRefExpression &ref) {
-		auto entry = std::find(columns.begin(), columns.end(), ref.Binding());
-		ProjectionIndex column(UnsafeNumericCast<idx_t>(entry - columns.begin()));
-		if (entry != columns.end() && std::find(map.begin(), map.end(), column) == map.end()) {
-			map.push_back(column);
-		}
-	});
 }
 
 LiftedJoin::LiftedJoin(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher_p,
@@ -172,7 +149,6 @@ void LiftedJoin::Lift() {
 	auto table = std::move(join->children[table_child]);
 	auto probes = std::move(join->children[1 - table_child]);
 	if (probe_child.IsValid()) {
-		auto before_third = probes->GetColumnBindings();
 		product = std::move(probes);
 		probes = std::move(product->children[probe_child.GetIndex()]);
 		auto third = std::move(product->children[1 - probe_child.GetIndex()]);
@@ -183,29 +159,25 @@ void LiftedJoin::Lift() {
 			                              BoundComparisonExpression::Right(comparison).Copy(),
 			                              comparison.GetExpressionType());
 		}
-		auto third_bindings = third->GetColumnBindings();
 		rest->children.push_back(std::move(table_child == 0 ? table : third));
 		rest->children.push_back(std::move(table_child == 0 ? third : table));
-		*LogicalOperatorVisitor::GetProjectionMap(*rest, table_child) = ProjectionMapOf(*join, table_child);
-		*LogicalOperatorVisitor::GetProjectionMap(*rest, 1 - table_child) =
-		    Remaining(ProjectionMapOf(*join, 1 - table_child), before_third, third_bindings);
 		slot.get() = std::move(rest);
 	} else {
 		slot.get() = std::move(table);
 	}
+	// the conditions are above now, and need their columns there
+	vector<ColumnBinding> needed;
+	for (auto kind : {&conditions, &guards, &bounds}) {
+		for (auto &condition : *kind) {
+			ExpressionIterator::VisitExpression<BoundColumnRefExpression>(
+			    *condition, [&](const BoundColumnRefExpression &ref) { needed.push_back(ref.Binding()); });
+		}
+	}
 	for (idx_t i = above.size(); i-- > 0;) {
 		auto &op = above[i].op.get();
 		auto map = LogicalOperatorVisitor::GetProjectionMap(op, above[i].child);
-		if (!map || map->empty()) {
-			continue;
-		}
-		auto after = op.children[above[i].child]->GetColumnBindings();
-		*map = Remaining(*map, before[i], after);
-		// the conditions are above now, and need their columns there
-		for (auto kind : {&conditions, &guards, &bounds}) {
-			for (auto &condition : *kind) {
-				PassOn(*condition, after, *map);
-			}
+		if (map && !map->empty()) {
+			RemapColumns(*map, before[i], op.children[above[i].child]->GetColumnBindings(), needed);
 		}
 	}
 	top.get() = make_uniq<LogicalCrossProduct>(std::move(top.get()), std::move(probes));

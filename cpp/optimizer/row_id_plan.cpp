@@ -172,9 +172,27 @@ static void AddOnce(vector<ProjectionIndex> &columns, ProjectionIndex column) {
 	}
 }
 
-static idx_t PositionOf(LogicalOperator &op, const ColumnBinding &binding) {
-	auto bindings = op.GetColumnBindings();
-	return UnsafeNumericCast<idx_t>(std::find(bindings.begin(), bindings.end(), binding) - bindings.begin());
+//! The size of `columns` if `column` is not among them.
+static idx_t PositionOf(const vector<ColumnBinding> &columns, const ColumnBinding &column) {
+	return UnsafeNumericCast<idx_t>(std::find(columns.begin(), columns.end(), column) - columns.begin());
+}
+
+void RemapColumns(vector<ProjectionIndex> &map, const vector<ColumnBinding> &before, const vector<ColumnBinding> &after,
+                  const vector<ColumnBinding> &more) {
+	vector<ProjectionIndex> result;
+	auto add = [&](const ColumnBinding &column) {
+		auto position = PositionOf(after, column);
+		if (position < after.size()) {
+			AddOnce(result, ProjectionIndex(position));
+		}
+	};
+	for (auto &column : map) {
+		add(before[column]);
+	}
+	for (auto &column : more) {
+		add(column);
+	}
+	map = std::move(result);
 }
 
 RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path,
@@ -233,22 +251,17 @@ RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &pat
 		auto map = LogicalOperatorVisitor::GetProjectionMap(op, path[i]);
 		// not every join can do without columns: one that has no map must not get one
 		if (map && (!map->empty() || (i == 0 && op.type == LogicalOperatorType::LOGICAL_FILTER))) {
-			auto &child = ops[i + 1].get();
 			if (i == 0) {
 				map->clear();
 			}
 			// what is yielded stands before what a join below adds to its rows
-			for (auto &column : *map) {
-				column = ProjectionIndex(PositionOf(child, bindings[i + 1][column]));
-			}
-			for (auto &binding : yielded) {
-				AddOnce(*map, ProjectionIndex(PositionOf(child, binding)));
-			}
+			RemapColumns(*map, bindings[i + 1], ops[i + 1].get().GetColumnBindings(), yielded);
 		}
 	}
 	RowFilter result;
+	auto columns = plan->GetColumnBindings();
 	for (auto &binding : yielded) {
-		result.key_columns.push_back(PositionOf(*plan, binding));
+		result.key_columns.push_back(PositionOf(columns, binding));
 	}
 	result.row_id_column = result.key_columns.back();
 	result.key_columns.pop_back();

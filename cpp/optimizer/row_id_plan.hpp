@@ -13,6 +13,10 @@ bool IsVolatile(const LogicalOperator &op);
 bool IsRepeatable(const LogicalOperator &op);
 //! A copy of a plan, if each of its operators can be copied.
 OrRefusal<LogicalOperator> CopyPlan(ClientContext &context, const LogicalOperator &op);
+//! Adapts `map`, which columns of a child an operator passes on: they were at `before`, and those that are left are at `after`. Adds those
+//! of `more` that the child has.
+void RemapColumns(vector<ProjectionIndex> &map, const vector<ColumnBinding> &before, const vector<ColumnBinding> &after,
+                  const vector<ColumnBinding> &more);
 //! Makes a plan that yields rows of a scan yield their row ids, and read no columns but those it needs for that. `path`:
 //! the operators from `plan` down to the scan, with the child that leads on. `keys`: columns of the scan that it yields, too.
 RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path, const vector<ProjectionIndex> &keys);

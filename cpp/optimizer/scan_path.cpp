@@ -298,17 +298,7 @@ unique_ptr<LogicalOperator> &ScanPath::Descend(idx_t product, unique_ptr<Logical
 		if (!map || map->empty()) {
 			continue;
 		}
-		auto bindings = between[i].get().children[child]->GetColumnBindings();
-		auto position = [&](const ColumnBinding &binding) {
-			auto entry = std::find(bindings.begin(), bindings.end(), binding);
-			return ProjectionIndex(UnsafeNumericCast<idx_t>(entry - bindings.begin()));
-		};
-		for (auto &column : *map) {
-			column = position(before[i][column]);
-		}
-		for (auto &binding : added) {
-			map->push_back(position(binding));
-		}
+		RemapColumns(*map, before[i], between[i].get().children[child]->GetColumnBindings(), added);
 	}
 	PutFilter(make_uniq<LogicalFilter>(), slot, columns);
 	return scan;

@@ -13,8 +13,8 @@ const BLOCK_SLOTS: usize = 1024;
 
 impl Searcher<'_> {
     /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Returns the vector, which is in stored form,
-    /// as a query among linked rows; nothing if none of the rows that there were is linked, as the codec is not ready. Takes the row lock for an instant, if any rows
-    /// are pending. Errors: `OutOfMemory`.
+    /// as a query among linked rows; nothing if none of the rows that there were is linked, as the codec is not ready. Takes the row lock
+    /// for an instant, if any rows are pending. Errors: `OutOfMemory`.
     pub(super) fn exact_pending<'a>(
         &self,
         vector: &'a [f32],

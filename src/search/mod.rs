@@ -293,13 +293,13 @@ impl<'a> Searcher<'a> {
             };
             report.add(cost);
             if let Some(mut hits) = walked {
-                let full = hits.len() >= ef;
-                let blind = is_blind(&hits, error(options::RESCORE as f32));
+                let blind =
+                    self.codec().estimates() && hits.len() >= ef && is_blind(&hits, error(options::RESCORE as f32));
                 hits.extend_from_slice(&pending);
                 let (mut rows, all) = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk does not find all rows of the same vector.
                 let tied = request.ties && (all || rows.len() > k);
-                if full && blind && rows.len() >= k && !tied {
+                if blind && rows.len() >= k && !tied {
                     ef = ef.saturating_mul(2);
                     if Strategy::cheaper(self.rows.alive(), ef) == Strategy::Exact {
                         report.strategy = Strategy::Exact;

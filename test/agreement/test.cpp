@@ -6,8 +6,8 @@
 
 using namespace duckdb;
 
-//! A database in which an index is made, by a transaction that sees the commits below 11, while another one sees those below 12. That one may
-//! have planned an update without the index.
+//! A database in which an index is made, by a transaction that sees the commits below 11, while another one sees those below 12. That one
+//! may have planned an update without the index.
 struct Host : Agreement::Commits {
 	atomic<uint64_t> last {11};
 	atomic<uint64_t> lowest_visible {11};
