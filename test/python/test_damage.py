@@ -198,15 +198,23 @@ def test_an_index_whose_key_is_no_vector(extension, tmp_path):
         con.load_extension(extension)
         return con
 
-    with opened() as con:
-        con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
-        con.execute("CREATE TABLE t AS SELECT [i, i, i]::FLOAT[3] AS vector, i AS number FROM range(100) r(i)")
-        con.execute("CREATE INDEX index1 ON t USING HNSW (vector) WITH (m = 8)")
-    contents = blocks.read(path, SIZE)
-    ((block, places),) = [(i, [m.start() for m in re.finditer(b"vector", c)]) for i, c in enumerate(contents) if b"vector" in c]
-    # in the table, in the text of the statement, in the key; the index has a name with which none crosses a border
-    assert len(places) == 3
-    crafted = contents[block][: places[2]] + b"number" + contents[block][places[2] + 6 :]
+    def key(name):
+        """Creates a file with an index of this name: its blocks, and where the column's name stands in one of them."""
+        path.unlink(missing_ok=True)
+        with opened() as con:
+            con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+            con.execute("CREATE TABLE t AS SELECT [i, i, i]::FLOAT[3] AS vector, i AS number FROM range(100) r(i)")
+            con.execute(f"CREATE INDEX {name} ON t USING HNSW (vector) WITH (m = 8)")
+        contents = blocks.read(path, SIZE)
+        places = [(block, found.start()) for block, content in enumerate(contents) for found in re.finditer(b"vector", content)]
+        return contents, places
+
+    # in the table, in the text of the statement, in the key; DuckDB cuts what it writes into pieces, and a cut may go through a name:
+    # what comes before the cut has another length with another name
+    names = ("index" + "x" * more for more in range(64))
+    name, (contents, places) = next((name, found) for name in names if len((found := key(name))[1]) == 3)
+    block, place = places[2]
+    crafted = contents[block][:place] + b"number" + contents[block][place + 6 :]
     blocks.write(path, [*contents[:block], blocks.sealed(crafted), *contents[block + 1 :]])
     for _ in range(2):
         with opened() as con:
@@ -218,5 +226,5 @@ def test_an_index_whose_key_is_no_vector(extension, tmp_path):
             assert state == [(0, 0, "incomplete: queries scan the table; its key has not the type FLOAT[n]")]
             con.execute("CHECKPOINT")
     with opened() as con:
-        con.execute("DROP INDEX index1")
+        con.execute(f"DROP INDEX {name}")
         assert con.execute("SELECT count(*) FROM t").fetchall() == [(101,)]
