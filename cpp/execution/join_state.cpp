@@ -40,6 +40,7 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
       probes(probes_p) {
 	if (op.filter) {
 		filter = op.filter->Rows();
+		op.table_scan.wanted->Set(&*filter->stored, &*filter->own);
 	}
 	for (auto &part : op.conditions) {
 		condition = condition ? make_uniq<BoundConjunctionExpression>(ExpressionType::CONJUNCTION_AND,
@@ -85,9 +86,8 @@ HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const Physic
 		condition_executor.AddExpression(*gstate.condition);
 		checked.Initialize(allocator, op.GetTypes());
 	}
-	auto types = op.table_scan.GetTypes();
+	auto types = op.table_scan.scan.GetTypes();
 	block.Initialize(allocator, types);
-	types.resize(op.column_ids.size());
 	types.push_back(LogicalType::ROW_TYPE);
 	fetched.Initialize(allocator, types);
 	fetched_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
@@ -140,9 +140,8 @@ bool HNSWJoinLocalState::NextBatch() {
 	blocks = Blocks::OWN_ROWS;
 	block.Reset();
 	block_rows = nullptr;
-	own_rows = make_uniq<TableScanState>();
-	own_rows->Initialize(BlockColumns(), context.client, nullptr);
-	LocalStorage::Get(gstate.transaction).InitializeScan(gstate.storage, own_rows->local_state, nullptr);
+	own_rows.Begin(context.client, gstate.storage, op.column_ids, op.table_scan.scan.GetTypes(),
+	               gstate.filter ? &*gstate.filter->own : nullptr);
 	scan_global.reset();
 	scan_local.reset();
 	return true;
@@ -339,46 +338,25 @@ bool HNSWJoinLocalState::EmitCandidates(DataChunk &chunk) {
 	return false;
 }
 
-void HNSWJoinLocalState::FilterBlock() {
-	if (!gstate.filter) {
-		return;
-	}
-	UnifiedVectorFormat format;
-	block.data.back().ToUnifiedFormat(format);
-	auto row_ids = UnifiedVectorFormat::GetData<row_t>(format);
-	SelectionVector qualifying(STANDARD_VECTOR_SIZE);
-	idx_t count = 0;
-	for (idx_t i = 0; i < block.size(); i++) {
-		if (gstate.filter->Contains(row_ids[format.sel->get_index(i)])) {
-			qualifying.set_index(count++, i);
-		}
-	}
-	block.Slice(qualifying, count);
-}
-
 SourceResultType HNSWJoinLocalState::NextBlock(InterruptState &interrupt_state) {
-	while (blocks == Blocks::OWN_ROWS) {
+	if (blocks == Blocks::OWN_ROWS) {
 		block.Reset();
 		if (!answered.empty()) {
-			LocalStorage::Get(gstate.transaction).Scan(own_rows->local_state, BlockColumns(), block);
+			own_rows.Scan(gstate.transaction, block);
 		}
-		if (block.size() == 0) {
-			blocks = unanswered.empty() ? Blocks::NONE : Blocks::TABLE;
-			break;
-		}
-		FilterBlock();
 		if (block.size() > 0) {
 			return SourceResultType::HAVE_MORE_OUTPUT;
 		}
+		blocks = unanswered.empty() ? Blocks::NONE : Blocks::TABLE;
 	}
 	while (blocks == Blocks::TABLE) {
 		if (!scan_global) {
-			scan_global = op.table_scan.GetGlobalSourceState(context.client);
-			scan_local = op.table_scan.GetLocalSourceState(context, *scan_global);
+			scan_global = op.table_scan.scan.GetGlobalSourceState(context.client);
+			scan_local = op.table_scan.scan.GetLocalSourceState(context, *scan_global);
 		}
 		block.Reset();
 		OperatorSourceInput input {*scan_global, *scan_local, interrupt_state};
-		auto result = op.table_scan.GetData(context, block, input);
+		auto result = op.table_scan.scan.GetData(context, block, input);
 		if (result == SourceResultType::BLOCKED) {
 			return result;
 		}
@@ -386,7 +364,6 @@ SourceResultType HNSWJoinLocalState::NextBlock(InterruptState &interrupt_state) 
 			blocks = Blocks::NONE;
 			break;
 		}
-		FilterBlock();
 		if (block.size() > 0) {
 			return SourceResultType::HAVE_MORE_OUTPUT;
 		}

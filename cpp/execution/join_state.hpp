@@ -7,6 +7,7 @@
 #include "duckdb/storage/table/scan_state.hpp"
 #include "host/host.hpp"
 #include "index/hnsw_index.hpp"
+#include "execution/own_rows.hpp"
 #include "execution/physical_row_filter.hpp"
 #include "execution/physical_join.hpp"
 
@@ -104,12 +105,6 @@ private:
 	//! has looked at: not every row need be there.
 	idx_t FetchPairs(const vector<Pair> &from, idx_t first, DataChunk &chunk, SelectionVector &probes);
 	SourceResultType NextBlock(InterruptState &interrupt_state);
-	//! Drops rows of the block that do not qualify.
-	void FilterBlock();
-	//! The columns of a block: those of the scan and, with a filter, the row id.
-	const vector<StorageIndex> &BlockColumns() const {
-		return gstate.filter ? fetched_ids : op.column_ids;
-	}
 	//! The rows of `rows`, as the projections above the scan turn them out.
 	DataChunk &Project(DataChunk &rows);
 	//! Puts `rows` into the table's columns of `chunk`; returns the first of the other columns.
@@ -151,7 +146,7 @@ private:
 	DataChunk block;
 	optional_ptr<DataChunk> block_rows;
 	idx_t next_probe = 0;
-	unique_ptr<TableScanState> own_rows;
+	OwnRows own_rows;
 	unique_ptr<GlobalSourceState> scan_global;
 	unique_ptr<LocalSourceState> scan_local;
 };

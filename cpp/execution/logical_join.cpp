@@ -108,9 +108,10 @@ PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPl
 	for (auto op = table.get(); op != &get; op = op->children[0].get()) {
 		projections.insert(projections.begin(), std::move(op->expressions));
 	}
-	auto &scan = PlanTableScan(get, row_id_column.IsValid(), planner);
-	auto &join = planner.Make<PhysicalHNSWJoin>(types, estimated_cardinality, entry, std::move(column_ids), search,
-	                                            std::move(expressions[0]), scan, std::move(projections), table_first);
+	auto scan = PlanTableScan(get, planner);
+	auto &join =
+	    planner.Make<PhysicalHNSWJoin>(types, estimated_cardinality, entry, std::move(column_ids), search,
+	                                   std::move(expressions[0]), std::move(scan), std::move(projections), table_first);
 	auto &physical = join.Cast<PhysicalHNSWJoin>();
 	physical.conditions = std::move(conditions);
 	physical.comparison = PhysicalComparison::Plan(planner, join, entry, search);

@@ -70,9 +70,9 @@ PhysicalOperator &LogicalHNSWScan::CreatePlan(ClientContext &context, PhysicalPl
 	auto &table = get->GetTable()->Cast<DuckTableEntry>();
 	ResolveOperatorTypes();
 	auto column_ids = ScannedColumns(*get);
-	auto &table_scan = PlanTableScan(*get, row_id_column.IsValid(), planner);
+	auto table_scan = PlanTableScan(*get, planner);
 	auto &scan = planner.Make<PhysicalHNSWScan>(types, estimated_cardinality, table, std::move(column_ids), search,
-	                                            std::move(expressions[0]), table_scan);
+	                                            std::move(expressions[0]), std::move(table_scan));
 	auto &physical = scan.Cast<PhysicalHNSWScan>();
 	physical.comparison = PhysicalComparison::Plan(planner, scan, table, search);
 	for (auto &group : best_groups) {

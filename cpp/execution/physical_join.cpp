@@ -10,11 +10,11 @@ namespace duckdb {
 
 PhysicalHNSWJoin::PhysicalHNSWJoin(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
                                    DuckTableEntry &table_p, vector<StorageIndex> column_ids_p, IndexSearch search_p,
-                                   unique_ptr<Expression> query_p, PhysicalOperator &table_scan_p,
+                                   unique_ptr<Expression> query_p, TableScanPlan table_scan_p,
                                    vector<vector<unique_ptr<Expression>>> projections_p, bool table_first_p)
     : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
       column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
-      table_scan(table_scan_p), projections(std::move(projections_p)), table_first(table_first_p) {
+      table_scan(std::move(table_scan_p)), projections(std::move(projections_p)), table_first(table_first_p) {
 }
 
 PhysicalHNSWJoin::~PhysicalHNSWJoin() = default;

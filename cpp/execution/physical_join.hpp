@@ -30,17 +30,17 @@ public:
 	//! the index cannot answer, and no child, since it rarely runs. `projections` lie between it and the join, lowest first.
 	PhysicalHNSWJoin(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
 	                 DuckTableEntry &table, vector<StorageIndex> column_ids, IndexSearch search,
-	                 unique_ptr<Expression> query, PhysicalOperator &table_scan,
+	                 unique_ptr<Expression> query, TableScanPlan table_scan,
 	                 vector<vector<unique_ptr<Expression>>> projections, bool table_first);
 	~PhysicalHNSWJoin() override;
 
 	DuckTableEntry &table;
-	//! The columns of `table_scan`, without the row id for a filter, in storage terms.
+	//! The columns of `table_scan`, in storage terms.
 	const vector<StorageIndex> column_ids;
 	const IndexSearch search;
 	//! The query vector, over the child's columns.
 	const unique_ptr<Expression> query;
-	PhysicalOperator &table_scan;
+	const TableScanPlan table_scan;
 	const vector<vector<unique_ptr<Expression>>> projections;
 	const bool table_first;
 	//! Over the columns of this operator; see LogicalHNSWJoin::SetConditions.

@@ -2,22 +2,14 @@
 
 #include "duckdb/parallel/meta_pipeline.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
+#include "execution/wanted_rows.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
 
 namespace duckdb {
 
-static rust::Box<vss::RowSet> MakeRowSet(ClientContext &context) {
-	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(context));
-	return Translate([&] { return vss::create_row_set(std::move(memory)); });
-}
-
 RowFilterState::RowFilterState(ClientContext &context, vector<LogicalType> keys)
     : stored(MakeRowSet(context)), own(MakeRowSet(context)), keyed(context, std::move(keys)) {
-}
-
-bool RowFilterState::Contains(row_t row_id) const {
-	return row_id < MAX_ROW_ID ? stored->contains(row_id) : own->contains(row_id - MAX_ROW_ID);
 }
 
 class RowFilterLocalState : public LocalSinkState {

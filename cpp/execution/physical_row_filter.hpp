@@ -20,9 +20,6 @@ public:
 	//! The same rows, if they have keys; one may come more than once.
 	KeyedRows keyed;
 	mutex lock;
-
-	//! Whether a row qualifies. Any thread, once the pipeline is done.
-	bool Contains(row_t row_id) const;
 };
 
 //! A sink without output; the operator above reads its state.

@@ -17,6 +17,7 @@
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "duckdb/transaction/local_storage.hpp"
+#include "execution/own_rows.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
 #include "index/hnsw_index.hpp"
@@ -28,10 +29,10 @@ namespace duckdb {
 
 PhysicalHNSWScan::PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
                                    DuckTableEntry &table_p, vector<StorageIndex> column_ids_p, IndexSearch search_p,
-                                   unique_ptr<Expression> query_p, PhysicalOperator &table_scan_p)
+                                   unique_ptr<Expression> query_p, TableScanPlan table_scan_p)
     : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
       column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
-      table_scan(table_scan_p) {
+      table_scan(std::move(table_scan_p)) {
 }
 
 InsertionOrderPreservingMap<string> PhysicalHNSWScan::ParamsToString() const {
@@ -130,11 +131,8 @@ public:
 	//! Searches for some of the probes; false if there are more. Takes some ten milliseconds: the client looks for Ctrl-C between calls
 	//! only.
 	bool SearchSome(ClientContext &context);
-	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end. `scanned` is for
-	//! rows with their ids.
-	void Fetch(DataChunk &chunk, DataChunk &scanned);
-	//! Fills `chunk` with the rows of `scanned` that qualify; the row id is its last column.
-	void TakeQualifying(DataChunk &scanned, DataChunk &chunk) const;
+	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end.
+	void Fetch(DataChunk &chunk);
 
 	const PhysicalHNSWScan &op;
 	DuckTransaction &transaction;
@@ -143,7 +141,7 @@ public:
 	unique_ptr<StorageLockKey> vacuum_lock;
 	idx_t probe_count = 1;
 	idx_t next_probe = 0;
-	//! The state of the replaced scan, if the index cannot answer.
+	//! The state of the replaced scan, if the index cannot answer, or the scan yields the candidates.
 	unique_ptr<GlobalSourceState> table_scan;
 	//! There is nothing left to search for.
 	bool searched = false;
@@ -153,8 +151,10 @@ private:
 	Value ProbeQuery(ClientContext &context);
 	//! Sorts the candidates, each once.
 	void Unite();
-	//! From now on candidates and the transaction's own rows can be fetched.
+	//! From now on candidates and the transaction's own rows can be fetched, or scanned.
 	void StartFetching(ClientContext &context);
+	//! From now on the table can be scanned, for all rows that qualify.
+	void StartScan(ClientContext &context);
 
 	//! Searches the index for `query`, and leaves candidates in `row_ids`; false if the table has to be scanned.
 	bool Search(ClientContext &context, const Value &query);
@@ -172,33 +172,30 @@ private:
 	idx_t united = 0;
 	vss::ReservedMemory candidates_memory;
 	ColumnFetchState fetch_state;
-	TableScanState local_scan;
-	//! What it reads: the columns to emit and, with a filter, the row id.
-	vector<StorageIndex> local_columns;
+	//! The candidates, where the table is scanned for them.
+	unique_ptr<rust::Box<vss::RowSet>> scanned_rows;
+	//! The transaction's own rows, those that qualify.
+	OwnRows own_rows;
 };
 
 class HNSWScanLocalState : public LocalSourceState {
 public:
 	unique_ptr<LocalSourceState> table_scan;
-	//! The table's columns with the row id, where rows are compared with those that qualify.
-	DataChunk scanned;
 };
 
 HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op_p)
     : op(op_p), transaction(DuckTransaction::Get(context, op.table.GetStorage().db)), storage(op.table.GetStorage()),
       vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()),
-      interrupt(context, Executor::Get(context)), candidates_memory(BufferManager::GetBufferManager(context)),
-      local_columns(op.column_ids) {
+      interrupt(context, Executor::Get(context)), candidates_memory(BufferManager::GetBufferManager(context)) {
 	if (op.filter) {
 		filter = op.filter->Rows();
-		local_columns.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
 	}
 	if (op.probes) {
 		auto &collection = op.sink_state->Cast<HNSWScanSinkState>().probes;
 		probe_count = collection.Count();
 		probes = make_uniq<ColumnDataRowCollection>(collection.GetRows());
 		if (op.search.one_probe && probe_count > 1) {
-			table_scan = op.table_scan.GetGlobalSourceState(context);
+			StartScan(context);
 			searched = true;
 		}
 		return;
@@ -214,7 +211,7 @@ HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalH
 	if (Search(context, query)) {
 		StartFetching(context);
 	} else {
-		table_scan = op.table_scan.GetGlobalSourceState(context);
+		StartScan(context);
 	}
 }
 
@@ -227,7 +224,7 @@ bool HNSWScanGlobalState::SearchSome(ClientContext &context) {
 			return false;
 		}
 		if (!Search(context, ProbeQuery(context))) {
-			table_scan = op.table_scan.GetGlobalSourceState(context);
+			StartScan(context);
 			searched = true;
 			return true;
 		}
@@ -272,8 +269,19 @@ Value HNSWScanGlobalState::ProbeQuery(ClientContext &context) {
 }
 
 void HNSWScanGlobalState::StartFetching(ClientContext &context) {
-	local_scan.Initialize(local_columns, context, nullptr);
-	LocalStorage::Get(transaction).InitializeScan(storage, local_scan.local_state, nullptr);
+	if (!ScanPays(op.types, row_ids, storage.GetTotalRows())) {
+		own_rows.Begin(context, storage, op.column_ids, op.types, filter ? &*filter->own : nullptr);
+		return;
+	}
+	scanned_rows = make_uniq<rust::Box<vss::RowSet>>(MakeRowSet(context));
+	Translate([&] { (*scanned_rows)->insert({row_ids.data(), row_ids.size()}); });
+	op.table_scan.wanted->Set(**scanned_rows, filter ? &*filter->own : nullptr);
+	table_scan = op.table_scan.scan.GetGlobalSourceState(context);
+}
+
+void HNSWScanGlobalState::StartScan(ClientContext &context) {
+	op.table_scan.wanted->Set(filter ? &*filter->stored : nullptr, filter ? &*filter->own : nullptr);
+	table_scan = op.table_scan.scan.GetGlobalSourceState(context);
 }
 
 bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
@@ -369,7 +377,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 	return answer;
 }
 
-void HNSWScanGlobalState::Fetch(DataChunk &chunk, DataChunk &scanned) {
+void HNSWScanGlobalState::Fetch(DataChunk &chunk) {
 	while (fetched < row_ids.size()) {
 		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, row_ids.size() - fetched);
 		Vector rows(LogicalType::ROW_TYPE, data_ptr_cast(row_ids.data() + fetched), count);
@@ -379,33 +387,7 @@ void HNSWScanGlobalState::Fetch(DataChunk &chunk, DataChunk &scanned) {
 			return;
 		}
 	}
-	auto &local_storage = LocalStorage::Get(transaction);
-	if (!filter) {
-		local_storage.Scan(local_scan.local_state, local_columns, chunk);
-		return;
-	}
-	do {
-		scanned.Reset();
-		local_storage.Scan(local_scan.local_state, local_columns, scanned);
-		TakeQualifying(scanned, chunk);
-	} while (chunk.size() == 0 && scanned.size() > 0);
-}
-
-void HNSWScanGlobalState::TakeQualifying(DataChunk &scanned, DataChunk &chunk) const {
-	UnifiedVectorFormat format;
-	scanned.data.back().ToUnifiedFormat(format);
-	auto row_ids = UnifiedVectorFormat::GetData<row_t>(format);
-	SelectionVector qualifying(scanned.size());
-	idx_t count = 0;
-	for (idx_t i = 0; i < scanned.size(); i++) {
-		if (filter->Contains(row_ids[format.sel->get_index(i)])) {
-			qualifying.set_index(count++, i);
-		}
-	}
-	for (idx_t col = 0; col < chunk.ColumnCount(); col++) {
-		chunk.data[col].Slice(scanned.data[col], qualifying, count);
-	}
-	chunk.SetCardinalityUnsafe(count);
+	own_rows.Scan(transaction, chunk);
 }
 
 unique_ptr<GlobalSourceState> PhysicalHNSWScan::GetGlobalSourceState(ClientContext &context) const {
@@ -414,11 +396,7 @@ unique_ptr<GlobalSourceState> PhysicalHNSWScan::GetGlobalSourceState(ClientConte
 
 unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionContext &context,
                                                                    GlobalSourceState &gstate) const {
-	auto result = make_uniq<HNSWScanLocalState>();
-	if (filter) {
-		result->scanned.Initialize(Allocator::Get(context.client), table_scan.GetTypes());
-	}
-	return std::move(result);
+	return make_uniq<HNSWScanLocalState>();
 }
 
 SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
@@ -437,30 +415,14 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 		}
 	}
 	if (!gstate.table_scan) {
-		gstate.Fetch(chunk, lstate.scanned);
+		gstate.Fetch(chunk);
 		return chunk.size() > 0 ? SourceResultType::HAVE_MORE_OUTPUT : SourceResultType::FINISHED;
 	}
 	if (!lstate.table_scan) {
-		lstate.table_scan = table_scan.GetLocalSourceState(context, *gstate.table_scan);
+		lstate.table_scan = table_scan.scan.GetLocalSourceState(context, *gstate.table_scan);
 	}
 	OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
-	while (true) {
-		auto &scanned = filter ? lstate.scanned : chunk;
-		scanned.Reset();
-		auto result = table_scan.GetData(context, scanned, scan_input);
-		if (result == SourceResultType::BLOCKED || scanned.size() == 0) {
-			return result;
-		}
-		if (filter) {
-			gstate.TakeQualifying(scanned, chunk);
-		}
-		if (chunk.size() > 0) {
-			return SourceResultType::HAVE_MORE_OUTPUT;
-		}
-		if (result == SourceResultType::FINISHED) {
-			return result;
-		}
-	}
+	return table_scan.scan.GetData(context, chunk, scan_input);
 }
 
 } // namespace duckdb

@@ -15,11 +15,10 @@ class PhysicalHNSWScan : public PhysicalOperator {
 public:
 	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
 
-	//! `table_scan` is the scan this operator replaces, without its filters; it is no child, since it rarely runs. With a
-	//! filter it yields the row id behind the other columns.
+	//! `table_scan` is the scan this operator replaces, without its filters; it is no child, since it rarely runs.
 	PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
 	                 DuckTableEntry &table, vector<StorageIndex> column_ids, IndexSearch search,
-	                 unique_ptr<Expression> query, PhysicalOperator &table_scan);
+	                 unique_ptr<Expression> query, TableScanPlan table_scan);
 
 	DuckTableEntry &table;
 	//! The columns to emit, in storage terms.
@@ -27,7 +26,7 @@ public:
 	const IndexSearch search;
 	//! The query vector: free of columns without probes, over their columns with them.
 	const unique_ptr<Expression> query;
-	PhysicalOperator &table_scan;
+	const TableScanPlan table_scan;
 	//! If the best groups of rows are wanted: the expressions that make the groups, over `group_columns`.
 	vector<unique_ptr<Expression>> groups;
 	vector<StorageIndex> group_columns;

@@ -7,6 +7,7 @@
 #include "duckdb/main/query_profiler.hpp"
 #include "duckdb/parallel/thread_context.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
+#include "duckdb/planner/table_filter_set.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "host/settings.hpp"
 #include "index/hnsw_index.hpp"
@@ -44,6 +45,7 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 	request.ties = ties;
 	request.narrows = narrows;
 	request.metric = metric;
+	request.undefined = undefined;
 	request.ranked_only = ranked_only;
 	request.strategy = SearchStrategy(context);
 	return request;
@@ -82,15 +84,24 @@ vector<StorageIndex> ScannedColumns(LogicalGet &get) {
 	return result;
 }
 
-PhysicalOperator &PlanTableScan(LogicalGet &get, bool with_row_ids, PhysicalPlanGenerator &planner) {
-	if (with_row_ids) {
-		auto row_id = get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
-		if (!get.projection_ids.empty()) {
-			get.projection_ids.push_back(row_id);
+TableScanPlan PlanTableScan(LogicalGet &get, PhysicalPlanGenerator &planner) {
+	auto wanted = make_shared_ptr<WantedRows>();
+	get.ResolveOperatorTypes();
+	if (get.projection_ids.empty()) {
+		for (auto column : ProjectionIndex::GetIndexes(get.GetColumnIds().size())) {
+			get.projection_ids.push_back(column);
 		}
-		get.ResolveOperatorTypes();
 	}
-	return planner.CreatePlan(static_cast<LogicalOperator &>(get));
+	// read for the filter only
+	auto row_id = get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
+	if (!get.dynamic_filters) {
+		get.dynamic_filters = make_shared_ptr<DynamicTableFilterSet>();
+	}
+	auto filters = get.dynamic_filters;
+	get.ResolveOperatorTypes();
+	auto &scan = planner.CreatePlan(static_cast<LogicalOperator &>(get));
+	filters->PushFilter(scan, row_id, MakeFilter(wanted));
+	return {scan, std::move(wanted)};
 }
 
 } // namespace duckdb

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "duckdb/planner/logical_operator.hpp"
+#include "execution/wanted_rows.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {
@@ -39,6 +40,8 @@ struct IndexSearch {
 	bool ties = false;
 	//! The index has the vectors with fewer digits than the table.
 	bool narrows = false;
+	//! Where the order has rows whose distances are NaN.
+	vss::Undefined undefined = vss::Undefined::Anywhere;
 	//! Rows that the index does not rank are dropped above.
 	bool ranked_only = false;
 	//! So are pairs without a distance: a query vector that is NULL need not be looked for.
@@ -93,8 +96,14 @@ void TellProfiler(ExecutionContext &context, const PhysicalOperator &op,
 
 //! The columns that a search has to fetch instead of the scan that it takes the place of.
 vector<StorageIndex> ScannedColumns(LogicalGet &get);
-//! Plans the scan that stands in where the index cannot answer. `with_row_ids`: the last column is the row id, as rows that are not
-//! looked up by their id are compared with those that qualify.
-PhysicalOperator &PlanTableScan(LogicalGet &get, bool with_row_ids, PhysicalPlanGenerator &planner);
+//! The scan that stands in where the index cannot answer, or where it yields the rows that were found sooner than looking them up.
+struct TableScanPlan {
+	PhysicalOperator &scan;
+	//! The rows it yields: all of the table, until somebody says which.
+	shared_ptr<WantedRows> wanted;
+};
+
+//! Plans that scan.
+TableScanPlan PlanTableScan(LogicalGet &get, PhysicalPlanGenerator &planner);
 
 } // namespace duckdb

@@ -4,9 +4,10 @@
 #include "duckdb/common/vector/array_vector.hpp"
 #include "duckdb/common/vector/flat_vector.hpp"
 
-#include <cmath>
-
 namespace duckdb {
+
+//! A vector with such an element cannot be ranked; unlike one with NaN it may still be anywhere in an order.
+static constexpr float NULL_ELEMENT = NumericLimits<float>::Maximum();
 
 VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t dimensions_p) : dimensions(dimensions_p) {
 	UnifiedVectorFormat array_format;
@@ -37,7 +38,7 @@ VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t di
 		owned_rows.push_back(row_id);
 		for (idx_t d = 0; d < dimensions; d++) {
 			auto child_idx = child_format.sel->get_index(array_idx * dimensions + d);
-			owned_values.push_back(child_format.validity.RowIsValid(child_idx) ? values[child_idx] : NAN);
+			owned_values.push_back(child_format.validity.RowIsValid(child_idx) ? values[child_idx] : NULL_ELEMENT);
 		}
 	}
 	size = owned_rows.size();

@@ -66,6 +66,10 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 		if (result && (result->search.entry != match->search.entry || !result->query->Equals(*match->query))) {
 			return refuse("the aggregates are over different distances");
 		}
+		// NaN is DuckDB's greatest number
+		auto undefined = order.type == OrderType::DESCENDING ? vss::Undefined::First : vss::Undefined::Last;
+		match->search.undefined =
+		    !result || result->search.undefined == undefined ? undefined : vss::Undefined::Anywhere;
 		result = std::move(match.found);
 	}
 	if (nearest.ties && result->rounds) {

@@ -75,6 +75,13 @@ mod ffi {
         Scan,
     }
 
+    /// Where the order has rows whose distances are NaN, see [`crate::search::Undefined`].
+    enum Undefined {
+        First,
+        Last,
+        Anywhere,
+    }
+
     /// Who hands rows to the index, see [`crate::index::Origin`].
     enum RowOrigin {
         Host,
@@ -114,6 +121,8 @@ mod ffi {
         ties: bool,
         /// Standard errors by which the distances of codes may be off, see [`check_rescore`].
         rescore: f64,
+        /// Where rows are ranked whose distances are NaN.
+        undefined: Undefined,
         /// Rows that the index does not rank are not wanted.
         ranked_only: bool,
         /// The table's vectors have digits that `f32` has not.
@@ -289,6 +298,7 @@ mod ffi {
         fn merge(self: &mut RowSet, other: &RowSet) -> Result<()>;
         fn size(self: &RowSet) -> usize;
         fn contains(self: &RowSet, row_id: i64) -> bool;
+        fn contains_any(self: &RowSet, first: i64, last: i64) -> bool;
         fn info(self: &IndexHandle) -> Result<IndexInfo>;
     }
 
@@ -628,5 +638,9 @@ impl RowSet {
 
     fn contains(&self, row_id: i64) -> bool {
         self.0.contains(row_id)
+    }
+
+    fn contains_any(&self, first: i64, last: i64) -> bool {
+        self.0.contains_any(first, last)
     }
 }

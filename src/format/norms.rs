@@ -1,24 +1,37 @@
-//! The record of the norms of an image's vectors, beside the root: images have had none, and versions that do not know it read those
-//! that have one.
+//! The record of what is known of an image's vectors, beside the root: images have had none, and versions that do not know it read
+//! those that have one.
 
 use super::checksum::checksum;
 
-/// The record: the norms as a number, then a checksum of the root and it, as they are of this image alone.
-pub fn encode(norms: u64, root: &[u8]) -> Vec<u8> {
-    let norms = norms.to_le_bytes();
-    [norms, checksum_of(norms, root)].concat()
+/// What is known of the vectors of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The norms of those that can be ranked, as a number.
+    pub norms: u64,
+    /// Those that cannot be ranked, but may have distances: so many at most.
+    pub comparable: u64,
+}
+
+/// The record: what is known, then a checksum of the root and it, as they are of this image alone.
+pub fn encode(known: Known, root: &[u8]) -> Vec<u8> {
+    let words = [known.norms, known.comparable].map(u64::to_le_bytes).concat();
+    let sum = checksum_of(&words, root);
+    [words, sum.to_vec()].concat()
 }
 
 /// Reads a record. Nothing if there is none, it is damaged, or another root's.
-pub fn decode(record: &[u8], root: &[u8]) -> Option<u64> {
-    match record.as_chunks::<8>() {
-        ([norms, sum], []) if *sum == checksum_of(*norms, root) => Some(u64::from_le_bytes(*norms)),
+pub fn decode(record: &[u8], root: &[u8]) -> Option<Known> {
+    let (words, sum) = record.split_last_chunk::<8>()?;
+    match words.as_chunks::<8>() {
+        ([norms, comparable], []) if *sum == checksum_of(words, root) => {
+            Some(Known { norms: u64::from_le_bytes(*norms), comparable: u64::from_le_bytes(*comparable) })
+        }
         _ => None,
     }
 }
 
-fn checksum_of(norms: [u8; 8], root: &[u8]) -> [u8; 8] {
-    checksum(&[root, &norms].concat()).to_le_bytes()
+fn checksum_of(words: &[u8], root: &[u8]) -> [u8; 8] {
+    checksum(&[root, words].concat()).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -27,8 +40,9 @@ mod tests {
 
     #[test]
     fn a_record_is_of_its_root_and_whole() {
-        let record = encode(0x0123_4567_89ab_cdef, b"root");
-        assert_eq!(decode(&record, b"root"), Some(0x0123_4567_89ab_cdef));
+        let known = Known { norms: 0x0123_4567_89ab_cdef, comparable: 77 };
+        let record = encode(known, b"root");
+        assert_eq!(decode(&record, b"root"), Some(known));
         assert_eq!(decode(&record, b"toor"), None);
         assert_eq!(decode(&[], b"root"), None);
         for at in 0..record.len() {

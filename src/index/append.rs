@@ -79,9 +79,11 @@ impl Index {
             encoded.clear();
             ranges.clear();
             let mut norms = Norms::EMPTY;
+            let mut comparable = 0;
             for vector in vectors.chunks_exact(dimensions) {
                 let from = encoded.len();
                 let norm = encoder.encode(vector, &mut encoded);
+                comparable += usize::from(norm.is_none() && !self.setup.codec.space.is_undefined(vector));
                 norms = norms.union(norm.unwrap_or(Norms::EMPTY));
                 ranges.push(norm.map(|_| from..encoded.len()));
             }
@@ -93,6 +95,9 @@ impl Index {
                     all[..number * batch].iter().for_each(|&row_id| rows.bury(row_id, 0));
                 }
                 return Err(error);
+            }
+            if unrankable > 0 {
+                self.rows.unrankable.expect_comparable(comparable);
             }
             for (&row_id, range) in row_ids.iter().zip(&ranges) {
                 if !rows.admit(origin, row_id) {
@@ -151,8 +156,11 @@ impl Index {
                 encoded.clear();
                 let norm = encoder.encode(vector, &mut encoded);
                 let row = norm.map(|_| encoder.row(&encoded));
-                // the same row may be that of a vector of another length
+                // the same row may be that of a vector of another length, or that has a distance
                 rows.norms.widen(norm.unwrap_or(Norms::EMPTY));
+                if norm.is_none() && !self.setup.codec.space.is_undefined(vector) {
+                    self.rows.unrankable.expect_comparable(1);
+                }
                 let same = rows.is_same(row_id, row);
                 if same {
                     each(&mut rows, row_id);

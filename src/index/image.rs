@@ -29,6 +29,8 @@ pub(crate) struct Stored {
     pub(super) root: Root,
     /// Of its vectors.
     pub(super) norms: Norms,
+    /// See [`crate::format::norms::Known`].
+    pub(super) comparable: usize,
     /// The generation whose graph it holds.
     pub(super) generation: Weak<Generation>,
     /// The index's count of changes at that time.

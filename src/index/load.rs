@@ -64,9 +64,10 @@ impl Index {
         let generation = generation?;
         read_rows(&root, graph(), &generation)?;
         index.adopt(&generation, &mut rows(), &root, &linked)?;
+        let known = norms::decode(&image.norms, &image.root);
+        index.rows.unrankable.expect_comparable(known.map_or(root.unrankable, |known| known.comparable) as usize);
         index.adopt_pending(&mut rows(), &mut rows(), &root)?;
-        let norms = norms::decode(&image.norms, &image.root).and_then(Norms::from_bits);
-        index.adopt_norms(&generation, norms)?;
+        index.adopt_norms(&generation, known.and_then(|known| Norms::from_bits(known.norms)))?;
 
         let stored = |ids: &[i64], sums: &[u64]| {
             ids.iter().zip(sums).map(|(&id, &checksum)| StoredPage { checksum, id }).collect()
@@ -76,6 +77,7 @@ impl Index {
             rows: stored(rows_ids, &root.rows_sums),
             root: root.clone(),
             norms: index.norms(),
+            comparable: index.rows.unrankable.comparable(),
             generation: Arc::downgrade(&generation),
             changes: index.rows.changes(),
         });

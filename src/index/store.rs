@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::layout::{Extent, Layout, Region};
 use crate::format::links;
-use crate::format::norms;
+use crate::format::norms::{self, Known};
 use crate::format::root::Root;
 use crate::graph::lock::ReadGuard;
 use crate::host::Pages;
@@ -161,6 +161,7 @@ impl Images {
         }
         snapshot.unrankable.extend(self.rows.unrankable.live_rows());
         let norms = rows.norms.held();
+        let comparable = self.rows.unrankable.comparable();
         drop(rows);
 
         let mut root = light.map_or_else(
@@ -200,7 +201,7 @@ impl Images {
         let rows = writer.group(&mut snapshot, &root, &root.rows_layout(), old, &|_| false)?;
         root.graph_sums = graph.iter().map(|page| page.checksum).collect();
         root.rows_sums = rows.iter().map(|page| page.checksum).collect();
-        let new = Stored { root, norms, generation: Arc::downgrade(generation), changes: 0, graph, rows };
+        let new = Stored { root, norms, comparable, generation: Arc::downgrade(generation), changes: 0, graph, rows };
         Ok((new, light.is_none()))
     }
 }
@@ -211,6 +212,7 @@ impl Stored {
             root: self.root.clone(),
             generation: self.generation.clone(),
             norms: self.norms,
+            comparable: self.comparable,
             changes: self.changes,
             graph: self.graph.clone(),
             rows: self.rows.clone(),
@@ -220,7 +222,8 @@ impl Stored {
     fn image(&self, written: usize) -> Image {
         let pages = self.graph.iter().chain(&self.rows).map(|page| page.id).collect();
         let root = self.root.encode();
-        let norms = norms::encode(self.norms.to_bits(), &root);
+        let known = Known { norms: self.norms.to_bits(), comparable: self.comparable as u64 };
+        let norms = norms::encode(known, &root);
         Image { root, norms, pages, written }
     }
 }

@@ -142,6 +142,11 @@ impl RowTable {
         Norms::from_bits(self.published.norms.load(Ordering::Acquire)).unwrap_or(Norms::UNKNOWN)
     }
 
+    /// Whether the distance of every unrankable row is NaN, whatever it is compared with.
+    pub(crate) fn unrankable_are_undefined(&self) -> bool {
+        self.unrankable.comparable() == 0
+    }
+
     /// Ids of the unrankable rows that are not dead.
     pub(crate) fn unrankable_rows(&self) -> impl Iterator<Item = i64> {
         self.unrankable.rows()

@@ -33,6 +33,20 @@ pub const ONE_NORM: f64 = 1e-3;
 /// million distances less than one is off by more.
 const RESCORE_EXACT: f32 = 5.0;
 
+/// Rows that are exactly as far as others before them, beyond those wanted: no more of them are fetched, unless all that tie are wanted.
+const EQUAL_MAX: usize = 64;
+
+/// Where the host's order has rows whose distances are NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undefined {
+    /// Before all others.
+    First,
+    /// Behind them.
+    Last,
+    /// Nobody knows.
+    Anywhere,
+}
+
 /// What is asked of a search.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -49,6 +63,8 @@ pub struct Request<'a> {
     pub ties: bool,
     /// The rows that qualify, all of them visible; without it every visible row does.
     pub filter: Option<&'a RowSet>,
+    /// Where rows are ranked whose distances are NaN.
+    pub undefined: Undefined,
     /// Rows that the index does not have are not wanted: all that it has are an answer, however few.
     pub ranked_only: bool,
     /// The table's vectors have digits that `f32` has not: rows may be nearer than others that the index has before them.
@@ -72,6 +88,7 @@ impl<'a> Request<'a> {
             ef,
             ties: false,
             filter: None,
+            undefined: Undefined::Last,
             ranked_only: false,
             narrows: false,
             metric: None,
@@ -117,7 +134,7 @@ pub struct Report {
 pub struct Found {
     /// Whether there is one.
     pub outcome: Outcome,
-    /// Visible rows, each once: candidates nearest first, then all unrankable rows.
+    /// Visible rows, each once: candidates nearest first, then unrankable rows, as far as they may be wanted.
     pub rows: Vec<Candidate>,
     /// All visible rows of the index are in `rows`.
     pub exhausted: bool,
@@ -159,7 +176,7 @@ impl<'a> Searcher<'a> {
 
     /// At least `k` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
     /// is exact, exact in that only visible rows are returned. Never more than `k`, those that tie with the last of
-    /// them, or that their codes do not tell from it, and all unrankable rows.
+    /// them, or that their codes do not tell from it, and unrankable rows that the host may rank before it.
     ///
     /// With a filter only rows that pass it, and never fewer than `k` unless all that pass are returned: if too few
     /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`. That is not so with
@@ -271,6 +288,7 @@ impl<'a> Searcher<'a> {
             narrowed: request.narrows.then_some(request.query),
             norms,
             other_metric: self.codec().space.other_metric(request.metric, norms, request.query),
+            ties: request.ties,
         };
         // What ties is told from what does not by all rows only.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
@@ -293,8 +311,7 @@ impl<'a> Searcher<'a> {
             };
             report.add(cost);
             if let Some(mut hits) = walked {
-                let blind =
-                    self.codec().estimates() && hits.len() >= ef && is_blind(&hits, error(options::RESCORE as f32));
+                let blind = hits.len() >= ef && is_blind(&hits, error(options::RESCORE as f32), margin.other_metric);
                 hits.extend_from_slice(&pending);
                 let (mut rows, all) = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk does not find all rows of the same vector.
@@ -307,7 +324,7 @@ impl<'a> Searcher<'a> {
                     continue;
                 }
                 if rows.len() >= k && !tied {
-                    self.add_unrankable(&mut rows, visibility);
+                    self.add_unrankable(&mut rows, &request, visibility);
                     return Ok((rows, false));
                 }
             }
@@ -321,8 +338,8 @@ impl<'a> Searcher<'a> {
         };
         let error = error(request.rescore.max(RESCORE_EXACT));
         let (mut rows, exhausted) = self.take_visible(hits, k, error, margin, visibility);
-        self.add_unrankable(&mut rows, visibility);
-        Ok((rows, exhausted))
+        let all = self.add_unrankable(&mut rows, &request, visibility);
+        Ok((rows, exhausted && all))
     }
 
     /// The nearest visible rows of `hits`, each once, nearest first: `k`, and those that tie with the last, or may be nearer than it
@@ -344,10 +361,17 @@ impl<'a> Searcher<'a> {
         let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let mut all = true;
+        let (mut equal, mut before) = (0, f32::NAN);
         while let Some(Reverse(hit)) = heap.pop() {
             if hit.at_best > limit {
                 all = false;
                 break;
+            }
+            equal = if hit.distance == before { equal + 1 } else { 0 };
+            before = hit.distance;
+            if equal >= EQUAL_MAX && nearest.len() == k && !margin.ties {
+                all = false;
+                continue;
             }
             if visibility.visible(hit.row_id) && seen.insert(hit.row_id) {
                 let candidate = Candidate { row_id: hit.row_id, distance: hit.distance, certain: false };
@@ -371,15 +395,30 @@ impl<'a> Searcher<'a> {
         (rows, all)
     }
 
-    fn add_unrankable(&self, rows: &mut Vec<Candidate>, visibility: &dyn Visibility) {
-        let unrankable = self.rows.unrankable_rows().filter(|&row_id| visibility.visible(row_id));
-        rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }));
+    /// Adds visible unrankable rows, as far as the host may want them beside the ranked `rows`; whether these were all.
+    fn add_unrankable(&self, rows: &mut Vec<Candidate>, request: &Request<'_>, visibility: &dyn Visibility) -> bool {
+        let own_metric = request.metric.is_none_or(|metric| metric == self.codec().space.metric);
+        // what is zero in `f32` may not be in the table
+        let undefined = own_metric && !request.narrows && self.rows.unrankable_are_undefined();
+        let wanted = match request.undefined {
+            Undefined::Last if undefined && rows.len() >= request.k => 0,
+            Undefined::Last if undefined && !request.ties => request.k - rows.len(),
+            Undefined::First if undefined && !request.ties => request.k,
+            _ => usize::MAX,
+        };
+        let mut unrankable = self.rows.unrankable_rows().filter(|&row_id| visibility.visible(row_id));
+        let candidate = |row_id| Candidate { row_id, distance: f32::NAN, certain: false };
+        rows.extend(unrankable.by_ref().take(wanted).map(candidate));
+        unrankable.next().is_none()
     }
 }
 
 /// Whether the distances of these may be off by more than they differ: then others that were not met may be as near. `error`: by how much
-/// they may be off, for each unit of a hit's norm.
-fn is_blind(hits: &[Hit], error: f32) -> bool {
+/// they may be off, for each unit of a hit's norm; `margin`: and whatever that is.
+fn is_blind(hits: &[Hit], error: f32, margin: f32) -> bool {
+    if error == 0.0 && margin == 0.0 {
+        return false;
+    }
     let (mut nearest, mut farthest, mut norm) = (f32::INFINITY, f32::NEG_INFINITY, 0.0f32);
     for hit in hits {
         nearest = nearest.min(hit.distance);
@@ -388,7 +427,7 @@ fn is_blind(hits: &[Hit], error: f32) -> bool {
     }
     let spread = farthest - nearest;
     // rows with one code are duplicates, or nearly
-    spread > 0.0 && error * norm > spread
+    spread > 0.0 && error * norm + margin > spread
 }
 
 /// How far behind the last row that is wanted another one may be that the host ranks before it.
@@ -400,6 +439,8 @@ struct Margin<'a> {
     norms: Norms,
     /// As the host ranks by another metric, see [`crate::vectors::Space::other_metric`].
     other_metric: f32,
+    /// All rows that tie are wanted.
+    ties: bool,
 }
 
 /// A distance, in a heap whose first is the farthest.

@@ -55,6 +55,18 @@ impl RowSet {
         }
     }
 
+    /// Whether a row from `first` to `last` is in the set. Any row ids may be asked for; takes time for each 64 rows of the set.
+    pub fn contains_any(&self, first: i64, last: i64) -> bool {
+        let (first, last) = (first.max(0), last.min((self.pages.len() * PAGE_ROWS) as i64 - 1));
+        first <= last
+            && (first / 64..=last / 64).any(|word| {
+                let after = if word == first / 64 { u64::MAX << (first % 64) } else { u64::MAX };
+                let before = if word == last / 64 { u64::MAX >> (63 - last % 64) } else { u64::MAX };
+                let page = &self.pages[word as usize / (PAGE_ROWS / 64)];
+                page.as_ref().is_some_and(|page| page[word as usize % (PAGE_ROWS / 64)] & after & before != 0)
+            })
+    }
+
     /// Adds rows, in any order. Errors: `InvalidInput` for a row id out of range, `OutOfMemory`.
     pub fn insert(&mut self, row_ids: &[i64]) -> Result<()> {
         for &row_id in row_ids {
@@ -175,6 +187,9 @@ mod tests {
             assert!(set.rows().eq(model.iter().copied()));
             for row in model.iter().flat_map(|row| [row - 1, *row, row + 1, row + 4096]) {
                 assert_eq!(set.contains(row), model.contains(&row));
+                for rows in [0, 1, 64, 5_000] {
+                    assert_eq!(set.contains_any(row, row + rows), model.range(row..=row + rows).next().is_some());
+                }
             }
         }
         assert_eq!(memory.used(), 0);
@@ -186,8 +201,8 @@ mod tests {
         let mut set = RowSet::new(&memory).unwrap();
         for row in [-1, i64::MIN, ROW_MAX + 1, i64::MAX] {
             assert_eq!(set.insert(&[row]).unwrap_err().kind, ErrorKind::InvalidInput);
-            assert!(!set.contains(row));
+            assert!(!set.contains(row) && !set.contains_any(row, row));
         }
-        assert!(set.is_empty() && set.rows().next().is_none());
+        assert!(set.is_empty() && set.rows().next().is_none() && !set.contains_any(i64::MIN, i64::MAX));
     }
 }

@@ -51,6 +51,12 @@ impl Space {
         ordinary.then(|| Norms::of_square(norm))
     }
 
+    /// Whether the distance of this vector from any other is NaN: an element is, or there is no direction for an angle.
+    pub fn is_undefined(&self, vector: &[f32]) -> bool {
+        let directed = || vector.iter().any(|&x| x != 0.0) && vector.iter().all(|x| x.is_finite());
+        vector.iter().any(|x| x.is_nan()) || self.metric == Metric::Cosine && !directed()
+    }
+
     /// The norm that a vector had of which this is the stored form, if that tells.
     pub fn norm_given(&self, stored: impl Iterator<Item = f32>) -> Option<Norms> {
         match self.metric {

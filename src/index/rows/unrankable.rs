@@ -13,6 +13,8 @@ pub struct Unrankable {
     entries: SlotStates,
     /// Positions ever used.
     end: AtomicUsize,
+    /// Rows that came and may have distances, at most so many.
+    comparable: AtomicUsize,
     free: Mutex<Free>,
 }
 
@@ -26,12 +28,24 @@ impl Unrankable {
     /// No rows; allocates nothing.
     pub fn new(memory: &Arc<Memory>) -> Result<Self> {
         let free = Mutex::new(Free { positions: Vec::new(), charge: memory.charge(0)? });
-        Ok(Self { entries: SlotStates::new(memory)?, end: AtomicUsize::new(0), free })
+        Ok(Self { entries: SlotStates::new(memory)?, end: AtomicUsize::new(0), comparable: AtomicUsize::new(0), free })
     }
 
     /// Rows that are not dead.
     pub fn len(&self) -> usize {
         self.end.load(Ordering::Acquire) - self.free().positions.len()
+    }
+
+    /// Of the rows that are pushed next, or given another vector, so many may have distances.
+    pub fn expect_comparable(&self, rows: usize) {
+        // without rows none of those counted before is left
+        let before = if self.len() == 0 { 0 } else { self.comparable() };
+        self.comparable.store(before + rows, Ordering::Release);
+    }
+
+    /// So many rows, at most, may have distances, see [`crate::vectors::Space::is_undefined`]; those of the others are NaN.
+    pub fn comparable(&self) -> usize {
+        self.comparable.load(Ordering::Acquire)
     }
 
     /// Makes sure that the next `rows` pushes have memory. Errors: `OutOfMemory`.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::index::rows::ROW_ID_MAX;
+use crate::search::{Request, Undefined};
 
 /// Row ids of an answer to a search that asks for everything.
 fn all(index: &Index, visible: impl Fn(i64) -> bool) -> Vec<i64> {
@@ -264,4 +265,102 @@ fn empty_graphs_are_searched_without_harm() {
     index.maintenance().compact(&Uninterrupted).unwrap();
     assert!(index.searcher().nearest(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().rows.is_empty());
     assert_eq!(index.stats().unwrap().deleted, 0);
+}
+
+#[test]
+fn rows_without_a_distance_come_only_where_they_may_be_wanted() {
+    let ask = |index: &Index, undefined, k, ties| {
+        let request = Request { undefined, ties, ..Request::new(&[1.0, 2.0], k, 64) };
+        let found = index.searcher().search(request, &AllVisible).unwrap();
+        (found.rows.iter().filter(|row| row.row_id >= 10_000).count(), found.exhausted)
+    };
+    for (metric, vector) in
+        [(Metric::Cosine, [0.0, 0.0]), (Metric::Cosine, [1.0, f32::INFINITY]), (Metric::L2sq, [f32::NAN, 1.0])]
+    {
+        for linked in [false, true] {
+            let index = index(metric, 2);
+            for row in 0..300 {
+                index.append(Origin::Host, &[row], &[row as f32 + 1.0, 2.0]).unwrap();
+            }
+            for row in 10_000..10_020 {
+                index.append(Origin::Host, &[row], &vector).unwrap();
+            }
+            if linked {
+                link_all(&index, 1);
+            }
+            assert_eq!(ask(&index, Undefined::Last, 3, false), (0, false));
+            assert_eq!(ask(&index, Undefined::Last, 3, true), (0, false));
+            assert_eq!(ask(&index, Undefined::Last, 305, false), (5, false), "too few have a distance");
+            assert_eq!(ask(&index, Undefined::Last, 305, true), (20, true));
+            assert_eq!(ask(&index, Undefined::First, 3, false), (3, false));
+            assert_eq!(ask(&index, Undefined::First, 3, true).0, 20);
+            assert_eq!(ask(&index, Undefined::Anywhere, 3, false).0, 20);
+            let narrows = Request { narrows: true, ..Request::new(&[1.0, 2.0], 3, 64) };
+            let found = index.searcher().search(narrows, &AllVisible).unwrap();
+            assert_eq!(found.rows.iter().filter(|row| row.row_id >= 10_000).count(), 20, "the table may know better");
+            // one that may be anywhere; also if the row was there before
+            index.append(Origin::Host, &[10_003], &[1e30, 1.0]).unwrap();
+            assert_eq!(ask(&index, Undefined::Last, 3, false).0, 20, "{metric:?} {vector:?} {linked}");
+            let all: Vec<i64> = (10_000..10_020).collect();
+            index.remove(&all, 5);
+            index.advance(6);
+            index.append(Origin::Host, &[10_000], &vector).unwrap();
+            assert_eq!(ask(&index, Undefined::Last, 3, false), (0, false), "all rows before are gone");
+        }
+    }
+}
+
+#[test]
+fn no_more_equal_rows_than_may_be_wanted() {
+    for linked in [false, true] {
+        let index = index(Metric::L2sq, 2);
+        for row in 0..1_000 {
+            let x = if row < 600 { 1.0 } else { row as f32 };
+            index.append(Origin::Host, &[row], &[x, 2.0]).unwrap();
+        }
+        if linked {
+            link_all(&index, 1);
+        }
+        let ask = |k, ties| {
+            let request = Request { ties, forced: Some(SearchStrategy::Exact), ..Request::new(&[1.0, 2.0], k, 64) };
+            index.searcher().search(request, &AllVisible).unwrap()
+        };
+        let found = ask(10, false);
+        assert!((10..=10 + 64).contains(&found.rows.len()) && !found.exhausted, "{}", found.rows.len());
+        assert_eq!(ask(10, true).rows.len(), 600);
+        assert_eq!(ask(100, false).rows.len(), 100);
+        assert!((700..=701).contains(&ask(700, false).rows.len()));
+        assert!(ask(1_000, false).exhausted);
+    }
+}
+
+/// Vectors near to each other, and nearly of one length: an index of another metric has them in an order that says little of the wanted one.
+#[test]
+fn what_another_metric_does_not_tell_apart_is_searched_wider() {
+    let mut random = Random(3);
+    let mut vector = |jitter: f32| -> Vec<f32> {
+        let near: Vec<f32> = (0..16).map(|_| 1.0 + 0.05 * random.normal()).collect();
+        let norm = near.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let scale = (1.0 + jitter * (random.below(1_000) as f32 / 1_000.0)) / norm;
+        near.iter().map(|x| x * scale).collect()
+    };
+    let index = index(Metric::Ip, 16);
+    let rows: Vec<(i64, Vec<f32>)> = (0..6_000).map(|row| (row, vector(0.0009))).collect();
+    for (row, vector) in &rows {
+        index.append(Origin::Host, &[*row], vector).unwrap();
+    }
+    link_all(&index, 2);
+    let (mut shared, mut wanted) = (0, 0);
+    for _ in 0..20 {
+        let query = vector(0.0);
+        let request = Request { metric: Some(Metric::Cosine), ..Request::new(&query, 10, 64) };
+        let found = index.searcher().search(request, &AllVisible).unwrap();
+        assert_eq!(found.outcome, Outcome::Candidates);
+        let found: HashSet<i64> = found.rows.iter().map(|row| row.row_id).collect();
+        let rows = rows.iter().map(|(row, vector)| (*row, vector.as_slice()));
+        let exact = naive::nearest(Metric::Cosine, rows, &query, 10);
+        shared += exact.iter().filter(|(row, _)| found.contains(row)).count();
+        wanted += exact.len();
+    }
+    assert!(shared as f64 >= 0.97 * wanted as f64, "{shared} of {wanted}");
 }

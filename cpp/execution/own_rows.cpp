@@ -1,0 +1,44 @@
+#include "execution/own_rows.hpp"
+
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/transaction/local_storage.hpp"
+
+namespace duckdb {
+
+void OwnRows::Begin(ClientContext &context, DataTable &storage, vector<StorageIndex> columns,
+                    const vector<LogicalType> &types, optional_ptr<const vss::RowSet> wanted) {
+	// what refers to the filters goes before them
+	state.reset();
+	filters.ClearFilters();
+	auto &local_storage = LocalStorage::Get(context, storage.db);
+	if ((wanted && wanted->size() == 0) || !local_storage.Find(storage)) {
+		return;
+	}
+	auto rows = make_shared_ptr<WantedRows>();
+	rows->Set(nullptr, wanted);
+	filters.PushFilter(ProjectionIndex(columns.size()), MakeFilter(std::move(rows)));
+	columns.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+	if (scanned.ColumnCount() == 0) {
+		auto scanned_types = types;
+		scanned_types.push_back(LogicalType::ROW_TYPE);
+		scanned.Initialize(Allocator::Get(context), scanned_types);
+	}
+	state = make_uniq<TableScanState>();
+	state->Initialize(std::move(columns), context, filters);
+	local_storage.InitializeScan(storage, state->local_state, filters);
+}
+
+void OwnRows::Scan(DuckTransaction &transaction, DataChunk &chunk) {
+	if (!state) {
+		return;
+	}
+	scanned.Reset();
+	LocalStorage::Get(transaction).Scan(state->local_state, state->GetColumnIds(), scanned);
+	for (idx_t col = 0; col < chunk.ColumnCount(); col++) {
+		chunk.data[col].Reference(scanned.data[col]);
+	}
+	chunk.SetCardinalityUnsafe(scanned.size());
+}
+
+} // namespace duckdb

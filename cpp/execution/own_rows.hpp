@@ -1,0 +1,31 @@
+//! The rows that a transaction has inserted itself: no index has them yet.
+#pragma once
+
+#include "duckdb/planner/table_filter_set.hpp"
+#include "duckdb/storage/table/scan_state.hpp"
+#include "execution/wanted_rows.hpp"
+
+namespace duckdb {
+
+class DataTable;
+class DuckTransaction;
+
+//! A scan of the transaction's own rows of a table.
+class OwnRows {
+public:
+	//! Begins at the first row. `columns`, of these types: what is read. `wanted`: by their ids minus MAX_ROW_ID; null: all. It must
+	//! stay where it is.
+	void Begin(ClientContext &context, DataTable &storage, vector<StorageIndex> columns,
+	           const vector<LogicalType> &types, optional_ptr<const vss::RowSet> wanted);
+	//! Fills `chunk` with the next rows; it stays empty at the end.
+	void Scan(DuckTransaction &transaction, DataChunk &chunk);
+
+private:
+	//! Nothing if there are no rows to read.
+	unique_ptr<TableScanState> state;
+	TableFilterSet filters;
+	//! The columns and, behind them, the row id.
+	DataChunk scanned;
+};
+
+} // namespace duckdb

@@ -1,0 +1,38 @@
+//! A filter on row ids, so that a scan of a table reads only rows that a search wants.
+#pragma once
+
+#include "duckdb/common/enums/filter_propagate_result.hpp"
+#include "duckdb/planner/table_filter.hpp"
+#include "vss/src/bridge/mod.rs.h"
+
+namespace duckdb {
+
+class ClientContext;
+
+//! An empty set, charged to the client's memory.
+rust::Box<vss::RowSet> MakeRowSet(ClientContext &context);
+
+//! Which rows a scan yields. Set before the scan begins, read by all its threads.
+class WantedRows {
+public:
+	//! `stored`: committed rows by their ids; `own`: the transaction's own rows by their ids minus MAX_ROW_ID. Null: all of them. Both
+	//! must stay where they are as long as scans run.
+	void Set(optional_ptr<const vss::RowSet> stored, optional_ptr<const vss::RowSet> own);
+
+	bool Contains(row_t row_id) const;
+	//! What is true of all rows from `first` to `last`.
+	FilterPropagateResult Check(row_t first, row_t last) const;
+
+private:
+	optional_ptr<const vss::RowSet> stored;
+	optional_ptr<const vss::RowSet> own;
+};
+
+//! True for wanted rows, by their ids.
+unique_ptr<TableFilter> MakeFilter(shared_ptr<const WantedRows> wanted);
+
+//! Whether a scan that skips what is not wanted yields these rows of a table sooner than looking each of them up. `types`: those of the
+//! columns read; `row_ids`: in any order; `table_rows`: all there are.
+bool ScanPays(const vector<LogicalType> &types, const vector<int64_t> &row_ids, idx_t table_rows);
+
+} // namespace duckdb
