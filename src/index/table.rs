@@ -161,6 +161,23 @@ impl RowTable {
         RowsRead(self.rows.lock())
     }
 
+    /// Whether both rows are there with the same vector, as far as the index can tell now. Takes the row lock.
+    pub(crate) fn have_same_vector(&self, a: i64, b: i64) -> bool {
+        let generation = self.generation();
+        let pinned = generation.pin_rows();
+        let rows = self.read();
+        // Places are those of the current generation.
+        if !Arc::ptr_eq(&generation, &self.generation()) {
+            return false;
+        }
+        let vector = |row_id| match rows.places.get(row_id)? {
+            Place::Slot(slot) => pinned.get(slot).map(Row::Coded),
+            Place::Pending(ticket) => Some(rows.pending.row(ticket)),
+            Place::Unrankable(_) => None,
+        };
+        vector(a).zip(vector(b)).is_some_and(|(a, b)| self.setup.codec.same(a, b))
+    }
+
     /// Takes the row lock to change rows.
     pub(super) fn change(&self) -> RowsChange<'_> {
         let rows = self.rows.lock();

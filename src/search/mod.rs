@@ -33,7 +33,7 @@ pub const ONE_NORM: f64 = 1e-3;
 /// million distances less than one is off by more.
 const RESCORE_EXACT: f32 = 5.0;
 
-/// Rows that are exactly as far as others before them, beyond those wanted: no more of them are fetched, unless all that tie are wanted.
+/// Rows with the vector of others before them, beyond those wanted: no more of them are fetched, unless all that tie are wanted.
 const EQUAL_MAX: usize = 64;
 
 /// Where the host's order has rows whose distances are NaN.
@@ -361,15 +361,21 @@ impl<'a> Searcher<'a> {
         let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let mut all = true;
-        let (mut equal, mut before) = (0, f32::NAN);
+        // The host ranks rows of one vector alike, whatever it ranks by; codes and narrowed vectors may be equal where vectors are not.
+        let skips_equal =
+            !margin.ties && margin.narrowed.is_none() && margin.other_metric == 0.0 && !self.codec().estimates();
+        let (mut equal, mut distance, mut first) = (0, f32::NAN, 0);
         while let Some(Reverse(hit)) = heap.pop() {
             if hit.at_best > limit {
                 all = false;
                 break;
             }
-            equal = if hit.distance == before { equal + 1 } else { 0 };
-            before = hit.distance;
-            if equal >= EQUAL_MAX && nearest.len() == k && !margin.ties {
+            if hit.distance != distance {
+                (equal, distance, first) = (0, hit.distance, hit.row_id);
+            }
+            equal += 1;
+            let many = skips_equal && equal > EQUAL_MAX && nearest.len() == k;
+            if many && self.rows.have_same_vector(first, hit.row_id) {
                 all = false;
                 continue;
             }

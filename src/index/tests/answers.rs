@@ -331,6 +331,11 @@ fn no_more_equal_rows_than_may_be_wanted() {
         assert_eq!(ask(100, false).rows.len(), 100);
         assert!((700..=701).contains(&ask(700, false).rows.len()));
         assert!(ask(1_000, false).exhausted);
+        // so far away that all are equally far, in `f32`
+        let request = Request::new(&[1e12, 1.0], 10, 64);
+        let found =
+            index.searcher().search(Request { forced: Some(SearchStrategy::Exact), ..request }, &AllVisible).unwrap();
+        assert!(found.rows.len() >= 400, "{}", found.rows.len());
     }
 }
 
