@@ -39,7 +39,7 @@ PACKAGE := CARGO_TARGET_DIR=$(TOOLS) cargo run --quiet --release -p xtask -- pac
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning quantization fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -228,6 +228,10 @@ tuning: release $(BENCHES_VENV)/installed
 quantization: $(BENCHES_VENV)/installed
 	$(CORE) bench --no-default-features -p vss --bench raw --no-run
 	$(BENCHES_VENV)/bin/python benches/quantization.py "$$(ls -t $(CORE_TARGET_DIR)/release/deps/raw-* | grep -v '[.]d$$' | head -1)" $(DATA)
+
+# Statements in turn with the index and without: none should be slower with it. Five minutes; on another set with DATA.
+overhead: in-host
+	$(PYTHON) benches/overhead.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet $(OVERHEAD)
 
 # The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
 # the index, some of them in files that are closed and opened again. Scripts of failures go to build/fuzz.

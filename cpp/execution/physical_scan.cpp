@@ -58,6 +58,11 @@ void PhysicalHNSWScan::Report(const vss::SearchAnswer &answer) const {
 	last_report["Candidates"] = to_string(report.candidates);
 }
 
+void PhysicalHNSWScan::ReportRead(bool scanned) const {
+	lock_guard<mutex> guard(report_lock);
+	last_report["Rows Read"] = scanned ? "by a scan" : "by their ids";
+}
+
 void PhysicalHNSWScan::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) {
 	op_state.reset();
 	sink_state.reset();
@@ -269,7 +274,9 @@ Value HNSWScanGlobalState::ProbeQuery(ClientContext &context) {
 }
 
 void HNSWScanGlobalState::StartFetching(ClientContext &context) {
-	if (!ScanPays(op.types, row_ids, storage.GetTotalRows())) {
+	auto scanned = ScanPays(op.types, row_ids, storage.GetTotalRows());
+	op.ReportRead(scanned);
+	if (!scanned) {
 		own_rows.Begin(context, storage, op.column_ids, op.types, filter ? &*filter->own : nullptr);
 		return;
 	}

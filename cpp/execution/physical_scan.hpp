@@ -67,6 +67,8 @@ public:
 
 	//! Remembers what a search did, for EXPLAIN ANALYZE.
 	void Report(const vss::SearchAnswer &answer) const;
+	//! The same of how the rows are read that were found.
+	void ReportRead(bool scanned) const;
 
 protected:
 	SourceResultType GetDataInternal(ExecutionContext &context, DataChunk &chunk,
