@@ -45,7 +45,7 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 	request.ties = ties;
 	request.narrows = narrows;
 	request.metric = metric;
-	request.undefined = undefined;
+	request.undefined_last = undefined_last;
 	request.ranked_only = ranked_only;
 	request.strategy = SearchStrategy(context);
 	return request;

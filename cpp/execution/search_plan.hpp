@@ -40,8 +40,8 @@ struct IndexSearch {
 	bool ties = false;
 	//! The index has the vectors with fewer digits than the table.
 	bool narrows = false;
-	//! Where the order has rows whose distances are NaN.
-	vss::Undefined undefined = vss::Undefined::Anywhere;
+	//! The order has rows whose distances are NaN behind all others.
+	bool undefined_last = true;
 	//! Rows that the index does not rank are dropped above.
 	bool ranked_only = false;
 	//! So are pairs without a distance: a query vector that is NULL need not be looked for.

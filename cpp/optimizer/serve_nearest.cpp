@@ -67,9 +67,7 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 			return refuse("the aggregates are over different distances");
 		}
 		// NaN is DuckDB's greatest number
-		auto undefined = order.type == OrderType::DESCENDING ? vss::Undefined::First : vss::Undefined::Last;
-		match->search.undefined =
-		    !result || result->search.undefined == undefined ? undefined : vss::Undefined::Anywhere;
+		match->search.undefined_last = order.type == OrderType::ASCENDING && (!result || result->search.undefined_last);
 		result = std::move(match.found);
 	}
 	if (nearest.ties && result->rounds) {

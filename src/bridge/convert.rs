@@ -5,7 +5,7 @@ use crate::error::ErrorKind;
 use crate::graph::LevelStats;
 use crate::index::{Image, Norms, Origin, Stats};
 use crate::options::{Given, Metric, Options, Quantization};
-use crate::search::{Found, Outcome, Recall, Request, RowSet, Strategy, Undefined};
+use crate::search::{Found, Outcome, Recall, Request, RowSet, Strategy};
 
 /// The core's enum and that of the border have the same variants; the latter may have more, and any number, as C++'s enums do.
 macro_rules! mirrored {
@@ -33,7 +33,6 @@ macro_rules! mirrored {
 mirrored!(ErrorKind: Binder, InvalidInput, OutOfMemory, Interrupted, Corrupt, Storage, Internal);
 mirrored!(Metric: L2sq, Cosine, Ip);
 mirrored!(Quantization: None, Sq8, Sq4);
-mirrored!(Undefined: First, Last, Anywhere);
 mirrored!(Strategy: Exact, Graph, Recheck, Filtered, All, Scan);
 
 // C++ hands back what it was given, so it has no others than these.
@@ -105,7 +104,7 @@ impl ffi::SearchRequest {
             ef: self.ef,
             ties: self.ties,
             filter,
-            undefined: self.undefined.core().unwrap_or(Undefined::Anywhere),
+            undefined_last: self.undefined_last,
             ranked_only: self.ranked_only,
             narrows: self.narrows,
             metric: Some(self.metric.into()),

@@ -75,13 +75,6 @@ mod ffi {
         Scan,
     }
 
-    /// Where the order has rows whose distances are NaN, see [`crate::search::Undefined`].
-    enum Undefined {
-        First,
-        Last,
-        Anywhere,
-    }
-
     /// Who hands rows to the index, see [`crate::index::Origin`].
     enum RowOrigin {
         Host,
@@ -121,8 +114,8 @@ mod ffi {
         ties: bool,
         /// Standard errors by which the distances of codes may be off, see [`check_rescore`].
         rescore: f64,
-        /// Where rows are ranked whose distances are NaN.
-        undefined: Undefined,
+        /// Rows whose distances are NaN are ranked behind all others.
+        undefined_last: bool,
         /// Rows that the index does not rank are not wanted.
         ranked_only: bool,
         /// The table's vectors have digits that `f32` has not.

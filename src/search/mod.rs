@@ -36,17 +36,6 @@ const RESCORE_EXACT: f32 = 5.0;
 /// Rows with the vector of others before them, beyond those wanted: no more of them are fetched, unless all that tie are wanted.
 const EQUAL_MAX: usize = 64;
 
-/// Where the host's order has rows whose distances are NaN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Undefined {
-    /// Before all others.
-    First,
-    /// Behind them.
-    Last,
-    /// Nobody knows.
-    Anywhere,
-}
-
 /// What is asked of a search.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -63,8 +52,8 @@ pub struct Request<'a> {
     pub ties: bool,
     /// The rows that qualify, all of them visible; without it every visible row does.
     pub filter: Option<&'a RowSet>,
-    /// Where rows are ranked whose distances are NaN.
-    pub undefined: Undefined,
+    /// Rows whose distances are NaN are ranked behind all others.
+    pub undefined_last: bool,
     /// Rows that the index does not have are not wanted: all that it has are an answer, however few.
     pub ranked_only: bool,
     /// The table's vectors have digits that `f32` has not: rows may be nearer than others that the index has before them.
@@ -88,7 +77,7 @@ impl<'a> Request<'a> {
             ef,
             ties: false,
             filter: None,
-            undefined: Undefined::Last,
+            undefined_last: true,
             ranked_only: false,
             narrows: false,
             metric: None,
@@ -361,9 +350,11 @@ impl<'a> Searcher<'a> {
         let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let mut all = true;
-        // The host ranks rows of one vector alike, whatever it ranks by; codes and narrowed vectors may be equal where vectors are not.
-        let skips_equal =
-            !margin.ties && margin.narrowed.is_none() && margin.other_metric == 0.0 && !self.codec().estimates();
+        // The host ranks rows of one vector alike. Codes, narrowed vectors and directions may be equal where vectors are not.
+        let skips_equal = !margin.ties
+            && margin.narrowed.is_none()
+            && self.codec().space.metric != Metric::Cosine
+            && !self.codec().estimates();
         let (mut equal, mut distance, mut first) = (0, f32::NAN, 0);
         while let Some(Reverse(hit)) = heap.pop() {
             if hit.at_best > limit {
@@ -406,16 +397,13 @@ impl<'a> Searcher<'a> {
         let own_metric = request.metric.is_none_or(|metric| metric == self.codec().space.metric);
         // what is zero in `f32` may not be in the table
         let undefined = own_metric && !request.narrows && self.rows.unrankable_are_undefined();
-        let wanted = match request.undefined {
-            Undefined::Last if undefined && rows.len() >= request.k => 0,
-            Undefined::Last if undefined && !request.ties => request.k - rows.len(),
-            Undefined::First if undefined && !request.ties => request.k,
-            _ => usize::MAX,
-        };
+        let wanted = !(undefined && request.undefined_last && rows.len() >= request.k);
         let mut unrankable = self.rows.unrankable_rows().filter(|&row_id| visibility.visible(row_id));
-        let candidate = |row_id| Candidate { row_id, distance: f32::NAN, certain: false };
-        rows.extend(unrankable.by_ref().take(wanted).map(candidate));
-        unrankable.next().is_none()
+        if !wanted {
+            return unrankable.next().is_none();
+        }
+        rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }));
+        true
     }
 }
 

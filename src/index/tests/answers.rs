@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::index::rows::ROW_ID_MAX;
-use crate::search::{Request, Undefined};
+use crate::search::Request;
 
 /// Row ids of an answer to a search that asks for everything.
 fn all(index: &Index, visible: impl Fn(i64) -> bool) -> Vec<i64> {
@@ -269,8 +269,8 @@ fn empty_graphs_are_searched_without_harm() {
 
 #[test]
 fn rows_without_a_distance_come_only_where_they_may_be_wanted() {
-    let ask = |index: &Index, undefined, k, ties| {
-        let request = Request { undefined, ties, ..Request::new(&[1.0, 2.0], k, 64) };
+    let ask = |index: &Index, undefined_last, k, ties| {
+        let request = Request { undefined_last, ties, ..Request::new(&[1.0, 2.0], k, 64) };
         let found = index.searcher().search(request, &AllVisible).unwrap();
         (found.rows.iter().filter(|row| row.row_id >= 10_000).count(), found.exhausted)
     };
@@ -288,24 +288,22 @@ fn rows_without_a_distance_come_only_where_they_may_be_wanted() {
             if linked {
                 link_all(&index, 1);
             }
-            assert_eq!(ask(&index, Undefined::Last, 3, false), (0, false));
-            assert_eq!(ask(&index, Undefined::Last, 3, true), (0, false));
-            assert_eq!(ask(&index, Undefined::Last, 305, false), (5, false), "too few have a distance");
-            assert_eq!(ask(&index, Undefined::Last, 305, true), (20, true));
-            assert_eq!(ask(&index, Undefined::First, 3, false), (3, false));
-            assert_eq!(ask(&index, Undefined::First, 3, true).0, 20);
-            assert_eq!(ask(&index, Undefined::Anywhere, 3, false).0, 20);
+            for ties in [false, true] {
+                assert_eq!(ask(&index, true, 3, ties), (0, false));
+                assert_eq!(ask(&index, true, 305, ties), (20, true), "too few have a distance");
+                assert_eq!(ask(&index, false, 3, ties).0, 20);
+            }
             let narrows = Request { narrows: true, ..Request::new(&[1.0, 2.0], 3, 64) };
             let found = index.searcher().search(narrows, &AllVisible).unwrap();
             assert_eq!(found.rows.iter().filter(|row| row.row_id >= 10_000).count(), 20, "the table may know better");
             // one that may be anywhere; also if the row was there before
             index.append(Origin::Host, &[10_003], &[1e30, 1.0]).unwrap();
-            assert_eq!(ask(&index, Undefined::Last, 3, false).0, 20, "{metric:?} {vector:?} {linked}");
+            assert_eq!(ask(&index, true, 3, false).0, 20, "{metric:?} {vector:?} {linked}");
             let all: Vec<i64> = (10_000..10_020).collect();
             index.remove(&all, 5);
             index.advance(6);
             index.append(Origin::Host, &[10_000], &vector).unwrap();
-            assert_eq!(ask(&index, Undefined::Last, 3, false), (0, false), "all rows before are gone");
+            assert_eq!(ask(&index, true, 3, false), (0, false), "all rows before are gone");
         }
     }
 }
