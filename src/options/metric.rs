@@ -66,6 +66,19 @@ impl Metric {
         let fits = |entry: &&(&str, Metric, bool)| entry.0.eq_ignore_ascii_case(sql_function) && entry.2 == descending;
         FUNCTIONS.iter().find(fits).map(|entry| entry.1)
     }
+
+    /// The distance, in the unit of the metric that ranks like the SQL function, at which that has the value `value`; negative infinity if it
+    /// has it nowhere. Nothing for other functions. Names in any case.
+    pub fn distance_at(sql_function: &str, value: f64) -> Option<f64> {
+        let &(_, metric, descending) = FUNCTIONS.iter().find(|entry| entry.0.eq_ignore_ascii_case(sql_function))?;
+        Some(match metric {
+            _ if descending => 1.0 - value,
+            Self::L2sq if value < 0.0 => f64::NEG_INFINITY,
+            Self::L2sq => value * value,
+            Self::Cosine => value,
+            Self::Ip => 1.0 + value,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -101,5 +114,18 @@ mod tests {
         assert_eq!(Metric::ranking_like("ARRAY_COSINE_SIMILARITY", true), Some(Metric::Cosine));
         assert_eq!(Metric::ranking_like("array_cosine_similarity", false), None);
         assert_eq!(Metric::ranking_like("array_cross_product", false), None);
+    }
+
+    #[test]
+    fn values_of_functions_are_distances() {
+        let at = Metric::distance_at;
+        assert_eq!(at("array_distance", 3.0), Some(9.0));
+        assert_eq!(at("ARRAY_DISTANCE", -3.0), Some(f64::NEG_INFINITY));
+        assert_eq!(at("<->", f64::INFINITY), Some(f64::INFINITY));
+        assert_eq!(at("<=>", 0.25), Some(0.25));
+        assert_eq!(at("list_cosine_similarity", 0.75), Some(0.25));
+        assert_eq!(at("array_inner_product", 3.0), Some(-2.0));
+        assert_eq!(at("array_negative_inner_product", -3.0), Some(-2.0));
+        assert_eq!(at("array_cross_product", 1.0), None);
     }
 }

@@ -1,8 +1,9 @@
 //! Exact search: the distance of every row. Enters no room, waits for nobody.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::row_set::{PAGE_ROWS, RowSet, positions};
+use super::row_set::{Page, RowSet, positions};
 use super::{Hit, Searcher};
 use crate::error::{Error, Result};
 use crate::index::rows::State;
@@ -54,8 +55,7 @@ impl Searcher<'_> {
         reserve(hits, self.rows.alive())?;
         let nodes = generation.graph.len() as u32;
         let mut slots = Vec::with_capacity(BLOCK_SLOTS);
-        for block in (0..nodes).step_by(BLOCK_SLOTS) {
-            let block = block..nodes.min(block + BLOCK_SLOTS as u32);
+        for block in blocks(0..nodes) {
             pinned.measure(query, block, &mut slots, |slot, distance, norm| {
                 hits.push(generation.hit(slot, distance, norm));
             });
@@ -68,30 +68,53 @@ impl Searcher<'_> {
     pub(super) fn exact_rows(&self, query: &Query<'_>, rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
         let before = hits.len();
         reserve(hits, rows.len())?;
-        let (mut slots, mut published) = (Vec::with_capacity(PAGE_ROWS.min(rows.len())), Vec::new());
-        let mut generation = self.rows.generation();
-        let mut pages = rows.pages().peekable();
-        while let Some(&(number, page)) = pages.peek() {
-            let pinned = generation.pin_rows();
-            let map = self.rows.read();
-            // The row map is of the current generation.
-            let current = self.rows.generation();
-            if !Arc::ptr_eq(&generation, &current) {
-                drop((map, pinned));
-                generation = current;
-                continue;
-            }
-            slots.clear();
-            map.places.slots(number, positions(page), &mut slots);
-            drop(map);
-            pages.next();
-            let slots = slots.iter().copied();
-            pinned.measure(query, slots, &mut published, |slot, distance, norm| {
-                hits.push(generation.hit(slot, distance, norm));
-            });
+        let mut scratch = Scratch::default();
+        for (number, page) in rows.pages() {
+            self.measure_page(query, number, page, &mut scratch, |hit| hits.push(hit));
         }
         Ok(hits.len() - before)
     }
+
+    /// Calls `each` with a hit for each linked row of a page of a set. Takes the row lock for some microseconds.
+    pub(super) fn measure_page(
+        &self,
+        query: &Query<'_>,
+        number: usize,
+        page: &Page,
+        scratch: &mut Scratch,
+        mut each: impl FnMut(Hit),
+    ) {
+        let Scratch { slots, published } = scratch;
+        loop {
+            let generation = self.rows.generation();
+            let pinned = generation.pin_rows();
+            let map = self.rows.read();
+            // The row map is of the current generation.
+            if !Arc::ptr_eq(&generation, &self.rows.generation()) {
+                continue;
+            }
+            slots.clear();
+            map.places.slots(number, positions(page), slots);
+            drop(map);
+            pinned.measure(query, slots.iter().copied(), published, |slot, distance, norm| {
+                each(generation.hit(slot, distance, norm));
+            });
+            return;
+        }
+    }
+}
+
+/// What measuring a page keeps for the next one.
+#[derive(Default)]
+pub(super) struct Scratch {
+    slots: Vec<u32>,
+    published: Vec<u32>,
+}
+
+/// Slots in blocks whose entries are read before their vectors.
+pub(super) fn blocks(slots: Range<u32>) -> impl Iterator<Item = Range<u32>> {
+    let end = slots.end;
+    slots.step_by(BLOCK_SLOTS).map(move |block| block..end.min(block + BLOCK_SLOTS as u32))
 }
 
 fn reserve(hits: &mut Vec<Hit>, rows: usize) -> Result<()> {

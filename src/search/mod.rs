@@ -7,6 +7,7 @@
 mod exact;
 mod filtered;
 mod graph;
+mod range;
 mod recall;
 mod row_set;
 mod strategy;
@@ -22,6 +23,7 @@ use crate::index::{Generation, Index, RowTable};
 use crate::options::{self, Metric};
 use crate::vectors::{Codec, Norms};
 
+pub use self::range::{Bounds, Range, RangeOutcome, RangeRequest, RangeRows};
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
 pub use self::strategy::Strategy;
@@ -175,11 +177,7 @@ impl<'a> Searcher<'a> {
     /// the graph's read guard. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
     pub fn search(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<Found> {
         let Request { query, k, filter, .. } = request;
-        let dimensions = self.codec().space.dimensions;
-        if query.len() != dimensions {
-            let message = format!("the query has {} dimensions, the index {dimensions}", query.len());
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
+        self.check_dimensions(query)?;
         let planned = match filter {
             Some(rows) => self.filtered_strategy(k, request.ef, rows.len()),
             None => self.strategy(k, request.ef),
@@ -232,6 +230,16 @@ impl<'a> Searcher<'a> {
         }
         found.report = report;
         Ok(found)
+    }
+
+    /// Errors: `InvalidInput` for a query of other dimensions.
+    fn check_dimensions(&self, query: &[f32]) -> Result<()> {
+        let dimensions = self.codec().space.dimensions;
+        if query.len() == dimensions {
+            return Ok(());
+        }
+        let message = format!("the query has {} dimensions, the index {dimensions}", query.len());
+        Err(Error::new(ErrorKind::InvalidInput, message))
     }
 
     /// Whether the index ranks its rows by this metric now, or its own one, but for rows that are nearly as far. Takes no lock.

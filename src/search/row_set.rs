@@ -12,7 +12,7 @@ pub(crate) const PAGE_ROWS: usize = 4096;
 const ROW_MAX: i64 = (1 << 40) - 1;
 
 /// A bit for each row.
-type Page = [u64; PAGE_ROWS / 64];
+pub(crate) type Page = [u64; PAGE_ROWS / 64];
 
 /// A set of row ids: pages of bits, allocated where there are rows. 512 bytes for each run of 4096 row ids that has any,
 /// and 8 bytes for each that has none.
@@ -125,6 +125,11 @@ impl RowSet {
     /// The pages that have rows, by number: page `n` holds the rows from `4096 n` on.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, &Page)> {
         self.pages.iter().enumerate().filter_map(|(number, page)| page.as_deref().map(|page| (number, page)))
+    }
+
+    /// The page of this number, if it has rows.
+    pub(crate) fn page_at(&self, number: usize) -> Option<&Page> {
+        self.pages.get(number)?.as_deref()
     }
 
     /// The page of this number, made if it is missing. Errors: `OutOfMemory`.

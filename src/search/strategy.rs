@@ -23,7 +23,7 @@ const ORDER_EF: f64 = 10_000.0;
 
 /// What it costs a host to fetch a row by its id, in rows that it scans meanwhile: DuckDB fetches a row with 384 floats in
 /// 5 to 9 µs, and scans one in 1.
-const FETCH_COST: usize = 6;
+pub(super) const FETCH_COST: usize = 6;
 
 /// Rows that are fetched by their ids whatever the size of the table: one chunk of DuckDB's.
 const FETCH_MIN: usize = 2048;

@@ -104,6 +104,35 @@ impl Space {
         }) as f32
     }
 
+    /// By how much two may differ of: a distance as the index measures it, and as the host does, in `f32` or `f64`, in any order of its
+    /// sums, of vectors that may have been rounded to `f32` for the index. In the metric's unit, where one of them is about `distance`.
+    /// All norms are between these; if nobody knows them it may be infinite. 0 for an infinite distance.
+    ///
+    /// Of a sum of `n` products each step may be off by a part in 2²⁴, `u`, of what was summed (Higham, "Accuracy and Stability of
+    /// Numerical Algorithms", section 3.1): `n · u` of it in all, once for the index and once for the host, or thrice for a cosine,
+    /// which has two norms below it.
+    pub fn rounding(&self, distance: f64, query: &[f32], norms: Norms) -> f64 {
+        /// Steps besides those of a sum, and what is lost to products of roundings.
+        const MORE_STEPS: f64 = 32.0;
+        if !distance.is_finite() {
+            return 0.0;
+        }
+        let steps = self.dimensions as f64 + MORE_STEPS;
+        let unit = f64::from(f32::EPSILON) / 2.0;
+        let part = 3.0 * steps * unit;
+        // what products lose that are too small for `f32`
+        let tiny = steps * f64::from(f32::MIN_POSITIVE);
+        match self.metric {
+            Metric::L2sq => {
+                let rounded = f64::from(self.narrowed(distance as f32, query, norms));
+                part * distance.abs() + 2.0 * rounded + 4.0 * tiny
+            }
+            Metric::Cosine => 2.0 * part,
+            Metric::Ip if norms.is_empty() => 0.0,
+            Metric::Ip => part * (1.0 + squared_norm(query).sqrt() * f64::from(norms.max)) + 4.0 * tiny,
+        }
+    }
+
     /// How far behind `distance` another one may be and still count as equal: our `f32` sums and the host's differ
     /// by rounding, and the host's order decides.
     pub fn tie(&self, distance: f32) -> f32 {
