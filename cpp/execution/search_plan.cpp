@@ -51,7 +51,8 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 	return request;
 }
 
-InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search) {
+//! What does not depend on how many rows are wanted.
+static InsertionOrderPreservingMap<string> IndexParameters(DuckTableEntry &table, const IndexSearch &search) {
 	InsertionOrderPreservingMap<string> result;
 	result["Table"] = table.name.GetIdentifierName();
 	result["HNSW Index"] = search.index_name;
@@ -60,8 +61,25 @@ InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, cons
 		result["Metric"] +=
 		    StringUtil::Format(" (index: %s, vectors of one length)", string(vss::metric_name(search.index_metric)));
 	}
+	return result;
+}
+
+InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search) {
+	auto result = IndexParameters(table, search);
 	result[search.best_groups ? "Groups" : "K"] = to_string(search.k);
 	result["Search Width"] = to_string(search.ef);
+	result["Strategy"] = string(vss::strategy_name(search.strategy));
+	return result;
+}
+
+InsertionOrderPreservingMap<string> RangeParameters(DuckTableEntry &table, const IndexSearch &search,
+                                                    const vector<DistanceBound> &bounds) {
+	auto result = IndexParameters(table, search);
+	vector<string> texts;
+	for (auto &bound : bounds) {
+		texts.push_back(bound.over_distance->ToString());
+	}
+	result["Range"] = StringUtil::Join(texts, " AND ");
 	result["Strategy"] = string(vss::strategy_name(search.strategy));
 	return result;
 }

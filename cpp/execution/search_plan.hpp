@@ -71,6 +71,19 @@ struct IndexSearch {
 	vss::SearchRequest Request(ClientContext &context, const SharedIndex &index) const;
 };
 
+//! A predicate over the distance of a row alone, which keeps those that are near, or those that are far.
+struct DistanceBound {
+	//! The distance is the one column that it refers to.
+	unique_ptr<Expression> over_distance;
+	bool keeps_near;
+	//! It holds for what is less than some value of the distance function, which may be a similarity; if not, for what is greater.
+	bool holds_below;
+	//! The function is never negative.
+	bool not_negative;
+	//! Of the distance.
+	LogicalType type;
+};
+
 //! A plan that yields the rows of a table that qualify.
 struct RowFilter {
 	unique_ptr<LogicalOperator> plan;
@@ -90,6 +103,9 @@ struct PairConditions {
 
 //! What EXPLAIN shows of a search.
 InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, const IndexSearch &search);
+//! The same of a search for all rows that pass some bounds.
+InsertionOrderPreservingMap<string> RangeParameters(DuckTableEntry &table, const IndexSearch &search,
+                                                    const vector<DistanceBound> &bounds);
 //! EXPLAIN ANALYZE shows these parameters of `op`; of several threads that tell some it shows the last.
 void TellProfiler(ExecutionContext &context, const PhysicalOperator &op,
                   const std::function<InsertionOrderPreservingMap<string>()> &parameters);

@@ -93,6 +93,10 @@ static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
 }
 
 OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t k) const {
+	return Match(order, k, false);
+}
+
+OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, idx_t k, bool own_metric_only) const {
 	if (order.null_order == OrderByNullType::NULLS_FIRST) {
 		return Refusal(PlanNotes::Stage::KEY, "NULLS FIRST: rows without a vector are not in the index");
 	}
@@ -112,9 +116,9 @@ OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, i
 	}
 	auto &left = *function.GetChildren()[0];
 	auto &right = *function.GetChildren()[1];
-	auto match = MatchKey(PeelVectorCast(left), right, metric, k);
+	auto match = MatchKey(PeelVectorCast(left), right, metric, k, own_metric_only);
 	if (!match) {
-		auto other = MatchKey(PeelVectorCast(right), left, metric, k);
+		auto other = MatchKey(PeelVectorCast(right), left, metric, k, own_metric_only);
 		match.refusal.Merge(std::move(other.refusal));
 		match.found = std::move(other.found);
 	}
@@ -167,17 +171,26 @@ bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &pred
 	return false;
 }
 
-bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &predicate) const {
-	if (!BoundComparisonExpression::IsComparison(predicate)) {
-		return false;
+//! A comparison of something with what is the same for all rows.
+struct ConstantComparison {
+	const Expression &compared;
+	//! It holds for smaller values, or for greater ones.
+	bool below;
+};
+
+//! `expr` as such a comparison. `is_constant`: whether one of its sides is.
+static unique_ptr<ConstantComparison> AsConstantComparison(const Expression &expr,
+                                                           bool (*is_constant)(const Expression &side)) {
+	if (!BoundComparisonExpression::IsComparison(expr)) {
+		return nullptr;
 	}
-	auto &comparison = predicate.Cast<BoundFunctionExpression>();
+	auto &comparison = expr.Cast<BoundFunctionExpression>();
 	auto &left = BoundComparisonExpression::Left(comparison);
 	auto &right = BoundComparisonExpression::Right(comparison);
-	auto type = predicate.GetExpressionType();
-	auto flipped = left.IsFoldable();
-	if (flipped == right.IsFoldable()) {
-		return false;
+	auto type = expr.GetExpressionType();
+	auto flipped = is_constant(left);
+	if (flipped == is_constant(right)) {
+		return nullptr;
 	}
 	if (flipped) {
 		type = FlipComparisonExpression(type);
@@ -185,10 +198,50 @@ bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &pred
 	auto below = type == ExpressionType::COMPARE_LESSTHAN || type == ExpressionType::COMPARE_LESSTHANOREQUALTO;
 	auto above = type == ExpressionType::COMPARE_GREATERTHAN || type == ExpressionType::COMPARE_GREATERTHANOREQUALTO;
 	if (!below && !above) {
+		return nullptr;
+	}
+	return unique_ptr<ConstantComparison>(new ConstantComparison {flipped ? right : left, below});
+}
+
+static bool IsFoldable(const Expression &side) {
+	return side.IsFoldable();
+}
+
+//! Also a parameter.
+static bool IsSameForAllRows(const Expression &side) {
+	return ReferencedTables(side).empty() && !side.IsVolatile() && !side.HasSubquery();
+}
+
+bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &predicate) const {
+	auto comparison = AsConstantComparison(predicate, IsFoldable);
+	if (!comparison) {
 		return false;
 	}
 	OrderKeyShape shape {match.descending, false, {}, {}};
-	return IsOrderKey(match, flipped ? right : left, shape) && below != shape.descending;
+	return IsOrderKey(match, comparison->compared, shape) && comparison->below != shape.descending;
+}
+
+BoundSide DistanceMatcher::SideOf(const DistanceMatch &match, const Expression &comparison) const {
+	auto bound = AsConstantComparison(comparison, IsSameForAllRows);
+	if (!bound) {
+		return BoundSide::NONE;
+	}
+	OrderKeyShape shape {match.descending, false, {}, {}};
+	// a key that is NULL for some vectors is not computed from the distance alone
+	if (!IsOrderKey(match, bound->compared, shape) || !shape.not_null.empty() || !shape.not_zero.empty()) {
+		return BoundSide::NONE;
+	}
+	return bound->below != shape.descending ? BoundSide::NEAR : BoundSide::FAR;
+}
+
+OrRefusal<DistanceMatch> DistanceMatcher::MatchBound(const Expression &comparison) const {
+	auto bound = AsConstantComparison(comparison, IsSameForAllRows);
+	if (!bound) {
+		return Refusal();
+	}
+	BoundOrderByNode order(bound->below ? OrderType::ASCENDING : OrderType::DESCENDING, OrderByNullType::NULLS_LAST,
+	                       bound->compared.Copy());
+	return Match(order, 0, true);
 }
 
 //! Every HNSW index of the table, bound.
@@ -289,7 +342,7 @@ static TableIndex IndexTable(const Expression &stored_key) {
 }
 
 OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query, vss::Metric metric,
-                                                   idx_t k) const {
+                                                   idx_t k, bool own_metric_only) const {
 	auto tables = ReferencedTables(key);
 	if (tables.size() != 1 || gets.find(*tables.begin()) == gets.end()) {
 		return Refusal(PlanNotes::Stage::TABLE, "no argument of the distance comes from one table");
@@ -330,7 +383,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		auto own_metric = options.metric == metric;
 		// before the comparison nobody knows, and the search decides
 		auto may_rank = own_metric || (covers ? index.Core().ranks_by(metric) : compare);
-		if (!may_rank || (narrows && !own_metric)) {
+		if (!may_rank || (!own_metric && (narrows || own_metric_only))) {
 			refusal = Refusal(
 			    PlanNotes::Stage::INDEX,
 			    StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'; all vectors would have "

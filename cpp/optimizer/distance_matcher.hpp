@@ -25,6 +25,16 @@ struct DistanceMatch {
 	bool rounds;
 };
 
+//! Which rows pass a predicate that compares a distance with what is the same for all rows.
+enum class BoundSide : uint8_t {
+	//! It is no such predicate.
+	NONE,
+	//! With a row all that are nearer.
+	NEAR,
+	//! With a row all that are farther.
+	FAR
+};
+
 class DistanceMatcher {
 public:
 	//! For keys over any table below `below`, the operator under the ORDER BY.
@@ -34,6 +44,10 @@ public:
 
 	//! The index that serves `order` for `k` rows, and how.
 	OrRefusal<DistanceMatch> Match(const BoundOrderByNode &order, idx_t k) const;
+	//! The index that tells by its own metric which rows are near enough to pass `comparison`: `distance < r`.
+	OrRefusal<DistanceMatch> MatchBound(const Expression &comparison) const;
+	//! What `comparison`, resolved, says of the distance of `match`.
+	BoundSide SideOf(const DistanceMatch &match, const Expression &comparison) const;
 	//! Replaces references to the projections below by what they stand for.
 	unique_ptr<Expression> Resolve(unique_ptr<Expression> expr) const;
 	//! Whether `predicate`, resolved, holds for a row if it holds for one that is farther away: `distance < constant`.
@@ -50,8 +64,10 @@ private:
 	//! False if `scan` is not below `op`.
 	bool CollectPath(LogicalOperator &op, LogicalGet &scan);
 	//! Matches `key` against the indexes of its table; `query` is the other argument of the distance.
-	OrRefusal<DistanceMatch> MatchKey(const Expression &key, const Expression &query, vss::Metric metric,
-	                                  idx_t k) const;
+	OrRefusal<DistanceMatch> MatchKey(const Expression &key, const Expression &query, vss::Metric metric, idx_t k,
+	                                  bool own_metric_only) const;
+	//! `own_metric_only`: not by an index with another metric that ranks alike.
+	OrRefusal<DistanceMatch> Match(const BoundOrderByNode &order, idx_t k, bool own_metric_only) const;
 
 	ClientContext &context;
 	Projections projections;

@@ -6,6 +6,7 @@
 #include "optimizer/nearest.hpp"
 #include "optimizer/plan_notes.hpp"
 #include "optimizer/prepare.hpp"
+#include "optimizer/range.hpp"
 
 namespace duckdb {
 
@@ -13,16 +14,19 @@ static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperat
 	Prepare(input.context, *plan);
 }
 
-static void Rewrite(Binder &binder, LogicalOperator &op) {
-	ServeNearest(binder, op);
-	for (auto &child : op.children) {
-		Rewrite(binder, *child);
+//! `use`: what is made of the rows of `op`.
+static void Rewrite(Binder &binder, unique_ptr<LogicalOperator> &op, const RangeUse &use) {
+	ServeNearest(binder, *op);
+	ServeRange(binder, op, use);
+	auto below = use.Below(*op);
+	for (auto &child : op->children) {
+		Rewrite(binder, child, below);
 	}
 }
 
 static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
 	PlanNotes::AddPlan();
-	Rewrite(input.optimizer.binder, *plan);
+	Rewrite(input.optimizer.binder, plan, RangeUse());
 }
 
 void RegisterRewrite(DBConfig &config) {

@@ -122,8 +122,7 @@ bool ScanPath::Collect(unique_ptr<LogicalOperator> &op, Refusal &refusal) {
 	return false;
 }
 
-//! Filters of a scan as predicates over its columns.
-static unique_ptr<Expression> AsPredicate(const LogicalGet &get, const TableFilter &filter, ProjectionIndex column) {
+unique_ptr<Expression> AsPredicate(const LogicalGet &get, const TableFilter &filter, ProjectionIndex column) {
 	if (filter.filter_type != TableFilterType::EXPRESSION_FILTER) {
 		return nullptr;
 	}
@@ -134,6 +133,27 @@ static unique_ptr<Expression> AsPredicate(const LogicalGet &get, const TableFilt
 		}
 	});
 	return result;
+}
+
+Refusal RefuseGet(const LogicalGet &get) {
+	auto refuse = [](string reason) { return Refusal(PlanNotes::Stage::PLAN, std::move(reason)); };
+	if (get.extra_info.sample_options) {
+		return refuse("the table is sampled");
+	}
+	if (get.row_group_order_options || !get.scan_partition_indices.empty()) {
+		return refuse("the scan is pruned for another order");
+	}
+	if (get.has_pushed_projection || get.ordinality_idx.IsValid() || !get.children.empty()) {
+		return refuse("the scan does more than read columns");
+	}
+	for (auto &column : get.GetColumnIds()) {
+		StorageIndex storage_index;
+		auto row_id = column.IsVirtualColumn() && column.IsRowIdColumn();
+		if (!row_id && (column.IsVirtualColumn() || !get.TryGetStorageIndex(column, storage_index))) {
+			return refuse("the query uses a virtual column other than rowid");
+		}
+	}
+	return Refusal();
 }
 
 bool ScanPath::IsBound(const Expression &predicate) const {
@@ -445,8 +465,7 @@ vector<unique_ptr<Expression>> ScanPath::TakeBounds(LogicalOperator &op, bool &r
 	return bounds;
 }
 
-//! The scan of `get` without its filters, yielding the columns of `bindings`.
-static unique_ptr<LogicalGet> WithoutFilters(const LogicalGet &get, const vector<ColumnBinding> &bindings) {
+unique_ptr<LogicalGet> WithoutFilters(const LogicalGet &get, const vector<ColumnBinding> &bindings) {
 	auto result = make_uniq<LogicalGet>(get.table_index, get.function, get.bind_data->Copy(), get.returned_types,
 	                                    get.names, get.virtual_columns);
 	result->GetMutableColumnIds() = get.GetColumnIds();
@@ -458,8 +477,7 @@ static unique_ptr<LogicalGet> WithoutFilters(const LogicalGet &get, const vector
 	return result;
 }
 
-//! Gives `scan`, which is part of `plan`, another table index: its own is still needed elsewhere.
-static void Renumber(Binder &binder, LogicalOperator &plan, LogicalGet &scan) {
+void Renumber(Binder &binder, LogicalOperator &plan, LogicalGet &scan) {
 	unordered_map<TableIndex, TableIndex> replacements {{scan.table_index, binder.GenerateTableIndex()}};
 	scan.table_index = replacements.begin()->second;
 	TableBindingReplacer(replacements, nullptr).VisitOperator(plan);

@@ -106,6 +106,14 @@ private:
 	bool guards_restrict = false;
 };
 
+//! Why the scan of `get` cannot be replaced although an index fits.
+Refusal RefuseGet(const LogicalGet &get);
+//! Filters of a scan as predicates over its columns; nothing if they are none.
+unique_ptr<Expression> AsPredicate(const LogicalGet &get, const TableFilter &filter, ProjectionIndex column);
+//! The scan of `get` without its filters, yielding the columns of `bindings`.
+unique_ptr<LogicalGet> WithoutFilters(const LogicalGet &get, const vector<ColumnBinding> &bindings);
+//! Gives `scan`, which is part of `plan`, another table index: its own is still needed elsewhere.
+void Renumber(Binder &binder, LogicalOperator &plan, LogicalGet &scan);
 //! Puts `filter` above `slot`, where it yields `columns` in this order: operators above may know them by their positions.
 void PutFilter(unique_ptr<LogicalFilter> filter, unique_ptr<LogicalOperator> &slot,
                const vector<ColumnBinding> &columns);

@@ -20,27 +20,6 @@ static Refusal Refuse(string reason) {
 	return Refusal(PlanNotes::Stage::PLAN, std::move(reason));
 }
 
-//! Why the scan of `get` cannot be replaced although an index fits.
-static Refusal RefuseGet(const LogicalGet &get) {
-	if (get.extra_info.sample_options) {
-		return Refuse("the table is sampled");
-	}
-	if (get.row_group_order_options || !get.scan_partition_indices.empty()) {
-		return Refuse("the scan is pruned for another order");
-	}
-	if (get.has_pushed_projection || get.ordinality_idx.IsValid() || !get.children.empty()) {
-		return Refuse("the scan does more than read columns");
-	}
-	for (auto &column : get.GetColumnIds()) {
-		StorageIndex storage_index;
-		auto row_id = column.IsVirtualColumn() && column.IsRowIdColumn();
-		if (!row_id && (column.IsVirtualColumn() || !get.TryGetStorageIndex(column, storage_index))) {
-			return Refuse("the query uses a virtual column other than rowid");
-		}
-	}
-	return Refusal();
-}
-
 static void CollectScans(LogicalOperator &op, vector<reference<LogicalGet>> &scans) {
 	if (op.type == LogicalOperatorType::LOGICAL_GET) {
 		scans.push_back(op.Cast<LogicalGet>());

@@ -5,7 +5,9 @@ use crate::error::ErrorKind;
 use crate::graph::LevelStats;
 use crate::index::{Image, Norms, Origin, Stats};
 use crate::options::{Given, Metric, Options, Quantization};
-use crate::search::{Found, Outcome, Recall, Request, RowSet, Strategy};
+use crate::search::{
+    Bounds, Found, Outcome, RangeOutcome, RangeRequest, RangeRows, Recall, Report, Request, RowSet, Strategy,
+};
 
 /// The core's enum and that of the border have the same variants; the latter may have more, and any number, as C++'s enums do.
 macro_rules! mirrored {
@@ -34,6 +36,7 @@ mirrored!(ErrorKind: Binder, InvalidInput, OutOfMemory, Interrupted, Corrupt, St
 mirrored!(Metric: L2sq, Cosine, Ip);
 mirrored!(Quantization: None, Sq8, Sq4);
 mirrored!(Strategy: Exact, Graph, Recheck, Filtered, All, Scan);
+mirrored!(RangeOutcome: Complete, Again, Scan);
 
 // C++ hands back what it was given, so it has no others than these.
 
@@ -123,14 +126,45 @@ impl ffi::SearchAnswer {
             scan: matches!(found.outcome, Outcome::Scan),
             certain: rows.partition_point(|row| row.certain),
             complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
-            report: ffi::SearchReport {
-                strategy: found.report.strategy.into(),
-                visited: found.report.visited as u64,
-                distances: found.report.distances as u64,
-                candidates: rows.len() as u64,
-            },
+            report: ffi::SearchReport::of(&found.report, rows.len()),
             row_ids: rows.into_iter().map(|row| row.row_id).collect(),
         }
+    }
+}
+
+impl ffi::SearchReport {
+    /// `candidates`: how many rows were found.
+    pub(super) fn of(report: &Report, candidates: usize) -> Self {
+        Self {
+            strategy: report.strategy.into(),
+            visited: report.visited as u64,
+            distances: report.distances as u64,
+            candidates: candidates as u64,
+        }
+    }
+}
+
+impl ffi::RangeRequest {
+    /// With what it does not say: the query vector, and the rows that qualify, if not all do.
+    pub(super) fn of<'a>(&self, query: &'a [f32], filter: Option<&'a RowSet>) -> RangeRequest<'a> {
+        RangeRequest {
+            query,
+            bounds: Bounds { nearest: self.nearest, farthest: self.farthest },
+            filter,
+            fetch_cost: self.fetch_cost,
+            may_scan: self.may_scan,
+        }
+    }
+}
+
+impl ffi::RangeRows {
+    /// Lets the core add rows to these.
+    pub(super) fn fill<T>(&mut self, add: impl FnOnce(&mut RangeRows) -> T) -> T {
+        let mut rows =
+            RangeRows { certain: std::mem::take(&mut self.certain), uncertain: std::mem::take(&mut self.uncertain) };
+        let result = add(&mut rows);
+        (self.certain, self.uncertain) = (rows.certain, rows.uncertain);
+        result
     }
 }
 

@@ -126,6 +126,30 @@ mod ffi {
         strategy: Strategy,
     }
 
+    /// Which rows are wanted by their distance, whatever their number, see [`crate::search::RangeRequest`].
+    struct RangeRequest {
+        /// Of the index's metric, infinite where there is no bound.
+        nearest: f64,
+        farthest: f64,
+        /// What fetching a row costs without its vector, in rows that the host scans meanwhile.
+        fetch_cost: f64,
+        /// The answer may be to scan the table because that is cheaper.
+        may_scan: bool,
+    }
+
+    /// How a range ended, see [`crate::search::RangeOutcome`].
+    enum RangeOutcome {
+        Complete,
+        Again,
+        Scan,
+    }
+
+    /// Row ids by what the index knows of them, see [`crate::search::RangeRows`].
+    struct RangeRows {
+        certain: Vec<i64>,
+        uncertain: Vec<i64>,
+    }
+
     /// The answer to one search.
     struct SearchAnswer {
         /// The index cannot answer: scan the table.
@@ -210,6 +234,7 @@ mod ffi {
     extern "Rust" {
         type IndexHandle;
         type RowSet;
+        type RangeSearch;
 
         fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
         fn check_ef_search(given: i64) -> Result<()>;
@@ -220,6 +245,7 @@ mod ffi {
         fn parse_strategy(given: &str) -> Result<Strategy>;
         fn strategy_name(strategy: Strategy) -> &'static str;
         fn ranking_metric(function: &str, descending: bool, metric: &mut Metric) -> bool;
+        fn distance_at(function: &str, value: f64) -> f64;
         fn metric_name(metric: Metric) -> &'static str;
         fn quantization_name(quantization: Quantization) -> &'static str;
 
@@ -271,6 +297,18 @@ mod ffi {
             rows: *const RowSet,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
+        unsafe fn begin_range(
+            self: &IndexHandle,
+            query: &[f32],
+            request: &RangeRequest,
+            rows: *const RowSet,
+            found: &mut RangeRows,
+        ) -> Result<Box<RangeSearch>>;
+        fn range_pays(self: &IndexHandle) -> bool;
+        fn parts(self: &RangeSearch) -> usize;
+        unsafe fn look(self: &RangeSearch, rows: *const RowSet, found: &mut RangeRows) -> Result<bool>;
+        fn outcome(self: &RangeSearch) -> RangeOutcome;
+        fn report(self: &RangeSearch) -> SearchReport;
         fn strategy(self: &IndexHandle, k: usize, ef: usize) -> Strategy;
         fn filtered_strategy(self: &IndexHandle, k: usize, ef: usize, qualifying: usize) -> Strategy;
         fn ef_of_pages(self: &IndexHandle, ef: usize) -> usize;
@@ -364,6 +402,11 @@ fn ranking_metric(function: &str, descending: bool, metric: &mut ffi::Metric) ->
         *metric = found.map_or(*metric, ffi::Metric::from);
         found.is_some()
     })
+}
+
+/// The distance, by the metric that ranks like the SQL function, at which that has this value; NaN for other functions.
+fn distance_at(function: &str, value: f64) -> f64 {
+    guard_or(f64::NAN, || Metric::distance_at(function, value).unwrap_or(f64::NAN))
 }
 
 fn parse_strategy(given: &str) -> std::result::Result<ffi::Strategy, Crossing> {
@@ -564,6 +607,30 @@ impl IndexHandle {
         })
     }
 
+    /// Begins to look for the rows between two distances, among `rows`, or among all if that is null.
+    ///
+    /// # Safety
+    /// `rows` is null, or a set of rows that outlives the call.
+    unsafe fn begin_range(
+        &self,
+        query: &[f32],
+        request: &ffi::RangeRequest,
+        rows: *const RowSet,
+        found: &mut ffi::RangeRows,
+    ) -> std::result::Result<Box<RangeSearch>, Crossing> {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { rows.as_ref() };
+        guard(|| {
+            let request = request.of(query, rows.map(|rows| &rows.0));
+            let range = found.fill(|found| self.0.searcher().begin_range(request, found))?;
+            Ok(Box::new(RangeSearch { index: Arc::clone(&self.0), range }))
+        })
+    }
+
+    fn range_pays(&self) -> bool {
+        guard_or(false, || self.0.searcher().range_pays())
+    }
+
     fn strategy(&self, k: usize, ef: usize) -> ffi::Strategy {
         guard_or(ffi::Strategy::Scan, || self.0.searcher().strategy(k, ef).into())
     }
@@ -602,6 +669,40 @@ impl IndexHandle {
 
     fn info(&self) -> std::result::Result<ffi::IndexInfo, Crossing> {
         guard(|| Ok(self.0.stats()?.into()))
+    }
+}
+
+/// A range of an index that is being looked for, by several threads perhaps.
+pub struct RangeSearch {
+    index: Arc<Guarded>,
+    range: search::Range,
+}
+
+impl RangeSearch {
+    fn parts(&self) -> usize {
+        self.range.parts()
+    }
+
+    /// Looks through another part; false if none is left.
+    ///
+    /// # Safety
+    /// `rows` is null, or a set of rows that outlives the call; as when the range began.
+    unsafe fn look(&self, rows: *const RowSet, found: &mut ffi::RangeRows) -> std::result::Result<bool, Crossing> {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { rows.as_ref() }.map(|rows| &rows.0);
+        guard(|| found.fill(|found| self.index.searcher().range_part(&self.range, rows, found)))
+    }
+
+    /// What came of it, once no part is left.
+    fn outcome(&self) -> ffi::RangeOutcome {
+        guard_or(ffi::RangeOutcome::Scan, || match self.index.soundness.defect() {
+            None => self.index.searcher().end_range(&self.range).into(),
+            Some(_) => ffi::RangeOutcome::Scan,
+        })
+    }
+
+    fn report(&self) -> ffi::SearchReport {
+        ffi::SearchReport::of(&self.range.report(), 0)
     }
 }
 

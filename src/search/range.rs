@@ -18,6 +18,9 @@ use crate::vectors::Query;
 const PART_BYTES: usize = if cfg!(test) { 1 << 14 } else { 8 << 20 };
 /// Pages of a set that a part has at most.
 const PART_PAGES: usize = 16;
+/// Rows and elements below which the host scans its table as fast.
+const ROWS_MIN: usize = 2048;
+const DIMENSIONS_MIN: usize = 16;
 /// Of the time in which the host would scan its table, what fetching rows by their ids may take.
 const FETCH_SHARE: f64 = 0.8;
 
@@ -146,6 +149,11 @@ impl Range {
 }
 
 impl Searcher<'_> {
+    /// Whether the host may scan its table in more time than a range takes. Takes no lock.
+    pub fn range_pays(&self) -> bool {
+        self.rows.alive() >= ROWS_MIN && self.codec().space.dimensions >= DIMENSIONS_MIN
+    }
+
     /// Begins to look for the rows between two bounds. Adds those to `rows` that are not linked. What it has found is complete once all
     /// parts were looked through and [`end_range`](Self::end_range) says so.
     ///

@@ -98,6 +98,14 @@ class Database:
                 check(error)
 
     def query(self, step):
+        try:
+            self.compare(step)
+        finally:
+            for sql in step.postlude:
+                self.ask(self.connections[step.connection], sql, {})
+
+    def compare(self, step):
+        """Runs a query with the index and without it."""
         connection = self.connections[step.connection]
         for sql in step.prelude:
             outcome = self.ask(connection, sql, {})

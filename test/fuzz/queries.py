@@ -37,7 +37,7 @@ class Queries:
             "join above": (self.join_above, 4),
             "join filter": (self.join_filter, 4),
             "range": (self.range, 4),
-            "range only": (self.range_only, 1),
+            "within": (self.within, 6),
             "window": (self.window, 3),
             "aggregate": (self.aggregate, 6),
             "grouped": (self.grouped, 2),
@@ -273,12 +273,36 @@ class Queries:
         sql = f"SELECT id, d FROM {source} WHERE {bound} ORDER BY d {direction} {self.limit()}"
         return Query(connection, "", sql, f"SELECT NULL AS g, id, d FROM {source} WHERE {bound}")
 
-    def range_only(self, connection):
+    def within(self, connection):
+        """All rows within a distance: none may be missing."""
         distance, direction = self.distance()
-        bound = f"{'<' if direction == 'ASC' else '>'} {self.rng.choice([0.5, 1, 2, 3])}"
-        source = f"(SELECT id, {distance} AS d FROM {self.schema.name}) WHERE d {bound}"
-        sql = f"SELECT id, d FROM {source} ORDER BY d {direction}"
-        return Query(connection, "", sql, f"SELECT NULL AS g, id, d FROM {source}")
+        near, far = ("<", ">") if direction == "ASC" else (">", "<")
+        radius = self.rng.choice(["0", "0.5", "1", "2", "3", "10", "-1", "'nan'::FLOAT", "'inf'::DOUBLE", "NULL"])
+        bound = self.rng.choice(
+            [
+                f"d {near} {radius}",
+                f"d {near}= {radius}",
+                f"{radius} {far} d",
+                f"NOT d {far}= {radius}",
+                f"d BETWEEN {radius} AND {radius} + 2",
+                f"d {near} {radius} AND d {far}= {radius} - 1",
+                f"d {near}= {radius} AND d IS NOT NULL",
+                f"d {near}= {distance.replace(self.schema.key, literal(self.schema.vectors.query()), 1)}",
+            ]
+        )
+        where = self.where(0.4)
+        source = f"(SELECT id, {distance} AS d FROM {self.schema.name}{where}) WHERE {bound}"
+        order = self.rng.choice(["", "", f" ORDER BY d {direction}"])
+        sql = self.rng.choice(
+            [f"SELECT id, d FROM {source}{order}", f"SELECT id FROM {source}", f"SELECT count(*) FROM {source}"]
+        )
+        every = f"SELECT NULL AS g, id, d FROM {source}"
+        query = Query(connection, "", sql, every, ordered=bool(order))
+        if self.rng.random() < 0.8:
+            # also where tables are so small that it does not pay
+            self.prelude.append("SET hnsw_strategy = 'exact'")
+            query.postlude.append("RESET hnsw_strategy")
+        return query
 
     def guard(self, distance, key):
         """A predicate that holds for every row with a distance, and often for no other."""

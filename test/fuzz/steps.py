@@ -39,6 +39,8 @@ class Query:
     ordered: bool = True
     #: Statements that both runs need; on the same connection.
     prelude: list = dataclasses.field(default_factory=list)
+    #: Statements that end what those of the prelude have begun.
+    postlude: list = dataclasses.field(default_factory=list)
     #: Values of the parameters of the client's API.
     parameters: dict = dataclasses.field(default_factory=dict)
     #: The query whose answer without the index counts, where it is not `sql` itself.

@@ -1,0 +1,25 @@
+//! Recognizes filters that keep all rows within some distance: `WHERE distance < r` without a LIMIT.
+#pragma once
+
+#include "duckdb/planner/logical_operator.hpp"
+
+namespace duckdb {
+
+class Binder;
+
+//! What the operators above a filter make of its rows.
+struct RangeUse {
+	//! They may stop before they have read all rows: a LIMIT without an order.
+	bool may_stop = false;
+	//! They count them, and read no column.
+	bool counts_only = false;
+
+	//! What `op` makes of the rows of its child, if this is what is made of its own.
+	RangeUse Below(const LogicalOperator &op) const;
+};
+
+//! Puts a search of an index in the place of the scan in `slot`, or below the filter there, if only rows within some distance pass and an
+//! index finds all of them.
+void ServeRange(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use);
+
+} // namespace duckdb

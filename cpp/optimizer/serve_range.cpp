@@ -1,0 +1,339 @@
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_between_expression.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
+#include "duckdb/planner/expression/bound_conjunction_expression.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
+#include "duckdb/planner/filter/expression_filter.hpp"
+#include "duckdb/planner/operator/logical_aggregate.hpp"
+#include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "execution/logical_range.hpp"
+#include "host/settings.hpp"
+#include "index/hnsw_index.hpp"
+#include "optimizer/distance_matcher.hpp"
+#include "optimizer/range.hpp"
+#include "optimizer/row_id_plan.hpp"
+#include "optimizer/scan_path.hpp"
+
+namespace duckdb {
+
+static Refusal Refuse(string reason) {
+	return Refusal(PlanNotes::Stage::PLAN, std::move(reason));
+}
+
+RangeUse RangeUse::Below(const LogicalOperator &op) const {
+	RangeUse result;
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_LIMIT:
+		result.may_stop = true;
+		break;
+	case LogicalOperatorType::LOGICAL_PROJECTION:
+	case LogicalOperatorType::LOGICAL_FILTER:
+		result.may_stop = may_stop;
+		break;
+	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY: {
+		auto &aggregate = op.Cast<LogicalAggregate>();
+		auto reads_nothing = [](const unique_ptr<Expression> &expr) { return ReferencedTables(*expr).empty(); };
+		result.counts_only = std::all_of(op.expressions.begin(), op.expressions.end(), reads_nothing) &&
+		                     std::all_of(aggregate.groups.begin(), aggregate.groups.end(), reads_nothing);
+		break;
+	}
+	default:
+		break;
+	}
+	return result;
+}
+
+//! The parts of `predicate`, all of which hold where it does: a BETWEEN has two.
+static void AddParts(const Expression &predicate, vector<unique_ptr<Expression>> &parts) {
+	if (predicate.GetExpressionType() == ExpressionType::CONJUNCTION_AND) {
+		for (auto &child : predicate.Cast<BoundConjunctionExpression>().GetChildren()) {
+			AddParts(*child, parts);
+		}
+	} else if (predicate.GetExpressionType() == ExpressionType::COMPARE_BETWEEN &&
+	           predicate.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {
+		auto &between = predicate.Cast<BoundFunctionExpression>();
+		auto add = [&](ExpressionType type, const Expression &bound) {
+			parts.push_back(
+			    BoundComparisonExpression::Create(type, BoundBetweenExpression::Input(between).Copy(), bound.Copy()));
+		};
+		add(BoundBetweenExpression::LowerComparisonType(between), BoundBetweenExpression::LowerBound(between));
+		add(BoundBetweenExpression::UpperComparisonType(between), BoundBetweenExpression::UpperBound(between));
+	} else {
+		parts.push_back(predicate.Copy());
+	}
+}
+
+//! Puts a reference to the one column of a chunk in the place of `part`.
+static void PutReference(unique_ptr<Expression> &expr, const Expression &part, const char *name) {
+	if (expr->Equals(part)) {
+		expr = make_uniq<BoundReferenceExpression>(Identifier(name), part.GetReturnType(), 0ULL);
+		return;
+	}
+	ExpressionIterator::EnumerateChildren(*expr,
+	                                      [&](unique_ptr<Expression> &child) { PutReference(child, part, name); });
+}
+
+//! A filter, if there is one, and the scan below it.
+class RangePlan {
+public:
+	RangePlan(Binder &binder_p, unique_ptr<LogicalOperator> &slot_p, const RangeUse &use_p)
+	    : binder(binder_p), slot(slot_p), use(use_p), get(Scan()->Cast<LogicalGet>()),
+	      matcher(binder.context, *slot, get) {
+	}
+
+	//! Puts a search in its place. Refused: nothing is changed.
+	Refusal Serve();
+
+private:
+	//! The slot of the scan.
+	unique_ptr<LogicalOperator> &Scan() {
+		return slot->type == LogicalOperatorType::LOGICAL_FILTER ? slot->children[0] : slot;
+	}
+	//! The parts of all predicates of the filter, and of the scan as far as they are over the column of the vectors. `searched` is that one.
+	bool Match(Refusal &refusal);
+	bool SortParts(Refusal &refusal);
+	bool IsWorthwhile() const;
+	//! The columns that are read above.
+	vector<ColumnBinding> Emitted() const;
+	//! The original scan with all bounds, yielding these columns.
+	unique_ptr<LogicalGet> StandIn(const vector<ColumnBinding> &emitted) const;
+	RowFilter Others();
+
+	Binder &binder;
+	unique_ptr<LogicalOperator> &slot;
+	const RangeUse &use;
+	LogicalGet &get;
+	DistanceMatcher matcher;
+	unique_ptr<DistanceMatch> match;
+	//! The column of the vectors.
+	ProjectionIndex searched;
+	//! What the search decides: bounds, and guards beside them.
+	vector<unique_ptr<Expression>> predicates;
+	vector<DistanceBound> bounds;
+	//! What is left of the filter, and of the scan's filter of that column.
+	vector<unique_ptr<Expression>> rest;
+};
+
+//! All that are known to be `predicate`s of `op`, part by part.
+static vector<unique_ptr<Expression>> PartsOf(const LogicalOperator &op) {
+	vector<unique_ptr<Expression>> result;
+	if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
+		for (auto &expr : op.expressions) {
+			AddParts(*expr, result);
+		}
+		return result;
+	}
+	auto &get = op.Cast<LogicalGet>();
+	for (auto &entry : get.table_filters) {
+		auto predicate = AsPredicate(get, entry.Filter(), entry.GetIndex());
+		if (predicate) {
+			AddParts(*predicate, result);
+		}
+	}
+	return result;
+}
+
+bool RangePlan::Match(Refusal &refusal) {
+	auto parts = PartsOf(get);
+	if (slot.get() != &get) {
+		for (auto &part : PartsOf(*slot)) {
+			parts.push_back(std::move(part));
+		}
+	}
+	for (auto &part : parts) {
+		auto found = matcher.MatchBound(*part);
+		refusal.Merge(std::move(found.refusal));
+		if (found && !match) {
+			match = std::move(found.found);
+		}
+	}
+	if (!match) {
+		return false;
+	}
+	if (!ReferencedTables(*match->query).empty()) {
+		refusal = Refuse("the query vector comes from another table");
+		return false;
+	}
+	bool one_column = true;
+	ExpressionIterator::VisitExpression<BoundColumnRefExpression>(
+	    *match->key, [&](const BoundColumnRefExpression &column) {
+		    one_column = one_column && (!searched.IsValid() || searched == column.Binding().column_index);
+		    searched = column.Binding().column_index;
+	    });
+	if (!one_column) {
+		refusal = Refuse("the vectors are made of several columns");
+	}
+	return one_column;
+}
+
+bool RangePlan::SortParts(Refusal &refusal) {
+	auto sort = [&](unique_ptr<Expression> part) {
+		auto side = matcher.SideOf(*match, *part);
+		if (side == BoundSide::NONE) {
+			auto guard = matcher.IsGuard(*match, *part);
+			(guard ? predicates : rest).push_back(std::move(part));
+			return;
+		}
+		auto over_distance = part->Copy();
+		PutReference(over_distance, *match->distance, "distance");
+		auto keeps_near = side == BoundSide::NEAR;
+		// a similarity and an inner product may be negative
+		auto not_negative = !match->descending && match->search.metric != vss::Metric::Ip;
+		bounds.push_back({std::move(over_distance), keeps_near, keeps_near != match->descending, not_negative,
+		                  match->distance->GetReturnType()});
+		predicates.push_back(std::move(part));
+	};
+	if (slot.get() != &get) {
+		for (auto &part : PartsOf(*slot)) {
+			sort(std::move(part));
+		}
+	}
+	auto filter = get.table_filters.TryGetFilterByColumnIndex(searched);
+	if (filter) {
+		auto predicate = AsPredicate(get, *filter, searched);
+		if (!predicate || ExpressionFilter::IsOptionalExpression(*predicate)) {
+			refusal = Refuse("the scan has a filter of DuckDB's own on the vectors");
+			return false;
+		}
+		vector<unique_ptr<Expression>> parts;
+		AddParts(*predicate, parts);
+		for (auto &part : parts) {
+			sort(std::move(part));
+		}
+	}
+	return true;
+}
+
+bool RangePlan::IsWorthwhile() const {
+	if (SearchStrategy(binder.context) == vss::Strategy::Exact) {
+		return true;
+	}
+	bool result = true;
+	HNSWIndex::Visit(*match->search.entry, [&](const HNSWIndex &index) { result = index.Core().range_pays(); });
+	return result;
+}
+
+vector<ColumnBinding> RangePlan::Emitted() const {
+	vector<ColumnBinding> result;
+	if (!use.counts_only) {
+		result = slot->GetColumnBindings();
+	}
+	for (auto &predicate : rest) {
+		ExpressionIterator::VisitExpression<BoundColumnRefExpression>(
+		    *predicate, [&](const BoundColumnRefExpression &column) {
+			    if (std::find(result.begin(), result.end(), column.Binding()) == result.end()) {
+				    result.push_back(column.Binding());
+			    }
+		    });
+	}
+	return result;
+}
+
+unique_ptr<LogicalGet> RangePlan::StandIn(const vector<ColumnBinding> &emitted) const {
+	auto result = WithoutFilters(get, emitted);
+	result->table_filters = std::move(*get.table_filters.Copy());
+	result->dynamic_filters = get.dynamic_filters;
+	auto filtered = get.table_filters.TryGetFilterByColumnIndex(searched);
+	// what the scan checks already it need not check twice
+	vector<unique_ptr<Expression>> checked;
+	if (filtered) {
+		AddParts(*AsPredicate(get, *filtered, searched), checked);
+	}
+	for (auto &predicate : predicates) {
+		auto is_same = [&](const unique_ptr<Expression> &other) { return other->Equals(*predicate); };
+		if (std::any_of(checked.begin(), checked.end(), is_same)) {
+			continue;
+		}
+		auto filter = predicate->Copy();
+		BoundColumnRefExpression column(get.GetColumnType(get.GetColumnIds()[searched]),
+		                                ColumnBinding(get.table_index, searched));
+		PutReference(filter, column, "");
+		result->table_filters.PushFilter(searched, make_uniq<ExpressionFilter>(std::move(filter)));
+	}
+	return result;
+}
+
+RowFilter RangePlan::Others() {
+	auto &scan = Scan();
+	get.table_filters.RemoveFilterByColumnIndex(searched);
+	if (!get.table_filters.HasFilters() && !get.table_filters.HasMultiColumnFilters()) {
+		return RowFilter();
+	}
+	Renumber(binder, *scan, get);
+	return YieldRowIds(std::move(scan), {}, {});
+}
+
+Refusal RangePlan::Serve() {
+	Refusal refusal;
+	if (!Match(refusal)) {
+		return refusal;
+	}
+	refusal = RefuseGet(get);
+	if (refusal || !SortParts(refusal)) {
+		refusal.index = match->search.index_name;
+		return refusal;
+	}
+	auto refuse = [&](string reason) {
+		auto result = Refuse(std::move(reason));
+		result.index = match->search.index_name;
+		return result;
+	};
+	if (!PrefilterEnabled(binder.context)) {
+		return refuse("the query has a filter, and hnsw_prefilter is false");
+	}
+	if (use.may_stop) {
+		return refuse("a LIMIT without an ORDER BY is met sooner by a scan");
+	}
+	if (!IsWorthwhile()) {
+		return refuse("so few and short vectors are scanned as fast");
+	}
+	auto columns = slot->GetColumnBindings();
+	auto emitted = Emitted();
+	auto cardinality = slot->EstimateCardinality(binder.context);
+	if (emitted.empty()) {
+		// something has to be counted
+		emitted.emplace_back(get.table_index, get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID));
+	}
+	auto &search = match->search;
+	search.strategy = search.covers ? vss::Strategy::Exact : search.compare ? vss::Strategy::Auto : vss::Strategy::Scan;
+	PlanNotes::AddUse(*get.GetTable(), search, IndexSearch::SCAN);
+	auto stand_in = StandIn(emitted);
+	auto others = Others();
+	auto range = make_uniq<LogicalHNSWRange>(std::move(stand_in), std::move(search), std::move(match->query),
+	                                         std::move(predicates), std::move(bounds));
+	range->distance_name = match->distance->Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName();
+	range->SetEstimatedCardinality(cardinality);
+	if (others.plan) {
+		range->SetFilter(std::move(others));
+	}
+	slot = std::move(range);
+	auto filter = make_uniq<LogicalFilter>();
+	filter->expressions = std::move(rest);
+	filter->SetEstimatedCardinality(cardinality);
+	PutFilter(std::move(filter), slot, use.counts_only ? slot->GetColumnBindings() : columns);
+	return Refusal();
+}
+
+void ServeRange(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use) {
+	auto has_filter = slot->type == LogicalOperatorType::LOGICAL_FILTER;
+	auto &scan = has_filter ? slot->children[0] : slot;
+	if (scan->type != LogicalOperatorType::LOGICAL_GET) {
+		return;
+	}
+	auto table = scan->Cast<LogicalGet>().GetTable();
+	if (!table || !table->IsDuckTable() || (!has_filter && !scan->Cast<LogicalGet>().table_filters.HasFilters())) {
+		return;
+	}
+	auto refusal = RangePlan(binder, slot, use).Serve();
+	if (refusal) {
+		PlanNotes::Add(*table, refusal.index, refusal.stage, refusal.reason);
+	}
+}
+
+} // namespace duckdb
