@@ -295,6 +295,11 @@ bool HNSWRangeGlobalState::Begin(ClientContext &context) {
 }
 
 void HNSWRangeGlobalState::Scan(ClientContext &context) {
+	vss::SearchReport report {vss::Strategy::Scan, 0, 0, 0};
+	if (range) {
+		report.distances = range->search->report().distances;
+	}
+	op.Report(report, certain.size(), uncertain.size());
 	range.reset();
 	table_scan = op.table_scan.GetGlobalSourceState(context);
 	phase = Phase::SCAN;
@@ -322,10 +327,7 @@ void HNSWRangeGlobalState::Finish(ClientContext &context) {
 	if (outcome == vss::RangeOutcome::Again && begins < BEGINS_MAX && Begin(context)) {
 		return;
 	}
-	auto report = range->search->report();
 	if (outcome != vss::RangeOutcome::Complete) {
-		report.strategy = vss::Strategy::Scan;
-		op.Report(report, certain.size(), uncertain.size());
 		Scan(context);
 		return;
 	}
@@ -335,7 +337,7 @@ void HNSWRangeGlobalState::Finish(ClientContext &context) {
 	vector<int64_t> others;
 	std::set_difference(uncertain.begin(), uncertain.end(), certain.begin(), certain.end(), std::back_inserter(others));
 	uncertain = std::move(others);
-	op.Report(report, certain.size(), uncertain.size());
+	op.Report(range->search->report(), certain.size(), uncertain.size());
 	own_rows.Begin(context, storage, op.checked_ids, op.checked_types, filter ? &*filter->own : nullptr);
 	phase = Phase::FETCH;
 }

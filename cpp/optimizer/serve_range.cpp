@@ -95,14 +95,17 @@ private:
 	unique_ptr<LogicalOperator> &Scan() {
 		return slot->type == LogicalOperatorType::LOGICAL_FILTER ? slot->children[0] : slot;
 	}
-	//! The parts of all predicates of the filter, and of the scan as far as they are over the column of the vectors. `searched` is that one.
+	//! Finds the distance that the predicates bound from above, and the index for it. False, perhaps with a refusal, if there is none.
 	bool Match(Refusal &refusal);
+	//! Sorts the parts of the predicates of the filter, and of the scan's filter of the column of the vectors. False with a refusal if one
+	//! is not known.
 	bool SortParts(Refusal &refusal);
 	bool IsWorthwhile() const;
 	//! The columns that are read above.
 	vector<ColumnBinding> Emitted() const;
 	//! The original scan with all bounds, yielding these columns.
 	unique_ptr<LogicalGet> StandIn(const vector<ColumnBinding> &emitted) const;
+	//! Makes of the original scan a plan of the rows that pass its other filters; without a plan if there are none.
 	RowFilter Others();
 
 	Binder &binder;
@@ -120,7 +123,7 @@ private:
 	vector<unique_ptr<Expression>> rest;
 };
 
-//! All that are known to be `predicate`s of `op`, part by part.
+//! The predicates of a filter or a scan, part by part.
 static vector<unique_ptr<Expression>> PartsOf(const LogicalOperator &op) {
 	vector<unique_ptr<Expression>> result;
 	if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
@@ -148,7 +151,10 @@ bool RangePlan::Match(Refusal &refusal) {
 	}
 	for (auto &part : parts) {
 		auto found = matcher.MatchBound(*part);
-		refusal.Merge(std::move(found.refusal));
+		// that a condition is over something else says nothing of an index
+		if (found.refusal.stage >= PlanNotes::Stage::INDEX) {
+			refusal.Merge(std::move(found.refusal));
+		}
 		if (found && !match) {
 			match = std::move(found.found);
 		}
