@@ -153,7 +153,7 @@ static bool Narrow(ClientContext &context, const DistanceBound &bound, const str
 // Source
 //---------------------------------------------------------------------------------------------------------------------
 
-//! What it costs to fetch a row without its vector, in rows that are scanned with theirs meanwhile.
+//! What it costs to fetch a row without its vector, in rows that are scanned with vectors of 384 elements meanwhile.
 static double FetchCost(const vector<LogicalType> &types) {
 	double result = 0.1;
 	for (auto &type : types) {

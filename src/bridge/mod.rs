@@ -131,7 +131,7 @@ mod ffi {
         /// Of the index's metric, infinite where there is no bound.
         nearest: f64,
         farthest: f64,
-        /// What fetching a row costs without its vector, in rows that the host scans meanwhile.
+        /// What fetching a row costs without its vector, in rows of 384 elements that the host scans meanwhile.
         fetch_cost: f64,
         /// The answer may be to scan the table because that is cheaper.
         may_scan: bool,

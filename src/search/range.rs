@@ -20,7 +20,9 @@ const PART_BYTES: usize = if cfg!(test) { 1 << 14 } else { 8 << 20 };
 const PART_PAGES: usize = 16;
 /// Rows and elements below which the host scans its table as fast.
 const ROWS_MIN: usize = 2048;
-const DIMENSIONS_MIN: usize = 16;
+const DIMENSIONS_MIN: usize = 32;
+/// Elements of the rows by which hosts count what fetching costs: longer ones take as much longer to be scanned.
+const COUNTED_DIMENSIONS: f64 = 384.0;
 /// Of the time in which the host would scan its table, what fetching rows by their ids may take.
 const FETCH_SHARE: f64 = 0.8;
 
@@ -49,8 +51,8 @@ pub struct RangeRequest<'a> {
     pub bounds: Bounds,
     /// The rows that qualify, all of them visible; without it every row does.
     pub filter: Option<&'a RowSet>,
-    /// What it costs the host to fetch a row that is certainly between the bounds, in rows that it scans meanwhile; one that is not has
-    /// its vector fetched.
+    /// What it costs the host to fetch a row that is certainly between the bounds, in rows of 384 elements that it scans meanwhile; of one
+    /// that is not it fetches the vector, too.
     pub fetch_cost: f64,
     /// The answer may be to scan the table because that is cheaper.
     pub may_scan: bool,
@@ -168,6 +170,7 @@ impl Searcher<'_> {
             stored.clear();
         }
         let most = self.rows.alive() as f64 * FETCH_SHARE;
+        let certain = request.fetch_cost * (COUNTED_DIMENSIONS / space.dimensions as f64).max(1.0);
         let mut range = Range {
             stored,
             limits: limits(bounds, |distance| space.rounding(distance, query, self.rows.norms())),
@@ -177,7 +180,7 @@ impl Searcher<'_> {
             parts: 0,
             next_part: AtomicUsize::new(0),
             renewals: self.rows.renewals(),
-            costs: Costs { certain: request.fetch_cost, most: if request.may_scan { most } else { f64::INFINITY } },
+            costs: Costs { certain, most: if request.may_scan { most } else { f64::INFINITY } },
             certain: AtomicUsize::new(0),
             uncertain: AtomicUsize::new(0),
             distances: AtomicUsize::new(0),

@@ -164,7 +164,7 @@ fn a_query_that_cannot_be_ranked_and_too_many_rows_are_for_the_table() {
     assert_eq!(found(&index, request(&odd, Bounds::ALL), || ()).1, RangeOutcome::Scan);
     let all = RangeRequest { may_scan: true, ..request(&vectors[..4], Bounds::ALL) };
     assert_eq!(found(&index, all, || ()).1, RangeOutcome::Scan);
-    assert_eq!(found(&index, RangeRequest { fetch_cost: 0.1, ..all }, || ()).1, RangeOutcome::Complete);
+    assert_eq!(found(&index, RangeRequest { fetch_cost: 0.005, ..all }, || ()).1, RangeOutcome::Complete);
     let wrong = index.searcher().begin_range(request(&odd[..3], Bounds::ALL), &mut RangeRows::default());
     assert_eq!(wrong.err().unwrap().kind, ErrorKind::InvalidInput);
 }
