@@ -9,8 +9,8 @@
 
 namespace duckdb {
 
-//! HNSW_INDEX_SCAN in a logical plan, for a range. `expressions[0]` is the query vector: a constant of the execution. With a filter it has a
-//! child.
+//! HNSW_INDEX_SCAN in a logical plan, for a range. `expressions[0]` is the query vector: a constant of the execution. With a filter it
+//! has a child.
 class LogicalHNSWRange : public LogicalExtensionOperator {
 public:
 	//! `stand_in`: the scan that runs where the index cannot answer, with all filters; its columns are those of this operator.
