@@ -36,7 +36,6 @@ mirrored!(ErrorKind: Binder, InvalidInput, OutOfMemory, Interrupted, Corrupt, St
 mirrored!(Metric: L2sq, Cosine, Ip);
 mirrored!(Quantization: None, Sq8, Sq4);
 mirrored!(Strategy: Exact, Graph, Recheck, Filtered, All, Scan);
-mirrored!(RangeOutcome: Complete, Again, Scan);
 
 // C++ hands back what it was given, so it has no others than these.
 
@@ -153,6 +152,16 @@ impl ffi::RangeRequest {
             filter,
             fetch_cost: self.fetch_cost,
             may_scan: self.may_scan,
+        }
+    }
+}
+
+impl From<RangeOutcome> for ffi::RangeOutcome {
+    fn from(outcome: RangeOutcome) -> Self {
+        match outcome {
+            RangeOutcome::Complete => Self::Complete,
+            RangeOutcome::Again => Self::Again,
+            RangeOutcome::Scan => Self::Scan,
         }
     }
 }
