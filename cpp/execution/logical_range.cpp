@@ -75,9 +75,9 @@ PhysicalOperator &LogicalHNSWRange::CreatePlan(ClientContext &context, PhysicalP
 		});
 	}
 	auto predicate = BoundConjunctionExpression::Create(ExpressionType::CONJUNCTION_AND, std::move(predicates));
-	auto &table_scan = planner.CreatePlan(static_cast<LogicalOperator &>(*get));
+	auto table_scan = PlanTableScan(*get, planner);
 	auto &range = planner.Make<PhysicalHNSWRange>(types, estimated_cardinality, table, std::move(column_ids), search,
-	                                              std::move(expressions[0]), table_scan);
+	                                              std::move(expressions[0]), std::move(table_scan));
 	auto &physical = range.Cast<PhysicalHNSWRange>();
 	physical.checked_ids = std::move(checked_ids);
 	physical.checked_types = std::move(checked_types);

@@ -27,10 +27,10 @@ namespace duckdb {
 PhysicalHNSWRange::PhysicalHNSWRange(PhysicalPlan &physical_plan, vector<LogicalType> types,
                                      idx_t estimated_cardinality, DuckTableEntry &table_p,
                                      vector<StorageIndex> column_ids_p, IndexSearch search_p,
-                                     unique_ptr<Expression> query_p, PhysicalOperator &table_scan_p)
+                                     unique_ptr<Expression> query_p, TableScanPlan table_scan_p)
     : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
       column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
-      table_scan(table_scan_p) {
+      table_scan(std::move(table_scan_p)) {
 }
 
 InsertionOrderPreservingMap<string> PhysicalHNSWRange::ParamsToString() const {
@@ -207,7 +207,10 @@ private:
 	bool Begin(ClientContext &context);
 	//! All parts were looked through.
 	void Finish(ClientContext &context);
+	//! The replaced scan yields the rows that pass.
 	void Scan(ClientContext &context);
+	//! The same of these rows of the table, if not all may pass.
+	void Scan(ClientContext &context, optional_ptr<const vss::RowSet> rows);
 	void Take(vss::RangeRows &found);
 	const vss::RowSet *Rows() const {
 		return filter ? &*filter->stored : nullptr;
@@ -244,6 +247,8 @@ private:
 	vector<int64_t> certain;
 	vector<int64_t> uncertain;
 	vss::ReservedMemory rows_memory;
+	//! Both, where the table is scanned for them.
+	unique_ptr<rust::Box<vss::RowSet>> scanned_rows;
 	//! To be fetched: first of the one, then of the other kind.
 	atomic<idx_t> next_batch {0};
 	//! Begun with `FETCH`, before an operator above adds rows; one thread reads them.
@@ -301,7 +306,12 @@ void HNSWRangeGlobalState::Scan(ClientContext &context) {
 	}
 	op.Report(report, certain.size(), uncertain.size());
 	range.reset();
-	table_scan = op.table_scan.GetGlobalSourceState(context);
+	Scan(context, nullptr);
+}
+
+void HNSWRangeGlobalState::Scan(ClientContext &context, optional_ptr<const vss::RowSet> rows) {
+	op.table_scan.wanted->Set(rows, nullptr);
+	table_scan = op.table_scan.scan.GetGlobalSourceState(context);
 	phase = Phase::SCAN;
 }
 
@@ -338,6 +348,14 @@ void HNSWRangeGlobalState::Finish(ClientContext &context) {
 	std::set_difference(uncertain.begin(), uncertain.end(), certain.begin(), certain.end(), std::back_inserter(others));
 	uncertain = std::move(others);
 	op.Report(range->search->report(), certain.size(), uncertain.size());
+	auto found = certain;
+	found.insert(found.end(), uncertain.begin(), uncertain.end());
+	if (ScanPays(op.types, found, storage.GetTotalRows())) {
+		scanned_rows = make_uniq<rust::Box<vss::RowSet>>(MakeRowSet(context));
+		Translate([&] { (*scanned_rows)->insert({found.data(), found.size()}); });
+		Scan(context, **scanned_rows);
+		return;
+	}
 	own_rows.Begin(context, storage, op.checked_ids, op.checked_types, filter ? &*filter->own : nullptr);
 	phase = Phase::FETCH;
 }
@@ -453,10 +471,10 @@ SourceResultType PhysicalHNSWRange::GetDataInternal(ExecutionContext &context, D
 		return chunk.size() > 0 ? SourceResultType::HAVE_MORE_OUTPUT : SourceResultType::FINISHED;
 	}
 	if (!lstate.table_scan) {
-		lstate.table_scan = table_scan.GetLocalSourceState(context, *gstate.table_scan);
+		lstate.table_scan = table_scan.scan.GetLocalSourceState(context, *gstate.table_scan);
 	}
 	OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
-	return table_scan.GetData(context, chunk, scan_input);
+	return table_scan.scan.GetData(context, chunk, scan_input);
 }
 
 } // namespace duckdb

@@ -18,7 +18,7 @@ public:
 	//! `table_scan` is the scan this operator replaces, with its filters; it is no child, since it rarely runs.
 	PhysicalHNSWRange(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
 	                  DuckTableEntry &table, vector<StorageIndex> column_ids, IndexSearch search,
-	                  unique_ptr<Expression> query, PhysicalOperator &table_scan);
+	                  unique_ptr<Expression> query, TableScanPlan table_scan);
 
 	DuckTableEntry &table;
 	//! The columns to emit, in storage terms.
@@ -26,7 +26,7 @@ public:
 	const IndexSearch search;
 	//! The query vector, free of columns.
 	const unique_ptr<Expression> query;
-	PhysicalOperator &table_scan;
+	const TableScanPlan table_scan;
 	//! The same columns, and what else `predicate` needs.
 	vector<StorageIndex> checked_ids;
 	vector<LogicalType> checked_types;

@@ -244,7 +244,6 @@ vector<ColumnBinding> RangePlan::Emitted() const {
 unique_ptr<LogicalGet> RangePlan::StandIn(const vector<ColumnBinding> &emitted) const {
 	auto result = WithoutFilters(get, emitted);
 	result->table_filters = std::move(*get.table_filters.Copy());
-	result->dynamic_filters = get.dynamic_filters;
 	auto filtered = get.table_filters.TryGetFilterByColumnIndex(searched);
 	// what the scan checks already it need not check twice
 	vector<unique_ptr<Expression>> checked;
