@@ -4,10 +4,13 @@
 #include "duckdb/common/vector/array_vector.hpp"
 #include "duckdb/common/vector/flat_vector.hpp"
 
+#include <limits>
+
 namespace duckdb {
 
-//! A vector with such an element cannot be ranked; unlike one with NaN it may still be anywhere in an order.
-static constexpr float NULL_ELEMENT = NumericLimits<float>::Maximum();
+//! A vector of such elements cannot be ranked; unlike one with NaN or infinity it may still be anywhere in an order. DuckDB's own limit is
+//! infinity.
+static constexpr float NULL_ELEMENT = std::numeric_limits<float>::max();
 
 VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t dimensions_p) : dimensions(dimensions_p) {
 	UnifiedVectorFormat array_format;
@@ -36,9 +39,14 @@ VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t di
 			continue;
 		}
 		owned_rows.push_back(row_id);
+		bool has_null = false;
 		for (idx_t d = 0; d < dimensions; d++) {
 			auto child_idx = child_format.sel->get_index(array_idx * dimensions + d);
-			owned_values.push_back(child_format.validity.RowIsValid(child_idx) ? values[child_idx] : NULL_ELEMENT);
+			has_null = has_null || !child_format.validity.RowIsValid(child_idx);
+			owned_values.push_back(values[child_idx]);
+		}
+		if (has_null) {
+			std::fill_n(owned_values.end() - UnsafeNumericCast<int64_t>(dimensions), dimensions, NULL_ELEMENT);
 		}
 	}
 	size = owned_rows.size();

@@ -10,7 +10,7 @@ namespace duckdb {
 //! The rows of a chunk, those whose vector is not NULL as two flat arrays: row ids and `[rows × dimensions]` floats.
 //! Borrows from the chunk when it is flat and free of NULLs, copies otherwise; must not outlive it.
 //!
-//! A NULL *element* becomes the greatest float: the core keeps such rows out of the graph and returns them from every search, so
+//! With a NULL *element* all become the greatest float: the core keeps such rows out of the graph and returns them from every search, so
 //! that DuckDB's own distance function decides (it refuses them).
 class VectorBatch {
 public:

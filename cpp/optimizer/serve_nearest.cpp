@@ -42,7 +42,8 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 		if (!match) {
 			return match;
 		}
-		if (result && (result->search.entry != match->search.entry || !result->query->Equals(*match->query))) {
+		if (result && (result->search.entry != match->search.entry || result->search.metric != match->search.metric ||
+		               !result->query->Equals(*match->query))) {
 			return refuse("the aggregates are over different distances");
 		}
 		// NaN is DuckDB's greatest number

@@ -358,9 +358,10 @@ impl<'a> Searcher<'a> {
         let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let mut all = true;
-        // The host ranks rows of one vector alike. Codes, narrowed vectors and directions may be equal where vectors are not.
+        // The host ranks rows of one vector alike; by another metric before those that are nearer here. Codes, narrowed vectors and directions may be equal where vectors are not.
         let skips_equal = !margin.ties
             && margin.narrowed.is_none()
+            && margin.other_metric == 0.0
             && self.codec().space.metric != Metric::Cosine
             && !self.codec().estimates();
         let (mut equal, mut distance, mut first) = (0, f32::NAN, 0);
@@ -428,8 +429,8 @@ fn is_blind(hits: &[Hit], error: f32, margin: f32) -> bool {
         norm = norm.max(hit.norm);
     }
     let spread = farthest - nearest;
-    // rows with one code are duplicates, or nearly
-    spread > 0.0 && error * norm + margin > spread
+    // rows with one code are duplicates, or nearly; by another metric others may be before them
+    (spread > 0.0 || margin > 0.0) && error * norm + margin > spread
 }
 
 /// How far behind the last row that is wanted another one may be that the host ranks before it.
