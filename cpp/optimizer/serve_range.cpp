@@ -49,14 +49,14 @@ RangeUse RangeUse::Below(const LogicalOperator &op) const {
 	return result;
 }
 
-//! The parts of `predicate`, all of which hold where it does: a BETWEEN has two.
+//! The parts of `predicate`, all of which hold where it does: a BETWEEN has two, unless its value changes from one to the other.
 static void AddParts(const Expression &predicate, vector<unique_ptr<Expression>> &parts) {
 	if (predicate.GetExpressionType() == ExpressionType::CONJUNCTION_AND) {
 		for (auto &child : predicate.Cast<BoundConjunctionExpression>().GetChildren()) {
 			AddParts(*child, parts);
 		}
 	} else if (predicate.GetExpressionType() == ExpressionType::COMPARE_BETWEEN &&
-	           predicate.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {
+	           predicate.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION && !predicate.IsVolatile()) {
 		auto &between = predicate.Cast<BoundFunctionExpression>();
 		auto add = [&](ExpressionType type, const Expression &bound) {
 			parts.push_back(
@@ -164,6 +164,15 @@ bool RangePlan::Match(Refusal &refusal) {
 	}
 	if (!ReferencedTables(*match->query).empty()) {
 		refusal = Refuse("the query vector comes from another table");
+		return false;
+	}
+	auto quantized = false;
+	HNSWIndex::Visit(*match->search.entry, [&](const HNSWIndex &index) {
+		quantized = index.Options().quantization != vss::Quantization::None;
+	});
+	if (quantized && match->search.index_metric == vss::Metric::Ip) {
+		// far from the origin their products cancel to fewer digits than the bound of a code's error counts with
+		refusal = Refuse("inner products of codes are not told exactly enough for all rows within a distance");
 		return false;
 	}
 	bool one_column = true;
