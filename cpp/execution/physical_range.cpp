@@ -310,8 +310,7 @@ void HNSWRangeGlobalState::Scan(ClientContext &context) {
 }
 
 void HNSWRangeGlobalState::Scan(ClientContext &context, optional_ptr<const vss::RowSet> rows) {
-	op.table_scan.wanted->Set(rows, nullptr);
-	table_scan = op.table_scan.scan.GetGlobalSourceState(context);
+	table_scan = op.table_scan.Begin(context, rows, nullptr);
 	phase = Phase::SCAN;
 }
 

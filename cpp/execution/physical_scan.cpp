@@ -282,13 +282,11 @@ void HNSWScanGlobalState::StartFetching(ClientContext &context) {
 	}
 	scanned_rows = make_uniq<rust::Box<vss::RowSet>>(MakeRowSet(context));
 	Translate([&] { (*scanned_rows)->insert({row_ids.data(), row_ids.size()}); });
-	op.table_scan.wanted->Set(**scanned_rows, filter ? &*filter->own : nullptr);
-	table_scan = op.table_scan.scan.GetGlobalSourceState(context);
+	table_scan = op.table_scan.Begin(context, **scanned_rows, filter ? &*filter->own : nullptr);
 }
 
 void HNSWScanGlobalState::StartScan(ClientContext &context) {
-	op.table_scan.wanted->Set(filter ? &*filter->stored : nullptr, filter ? &*filter->own : nullptr);
-	table_scan = op.table_scan.scan.GetGlobalSourceState(context);
+	table_scan = op.table_scan.Begin(context, filter ? &*filter->stored : nullptr, filter ? &*filter->own : nullptr);
 }
 
 bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {

@@ -102,6 +102,12 @@ vector<StorageIndex> ScannedColumns(LogicalGet &get) {
 	return result;
 }
 
+unique_ptr<GlobalSourceState> TableScanPlan::Begin(ClientContext &context, optional_ptr<const vss::RowSet> stored,
+                                                   optional_ptr<const vss::RowSet> own) const {
+	wanted->Set(stored, own);
+	return scan.GetGlobalSourceState(context);
+}
+
 TableScanPlan PlanTableScan(LogicalGet &get, PhysicalPlanGenerator &planner) {
 	auto wanted = make_shared_ptr<WantedRows>();
 	get.ResolveOperatorTypes();

@@ -1,6 +1,7 @@
 //! What is planned for a search, whatever operator runs it.
 #pragma once
 
+#include "duckdb/execution/physical_operator_states.hpp"
 #include "duckdb/planner/logical_operator.hpp"
 #include "execution/wanted_rows.hpp"
 #include "vss/src/bridge/mod.rs.h"
@@ -117,6 +118,10 @@ struct TableScanPlan {
 	PhysicalOperator &scan;
 	//! The rows it yields: all of the table, until somebody says which.
 	shared_ptr<WantedRows> wanted;
+
+	//! Begins the scan, of these rows: see WantedRows::Set.
+	unique_ptr<GlobalSourceState> Begin(ClientContext &context, optional_ptr<const vss::RowSet> stored,
+	                                    optional_ptr<const vss::RowSet> own) const;
 };
 
 //! Plans that scan.

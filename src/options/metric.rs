@@ -67,7 +67,8 @@ impl Metric {
         FUNCTIONS.iter().find(fits).map(|entry| entry.1)
     }
 
-    /// The distance, in the unit of the metric that ranks like the SQL function, at which that has the value `value`; negative infinity if it
+    /// The distance, in the unit of the metric that ranks like the SQL function, at which that has the value `value`; negative infinity if
+    /// it
     /// has it nowhere. Nothing for other functions. Names in any case.
     pub fn distance_at(sql_function: &str, value: f64) -> Option<f64> {
         let &(_, metric, descending) = FUNCTIONS.iter().find(|entry| entry.0.eq_ignore_ascii_case(sql_function))?;

@@ -358,7 +358,8 @@ impl<'a> Searcher<'a> {
         let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let mut all = true;
-        // The host ranks rows of one vector alike; by another metric before those that are nearer here. Codes, narrowed vectors and directions may be equal where vectors are not.
+        // The host ranks rows of one vector alike; by another metric before those that are nearer here. Codes, narrowed vectors and
+        // directions may be equal where vectors are not.
         let skips_equal = !margin.ties
             && margin.narrowed.is_none()
             && margin.other_metric == 0.0

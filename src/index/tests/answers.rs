@@ -339,7 +339,8 @@ fn no_more_equal_rows_than_may_be_wanted() {
     }
 }
 
-/// Vectors near to each other, and nearly of one length: an index of another metric has them in an order that says little of the wanted one.
+/// Vectors near to each other, and nearly of one length: an index of another metric has them in an order that says little of the one
+/// wanted.
 #[test]
 fn what_another_metric_does_not_tell_apart_is_searched_wider() {
     let mut random = Random(3);
