@@ -254,7 +254,7 @@ def test_nothing_is_kept_of_dead_rows_though_no_other_thread_and_no_optimizer_kn
     con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', dimensions)} AS v FROM range({rows}) r(i)")
     con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
     (made,) = con.execute("SELECT approx_memory_usage FROM pragma_hnsw_index_info()").fetchone()
-    con.execute("SET disabled_optimizers = 'extension'")
+    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
     for turn in range(1, 61):
         con.execute(f"UPDATE t SET v = {vector(f'(id + {turn * rows})', dimensions)}")
     info = "SELECT count, pending, levels_stats[1].nodes, approx_memory_usage, status FROM pragma_hnsw_index_info()"

@@ -242,5 +242,5 @@ def test_who_only_plans_does_not_compare(uncompared):
     assert planned() == (False, False)
     # the plan of the prepared statement compares still, but there is nothing left to be done
     found = con.execute("EXECUTE nearest").fetchall()
-    con.execute("SET disabled_optimizers = 'extension'")
+    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
     assert con.execute(NEAREST).fetchall() == found

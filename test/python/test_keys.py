@@ -46,7 +46,7 @@ def test_updates_in_place_during_a_build_are_in_the_index(connect, committed):
     con = connect(threads=2)
     assert any(build_beside_an_update(con, 0.02 * (turn + 1), committed) for turn in range(TRIES)), "no build was met"
     nearest = f"SELECT id FROM t ORDER BY array_distance({KEY}, [112007, 89]::FLOAT[2]), id LIMIT 3"
-    con.execute("SET disabled_optimizers = 'extension'")
+    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
     exact = con.execute(nearest).fetchall()
     con.execute("RESET disabled_optimizers")
     assert exact[0] == (12007,)

@@ -53,7 +53,7 @@ def assert_exact(con):
     nearest = f"SELECT id FROM t WHERE id % 2 < 2 ORDER BY array_distance(v, {vector(17)}), id LIMIT 500"
     con.execute("SET hnsw_strategy = 'exact'")
     found = con.execute(nearest).fetchall()
-    con.execute("SET disabled_optimizers = 'extension'")
+    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
     assert found == con.execute(nearest).fetchall()
     con.execute("RESET disabled_optimizers")
     con.execute("RESET hnsw_strategy")
@@ -97,7 +97,7 @@ def test_an_index_is_made_anew_after_a_panic(open, call):
 def test_background_work_that_panics_is_not_lost_sight_of(connect, call):
     con = connect(threads=4)
     make(con)
-    con.execute("SET disabled_optimizers = 'extension'")
+    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
     with panics_in(call):
         for turn in range(20):
             con.execute(f"UPDATE t SET v = {vector(f'(id + {turn})')}")

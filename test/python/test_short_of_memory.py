@@ -42,7 +42,7 @@ NEAREST = "SELECT id FROM t ORDER BY array_distance(v, {[0.5] * DIMENSIONS}::FLO
 
 
 def check_short(con):
-    exact = con.execute("SET disabled_optimizers = 'extension'").execute(NEAREST).fetchall()
+    exact = con.execute("SET disabled_optimizers = 'extension,late_materialization'").execute(NEAREST).fetchall()
     con.execute("RESET disabled_optimizers")
     assert all_of(con, NEAREST) == exact
     ((count, ef_search, status),) = all_of(con, STATE)

@@ -139,7 +139,7 @@ def test_format_version_2(connect, unpacked):
     for function in ["array_cosine_distance", "array_distance"]:
         query = f"SELECT id FROM t WHERE id > 0 ORDER BY {function}(v, {vector}) LIMIT 9"
         found = sorted(con.execute(query).fetchall())
-        con.execute("SET disabled_optimizers = 'extension'")
+        con.execute("SET disabled_optimizers = 'extension,late_materialization'")
         assert found == sorted(con.execute(query).fetchall())
         con.execute("RESET disabled_optimizers")
     con.execute(f"INSERT INTO t VALUES (5000, {vector})")
