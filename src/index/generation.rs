@@ -281,9 +281,7 @@ impl PinnedRows<'_> {
         scratch: &mut Vec<u32>,
         mut each: impl FnMut(u32, f32, f32),
     ) {
-        let published = |slot: &u32| matches!(self.entries.at(*slot).load().state, State::Live | State::Tombstone);
-        scratch.clear();
-        scratch.extend(slots.filter(published));
+        self.keep_published(slots, scratch);
         let estimates = self.pin.estimates();
         // SAFETY: an entry is published when its slot's node has been added, and the pin is older than that was read.
         unsafe {
@@ -291,6 +289,31 @@ impl PinnedRows<'_> {
                 each(slot, distance, if estimates { self.pin.norm(slot) } else { 0.0 });
             });
         }
+    }
+
+    /// The same from each of several queries, of which `each` gets the number, first. The rows come in no order.
+    pub(crate) fn measure_all(
+        &self,
+        queries: &[Query<'_>],
+        slots: impl Iterator<Item = u32>,
+        scratch: &mut Vec<u32>,
+        mut each: impl FnMut(usize, u32, f32, f32),
+    ) {
+        self.keep_published(slots, scratch);
+        let estimates = self.pin.estimates();
+        // SAFETY: as in `measure`.
+        unsafe {
+            self.pin.measure_all(queries, scratch, |query, slot, distance| {
+                each(query, slot, distance, if estimates { self.pin.norm(slot) } else { 0.0 });
+            });
+        }
+    }
+
+    /// Puts those of `slots` that hold a row into `published`.
+    fn keep_published(&self, slots: impl Iterator<Item = u32>, published: &mut Vec<u32>) {
+        let holds = |slot: &u32| matches!(self.entries.at(*slot).load().state, State::Live | State::Tombstone);
+        published.clear();
+        published.extend(slots.filter(holds));
     }
 
     /// The row of a slot, if it holds one.

@@ -56,7 +56,7 @@ use crate::options::Options;
 use crate::vectors::{Codec, Space};
 
 pub use self::append::Origin;
-pub(crate) use self::generation::Generation;
+pub(crate) use self::generation::{Generation, PinnedRows};
 pub use self::image::{Image, Images};
 pub use self::maintain::Maintenance;
 pub use self::reconcile::Reconciler;

@@ -12,6 +12,7 @@ mod memory;
 #[cfg(feature = "model")]
 mod model;
 mod norms;
+mod pairs;
 mod ranges;
 mod reconnect;
 mod sources;

@@ -7,6 +7,7 @@ use super::row_set::{Page, RowSet, positions};
 use super::{Hit, Searcher};
 use crate::error::{Error, Result};
 use crate::index::rows::State;
+use crate::index::{Generation, PinnedRows};
 use crate::vectors::{Query, Row};
 
 /// Slots whose entries are read before their vectors.
@@ -84,6 +85,22 @@ impl Searcher<'_> {
         scratch: &mut Scratch,
         mut each: impl FnMut(Hit),
     ) {
+        self.visit_page(number, page, scratch, |generation, pinned, slots, published| {
+            pinned.measure(query, slots.iter().copied(), published, |slot, distance, norm| {
+                each(generation.hit(slot, distance, norm));
+            });
+        });
+    }
+
+    /// Calls `visit` with the linked rows of a page of a set: the generation, the guard that keeps its rows, their slots, and room for some
+    /// more. Takes the row lock for some microseconds before.
+    pub(super) fn visit_page(
+        &self,
+        number: usize,
+        page: &Page,
+        scratch: &mut Scratch,
+        visit: impl FnOnce(&Generation, &PinnedRows<'_>, &[u32], &mut Vec<u32>),
+    ) {
         let Scratch { slots, published } = scratch;
         loop {
             let generation = self.rows.generation();
@@ -96,9 +113,7 @@ impl Searcher<'_> {
             slots.clear();
             map.places.slots(number, positions(page), slots);
             drop(map);
-            pinned.measure(query, slots.iter().copied(), published, |slot, distance, norm| {
-                each(generation.hit(slot, distance, norm));
-            });
+            visit(&generation, &pinned, slots, published);
             return;
         }
     }

@@ -7,6 +7,7 @@
 mod exact;
 mod filtered;
 mod graph;
+mod pairs;
 mod range;
 mod recall;
 mod row_set;
@@ -23,6 +24,7 @@ use crate::index::{Generation, Index, RowTable};
 use crate::options::{self, Metric};
 use crate::vectors::{Codec, Norms};
 
+pub use self::pairs::{Pair, Pairs, PairsOutcome, PairsRequest};
 pub use self::range::{Bounds, Range, RangeOutcome, RangeRequest, RangeRows};
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;

@@ -24,7 +24,9 @@ const DIMENSIONS_MIN: usize = 32;
 /// Elements of the rows by which hosts count what fetching costs: longer ones take as much longer to be scanned.
 const COUNTED_DIMENSIONS: f64 = 384.0;
 /// Of the time in which the host would scan its table, what fetching rows by their ids may take.
-const FETCH_SHARE: f64 = 0.8;
+pub(super) const FETCH_SHARE: f64 = 0.8;
+/// Times that a range, or pairs, are looked for while rows go from the graph back to the pending area.
+pub(super) const BEGINS_MAX: usize = 4;
 
 /// Distances, in the unit of the index's metric, between which rows are wanted, both included. Infinite where there is no bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,9 +109,42 @@ struct Costs {
 
 /// Distances as the index measures them. Between the inner bounds a row is certainly wanted, beyond the outer ones certainly not.
 #[derive(Clone, Copy)]
-struct Limits {
+pub(super) struct Limits {
     inner: Bounds,
     outer: Bounds,
+}
+
+/// Where a row is, as far as the index can tell.
+pub(super) enum Place {
+    Within,
+    Perhaps,
+    Beyond,
+}
+
+impl Limits {
+    /// `rounding`: by how much the index and the host may differ at a distance.
+    pub(super) fn new(bounds: Bounds, rounding: impl Fn(f64) -> f64) -> Self {
+        let Bounds { nearest, farthest } = bounds;
+        let (near, far) = (rounding(nearest), rounding(farthest));
+        Self {
+            inner: Bounds { nearest: nearest + near, farthest: farthest - far },
+            outer: Bounds { nearest: nearest - near, farthest: farthest + far },
+        }
+    }
+
+    /// `error`: of distances, for each unit of a hit's norm.
+    #[inline]
+    pub(super) fn place(&self, hit: Hit, error: f32) -> Place {
+        let (distance, off) = (f64::from(hit.distance), f64::from(error) * f64::from(hit.norm));
+        let Self { inner, outer } = self;
+        if distance - off > outer.farthest || distance + off < outer.nearest {
+            Place::Beyond
+        } else if distance + off <= inner.farthest && distance - off >= inner.nearest {
+            Place::Within
+        } else {
+            Place::Perhaps
+        }
+    }
 }
 
 impl Range {
@@ -126,15 +161,10 @@ impl Range {
 
     /// Adds the row of a hit to `rows`, unless it is beyond the bounds. `error`: of distances, for each unit of a hit's norm.
     fn take(&self, hit: Hit, error: f32, rows: &mut RangeRows) {
-        let (distance, off) = (f64::from(hit.distance), f64::from(error) * f64::from(hit.norm));
-        let Limits { inner, outer } = self.limits;
-        if distance - off > outer.farthest || distance + off < outer.nearest {
-            return;
-        }
-        if distance + off <= inner.farthest && distance - off >= inner.nearest {
-            rows.certain.push(hit.row_id);
-        } else {
-            rows.uncertain.push(hit.row_id);
+        match self.limits.place(hit, error) {
+            Place::Within => rows.certain.push(hit.row_id),
+            Place::Perhaps => rows.uncertain.push(hit.row_id),
+            Place::Beyond => (),
         }
     }
 
@@ -173,7 +203,7 @@ impl Searcher<'_> {
         let certain = request.fetch_cost * (COUNTED_DIMENSIONS / space.dimensions as f64).max(1.0);
         let mut range = Range {
             stored,
-            limits: limits(bounds, |distance| space.rounding(distance, query, self.rows.norms())),
+            limits: Limits::new(bounds, |distance| space.rounding(distance, query, self.rows.norms())),
             linked: None,
             pages: filter.map(|rows| rows.pages().map(|(number, _)| number).collect()),
             part_len: 1,
@@ -269,17 +299,7 @@ impl Searcher<'_> {
     }
 
     /// The most that distances of linked rows may be off, for each unit of a row's norm.
-    fn range_error(&self, query: &Query<'_>) -> f32 {
+    pub(super) fn range_error(&self, query: &Query<'_>) -> f32 {
         self.codec().error_per_norm(query, f32::INFINITY)
-    }
-}
-
-/// `rounding`: by how much the index and the host may differ at a distance.
-fn limits(bounds: Bounds, rounding: impl Fn(f64) -> f64) -> Limits {
-    let Bounds { nearest, farthest } = bounds;
-    let (near, far) = (rounding(nearest), rounding(farthest));
-    Limits {
-        inner: Bounds { nearest: nearest + near, farthest: farthest - far },
-        outer: Bounds { nearest: nearest - near, farthest: farthest + far },
     }
 }

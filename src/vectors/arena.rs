@@ -14,7 +14,9 @@ const SEGMENT_BYTES: usize = 4 << 20;
 const SEGMENT_ROWS_MAX: usize = 1 << 14;
 /// Rows that are fetched ahead.
 const FETCHED_AHEAD: usize = 32;
-/// Bytes of each of them.
+/// Bytes of rows that are measured from one query after the other: as much as stays in the cache nearest to the processor.
+const NEAR_BYTES: usize = 24 << 10;
+/// Bytes of each row that is fetched ahead.
 #[cfg(target_arch = "x86_64")]
 const PREFETCH_BYTES: usize = 256;
 
@@ -60,15 +62,45 @@ impl Arena {
     pub unsafe fn measure(&self, codec: &Codec, query: &Query<'_>, slots: &[u32], mut each: impl FnMut(u32, f32)) {
         for slots in slots.chunks(FETCHED_AHEAD) {
             slots.iter().for_each(|&slot| self.prefetch(slot));
-            for four in slots.chunks(4) {
+            // SAFETY: the caller's promise.
+            unsafe { self.measure_fours(codec, query, slots, &mut each) };
+        }
+    }
+
+    /// The same for each of several queries: `each` gets the number of the query, first. Some rows are measured from all queries before
+    /// the next ones are fetched. Panics if a slot has no memory.
+    ///
+    /// # Safety
+    /// As for `get`, for all the slots.
+    pub unsafe fn measure_all(
+        &self,
+        codec: &Codec,
+        queries: &[Query<'_>],
+        slots: &[u32],
+        mut each: impl FnMut(usize, u32, f32),
+    ) {
+        let together = (NEAR_BYTES / self.row_bytes).next_multiple_of(4).clamp(4, 8 * FETCHED_AHEAD);
+        for slots in slots.chunks(together) {
+            slots.iter().for_each(|&slot| self.prefetch(slot));
+            for (number, query) in queries.iter().enumerate() {
                 // SAFETY: the caller's promise.
-                let row = |i: usize| unsafe { self.get(four[i.min(four.len() - 1)]) };
-                let distances = match four {
-                    [_] => [codec.distance(query, row(0)); 4],
-                    _ => codec.distances(query, [row(0), row(1), row(2), row(3)]),
-                };
-                four.iter().zip(distances).for_each(|(&slot, distance)| each(slot, distance));
+                unsafe { self.measure_fours(codec, query, slots, |slot, distance| each(number, slot, distance)) };
             }
+        }
+    }
+
+    /// # Safety
+    /// As for `get`, for all the slots.
+    #[inline]
+    unsafe fn measure_fours(&self, codec: &Codec, query: &Query<'_>, slots: &[u32], mut each: impl FnMut(u32, f32)) {
+        for four in slots.chunks(4) {
+            // SAFETY: the caller's promise.
+            let row = |i: usize| unsafe { self.get(four[i.min(four.len() - 1)]) };
+            let distances = match four {
+                [_] => [codec.distance(query, row(0)); 4],
+                _ => codec.distances(query, [row(0), row(1), row(2), row(3)]),
+            };
+            four.iter().zip(distances).for_each(|(&slot, distance)| each(slot, distance));
         }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::search::{Bounds, RangeOutcome, RangeRequest, RangeRows, RowSet};
 
 /// What a host computes, in `f32` and from one end to the other, by the SQL functions that ascend: its value, and their name.
-fn host_distance(metric: Metric, a: &[f32], b: &[f32]) -> (f32, &'static str) {
+pub(super) fn host_distance(metric: Metric, a: &[f32], b: &[f32]) -> (f32, &'static str) {
     let sum =
         |f: fn(f32, f32) -> f32, a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0f32, |sum, (&x, &y)| sum + f(x, y));
     let dot = |a, b| sum(|x, y| x * y, a, b);
@@ -21,7 +21,7 @@ fn host_distance(metric: Metric, a: &[f32], b: &[f32]) -> (f32, &'static str) {
 }
 
 /// All that a range finds. `between`: what happens before each of its parts.
-fn found(index: &Index, request: RangeRequest<'_>, mut between: impl FnMut()) -> (RangeRows, RangeOutcome) {
+pub(super) fn found(index: &Index, request: RangeRequest<'_>, mut between: impl FnMut()) -> (RangeRows, RangeOutcome) {
     let searcher = index.searcher();
     let mut rows = RangeRows::default();
     let range = searcher.begin_range(request, &mut rows).unwrap();
@@ -33,7 +33,7 @@ fn found(index: &Index, request: RangeRequest<'_>, mut between: impl FnMut()) ->
     }
 }
 
-fn request(query: &[f32], bounds: Bounds) -> RangeRequest<'_> {
+pub(super) fn request(query: &[f32], bounds: Bounds) -> RangeRequest<'_> {
     RangeRequest { query, bounds, filter: None, fetch_cost: 1.0, may_scan: false }
 }
 

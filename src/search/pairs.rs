@@ -1,0 +1,242 @@
+//! Pairs: for each of many query vectors every row whose distance from it is between two bounds. Never approximate, like a range (see
+//! [`super::range`]): what may be between them is found, and the host decides.
+//!
+//! While some rows are in the processor's cache they are measured from all query vectors.
+
+use super::exact::{Scratch, blocks};
+use super::range::{BEGINS_MAX, FETCH_SHARE, Limits, Place};
+use super::row_set::PAGE_ROWS;
+use super::{Bounds, Hit, RowSet, Searcher};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Interrupt;
+use crate::index::Generation;
+use crate::vectors::Query;
+
+/// Rows below which the host compares all pairs as fast.
+const ROWS_MIN: usize = 256;
+/// What it costs the host to fetch a pair's row and look at it again, in pairs of vectors of 384 elements that it compares meanwhile.
+const PAIR_COST: f64 = 4.0;
+const COUNTED_DIMENSIONS: f64 = 384.0;
+
+/// What is asked of pairs.
+#[derive(Clone, Copy)]
+pub struct PairsRequest<'a> {
+    /// `[queries, dimensions]`, as the user gave them.
+    pub queries: &'a [f32],
+    /// Which distances, by the index's metric.
+    pub bounds: Bounds,
+    /// The rows that qualify, all of them visible; without it every row does.
+    pub filter: Option<&'a RowSet>,
+    /// Pairs beyond which it ends, unless there is a single query vector.
+    pub pairs_max: usize,
+    /// The answer may be to compare all pairs because that is cheaper.
+    pub may_scan: bool,
+}
+
+/// A row that may be near enough to a query vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pair {
+    /// The row.
+    pub row_id: i64,
+    /// The number of the query vector.
+    pub query: u32,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairsOutcome {
+    /// All pairs between the bounds were found, and perhaps others.
+    Complete,
+    /// There are more pairs than were wanted: ask for fewer query vectors.
+    TooMany,
+    /// Compare all pairs: that is cheaper.
+    Scan,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pairs {
+    /// How it ended. Without an answer nothing was found.
+    pub outcome: PairsOutcome,
+    /// By row, each once.
+    pub pairs: Vec<Pair>,
+    /// Query vectors that cannot be ranked: of these nothing is known.
+    pub unranked: Vec<u32>,
+    /// Distances computed.
+    pub distances: usize,
+}
+
+/// A query vector.
+struct Probe {
+    number: u32,
+    stored: Vec<f32>,
+    limits: Limits,
+}
+
+/// Pairs, as they are found.
+struct Finds<'a> {
+    probes: &'a [Probe],
+    pairs: Vec<Pair>,
+    distances: usize,
+    pairs_max: usize,
+    scan_above: f64,
+}
+
+impl Finds<'_> {
+    /// Adds a pair unless its distance is beyond the bounds. `error`: of distances, for each unit of the row's norm.
+    #[inline]
+    fn take(&mut self, probe: usize, distance: f32, norm: f32, error: f32, row_id: impl FnOnce() -> i64) {
+        let Probe { number, limits, .. } = &self.probes[probe];
+        if !matches!(limits.place(Hit { distance, norm, row_id: 0 }, error), Place::Beyond) {
+            self.pairs.push(Pair { row_id: row_id(), query: *number });
+        }
+    }
+
+    /// Makes sure that so many pairs more can be added. Something if these are too many already.
+    fn reserve(&mut self, pairs: usize) -> Result<Option<PairsOutcome>> {
+        let found = self.pairs.len();
+        if found as f64 > self.scan_above {
+            return Ok(Some(PairsOutcome::Scan));
+        }
+        if found > self.pairs_max && self.probes.len() > 1 {
+            return Ok(Some(PairsOutcome::TooMany));
+        }
+        let full = |_| Error::out_of_memory("while searching an HNSW index");
+        self.pairs.try_reserve(pairs).map_err(full)?;
+        Ok(None)
+    }
+}
+
+impl Searcher<'_> {
+    /// Whether the host may compare all pairs in more time than looking for them takes. Takes no lock.
+    pub fn pairs_pay(&self) -> bool {
+        self.rows.alive() >= ROWS_MIN
+    }
+
+    /// Every row that is between two bounds from one of some query vectors.
+    ///
+    /// Takes the row lock for some instants (with a filter: for some microseconds at a time). Errors: `InvalidInput` for queries of
+    /// other dimensions; `Interrupted`; `OutOfMemory`.
+    pub fn pairs(&self, request: PairsRequest<'_>, interrupt: &dyn Interrupt) -> Result<Pairs> {
+        let PairsRequest { queries, bounds, pairs_max, may_scan, .. } = request;
+        let space = &self.codec().space;
+        let (mut probes, mut unranked) = (Vec::new(), Vec::new());
+        for (query, number) in queries.chunks(space.dimensions).zip(0..) {
+            self.check_dimensions(query)?;
+            let mut stored = Vec::with_capacity(space.dimensions);
+            if space.store(query, &mut stored).is_some() {
+                let limits = Limits::new(bounds, |distance| space.rounding(distance, query, self.rows.norms()));
+                probes.push(Probe { number, stored, limits });
+            } else {
+                unranked.push(number);
+            }
+        }
+        let all = probes.len() as f64 * request.filter.map_or(self.rows.alive(), RowSet::len) as f64;
+        let cost = PAIR_COST * (COUNTED_DIMENSIONS / space.dimensions as f64).max(1.0);
+        let scan_above = if may_scan { all * FETCH_SHARE / cost } else { f64::INFINITY };
+        let mut finds = Finds { probes: &probes, pairs: Vec::new(), distances: 0, pairs_max, scan_above };
+        let mut outcome = None;
+        for _ in 0..BEGINS_MAX {
+            let renewals = self.rows.renewals();
+            finds.pairs.clear();
+            outcome = self.find_pairs(request.filter, &mut finds, interrupt)?;
+            // rows that went from the graph back to the pending area meanwhile may have been missed in both
+            if outcome != Some(PairsOutcome::Complete) || renewals == self.rows.renewals() {
+                break;
+            }
+            outcome = None;
+        }
+        let outcome = outcome.unwrap_or(PairsOutcome::Scan);
+        let Finds { mut pairs, distances, .. } = finds;
+        if outcome != PairsOutcome::Complete {
+            pairs.clear();
+        }
+        pairs.sort_unstable();
+        // a row that was linked meanwhile may have been found twice
+        pairs.dedup();
+        Ok(Pairs { outcome, pairs, unranked, distances })
+    }
+
+    /// Looks for the pairs once. Nothing if codes got a larger error meanwhile: again.
+    fn find_pairs(
+        &self,
+        filter: Option<&RowSet>,
+        finds: &mut Finds<'_>,
+        interrupt: &dyn Interrupt,
+    ) -> Result<Option<PairsOutcome>> {
+        let probes = finds.probes;
+        // Pending rows first: one that is linked meanwhile is then found twice, not missed.
+        let mut hits = Vec::new();
+        for (at, probe) in probes.iter().enumerate() {
+            check(interrupt)?;
+            hits.clear();
+            let query = self.exact_pending(&probe.stored, filter, &mut hits)?;
+            let error = query.as_ref().map_or(0.0, |query| self.range_error(query));
+            if let Some(ended) = finds.reserve(hits.len())? {
+                return Ok(Some(ended));
+            }
+            finds.distances += hits.len();
+            hits.iter().for_each(|hit| finds.take(at, hit.distance, hit.norm, error, || hit.row_id));
+        }
+        for row_id in self.rows.unrankable_rows().filter(|&row| filter.is_none_or(|rows| rows.contains(row))) {
+            if let Some(ended) = finds.reserve(probes.len())? {
+                return Ok(Some(ended));
+            }
+            finds.pairs.extend(probes.iter().map(|probe| Pair { row_id, query: probe.number }));
+        }
+        if !self.codec().is_ready() {
+            return Ok(Some(PairsOutcome::Complete));
+        }
+        let queries: Vec<Query<'_>> = probes.iter().map(|probe| self.codec().prepare(&probe.stored)).collect();
+        let errors: Vec<f32> = queries.iter().map(|query| self.range_error(query)).collect();
+        let mut scratch = Scratch::default();
+        match filter {
+            Some(rows) => {
+                for (number, page) in rows.pages() {
+                    check(interrupt)?;
+                    if let Some(ended) = finds.reserve(PAGE_ROWS * probes.len())? {
+                        return Ok(Some(ended));
+                    }
+                    self.visit_page(number, page, &mut scratch, |generation, pinned, slots, published| {
+                        let take = taker(finds, &errors, generation);
+                        pinned.measure_all(&queries, slots.iter().copied(), published, take);
+                    });
+                }
+            }
+            None => {
+                let generation = self.rows.generation();
+                let pinned = generation.pin_rows();
+                let mut published = Vec::new();
+                for block in blocks(0..generation.graph.len() as u32) {
+                    check(interrupt)?;
+                    if let Some(ended) = finds.reserve(block.len() * probes.len())? {
+                        return Ok(Some(ended));
+                    }
+                    let take = taker(finds, &errors, &generation);
+                    pinned.measure_all(&queries, block, &mut published, take);
+                }
+            }
+        }
+        let grew = queries.iter().zip(&errors).any(|(query, &error)| self.range_error(query) > error);
+        Ok((!grew).then_some(PairsOutcome::Complete))
+    }
+}
+
+/// What adds pairs that are measured. `errors`: of distances from each query vector, for each unit of a row's norm.
+fn taker<'a>(
+    finds: &'a mut Finds<'_>,
+    errors: &'a [f32],
+    generation: &'a Generation,
+) -> impl FnMut(usize, u32, f32, f32) + 'a {
+    move |at, slot, distance, norm| {
+        finds.distances += 1;
+        finds.take(at, distance, norm, errors[at], || generation.hit(slot, distance, norm).row_id);
+    }
+}
+
+fn check(interrupt: &dyn Interrupt) -> Result<()> {
+    if interrupt.interrupted() {
+        return Err(Error::new(ErrorKind::Interrupted, "interrupted while searching an HNSW index"));
+    }
+    Ok(())
+}
