@@ -9,6 +9,7 @@
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_aggregate.hpp"
+#include "duckdb/planner/operator/logical_comparison_join.hpp"
 #include "duckdb/planner/operator/logical_distinct.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
@@ -166,6 +167,31 @@ static void PruneScan(LogicalGet &get, const column_binding_set_t &needed) {
 	}
 }
 
+//! From now on no join above `plan` tells the scan in it while it runs which rows have partners: it knows columns of the scan by their
+//! positions, where there may be others now. Joins in `plan` still do.
+static void KeepOwnFilters(LogicalOperator &plan, LogicalGet &get) {
+	auto before = std::move(get.dynamic_filters);
+	if (!before) {
+		return;
+	}
+	std::function<void(LogicalOperator &)> visit = [&](LogicalOperator &op) {
+		auto is_join = op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN;
+		if (is_join && op.Cast<LogicalComparisonJoin>().filter_pushdown) {
+			for (auto &target : op.Cast<LogicalComparisonJoin>().filter_pushdown->probe_info) {
+				if (target.dynamic_filters == before) {
+					get.dynamic_filters =
+					    get.dynamic_filters ? get.dynamic_filters : make_shared_ptr<DynamicTableFilterSet>();
+					target.dynamic_filters = get.dynamic_filters;
+				}
+			}
+		}
+		for (auto &child : op.children) {
+			visit(*child);
+		}
+	};
+	visit(plan);
+}
+
 static void AddOnce(vector<ProjectionIndex> &columns, ProjectionIndex column) {
 	if (std::find(columns.begin(), columns.end(), column) == columns.end()) {
 		columns.push_back(column);
@@ -228,6 +254,7 @@ RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &pat
 		needed.insert(yielded.back());
 	}
 	PruneScan(get, needed);
+	KeepOwnFilters(*plan, get);
 	yielded.emplace_back(get.table_index, get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID));
 	types.push_back(LogicalType::ROW_TYPE);
 	if (path.empty()) {
