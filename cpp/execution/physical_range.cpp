@@ -11,6 +11,7 @@
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
+#include "execution/distance_bounds.hpp"
 #include "execution/own_rows.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
@@ -19,7 +20,6 @@
 #include "index/hnsw_index.hpp"
 
 #include <chrono>
-#include <cstring>
 #include <limits>
 
 namespace duckdb {
@@ -69,84 +69,6 @@ void PhysicalHNSWRange::BuildPipelines(Pipeline &current, MetaPipeline &meta_pip
 
 vector<const_reference<PhysicalOperator>> PhysicalHNSWRange::GetSources() const {
 	return {*this};
-}
-
-//---------------------------------------------------------------------------------------------------------------------
-// Bounds
-//---------------------------------------------------------------------------------------------------------------------
-
-//! The numbers of a type in order, by whole numbers.
-template <class REAL, class BITS>
-struct Ordered {
-	//! Of infinity.
-	static constexpr int64_t LAST = static_cast<int64_t>(BITS(1) << (std::numeric_limits<REAL>::digits - 1)) *
-	                                (2 * std::numeric_limits<REAL>::max_exponent - 1);
-
-	static Value At(int64_t number) {
-		auto bits = static_cast<BITS>(number < 0 ? -number : number);
-		REAL result;
-		memcpy(&result, &bits, sizeof(result));
-		return Value::CreateValue<REAL>(number < 0 ? -result : result);
-	}
-};
-
-//! The last distance at which `bound` holds, beginning with the least or the greatest one, where it does if it does anywhere: what it
-//! computes with the distance is monotone. NaN if it holds nowhere.
-template <class REAL, class BITS>
-static double LastDistance(ClientContext &context, const DistanceBound &bound, const LogicalType &type) {
-	ExpressionExecutor executor(context, *bound.over_distance);
-	DataChunk chunk;
-	chunk.Initialize(Allocator::Get(context), {type}, 1);
-	Vector result(LogicalType::BOOLEAN, 1);
-	auto holds = [&](int64_t number) {
-		chunk.Reset();
-		chunk.SetValue(0, 0, Ordered<REAL, BITS>::At(number));
-		chunk.SetChildCardinality(1);
-		executor.ExecuteExpression(chunk, result);
-		auto value = result.GetValue(0);
-		return !value.IsNull() && BooleanValue::Get(value);
-	};
-	constexpr auto LAST = Ordered<REAL, BITS>::LAST;
-	int64_t sign = bound.holds_below ? 1 : -1;
-	int64_t least = bound.not_negative ? 0 : -LAST;
-	int64_t first = bound.holds_below ? least : -LAST;
-	int64_t last = bound.holds_below ? LAST : -least;
-	if (!holds(sign * first)) {
-		return NAN;
-	}
-	while (first < last) {
-		auto middle = MaxValue<int64_t>(first / 2 + last / 2, first + 1);
-		if (holds(sign * middle)) {
-			first = middle;
-		} else {
-			last = middle - 1;
-		}
-	}
-	return Ordered<REAL, BITS>::At(sign * first).template GetValue<double>();
-}
-
-//! Narrows `request` to the distances at which `bound` holds. False if nobody can tell.
-static bool Narrow(ClientContext &context, const DistanceBound &bound, const string &name, vss::RangeRequest &request) {
-	double last;
-	try {
-		last = bound.type.id() == LogicalTypeId::DOUBLE ? LastDistance<double, uint64_t>(context, bound, bound.type)
-		                                                : LastDistance<float, uint32_t>(context, bound, bound.type);
-	} catch (const OutOfRangeException &) {
-		// what is computed with distances overflows
-		return false;
-	}
-	if (std::isnan(last)) {
-		request.nearest = std::numeric_limits<double>::infinity();
-		request.farthest = -std::numeric_limits<double>::infinity();
-		return true;
-	}
-	auto distance = vss::distance_at(rust::Str(name), last);
-	if (bound.keeps_near) {
-		request.farthest = MinValue(request.farthest, distance);
-	} else {
-		request.nearest = MaxValue(request.nearest, distance);
-	}
-	return !std::isnan(distance);
 }
 
 //---------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 #include "duckdb/execution/physical_operator_states.hpp"
 #include "duckdb/planner/logical_operator.hpp"
+#include "execution/distance_bounds.hpp"
 #include "execution/wanted_rows.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
@@ -70,19 +71,6 @@ struct IndexSearch {
 	void TakePages();
 	//! What to ask `index` for, with the settings of the session.
 	vss::SearchRequest Request(ClientContext &context, const SharedIndex &index) const;
-};
-
-//! A predicate over the distance of a row alone, which keeps those that are near, or those that are far.
-struct DistanceBound {
-	//! The distance is the one column that it refers to.
-	unique_ptr<Expression> over_distance;
-	bool keeps_near;
-	//! It holds for what is less than some value of the distance function, which may be a similarity; if not, for what is greater.
-	bool holds_below;
-	//! The function is never negative.
-	bool not_negative;
-	//! Of the distance.
-	LogicalType type;
 };
 
 //! A plan that yields the rows of a table that qualify.
