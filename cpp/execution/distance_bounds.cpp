@@ -58,27 +58,39 @@ static double LastDistance(ClientContext &context, const DistanceBound &bound, c
 	return Ordered<REAL, BITS>::At(sign * first).template GetValue<double>();
 }
 
-bool Narrow(ClientContext &context, const DistanceBound &bound, const string &name, vss::RangeRequest &request) {
-	double last;
-	try {
-		last = bound.type.id() == LogicalTypeId::DOUBLE ? LastDistance<double, uint64_t>(context, bound, bound.type)
-		                                                : LastDistance<float, uint32_t>(context, bound, bound.type);
-	} catch (const OutOfRangeException &) {
-		// what is computed with distances overflows
-		return false;
-	}
+//! Narrows `request` to the distances at which `bound` holds. False if nobody can tell.
+static bool Narrow(ClientContext &context, const DistanceBound &bound, vss::RangeRequest &request) {
+	auto last = bound.type.id() == LogicalTypeId::DOUBLE ? LastDistance<double, uint64_t>(context, bound, bound.type)
+	                                                     : LastDistance<float, uint32_t>(context, bound, bound.type);
 	if (std::isnan(last)) {
 		request.nearest = std::numeric_limits<double>::infinity();
 		request.farthest = -std::numeric_limits<double>::infinity();
 		return true;
 	}
-	auto distance = vss::distance_at(rust::Str(name), last);
+	auto distance = vss::distance_at(rust::Str(bound.function), last);
 	if (bound.keeps_near) {
 		request.farthest = MinValue(request.farthest, distance);
 	} else {
 		request.nearest = MaxValue(request.nearest, distance);
 	}
 	return !std::isnan(distance);
+}
+
+optional<vss::RangeRequest> DistancesWithin(ClientContext &context, const vector<DistanceBound> &bounds) {
+	vss::RangeRequest result;
+	result.nearest = -std::numeric_limits<double>::infinity();
+	result.farthest = std::numeric_limits<double>::infinity();
+	try {
+		for (auto &bound : bounds) {
+			if (!Narrow(context, bound, result)) {
+				return {};
+			}
+		}
+	} catch (const Exception &) {
+		// DuckDB evaluates a bound only for rows that get there: whoever does so instead fails, too, if there are any
+		return {};
+	}
+	return result;
 }
 
 } // namespace duckdb

@@ -19,9 +19,12 @@ struct DistanceBound {
 	bool not_negative;
 	//! Of the distance.
 	LogicalType type;
+	//! The function that measures it.
+	string function;
 };
 
-//! Narrows `request` to the distances at which `bound` holds, a predicate over the function `name`. False if nobody can tell.
-bool Narrow(ClientContext &context, const DistanceBound &bound, const string &name, vss::RangeRequest &request);
+//! The distances at which all `bounds` hold, in the unit of the index's metric; nothing else of the request is set. Nothing if nobody can
+//! tell.
+optional<vss::RangeRequest> DistancesWithin(ClientContext &context, const vector<DistanceBound> &bounds);
 
 } // namespace duckdb

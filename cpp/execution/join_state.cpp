@@ -14,6 +14,7 @@
 #include "duckdb/transaction/local_storage.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
+#include "host/settings.hpp"
 #include "host/vector_batch.hpp"
 
 #include <chrono>
@@ -23,10 +24,13 @@ namespace duckdb {
 
 //! Query vectors a thread takes at a time, at most: enough to fetch their rows together, few enough to share the work.
 static constexpr idx_t MAX_BATCH = 64;
+//! The same where all rows within some distance are wanted: while rows are in the cache, they are compared with all of these.
+static constexpr idx_t MAX_BATCH_WITHIN = 128;
 //! Pairs a thread keeps at a time, unless there are more for a single query vector.
 static constexpr idx_t MAX_BATCH_PAIRS = 1 << 18;
 //! A batch that takes longer is followed by smaller ones.
 static constexpr std::chrono::milliseconds MAX_BATCH_TIME(10);
+static constexpr std::chrono::milliseconds MAX_BATCH_TIME_WITHIN(100);
 //! Rows to look at beside those wanted, at most, until enough of them pass the conditions.
 static constexpr idx_t MAX_WIDENED = 4096;
 //! Batches for each thread, at least, so that threads end at about the same time.
@@ -47,12 +51,21 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
 		                                                              std::move(condition), part->Copy())
 		                      : part->Copy();
 	}
-	if (index) {
+	if (index && op.bounds.empty()) {
 		request = op.search.Request(context, *index);
+	} else if (index) {
+		auto distances = DistancesWithin(context, op.bounds);
+		if (distances) {
+			range = *distances;
+			range.may_scan = SearchStrategy(context) != vss::Strategy::Exact;
+		} else {
+			index.reset();
+		}
 	}
 	auto batches =
 	    UnsafeNumericCast<idx_t>(TaskScheduler::GetScheduler(context).NumberOfThreads()) * BATCHES_PER_THREAD;
-	batch_size = MaxValue<idx_t>(1, MinValue(MAX_BATCH, probes.Count() / batches));
+	auto batch_max = op.bounds.empty() ? MAX_BATCH : MAX_BATCH_WITHIN;
+	batch_size = MaxValue<idx_t>(1, MinValue(batch_max, probes.Count() / batches));
 	probes.InitializeScan(scan_state);
 	probes.InitializeScanChunk(scan_state, current);
 }
@@ -80,7 +93,8 @@ HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const Physic
                                        HNSWJoinGlobalState &gstate_p)
     : context(context_p), op(op_p), gstate(gstate_p), query_executor(context.client, *op.query),
       condition_executor(context.client), batch_limit(PairsLimit()),
-      pairs_memory(BufferManager::GetBufferManager(context.client)), fetched_ids(op.column_ids) {
+      pairs_memory(BufferManager::GetBufferManager(context.client)), row_positions(STANDARD_VECTOR_SIZE),
+      fetched_ids(op.column_ids) {
 	auto &allocator = Allocator::Get(context.client);
 	if (!op.conditions.empty()) {
 		condition_executor.AddExpression(*gstate.condition);
@@ -111,15 +125,8 @@ idx_t HNSWJoinLocalState::PairsLimit() const {
 	return MaxValue<idx_t>(1, MAX_BATCH_PAIRS / MaxValue<idx_t>(op.search.k, 1));
 }
 
-bool HNSWJoinLocalState::NextBatch() {
+bool HNSWJoinLocalState::TakeBatch() {
 	gstate.NextBatch(batch, batch_limit);
-	if (batch.size() == 0) {
-		return false;
-	}
-	pairs.clear();
-	next_pair = 0;
-	answered.clear();
-	unanswered.clear();
 	dictionaries.clear();
 	for (auto &column : batch.data) {
 		buffer_ptr<DictionaryEntry> dictionary;
@@ -129,12 +136,29 @@ bool HNSWJoinLocalState::NextBatch() {
 		}
 		dictionaries.push_back(std::move(dictionary));
 	}
+	return batch.size() > 0;
+}
+
+bool HNSWJoinLocalState::NextBatch() {
+	auto is_open = next_open < open_numbers.size();
+	if (!is_open && !TakeBatch()) {
+		return false;
+	}
+	pairs.clear();
+	next_pair = 0;
+	answered.clear();
+	unanswered.clear();
 	auto begin = std::chrono::steady_clock::now();
-	SearchAll();
+	if (op.bounds.empty()) {
+		SearchAll();
+	} else {
+		SearchWithin();
+	}
 	auto time = std::chrono::steady_clock::now() - begin;
-	if (time > MAX_BATCH_TIME) {
-		batch_limit = MaxValue<idx_t>(1, batch.size() / 2);
-	} else if (time < MAX_BATCH_TIME / 4) {
+	auto max_time = op.bounds.empty() ? MAX_BATCH_TIME : MAX_BATCH_TIME_WITHIN;
+	if (time > max_time) {
+		batch_limit = MaxValue<idx_t>(1, MinValue(batch_limit, batch.size()) / 2);
+	} else if (time < max_time / 4) {
 		batch_limit = MinValue(2 * batch_limit, PairsLimit());
 	}
 	blocks = Blocks::OWN_ROWS;
@@ -147,17 +171,26 @@ bool HNSWJoinLocalState::NextBatch() {
 	return true;
 }
 
-void HNSWJoinLocalState::SearchAll() {
-	Vector values(op.query->GetReturnType(), batch.size());
+VectorBatch HNSWJoinLocalState::CastQueries(Vector &values, Vector &queries, Vector &numbers) {
 	query_executor.ExecuteExpression(batch, values);
 	// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
-	Vector queries(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions), batch.size());
 	string cast_error;
 	VectorOperations::DefaultTryCast(values, queries, batch.size(), &cast_error);
-	Vector numbers(LogicalType::BIGINT, batch.size());
 	auto number_data = FlatVector::GetDataMutable<int64_t>(numbers);
 	std::iota(number_data, number_data + batch.size(), 0);
-	VectorBatch batched(queries, numbers, batch.size(), op.search.dimensions);
+	return VectorBatch(queries, numbers, batch.size(), op.search.dimensions);
+}
+
+void HNSWJoinLocalState::LeaveToTable(sel_t number, JoinReport &report) {
+	unanswered.push_back(number);
+	report.probes[vss::Strategy::Scan]++;
+}
+
+void HNSWJoinLocalState::SearchAll() {
+	Vector values(op.query->GetReturnType(), batch.size());
+	Vector queries(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions), batch.size());
+	Vector numbers(LogicalType::BIGINT, batch.size());
+	auto batched = CastQueries(values, queries, numbers);
 
 	JoinReport report;
 	vector<Probe> open;
@@ -184,13 +217,90 @@ void HNSWJoinLocalState::SearchAll() {
 	for (idx_t probe = 0; probe < batch.size(); probe++) {
 		auto has_pairs = !op.search.measured_only || format.validity.RowIsValid(format.sel->get_index(probe));
 		if (!is_answered[probe] && has_pairs) {
-			unanswered.push_back(UnsafeNumericCast<sel_t>(probe));
-			report.probes[vss::Strategy::Scan]++;
+			LeaveToTable(UnsafeNumericCast<sel_t>(probe), report);
 		}
 	}
 	report.candidates = pairs.size();
 	op.Report(report);
 	gstate.reported += batch.size();
+}
+
+void HNSWJoinLocalState::OpenQueries(JoinReport &report) {
+	Vector values(op.query->GetReturnType(), batch.size());
+	Vector queries(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions), batch.size());
+	Vector numbers(LogicalType::BIGINT, batch.size());
+	auto batched = CastQueries(values, queries, numbers);
+	auto vectors = batched.Values();
+	open_queries.assign(vectors.begin(), vectors.end());
+	open_numbers.clear();
+	next_open = 0;
+	vector<bool> is_open(batch.size(), false);
+	for (auto number : batched.RowIds()) {
+		open_numbers.push_back(UnsafeNumericCast<sel_t>(number));
+		is_open[UnsafeNumericCast<idx_t>(number)] = true;
+	}
+	UnifiedVectorFormat format;
+	values.ToUnifiedFormat(format);
+	for (idx_t number = 0; number < batch.size(); number++) {
+		// what is NULL is at no distance
+		if (!is_open[number] && format.validity.RowIsValid(format.sel->get_index(number))) {
+			LeaveToTable(UnsafeNumericCast<sel_t>(number), report);
+		}
+	}
+	gstate.reported += batch.size() - open_numbers.size();
+}
+
+void HNSWJoinLocalState::SearchWithin() {
+	JoinReport report;
+	if (next_open == open_numbers.size()) {
+		OpenQueries(report);
+	}
+	auto rows = gstate.filter ? &*gstate.filter->stored : nullptr;
+	auto count = open_numbers.size() - next_open;
+	vss::Pairs found;
+	found.outcome = vss::PairsOutcome::Scan;
+	while (gstate.index && count > 0 && !gstate.compares_all) {
+		count = MinValue(count, batch_limit);
+		auto dimensions = op.search.dimensions;
+		rust::Slice<const float> queries {open_queries.data() + next_open * dimensions, count * dimensions};
+		found = Translate(
+		    [&] { return gstate.index->core->pairs(queries, gstate.range, MAX_BATCH_PAIRS, rows, gstate.interrupt); });
+		report.distances += found.distances;
+		if (found.outcome != vss::PairsOutcome::TooMany) {
+			break;
+		}
+		batch_limit = (count + 1) / 2;
+	}
+	auto numbers = open_numbers.begin() + UnsafeNumericCast<int64_t>(next_open);
+	if (found.outcome == vss::PairsOutcome::Complete) {
+		vector<bool> is_ranked(count, true);
+		for (auto query : found.unranked) {
+			is_ranked[query] = false;
+			LeaveToTable(numbers[query], report);
+		}
+		for (idx_t i = 0; i < count; i++) {
+			if (is_ranked[i]) {
+				answered.push_back(numbers[UnsafeNumericCast<int64_t>(i)]);
+			}
+		}
+		report.probes[vss::Strategy::Exact] += answered.size();
+		// those that were found, and their copies
+		pairs_memory.Resize(found.row_ids.size() * 3 * sizeof(Pair));
+		pairs.reserve(found.row_ids.size());
+		for (idx_t i = 0; i < found.row_ids.size(); i++) {
+			pairs.push_back(Pair {found.row_ids[i], numbers[found.queries[i]], true});
+		}
+	} else if (count > 0) {
+		// of the others DuckDB compares all pairs as fast
+		gstate.compares_all = true;
+		for (idx_t i = 0; i < count; i++) {
+			LeaveToTable(numbers[UnsafeNumericCast<int64_t>(i)], report);
+		}
+	}
+	next_open += count;
+	report.candidates = pairs.size();
+	op.Report(report);
+	gstate.reported += count;
 }
 
 void HNSWJoinLocalState::TellProfiler() {
@@ -301,27 +411,42 @@ idx_t HNSWJoinLocalState::FetchPairs(const vector<Pair> &from, idx_t first, Data
 	auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, from.size() - first);
 	Vector rows(LogicalType::ROW_TYPE, count);
 	auto row_ids = FlatVector::GetDataMutable<int64_t>(rows);
-	for (idx_t i = 0; i < count; i++) {
-		row_ids[i] = from[first + i].row_id;
+	// each row once: pairs with the same one are next to each other
+	idx_t row_count = 0;
+	for (auto pair = first; pair < first + count; pair++) {
+		if (row_count == 0 || row_ids[row_count - 1] != from[pair].row_id) {
+			row_ids[row_count++] = from[pair].row_id;
+		}
 	}
 	fetched.Reset();
-	gstate.storage.Fetch(gstate.transaction, fetched, fetched_ids, rows, count, fetch_state);
+	gstate.storage.Fetch(gstate.transaction, fetched, fetched_ids, rows, row_count, fetch_state);
 	// rows may be left out, but their order is kept
 	auto fetched_rows = FlatVector::GetData<int64_t>(fetched.data.back());
+	idx_t paired = 0;
 	auto pair = first;
-	for (idx_t i = 0; i < fetched.size(); i++, pair++) {
-		while (from[pair].row_id != fetched_rows[i]) {
+	for (idx_t row = 0; row < fetched.size(); row++) {
+		while (from[pair].row_id != fetched_rows[row]) {
 			pair++;
 		}
-		probes.set_index(i, from[pair].probe);
+		for (; pair < first + count && from[pair].row_id == fetched_rows[row]; pair++, paired++) {
+			row_positions.set_index(paired, row);
+			probes.set_index(paired, from[pair].probe);
+		}
 	}
 	auto probe_offset = ReferenceRows(chunk, Project(fetched));
+	if (paired > fetched.size()) {
+		auto first_column = op.table_first ? 0 : batch.ColumnCount();
+		for (idx_t col = 0; col < chunk.ColumnCount() - batch.ColumnCount(); col++) {
+			chunk.data[first_column + col].Slice(row_positions, paired);
+		}
+		chunk.SetCardinalityUnsafe(paired);
+	}
 	for (idx_t col = 0; col < batch.ColumnCount(); col++) {
 		auto &column = chunk.data[probe_offset + col];
 		if (dictionaries[col]) {
-			column.Dictionary(dictionaries[col], probes, fetched.size());
+			column.Dictionary(dictionaries[col], probes, paired);
 		} else {
-			column.Slice(batch.data[col], probes, fetched.size());
+			column.Slice(batch.data[col], probes, paired);
 		}
 	}
 	return count;

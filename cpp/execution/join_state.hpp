@@ -15,6 +15,7 @@ namespace duckdb {
 
 class DuckTransaction;
 class StorageLockKey;
+class VectorBatch;
 
 //! The query vectors that are left, and how to search.
 class HNSWJoinGlobalState : public GlobalSourceState {
@@ -39,11 +40,15 @@ public:
 	QualifyingRows qualifying;
 	const vss::HostInterrupt interrupt;
 	vss::SearchRequest request;
+	//! With bounds: which distances are wanted.
+	vss::RangeRequest range;
 	//! Of all conditions.
 	unique_ptr<Expression> condition;
 	ColumnDataCollection &probes;
 	idx_t batch_size;
 	atomic<idx_t> taken {0};
+	//! So many pairs are within the bounds that comparing all of them is cheaper.
+	atomic<bool> compares_all {false};
 	//! Query vectors whose search has been reported.
 	atomic<idx_t> reported {0};
 
@@ -60,7 +65,7 @@ class HNSWJoinLocalState : public LocalSourceState {
 public:
 	HNSWJoinLocalState(ExecutionContext &context, const PhysicalHNSWJoin &op, HNSWJoinGlobalState &gstate);
 
-	//! Takes query vectors and searches for them; false if there are none left.
+	//! Takes query vectors and searches for them, or for more of those that were taken; false if there are none left.
 	bool NextBatch();
 	//! Gives the profiler what the searches of all threads did, once they are done.
 	void TellProfiler();
@@ -94,8 +99,18 @@ private:
 
 	//! Query vectors for which a batch is not larger than it should be.
 	idx_t PairsLimit() const;
+	//! Copies rows with query vectors; false if there are none left.
+	bool TakeBatch();
+	//! The query vectors of the batch, those that are NULL or do not fit not among them. `values`: as the plan computes them.
+	VectorBatch CastQueries(Vector &values, Vector &queries, Vector &numbers);
 	//! Searches for the query vectors of the batch; those that cannot be searched for are left to the table.
 	void SearchAll();
+	//! With bounds: makes all query vectors of the batch open that the index may know rows of.
+	void OpenQueries(JoinReport &report);
+	//! Looks for all rows within the bounds of the next query vectors of the batch.
+	void SearchWithin();
+	//! This query vector of the batch is left to the table.
+	void LeaveToTable(sel_t number, JoinReport &report);
 	//! Searches for `k` rows for each query vector of `open`, and returns those that need more.
 	vector<Probe> SearchRound(vector<Probe> open, idx_t k, JoinReport &report);
 	void Search(Probe &probe, idx_t k, vector<Pair> &found, JoinReport &report);
@@ -123,6 +138,10 @@ private:
 	vector<unique_ptr<DataChunk>> projected;
 
 	DataChunk batch;
+	//! With bounds: what is open of the batch, from `next_open` on.
+	vector<sel_t> open_numbers;
+	vector<float> open_queries;
+	idx_t next_open = 0;
 	//! Query vectors to take next: fewer if searches take long, as the client looks for Ctrl-C between batches only, or
 	//! find much.
 	idx_t batch_limit;
@@ -134,6 +153,8 @@ private:
 	vector<Pair> pairs;
 	idx_t next_pair = 0;
 	ColumnFetchState fetch_state;
+	//! Where a pair's row is among those that were fetched.
+	SelectionVector row_positions;
 	//! The columns of the scan and the row id, to tell which rows were fetched.
 	vector<StorageIndex> fetched_ids;
 	DataChunk fetched;

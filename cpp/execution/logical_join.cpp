@@ -36,6 +36,10 @@ void LogicalHNSWJoin::SetConditions(vector<unique_ptr<Expression>> conditions_p)
 	conditions = std::move(conditions_p);
 }
 
+void LogicalHNSWJoin::SetBounds(vector<DistanceBound> bounds_p) {
+	bounds = std::move(bounds_p);
+}
+
 LogicalGet &LogicalHNSWJoin::Get() const {
 	reference<LogicalOperator> current(*table);
 	while (current.get().type != LogicalOperatorType::LOGICAL_GET) {
@@ -75,7 +79,8 @@ optional_ptr<const string> LogicalHNSWJoin::GetTypeBindingVerificationIdentifier
 }
 
 InsertionOrderPreservingMap<string> LogicalHNSWJoin::ParamsToString() const {
-	return SearchParameters(Get().GetTable()->Cast<DuckTableEntry>(), search);
+	auto &entry = Get().GetTable()->Cast<DuckTableEntry>();
+	return bounds.empty() ? SearchParameters(entry, search) : RangeParameters(entry, search, bounds);
 }
 
 //! Replaces the columns `bindings` in `expr` by their positions, from `first` on.
@@ -114,6 +119,7 @@ PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPl
 	                                   std::move(expressions[0]), std::move(scan), std::move(projections), table_first);
 	auto &physical = join.Cast<PhysicalHNSWJoin>();
 	physical.conditions = std::move(conditions);
+	physical.bounds = std::move(bounds);
 	physical.comparison = PhysicalComparison::Plan(planner, join, entry, search);
 	if (row_id_column.IsValid()) {
 		auto &filter =

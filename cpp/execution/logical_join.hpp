@@ -1,5 +1,5 @@
 //! The index search for many query vectors: replaces the cross product of query vectors with a table below an operator
-//! that keeps only the nearest rows (see `Nearest`).
+//! that keeps only the nearest rows (see `Nearest`), or only those within some distance.
 //!
 //! It emits the same columns as the cross product, for a superset of the pairs that will be kept: for each query vector
 //! the candidates of the index that the transaction sees and all rows the transaction itself has inserted. Where the index
@@ -27,6 +27,9 @@ public:
 	//! Pairs for which one of the conditions, over the columns of this operator, is not true do not count as found. They may
 	//! be emitted all the same.
 	void SetConditions(vector<unique_ptr<Expression>> conditions);
+
+	//! All pairs are wanted whose distance passes these; a limit is not. Others may be emitted all the same.
+	void SetBounds(vector<DistanceBound> bounds);
 
 	PhysicalOperator &CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) override;
 	vector<ColumnBinding> GetColumnBindings() override;
@@ -64,6 +67,7 @@ private:
 	vector<unique_ptr<Expression>> pair_conditions;
 	//! Not among `expressions`, which are over the children.
 	vector<unique_ptr<Expression>> conditions;
+	vector<DistanceBound> bounds;
 };
 
 } // namespace duckdb

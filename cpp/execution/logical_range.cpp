@@ -83,7 +83,6 @@ PhysicalOperator &LogicalHNSWRange::CreatePlan(ClientContext &context, PhysicalP
 	physical.checked_types = std::move(checked_types);
 	physical.predicate = std::move(predicate);
 	physical.bounds = std::move(bounds);
-	physical.distance_name = distance_name;
 	physical.comparison = PhysicalComparison::Plan(planner, range, table, search);
 	if (row_id_column.IsValid()) {
 		auto &filter = planner.Make<PhysicalRowFilter>(planner.CreatePlan(*children[0]), row_id_column.GetIndex(),

@@ -18,9 +18,6 @@ public:
 	LogicalHNSWRange(unique_ptr<LogicalGet> stand_in, IndexSearch search, unique_ptr<Expression> query,
 	                 vector<unique_ptr<Expression>> predicates, vector<DistanceBound> bounds);
 
-	//! The function that measures the distance.
-	string distance_name;
-
 	//! Only rows whose ids `filter` yields are emitted. It becomes the child.
 	void SetFilter(RowFilter filter);
 

@@ -20,7 +20,7 @@ PhysicalHNSWJoin::PhysicalHNSWJoin(PhysicalPlan &physical_plan, vector<LogicalTy
 PhysicalHNSWJoin::~PhysicalHNSWJoin() = default;
 
 InsertionOrderPreservingMap<string> PhysicalHNSWJoin::ParamsToString() const {
-	auto result = SearchParameters(table, search);
+	auto result = bounds.empty() ? SearchParameters(table, search) : RangeParameters(table, search, bounds);
 	lock_guard<mutex> guard(report_lock);
 	if (total.probes.empty()) {
 		return result;
@@ -35,7 +35,9 @@ InsertionOrderPreservingMap<string> PhysicalHNSWJoin::ParamsToString() const {
 	if (filter) {
 		result["Qualifying"] = to_string(filter->Rows().stored->size());
 	}
-	result["Visited"] = to_string(total.visited);
+	if (bounds.empty()) {
+		result["Visited"] = to_string(total.visited);
+	}
 	result["Distances"] = to_string(total.distances);
 	result["Candidates"] = to_string(total.candidates);
 	return result;

@@ -45,6 +45,8 @@ public:
 	const bool table_first;
 	//! Over the columns of this operator; see LogicalHNSWJoin::SetConditions.
 	vector<unique_ptr<Expression>> conditions;
+	//! All pairs are wanted whose distance passes these; none: the nearest are.
+	vector<DistanceBound> bounds;
 	//! Compares the index with its table, if it has to be. Also a child.
 	optional_ptr<PhysicalComparison> comparison;
 	//! Yields the rows that qualify; nothing if all do. Also a child.

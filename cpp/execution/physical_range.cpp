@@ -125,6 +125,8 @@ public:
 	unique_ptr<GlobalSourceState> table_scan;
 
 private:
+	//! Empty if there is none that the index can be searched for.
+	vector<float> EvaluateQuery(ClientContext &context) const;
 	//! Begins a range; false if the table has to be scanned.
 	bool Begin(ClientContext &context);
 	//! All parts were looked through.
@@ -185,22 +187,27 @@ HNSWRangeGlobalState::HNSWRangeGlobalState(ClientContext &context, const Physica
 	if (op.filter) {
 		filter = op.filter->Rows();
 	}
-	// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
-	auto value = ExpressionExecutor::EvaluateScalar(context, *op.query, true);
-	auto casted = value.DefaultTryCastAs(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions));
-	if (casted) {
-		query = VectorFromValue(*casted);
+	auto distances = DistancesWithin(context, op.bounds);
+	if (distances) {
+		request = *distances;
+		query = EvaluateQuery(context);
 	}
-	request.nearest = -std::numeric_limits<double>::infinity();
-	request.farthest = std::numeric_limits<double>::infinity();
 	request.fetch_cost = FetchCost(op.types);
 	request.may_scan = SearchStrategy(context) != vss::Strategy::Exact;
-	bool known = !query.empty();
-	for (auto &bound : op.bounds) {
-		known = known && Narrow(context, bound, op.distance_name, request);
-	}
-	if (!known || !Begin(context)) {
+	if (query.empty() || !Begin(context)) {
 		Scan(context);
+	}
+}
+
+vector<float> HNSWRangeGlobalState::EvaluateQuery(ClientContext &context) const {
+	try {
+		// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
+		auto value = ExpressionExecutor::EvaluateScalar(context, *op.query, true);
+		auto casted = value.DefaultTryCastAs(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions));
+		return casted ? VectorFromValue(*casted) : vector<float>();
+	} catch (const Exception &) {
+		// DuckDB evaluates it only for rows that get there: the scan fails, too, if there are any
+		return {};
 	}
 }
 

@@ -33,7 +33,6 @@ public:
 	//! What rows must pass that are not certain.
 	unique_ptr<Expression> predicate;
 	vector<DistanceBound> bounds;
-	string distance_name;
 	//! The child that compares the index with its table, if it has to be.
 	optional_ptr<PhysicalComparison> comparison;
 	//! The child that knows which rows qualify, if not all do.

@@ -1,4 +1,4 @@
-//! Recognizes filters that keep all rows within some distance: `WHERE distance < r` without a LIMIT.
+//! Recognizes filters and joins that keep all rows within some distance: `distance < r` without a LIMIT.
 #pragma once
 
 #include "duckdb/planner/logical_operator.hpp"
@@ -21,5 +21,9 @@ struct RangeUse {
 //! Puts a search of an index in the place of the scan in `slot`, or below the filter there, if only rows within some distance pass and an
 //! index finds all of them.
 void ServeRange(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use);
+
+//! Puts a search of an index in the place of the join in `slot`, if only pairs within some distance pass it and an index finds all of them:
+//! `JOIN t ON distance(q.v, t.v) < r`.
+void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot);
 
 } // namespace duckdb

@@ -1,11 +1,6 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/planner/binder.hpp"
-#include "duckdb/planner/expression/bound_between_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
-#include "duckdb/planner/expression/bound_comparison_expression.hpp"
-#include "duckdb/planner/expression/bound_conjunction_expression.hpp"
-#include "duckdb/planner/expression/bound_function_expression.hpp"
-#include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/operator/logical_aggregate.hpp"
@@ -17,6 +12,7 @@
 #include "index/hnsw_index.hpp"
 #include "optimizer/distance_matcher.hpp"
 #include "optimizer/range.hpp"
+#include "optimizer/range_parts.hpp"
 #include "optimizer/row_id_plan.hpp"
 #include "optimizer/scan_path.hpp"
 
@@ -47,36 +43,6 @@ RangeUse RangeUse::Below(const LogicalOperator &op) const {
 		break;
 	}
 	return result;
-}
-
-//! The parts of `predicate`, all of which hold where it does: a BETWEEN has two, unless its value changes from one to the other.
-static void AddParts(const Expression &predicate, vector<unique_ptr<Expression>> &parts) {
-	if (predicate.GetExpressionType() == ExpressionType::CONJUNCTION_AND) {
-		for (auto &child : predicate.Cast<BoundConjunctionExpression>().GetChildren()) {
-			AddParts(*child, parts);
-		}
-	} else if (predicate.GetExpressionType() == ExpressionType::COMPARE_BETWEEN &&
-	           predicate.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION && !predicate.IsVolatile()) {
-		auto &between = predicate.Cast<BoundFunctionExpression>();
-		auto add = [&](ExpressionType type, const Expression &bound) {
-			parts.push_back(
-			    BoundComparisonExpression::Create(type, BoundBetweenExpression::Input(between).Copy(), bound.Copy()));
-		};
-		add(BoundBetweenExpression::LowerComparisonType(between), BoundBetweenExpression::LowerBound(between));
-		add(BoundBetweenExpression::UpperComparisonType(between), BoundBetweenExpression::UpperBound(between));
-	} else {
-		parts.push_back(predicate.Copy());
-	}
-}
-
-//! Puts a reference to the one column of a chunk in the place of `part`.
-static void PutReference(unique_ptr<Expression> &expr, const Expression &part, const char *name) {
-	if (expr->Equals(part)) {
-		expr = make_uniq<BoundReferenceExpression>(Identifier(name), part.GetReturnType(), 0ULL);
-		return;
-	}
-	ExpressionIterator::EnumerateChildren(*expr,
-	                                      [&](unique_ptr<Expression> &child) { PutReference(child, part, name); });
 }
 
 //! A filter, if there is one, and the scan below it.
@@ -166,13 +132,8 @@ bool RangePlan::Match(Refusal &refusal) {
 		refusal = Refuse("the query vector comes from another table");
 		return false;
 	}
-	auto quantized = false;
-	HNSWIndex::Visit(*match->search.entry, [&](const HNSWIndex &index) {
-		quantized = index.Options().quantization != vss::Quantization::None;
-	});
-	if (quantized && match->search.index_metric == vss::Metric::Ip) {
-		// far from the origin their products cancel to fewer digits than the bound of a code's error counts with
-		refusal = Refuse("inner products of codes are not told exactly enough for all rows within a distance");
+	refusal = RefuseBounds(*match);
+	if (refusal) {
 		return false;
 	}
 	bool one_column = true;
@@ -195,13 +156,7 @@ bool RangePlan::SortParts(Refusal &refusal) {
 			(guard ? predicates : rest).push_back(std::move(part));
 			return;
 		}
-		auto over_distance = part->Copy();
-		PutReference(over_distance, *match->distance, "distance");
-		auto keeps_near = side == BoundSide::NEAR;
-		// a similarity and an inner product may be negative
-		auto not_negative = !match->descending && match->search.metric != vss::Metric::Ip;
-		bounds.push_back({std::move(over_distance), keeps_near, keeps_near != match->descending, not_negative,
-		                  match->distance->GetReturnType()});
+		bounds.push_back(MakeBound(*match, *part, side));
 		predicates.push_back(std::move(part));
 	};
 	if (slot.get() != &get) {
@@ -321,7 +276,6 @@ Refusal RangePlan::Serve() {
 	auto others = Others();
 	auto range = make_uniq<LogicalHNSWRange>(std::move(stand_in), std::move(search), std::move(match->query),
 	                                         std::move(predicates), std::move(bounds));
-	range->distance_name = match->distance->Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName();
 	range->SetEstimatedCardinality(cardinality);
 	if (others.plan) {
 		range->SetFilter(std::move(others));

@@ -6,7 +6,8 @@ use crate::graph::LevelStats;
 use crate::index::{Image, Norms, Origin, Stats};
 use crate::options::{Given, Metric, Options, Quantization};
 use crate::search::{
-    Bounds, Found, Outcome, RangeOutcome, RangeRequest, RangeRows, Recall, Report, Request, RowSet, Strategy,
+    Bounds, Found, Outcome, Pairs, PairsOutcome, PairsRequest, RangeOutcome, RangeRequest, RangeRows, Recall, Report,
+    Request, RowSet, Strategy,
 };
 
 /// The core's enum and that of the border have the same variants; the latter may have more, and any number, as C++'s enums do.
@@ -152,6 +153,39 @@ impl ffi::RangeRequest {
             filter,
             fetch_cost: self.fetch_cost,
             may_scan: self.may_scan,
+        }
+    }
+
+    /// The same of several query vectors.
+    pub(super) fn of_pairs<'a>(
+        &self,
+        queries: &'a [f32],
+        filter: Option<&'a RowSet>,
+        pairs_max: usize,
+    ) -> PairsRequest<'a> {
+        PairsRequest {
+            queries,
+            bounds: Bounds { nearest: self.nearest, farthest: self.farthest },
+            filter,
+            pairs_max,
+            may_scan: self.may_scan,
+        }
+    }
+}
+
+impl From<Pairs> for ffi::Pairs {
+    fn from(pairs: Pairs) -> Self {
+        let outcome = match pairs.outcome {
+            PairsOutcome::Complete => ffi::PairsOutcome::Complete,
+            PairsOutcome::TooMany => ffi::PairsOutcome::TooMany,
+            PairsOutcome::Scan => ffi::PairsOutcome::Scan,
+        };
+        Self {
+            outcome,
+            row_ids: pairs.pairs.iter().map(|pair| pair.row_id).collect(),
+            queries: pairs.pairs.iter().map(|pair| pair.query).collect(),
+            unranked: pairs.unranked,
+            distances: pairs.distances as u64,
         }
     }
 }

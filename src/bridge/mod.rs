@@ -150,6 +150,25 @@ mod ffi {
         uncertain: Vec<i64>,
     }
 
+    /// How pairs ended, see [`crate::search::PairsOutcome`].
+    enum PairsOutcome {
+        Complete,
+        TooMany,
+        Scan,
+    }
+
+    /// Rows that may be near enough to one of some query vectors, see [`crate::search::Pairs`].
+    struct Pairs {
+        outcome: PairsOutcome,
+        /// By row: the ids, and the numbers of the query vectors beside them.
+        row_ids: Vec<i64>,
+        queries: Vec<u32>,
+        /// Query vectors of which nothing is known.
+        unranked: Vec<u32>,
+        /// Distances computed.
+        distances: u64,
+    }
+
     /// The answer to one search.
     struct SearchAnswer {
         /// The index cannot answer: scan the table.
@@ -305,6 +324,15 @@ mod ffi {
             found: &mut RangeRows,
         ) -> Result<Box<RangeSearch>>;
         fn range_pays(self: &IndexHandle) -> bool;
+        unsafe fn pairs(
+            self: &IndexHandle,
+            queries: &[f32],
+            request: &RangeRequest,
+            pairs_max: usize,
+            rows: *const RowSet,
+            interrupt: &HostInterrupt,
+        ) -> Result<Pairs>;
+        fn pairs_pay(self: &IndexHandle) -> bool;
         fn parts(self: &RangeSearch) -> usize;
         unsafe fn look(self: &RangeSearch, rows: *const RowSet, found: &mut RangeRows) -> Result<bool>;
         fn outcome(self: &RangeSearch) -> RangeOutcome;
@@ -629,6 +657,34 @@ impl IndexHandle {
 
     fn range_pays(&self) -> bool {
         guard_or(false, || self.0.searcher().range_pays())
+    }
+
+    /// The rows between two distances from each of `queries`, among `rows`, or among all if that is null.
+    ///
+    /// # Safety
+    /// `rows` is null, or a set of rows that outlives the call.
+    unsafe fn pairs(
+        &self,
+        queries: &[f32],
+        request: &ffi::RangeRequest,
+        pairs_max: usize,
+        rows: *const RowSet,
+        interrupt: &ffi::HostInterrupt,
+    ) -> std::result::Result<ffi::Pairs, Crossing> {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { rows.as_ref() };
+        guard(|| {
+            let request = request.of_pairs(queries, rows.map(|rows| &rows.0), pairs_max);
+            let mut pairs: ffi::Pairs = self.0.searcher().pairs(request, interrupt)?.into();
+            if !self.is_sound() {
+                pairs.outcome = ffi::PairsOutcome::Scan;
+            }
+            Ok(pairs)
+        })
+    }
+
+    fn pairs_pay(&self) -> bool {
+        guard_or(false, || self.0.searcher().pairs_pay())
     }
 
     fn strategy(&self, k: usize, ef: usize) -> ffi::Strategy {

@@ -1,0 +1,219 @@
+#include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
+#include "duckdb/planner/operator/logical_any_join.hpp"
+#include "duckdb/planner/operator/logical_comparison_join.hpp"
+#include "duckdb/planner/operator/logical_cross_product.hpp"
+#include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "execution/logical_join.hpp"
+#include "host/settings.hpp"
+#include "index/hnsw_index.hpp"
+#include "optimizer/range.hpp"
+#include "optimizer/range_parts.hpp"
+#include "optimizer/scan_path.hpp"
+
+namespace duckdb {
+
+static Refusal Refuse(const DistanceMatch &match, string reason) {
+	Refusal result(PlanNotes::Stage::PLAN, std::move(reason));
+	result.index = match.search.index_name;
+	return result;
+}
+
+//! An inner join, and the scan of a table with an index below one of its sides.
+class PairsPlan {
+public:
+	PairsPlan(Binder &binder_p, unique_ptr<LogicalOperator> &slot_p, LogicalGet &get)
+	    : binder(binder_p), slot(slot_p), matcher(binder.context, *slot, get) {
+	}
+
+	//! Puts a search in the place of the join. Refused: nothing is changed.
+	Refusal Serve();
+
+private:
+	//! Takes the conditions of the join apart. False if it is one that DuckDB looks up by equal values.
+	bool TakeConditions();
+	//! Finds the distance that a condition bounds, and the index for it. False, perhaps with a refusal, if there is none.
+	bool Match(Refusal &refusal);
+	//! Puts the search in the place of `slot`, a cross product now.
+	Refusal PutJoin();
+
+	Binder &binder;
+	unique_ptr<LogicalOperator> &slot;
+	DistanceMatcher matcher;
+	unique_ptr<DistanceMatch> match;
+	vector<unique_ptr<Expression>> conditions;
+	vector<DistanceBound> bounds;
+};
+
+bool PairsPlan::TakeConditions() {
+	if (slot->type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
+		conditions.push_back(slot->Cast<LogicalAnyJoin>().condition->Copy());
+	} else {
+		for (auto &condition : slot->Cast<LogicalComparisonJoin>().conditions) {
+			if (!condition.IsComparison()) {
+				conditions.push_back(condition.GetJoinExpression().Copy());
+				continue;
+			}
+			auto type = condition.GetComparisonType();
+			if (type == ExpressionType::COMPARE_EQUAL || type == ExpressionType::COMPARE_NOT_DISTINCT_FROM) {
+				return false;
+			}
+			conditions.push_back(
+			    BoundComparisonExpression::Create(type, condition.GetLHS().Copy(), condition.GetRHS().Copy()));
+		}
+	}
+	LogicalFilter::SplitPredicates(conditions);
+	return true;
+}
+
+bool PairsPlan::Match(Refusal &refusal) {
+	vector<unique_ptr<Expression>> parts;
+	for (auto &condition : conditions) {
+		AddParts(*matcher.Resolve(condition->Copy()), parts);
+	}
+	for (auto &part : parts) {
+		auto found = matcher.MatchBound(*part);
+		// that a condition is over something else says nothing of an index
+		if (found.refusal.stage >= PlanNotes::Stage::INDEX) {
+			refusal.Merge(std::move(found.refusal));
+		}
+		if (found && !match) {
+			match = std::move(found.found);
+		}
+	}
+	if (!match) {
+		return false;
+	}
+	for (auto &part : parts) {
+		auto side = matcher.SideOf(*match, *part);
+		if (side != BoundSide::NONE) {
+			bounds.push_back(MakeBound(*match, *part, side));
+		}
+	}
+	return !bounds.empty();
+}
+
+Refusal PairsPlan::PutJoin() {
+	auto path = ScanPath::Of(slot, matcher, *match);
+	if (!path) {
+		return path.refusal;
+	}
+	if (path->HasFilter() && !PrefilterEnabled(binder.context)) {
+		return Refuse(*match, "the query has a filter, and hnsw_prefilter is false");
+	}
+	// guards below are filters: there is no limit that they would make hard to reach
+	path->LetGuardsRestrict(true);
+	auto step = path->Product();
+	if (!step.IsValid() || step.GetIndex() != 0 || !path->IsDirectlyBelow(0)) {
+		return Refuse(*match, "not every query vector is compared with the same rows of the table");
+	}
+	auto split = path->Split(binder, {});
+	if (!split) {
+		return split.refusal;
+	}
+	auto &search = match->search;
+	search.strategy = search.covers ? vss::Strategy::Exact : search.compare ? vss::Strategy::Auto : vss::Strategy::Scan;
+	PlanNotes::AddUse(*match->get.GetTable(), search, IndexSearch::JOIN);
+	split->slot.get() = std::move(split->get);
+	idx_t table_child = 0;
+	path->At(0, table_child);
+	for (auto &bound : split->bounds) {
+		conditions.push_back(path->Lift(std::move(bound), *slot->children[table_child]));
+	}
+	auto join =
+	    make_uniq<LogicalHNSWJoin>(std::move(slot->children[table_child]), std::move(search), std::move(match->query),
+	                               std::move(slot->children[1 - table_child]), table_child == 0);
+	join->SetBounds(std::move(bounds));
+	if (split->filter.plan) {
+		join->SetFilter(binder.context, std::move(split->filter), {});
+	}
+	slot = std::move(join);
+	return Refusal();
+}
+
+Refusal PairsPlan::Serve() {
+	Refusal refusal;
+	if (!TakeConditions() || !Match(refusal)) {
+		return refusal;
+	}
+	if (ReferencedTables(*match->query).empty()) {
+		return Refuse(*match, "the query vector is the same for all pairs: let the condition stand in WHERE");
+	}
+	auto pays = SearchStrategy(binder.context) == vss::Strategy::Exact;
+	HNSWIndex::Visit(*match->search.entry, [&](const HNSWIndex &index) { pays = pays || index.Core().pairs_pay(); });
+	if (!pays) {
+		return Refuse(*match, "so few vectors are compared as fast");
+	}
+	refusal = RefuseGet(match->get);
+	if (!refusal) {
+		refusal = RefuseBounds(*match);
+	}
+	if (refusal) {
+		refusal.index = match->search.index_name;
+		return refusal;
+	}
+	auto columns = slot->GetColumnBindings();
+	auto cardinality = slot->EstimateCardinality(binder.context);
+	// a product of the same sides, until that is known to be possible
+	auto join = std::move(slot);
+	slot = make_uniq<LogicalCrossProduct>(std::move(join->children[0]), std::move(join->children[1]));
+	refusal = PutJoin();
+	if (refusal) {
+		join->children = std::move(slot->children);
+		slot = std::move(join);
+		return refusal;
+	}
+	slot->SetEstimatedCardinality(cardinality);
+	auto filter = make_uniq<LogicalFilter>();
+	filter->expressions = std::move(conditions);
+	filter->SetEstimatedCardinality(cardinality);
+	PutFilter(std::move(filter), slot, columns);
+	return Refusal();
+}
+
+//! The scan below `op`, if there are only projections and filters between.
+static optional_ptr<LogicalGet> ScanBelow(LogicalOperator &op) {
+	reference<LogicalOperator> current(op);
+	while (current.get().type == LogicalOperatorType::LOGICAL_PROJECTION ||
+	       current.get().type == LogicalOperatorType::LOGICAL_FILTER) {
+		current = *current.get().children[0];
+	}
+	if (current.get().type != LogicalOperatorType::LOGICAL_GET) {
+		return nullptr;
+	}
+	auto &get = current.get().Cast<LogicalGet>();
+	auto table = get.GetTable();
+	return table && table->IsDuckTable() ? &get : nullptr;
+}
+
+void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot) {
+	if (slot->type != LogicalOperatorType::LOGICAL_ANY_JOIN &&
+	    slot->type != LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
+		return;
+	}
+	if (slot->Cast<LogicalJoin>().join_type != JoinType::INNER) {
+		return;
+	}
+	vector<reference<LogicalGet>> scans;
+	for (auto &child : slot->children) {
+		auto scan = ScanBelow(*child);
+		if (scan) {
+			scans.push_back(*scan);
+		}
+	}
+	for (auto &scan : scans) {
+		auto refusal = PairsPlan(binder, slot, scan).Serve();
+		auto is_join = slot->type == LogicalOperatorType::LOGICAL_ANY_JOIN ||
+		               slot->type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN;
+		if (!is_join) {
+			return;
+		}
+		if (refusal) {
+			PlanNotes::Add(*scan.get().GetTable(), refusal.index, refusal.stage, refusal.reason);
+		}
+	}
+}
+
+} // namespace duckdb
