@@ -93,8 +93,7 @@ HNSWJoinLocalState::HNSWJoinLocalState(ExecutionContext &context_p, const Physic
                                        HNSWJoinGlobalState &gstate_p)
     : context(context_p), op(op_p), gstate(gstate_p), query_executor(context.client, *op.query),
       condition_executor(context.client), batch_limit(PairsLimit()),
-      pairs_memory(BufferManager::GetBufferManager(context.client)), row_positions(STANDARD_VECTOR_SIZE),
-      fetched_ids(op.column_ids) {
+      pairs_memory(BufferManager::GetBufferManager(context.client)), fetched_ids(op.column_ids) {
 	auto &allocator = Allocator::Get(context.client);
 	if (!op.conditions.empty()) {
 		condition_executor.AddExpression(*gstate.condition);
@@ -422,6 +421,7 @@ idx_t HNSWJoinLocalState::FetchPairs(const vector<Pair> &from, idx_t first, Data
 	gstate.storage.Fetch(gstate.transaction, fetched, fetched_ids, rows, row_count, fetch_state);
 	// rows may be left out, but their order is kept
 	auto fetched_rows = FlatVector::GetData<int64_t>(fetched.data.back());
+	SelectionVector row_positions(count);
 	idx_t paired = 0;
 	auto pair = first;
 	for (idx_t row = 0; row < fetched.size(); row++) {
@@ -459,6 +459,8 @@ bool HNSWJoinLocalState::EmitCandidates(DataChunk &chunk) {
 		if (chunk.size() > 0) {
 			return true;
 		}
+		// its columns refer to the dictionaries
+		chunk.Reset();
 	}
 	return false;
 }

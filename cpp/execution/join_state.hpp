@@ -153,8 +153,6 @@ private:
 	vector<Pair> pairs;
 	idx_t next_pair = 0;
 	ColumnFetchState fetch_state;
-	//! Where a pair's row is among those that were fetched.
-	SelectionVector row_positions;
 	//! The columns of the scan and the row id, to tell which rows were fetched.
 	vector<StorageIndex> fetched_ids;
 	DataChunk fetched;

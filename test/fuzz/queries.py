@@ -38,6 +38,7 @@ class Queries:
             "join filter": (self.join_filter, 4),
             "range": (self.range, 4),
             "within": (self.within, 6),
+            "pairs": (self.pairs_within, 5),
             "window": (self.window, 3),
             "aggregate": (self.aggregate, 6),
             "grouped": (self.grouped, 2),
@@ -298,6 +299,33 @@ class Queries:
         )
         every = f"SELECT NULL AS g, id, d FROM {source}"
         query = Query(connection, "", sql, every, ordered="ORDER BY" in sql)
+        if self.rng.random() < 0.8:
+            # also where tables are so small that it does not pay
+            self.prelude.append("SET hnsw_strategy = 'exact'")
+            query.postlude.append("RESET hnsw_strategy")
+        return query
+
+    def pairs_within(self, connection):
+        """All pairs of query vectors and rows within a distance: none may be missing."""
+        distance, direction = self.distance(query="probes.q")
+        near, far = ("<", ">") if direction == "ASC" else (">", "<")
+        radius = self.rng.choice(["0", "0.5", "1", "2", "3", "10", "-1", "'inf'::DOUBLE", "NULL"])
+        bound = self.rng.choice(
+            [
+                f"{distance} {near} {radius}",
+                f"{radius} {far}= {distance}",
+                f"{distance} BETWEEN {radius} AND {radius} + 2",
+                f"{distance} {near} {radius} AND base.id <> probe",
+                f"base.id > probe * 10 AND {distance} {near}= {radius}",
+            ]
+        )
+        table = f"(FROM {self.schema.name}{self.where(0.4)}) AS base"
+        sides = ["probes", table]
+        self.rng.shuffle(sides)
+        source = self.rng.choice([f"{sides[0]} JOIN {sides[1]} ON {bound}", f"{', '.join(sides)} WHERE {bound}"])
+        every = f"SELECT probe AS g, id, {distance} AS d FROM {source}"
+        sql = self.rng.choice([every, every, f"SELECT count(*) FROM {source}"])
+        query = Query(connection, "", sql, every, ordered=False)
         if self.rng.random() < 0.8:
             # also where tables are so small that it does not pay
             self.prelude.append("SET hnsw_strategy = 'exact'")
