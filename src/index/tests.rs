@@ -8,6 +8,7 @@ mod concurrent;
 mod filtered;
 mod finish;
 mod image;
+mod many;
 mod memory;
 #[cfg(feature = "model")]
 mod model;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::row_set::{Page, RowSet, positions};
+use super::row_set::{PAGE_ROWS, Page, RowSet, positions};
 use super::{Hit, Searcher};
 use crate::error::{Error, Result};
 use crate::index::rows::State;
@@ -76,6 +76,43 @@ impl Searcher<'_> {
         Ok(hits.len() - before)
     }
 
+    /// Measures each linked row, or linked row of `filter`, from all of the queries, some rows after the other. Returns whether all rows
+    /// were measured. To be called after `exact_pending`, as above. Takes the row lock for some microseconds at a time if there is a filter.
+    /// Errors: those of the collector.
+    pub(super) fn exact_many(
+        &self,
+        queries: &[Query<'_>],
+        filter: Option<&RowSet>,
+        collector: &mut impl Collector,
+    ) -> Result<bool> {
+        if let Some(rows) = filter {
+            let mut scratch = Scratch::default();
+            for (number, page) in rows.pages() {
+                if !collector.goes_on(PAGE_ROWS)? {
+                    return Ok(false);
+                }
+                self.visit_page(number, page, &mut scratch, |generation, pinned, slots, published| {
+                    pinned.measure_all(queries, slots.iter().copied(), published, |query, slot, distance, norm| {
+                        collector.take(query, distance, norm, || generation.hit(slot, distance, norm).row_id);
+                    });
+                });
+            }
+            return Ok(true);
+        }
+        let generation = self.rows.generation();
+        let pinned = generation.pin_rows();
+        let mut published = Vec::new();
+        for block in blocks(0..generation.graph.len() as u32) {
+            if !collector.goes_on(block.len())? {
+                return Ok(false);
+            }
+            pinned.measure_all(queries, block, &mut published, |query, slot, distance, norm| {
+                collector.take(query, distance, norm, || generation.hit(slot, distance, norm).row_id);
+            });
+        }
+        Ok(true)
+    }
+
     /// Calls `each` with a hit for each linked row of a page of a set. Takes the row lock for some microseconds.
     pub(super) fn measure_page(
         &self,
@@ -117,6 +154,15 @@ impl Searcher<'_> {
             return;
         }
     }
+}
+
+/// What becomes of rows that are measured from several queries.
+pub(super) trait Collector {
+    /// Called before so many rows are measured at most; false: no more are wanted.
+    fn goes_on(&mut self, rows: usize) -> Result<bool>;
+    /// A row at this distance from a query of this number, with its norm (see [`crate::vectors::Codec::norm`]). Asks for the id of the row if
+    /// it wants it.
+    fn take(&mut self, query: usize, distance: f32, norm: f32, row_id: impl FnOnce() -> i64);
 }
 
 /// What measuring a page keeps for the next one.

@@ -7,6 +7,7 @@
 mod exact;
 mod filtered;
 mod graph;
+mod many;
 mod pairs;
 mod range;
 mod recall;
@@ -312,7 +313,7 @@ impl<'a> Searcher<'a> {
             if let Some(mut hits) = walked {
                 let blind = hits.len() >= ef && is_blind(&hits, error(options::RESCORE as f32), margin.other_metric);
                 hits.extend_from_slice(&pending);
-                let (mut rows, all) = self.take_visible(hits, k, error(rescore), margin, visibility);
+                let Taken { mut rows, all, .. } = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk does not find all rows of the same vector.
                 let tied = request.ties && (all || rows.len() > k);
                 if blind && rows.len() >= k && !tied {
@@ -336,14 +337,13 @@ impl<'a> Searcher<'a> {
             (None, _) => 0,
         };
         let error = error(request.rescore.max(RESCORE_EXACT));
-        let (mut rows, exhausted) = self.take_visible(hits, k, error, margin, visibility);
+        let Taken { mut rows, all: exhausted, .. } = self.take_visible(hits, k, error, margin, visibility);
         let all = self.add_unrankable(&mut rows, &request, visibility);
         Ok((rows, exhausted && all))
     }
 
     /// The nearest visible rows of `hits`, each once, nearest first: `k`, and those that tie with the last, or may be nearer than it
-    /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm. Also whether that was all of
-    /// them.
+    /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm.
     fn take_visible(
         &self,
         hits: Vec<Hit>,
@@ -351,7 +351,7 @@ impl<'a> Searcher<'a> {
         error: f32,
         margin: Margin<'_>,
         visibility: &dyn Visibility,
-    ) -> (Vec<Candidate>, bool) {
+    ) -> Taken {
         // A heap sorts only as far as it is read.
         let mut heap = BinaryHeap::from_iter(hits.into_iter().map(|hit| Reverse(Bounded::new(hit, error))));
         let mut rows: Vec<(Candidate, f32)> = Vec::new();
@@ -359,7 +359,7 @@ impl<'a> Searcher<'a> {
         // The `k` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
         let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
-        let mut all = true;
+        let (mut all, mut ended) = (true, false);
         // The host ranks rows of one vector alike; by another metric before those that are nearer here. Codes, narrowed vectors and
         // directions may be equal where vectors are not.
         let skips_equal = !margin.ties
@@ -370,7 +370,7 @@ impl<'a> Searcher<'a> {
         let (mut equal, mut distance, mut first) = (0, f32::NAN, 0);
         while let Some(Reverse(hit)) = heap.pop() {
             if hit.at_best > limit {
-                all = false;
+                (all, ended) = (false, true);
                 break;
             }
             if hit.distance != distance {
@@ -401,7 +401,7 @@ impl<'a> Searcher<'a> {
         if error > 0.0 {
             rows.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row_id.cmp(&b.row_id)));
         }
-        (rows, all)
+        Taken { rows, all, ended }
     }
 
     /// Adds visible unrankable rows, as far as the host may want them beside the ranked `rows`; whether these were all.
@@ -417,6 +417,15 @@ impl<'a> Searcher<'a> {
         rows.extend(unrankable.map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }));
         true
     }
+}
+
+/// The visible rows of some hits that are nearest.
+struct Taken {
+    rows: Vec<Candidate>,
+    /// All visible ones were taken.
+    all: bool,
+    /// There was a hit farther than all that are wanted.
+    ended: bool,
 }
 
 /// Whether the distances of these may be off by more than they differ: then others that were not met may be as near. `error`: by how much

@@ -3,13 +3,11 @@
 //!
 //! While some rows are in the processor's cache they are measured from all query vectors.
 
-use super::exact::{Scratch, blocks};
+use super::exact::Collector;
 use super::range::{BEGINS_MAX, FETCH_SHARE, Limits, Place};
-use super::row_set::PAGE_ROWS;
 use super::{Bounds, Hit, RowSet, Searcher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
-use crate::index::Generation;
 use crate::vectors::Query;
 
 /// Rows below which the host compares all pairs as fast.
@@ -80,30 +78,43 @@ struct Finds<'a> {
     distances: usize,
     pairs_max: usize,
     scan_above: f64,
+    interrupt: &'a dyn Interrupt,
+    /// Of distances from each query vector, for each unit of a row's norm.
+    errors: Vec<f32>,
+    /// There were too many pairs.
+    ended: Option<PairsOutcome>,
 }
 
 impl Finds<'_> {
-    /// Adds a pair unless its distance is beyond the bounds. `error`: of distances, for each unit of the row's norm.
-    #[inline]
-    fn take(&mut self, probe: usize, distance: f32, norm: f32, error: f32, row_id: impl FnOnce() -> i64) {
-        let Probe { number, limits, .. } = &self.probes[probe];
-        if !matches!(limits.place(Hit { distance, norm, row_id: 0 }, error), Place::Beyond) {
-            self.pairs.push(Pair { row_id: row_id(), query: *number });
-        }
-    }
-
-    /// Makes sure that so many pairs more can be added. Something if these are too many already.
-    fn reserve(&mut self, pairs: usize) -> Result<Option<PairsOutcome>> {
+    /// Makes sure that so many pairs more can be added; false if there are too many already.
+    fn reserve(&mut self, pairs: usize) -> Result<bool> {
+        check(self.interrupt)?;
         let found = self.pairs.len();
         if found as f64 > self.scan_above {
-            return Ok(Some(PairsOutcome::Scan));
+            self.ended = Some(PairsOutcome::Scan);
+        } else if found > self.pairs_max && self.probes.len() > 1 {
+            self.ended = Some(PairsOutcome::TooMany);
+        } else {
+            let full = |_| Error::out_of_memory("while searching an HNSW index");
+            self.pairs.try_reserve(pairs).map_err(full)?;
         }
-        if found > self.pairs_max && self.probes.len() > 1 {
-            return Ok(Some(PairsOutcome::TooMany));
+        Ok(self.ended.is_none())
+    }
+}
+
+impl Collector for Finds<'_> {
+    fn goes_on(&mut self, rows: usize) -> Result<bool> {
+        self.reserve(rows * self.probes.len())
+    }
+
+    /// Adds a pair unless its distance is beyond the bounds.
+    #[inline]
+    fn take(&mut self, query: usize, distance: f32, norm: f32, row_id: impl FnOnce() -> i64) {
+        self.distances += 1;
+        let Probe { number, limits, .. } = &self.probes[query];
+        if !matches!(limits.place(Hit { distance, norm, row_id: 0 }, self.errors[query]), Place::Beyond) {
+            self.pairs.push(Pair { row_id: row_id(), query: *number });
         }
-        let full = |_| Error::out_of_memory("while searching an HNSW index");
-        self.pairs.try_reserve(pairs).map_err(full)?;
-        Ok(None)
     }
 }
 
@@ -134,12 +145,21 @@ impl Searcher<'_> {
         let all = probes.len() as f64 * request.filter.map_or(self.rows.alive(), RowSet::len) as f64;
         let cost = PAIR_COST * (COUNTED_DIMENSIONS / space.dimensions as f64).max(1.0);
         let scan_above = if may_scan { all * FETCH_SHARE / cost } else { f64::INFINITY };
-        let mut finds = Finds { probes: &probes, pairs: Vec::new(), distances: 0, pairs_max, scan_above };
+        let mut finds = Finds {
+            probes: &probes,
+            pairs: Vec::new(),
+            distances: 0,
+            pairs_max,
+            scan_above,
+            interrupt,
+            errors: Vec::new(),
+            ended: None,
+        };
         let mut outcome = None;
         for _ in 0..BEGINS_MAX {
             let renewals = self.rows.renewals();
             finds.pairs.clear();
-            outcome = self.find_pairs(request.filter, &mut finds, interrupt)?;
+            outcome = self.find_pairs(request.filter, &mut finds)?;
             // rows that went from the graph back to the pending area meanwhile may have been missed in both
             if outcome != Some(PairsOutcome::Complete) || renewals == self.rows.renewals() {
                 break;
@@ -158,29 +178,23 @@ impl Searcher<'_> {
     }
 
     /// Looks for the pairs once. Nothing if codes got a larger error meanwhile: again.
-    fn find_pairs(
-        &self,
-        filter: Option<&RowSet>,
-        finds: &mut Finds<'_>,
-        interrupt: &dyn Interrupt,
-    ) -> Result<Option<PairsOutcome>> {
+    fn find_pairs(&self, filter: Option<&RowSet>, finds: &mut Finds<'_>) -> Result<Option<PairsOutcome>> {
         let probes = finds.probes;
+        finds.errors = vec![0.0; probes.len()];
         // Pending rows first: one that is linked meanwhile is then found twice, not missed.
         let mut hits = Vec::new();
         for (at, probe) in probes.iter().enumerate() {
-            check(interrupt)?;
             hits.clear();
             let query = self.exact_pending(&probe.stored, filter, &mut hits)?;
-            let error = query.as_ref().map_or(0.0, |query| self.range_error(query));
-            if let Some(ended) = finds.reserve(hits.len())? {
-                return Ok(Some(ended));
+            finds.errors[at] = query.as_ref().map_or(0.0, |query| self.range_error(query));
+            if !finds.reserve(hits.len())? {
+                return Ok(finds.ended);
             }
-            finds.distances += hits.len();
-            hits.iter().for_each(|hit| finds.take(at, hit.distance, hit.norm, error, || hit.row_id));
+            hits.iter().for_each(|hit| finds.take(at, hit.distance, hit.norm, || hit.row_id));
         }
         for row_id in self.rows.unrankable_rows().filter(|&row| filter.is_none_or(|rows| rows.contains(row))) {
-            if let Some(ended) = finds.reserve(probes.len())? {
-                return Ok(Some(ended));
+            if !finds.reserve(probes.len())? {
+                return Ok(finds.ended);
             }
             finds.pairs.extend(probes.iter().map(|probe| Pair { row_id, query: probe.number }));
         }
@@ -188,53 +202,16 @@ impl Searcher<'_> {
             return Ok(Some(PairsOutcome::Complete));
         }
         let queries: Vec<Query<'_>> = probes.iter().map(|probe| self.codec().prepare(&probe.stored)).collect();
-        let errors: Vec<f32> = queries.iter().map(|query| self.range_error(query)).collect();
-        let mut scratch = Scratch::default();
-        match filter {
-            Some(rows) => {
-                for (number, page) in rows.pages() {
-                    check(interrupt)?;
-                    if let Some(ended) = finds.reserve(PAGE_ROWS * probes.len())? {
-                        return Ok(Some(ended));
-                    }
-                    self.visit_page(number, page, &mut scratch, |generation, pinned, slots, published| {
-                        let take = taker(finds, &errors, generation);
-                        pinned.measure_all(&queries, slots.iter().copied(), published, take);
-                    });
-                }
-            }
-            None => {
-                let generation = self.rows.generation();
-                let pinned = generation.pin_rows();
-                let mut published = Vec::new();
-                for block in blocks(0..generation.graph.len() as u32) {
-                    check(interrupt)?;
-                    if let Some(ended) = finds.reserve(block.len() * probes.len())? {
-                        return Ok(Some(ended));
-                    }
-                    let take = taker(finds, &errors, &generation);
-                    pinned.measure_all(&queries, block, &mut published, take);
-                }
-            }
+        finds.errors = queries.iter().map(|query| self.range_error(query)).collect();
+        if !self.exact_many(&queries, filter, finds)? {
+            return Ok(finds.ended);
         }
-        let grew = queries.iter().zip(&errors).any(|(query, &error)| self.range_error(query) > error);
+        let grew = queries.iter().zip(&finds.errors).any(|(query, &error)| self.range_error(query) > error);
         Ok((!grew).then_some(PairsOutcome::Complete))
     }
 }
 
-/// What adds pairs that are measured. `errors`: of distances from each query vector, for each unit of a row's norm.
-fn taker<'a>(
-    finds: &'a mut Finds<'_>,
-    errors: &'a [f32],
-    generation: &'a Generation,
-) -> impl FnMut(usize, u32, f32, f32) + 'a {
-    move |at, slot, distance, norm| {
-        finds.distances += 1;
-        finds.take(at, distance, norm, errors[at], || generation.hit(slot, distance, norm).row_id);
-    }
-}
-
-fn check(interrupt: &dyn Interrupt) -> Result<()> {
+pub(super) fn check(interrupt: &dyn Interrupt) -> Result<()> {
     if interrupt.interrupted() {
         return Err(Error::new(ErrorKind::Interrupted, "interrupted while searching an HNSW index"));
     }

@@ -78,6 +78,15 @@ impl Strategy {
         if rows as f64 <= walk_cost(ef) { Self::Exact } else { Self::Graph }
     }
 
+    /// What a walk costs that searches the `qualifying` of `rows` rows in this way, in distances of a scan.
+    pub(super) fn cost(self, rows: usize, qualifying: usize, ef: usize) -> f64 {
+        match self {
+            Self::Recheck => recheck_cost(rows, qualifying, ef),
+            Self::Filtered => filtered_cost(ef),
+            _ => walk_cost(ef),
+        }
+    }
+
     /// The cheapest way to search the `qualifying` of `rows` rows with `ef` candidates.
     fn cheapest(rows: usize, qualifying: usize, ef: usize) -> Self {
         let (recheck, filtered) = (recheck_cost(rows, qualifying, ef), filtered_cost(ef));

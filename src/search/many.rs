@@ -1,0 +1,243 @@
+//! Exact searches for many query vectors together: while some rows are in the processor's cache they are measured from all of them. Each
+//! answer is that of a search of its own.
+
+use super::exact::Collector;
+use super::pairs::check;
+use super::{Found, Hit, Margin, Outcome, RESCORE_EXACT, Report, Request, Searcher, Strategy};
+use crate::error::Result;
+use crate::host::{Interrupt, Visibility};
+use crate::vectors::Query;
+
+/// Query vectors below which each is searched for on its own.
+const QUERIES_MIN: usize = 8;
+/// Distances that are measured for many query vectors in the time of one of a scan for a single one.
+const BLOCK_GAIN: f64 = 2.5;
+/// Hits that are kept beside twice those wanted: some may be of rows that the transaction does not see.
+const SPARE: usize = 32;
+/// Times that the searches begin while rows go from the graph back to the pending area; then each has to.
+const BEGINS_MAX: usize = 4;
+
+/// The hits that may be among those wanted from one query vector.
+struct Nearest {
+    /// Where it is among the query vectors.
+    number: usize,
+    /// The vector, as it is searched for, and in stored form.
+    query: Vec<f32>,
+    stored: Vec<f32>,
+    /// Of distances from it, for each unit of a row's norm.
+    error: f32,
+    hits: Vec<Hit>,
+    /// Hits at which the farthest are dropped.
+    full: usize,
+    /// What is farther, at best, is not wanted.
+    bound: f32,
+    /// Some were dropped.
+    dropped: bool,
+}
+
+impl Nearest {
+    fn at_worst(&self, hit: &Hit) -> f32 {
+        hit.distance + self.error * hit.norm
+    }
+
+    fn is_beyond(&self, hit: &Hit, bound: f32) -> bool {
+        hit.distance - self.error * hit.norm > bound
+    }
+
+    /// Drops what is farther than the `keep` nearest, at best.
+    fn shrink(&mut self, keep: usize) {
+        let mut worst: Vec<f32> = self.hits.iter().map(|hit| self.at_worst(hit)).collect();
+        let (_, &mut bound, _) = worst.select_nth_unstable_by(keep - 1, f32::total_cmp);
+        let mut hits = std::mem::take(&mut self.hits);
+        hits.retain(|hit| !self.is_beyond(hit, bound));
+        (self.hits, self.bound, self.dropped) = (hits, bound, true);
+        self.full = (2 * self.hits.len()).max(self.full);
+    }
+}
+
+/// All of them.
+struct Collected<'a> {
+    searches: Vec<Nearest>,
+    /// Hits that are kept of each.
+    keep: usize,
+    distances: usize,
+    interrupt: &'a dyn Interrupt,
+}
+
+impl Collected<'_> {
+    fn add(&mut self, query: usize, hit: Hit) {
+        let search = &mut self.searches[query];
+        search.hits.push(hit);
+        if search.hits.len() >= search.full {
+            search.shrink(self.keep);
+        }
+    }
+}
+
+impl Collector for Collected<'_> {
+    fn goes_on(&mut self, _rows: usize) -> Result<bool> {
+        check(self.interrupt)?;
+        Ok(true)
+    }
+
+    #[inline]
+    fn take(&mut self, query: usize, distance: f32, norm: f32, row_id: impl FnOnce() -> i64) {
+        self.distances += 1;
+        let hit = Hit { distance, norm, row_id: 0 };
+        let search = &self.searches[query];
+        // NaN is not beyond anything
+        if !search.is_beyond(&hit, search.bound) {
+            self.add(query, Hit { row_id: row_id(), ..hit });
+        }
+    }
+}
+
+impl Searcher<'_> {
+    /// The answers to searches for each of `queries`, `[queries, dimensions]`, that all ask for the same, but for the query vector; see
+    /// [`search`](Self::search). Nothing if they are as fast one by one.
+    ///
+    /// Takes the row lock for some instants (with a filter: for some microseconds at a time). Errors: `InvalidInput` for queries of other
+    /// dimensions; `Interrupted`; `OutOfMemory`.
+    pub fn search_many(
+        &self,
+        queries: &[f32],
+        request: Request<'_>,
+        visibility: &dyn Visibility,
+        interrupt: &dyn Interrupt,
+    ) -> Result<Option<Vec<Found>>> {
+        let dimensions = self.codec().space.dimensions;
+        if queries.len() < QUERIES_MIN * dimensions || !self.many_pay(&request) || !self.ranks_by(request.metric) {
+            return Ok(None);
+        }
+        let keep = 2 * request.k + SPARE;
+        let mut searches = Vec::new();
+        let mut found: Vec<Option<Found>> = Vec::new();
+        for (number, query) in queries.chunks(dimensions).enumerate() {
+            self.check_dimensions(query)?;
+            found.push(None);
+            let query = self.scaled(&Request { query, ..request }).unwrap_or_else(|| query.to_vec());
+            let mut stored = Vec::with_capacity(dimensions);
+            if self.codec().space.store(&query, &mut stored).is_some() {
+                let (hits, full) = (Vec::new(), 2 * keep);
+                let (error, bound, dropped) = (0.0, f32::INFINITY, false);
+                searches.push(Nearest { number, query, stored, error, hits, full, bound, dropped });
+            }
+        }
+        let mut collected = Collected { searches, keep, distances: 0, interrupt };
+        let mut complete = false;
+        for _ in 0..BEGINS_MAX {
+            let renewals = self.rows.renewals();
+            complete = self.collect(&request, &mut collected)? && renewals == self.rows.renewals();
+            if complete {
+                break;
+            }
+        }
+        let distances = collected.distances / collected.searches.len().max(1);
+        for search in collected.searches {
+            let number = search.number;
+            found[number] = if complete { self.conclude(search, &request, distances, visibility) } else { None };
+        }
+        let metric_changed = !self.ranks_by(request.metric);
+        let one = |(found, query): (Option<Found>, &[f32])| match found {
+            Some(found) if !metric_changed => Ok(found),
+            _ => {
+                check(interrupt)?;
+                self.search(Request { query, ..request }, visibility)
+            }
+        };
+        found.into_iter().zip(queries.chunks(dimensions)).map(one).collect::<Result<Vec<_>>>().map(Some)
+    }
+
+    /// Whether to measure all rows that qualify from several query vectors takes less time than a search for each.
+    fn many_pay(&self, request: &Request<'_>) -> bool {
+        let qualifying = request.filter.map_or(self.rows.alive(), super::RowSet::len);
+        let planned = match request.filter {
+            Some(rows) => self.filtered_strategy(request.k, request.ef, rows.len()),
+            None => self.strategy(request.k, request.ef),
+        };
+        match planned {
+            Strategy::All | Strategy::Scan => false,
+            Strategy::Exact => request.k > 0,
+            _ if request.k == 0 => false,
+            _ => match request.forced {
+                Some(forced) => forced == Strategy::Exact,
+                None => {
+                    let ef = self.effective_ef(request.k, request.ef);
+                    qualifying as f64 <= BLOCK_GAIN * planned.cost(self.rows.alive(), qualifying, ef)
+                }
+            },
+        }
+    }
+
+    /// Finds the nearest hits of all searches; false if codes got a larger error meanwhile: again.
+    fn collect(&self, request: &Request<'_>, collected: &mut Collected<'_>) -> Result<bool> {
+        let keep = collected.keep;
+        // Pending rows first: one that is linked meanwhile is then found twice, not missed.
+        let mut hits = Vec::new();
+        for at in 0..collected.searches.len() {
+            check(collected.interrupt)?;
+            hits.clear();
+            let search = &mut collected.searches[at];
+            search.hits.clear();
+            (search.full, search.bound, search.dropped) = (2 * keep, f32::INFINITY, false);
+            let query = self.exact_pending(&search.stored, request.filter, &mut hits)?;
+            search.error = query.map_or(0.0, |query| self.rescored(request, &query));
+            collected.distances += hits.len();
+            hits.iter().for_each(|&hit| collected.add(at, hit));
+        }
+        if !self.codec().is_ready() {
+            return Ok(true);
+        }
+        let stored: Vec<Vec<f32>> =
+            collected.searches.iter_mut().map(|search| std::mem::take(&mut search.stored)).collect();
+        let queries: Vec<Query<'_>> = stored.iter().map(|vector| self.codec().prepare(vector)).collect();
+        for (search, query) in collected.searches.iter_mut().zip(&queries) {
+            search.error = self.rescored(request, query);
+        }
+        let measured = self.exact_many(&queries, request.filter, collected);
+        let grew = |(search, query): (&Nearest, &Query<'_>)| self.rescored(request, query) > search.error;
+        let grew = collected.searches.iter().zip(&queries).any(grew);
+        drop(queries);
+        for (search, stored) in collected.searches.iter_mut().zip(stored) {
+            search.stored = stored;
+        }
+        Ok(measured? && !grew)
+    }
+
+    /// By how much distances may be off that an exact search goes by, for each unit of a row's norm.
+    fn rescored(&self, request: &Request<'_>, query: &Query<'_>) -> f32 {
+        self.codec().error_per_norm(query, request.rescore.max(RESCORE_EXACT))
+    }
+
+    /// The answer of a search; nothing if more hits may be wanted than were kept, or the table may be the better answer.
+    fn conclude(
+        &self,
+        search: Nearest,
+        request: &Request<'_>,
+        distances: usize,
+        visibility: &dyn Visibility,
+    ) -> Option<Found> {
+        let visibility = request.filter.map_or(visibility, |rows| rows);
+        let norms = self.rows.norms();
+        let margin = Margin {
+            narrowed: request.narrows.then_some(&search.query[..]),
+            norms,
+            other_metric: self.codec().space.other_metric(request.metric, norms, &search.query),
+            ties: request.ties,
+        };
+        let taken = self.take_visible(search.hits, request.k, search.error, margin, visibility);
+        if search.dropped && !taken.ended {
+            return None;
+        }
+        let mut rows = taken.rows;
+        let all = self.add_unrankable(&mut rows, &Request { query: &search.query, ..*request }, visibility);
+        let exhausted = taken.all && all;
+        let enough = rows.len() >= request.k || request.ranked_only && exhausted;
+        let widened = request.narrows || self.codec().estimates();
+        if request.filter.is_some() && !enough || widened && request.may_scan && !self.fetch_pays(rows.len()) {
+            return None;
+        }
+        let report = Report { strategy: Strategy::Exact, visited: 0, distances };
+        Some(Found { outcome: Outcome::Candidates, rows, exhausted, report })
+    }
+}
