@@ -24,13 +24,13 @@ namespace duckdb {
 
 //! Query vectors a thread takes at a time, at most: enough to fetch their rows together, few enough to share the work.
 static constexpr idx_t MAX_BATCH = 64;
-//! The same where all rows within some distance are wanted: while rows are in the cache, they are compared with all of these.
+//! The same where all rows within some distance are wanted: while rows are in the cache they are compared with all of these.
 static constexpr idx_t MAX_BATCH_WITHIN = 128;
 //! Pairs a thread keeps at a time, unless there are more for a single query vector.
 static constexpr idx_t MAX_BATCH_PAIRS = 1 << 18;
-//! A batch that takes longer is followed by smaller ones.
+//! A batch that takes longer is followed by smaller ones; the more query vectors are searched for together, the better.
 static constexpr std::chrono::milliseconds MAX_BATCH_TIME(10);
-static constexpr std::chrono::milliseconds MAX_BATCH_TIME_WITHIN(100);
+static constexpr std::chrono::milliseconds MAX_BATCH_TIME_TOGETHER(100);
 //! Rows to look at beside those wanted, at most, until enough of them pass the conditions.
 static constexpr idx_t MAX_WIDENED = 4096;
 //! Batches for each thread, at least, so that threads end at about the same time.
@@ -154,7 +154,7 @@ bool HNSWJoinLocalState::NextBatch() {
 		SearchWithin();
 	}
 	auto time = std::chrono::steady_clock::now() - begin;
-	auto max_time = op.bounds.empty() ? MAX_BATCH_TIME : MAX_BATCH_TIME_WITHIN;
+	auto max_time = op.bounds.empty() && !together ? MAX_BATCH_TIME : MAX_BATCH_TIME_TOGETHER;
 	if (time > max_time) {
 		batch_limit = MaxValue<idx_t>(1, MinValue(batch_limit, batch.size()) / 2);
 	} else if (time < max_time / 4) {
@@ -312,8 +312,9 @@ void HNSWJoinLocalState::TellProfiler() {
 
 vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> open, idx_t k, JoinReport &report) {
 	vector<Pair> found;
-	for (auto &probe : open) {
-		Search(probe, k, found, report);
+	together = SearchTogether(open, k, found, report);
+	for (idx_t i = 0; !together && i < open.size(); i++) {
+		Search(open[i], k, found, report);
 	}
 	// in the table's order rows are fetched with the fewest jumps
 	std::sort(found.begin(), found.end(),
@@ -352,6 +353,33 @@ void HNSWJoinLocalState::Search(Probe &probe, idx_t k, vector<Pair> &found, Join
 	auto rows = qualifying ? &**qualifying : gstate.filter ? &*gstate.filter->stored : nullptr;
 	auto answer = Translate([&] { return core.search(vector, request, rows, visibility); });
 	visibility.Rethrow();
+	TakeAnswer(answer, probe, found, report);
+}
+
+bool HNSWJoinLocalState::SearchTogether(vector<Probe> &open, idx_t k, vector<Pair> &found, JoinReport &report) {
+	if (pair_executor) {
+		return false;
+	}
+	vector<float> vectors;
+	for (auto &probe : open) {
+		vectors.insert(vectors.end(), probe.query, probe.query + op.search.dimensions);
+	}
+	vss::HostVisibility visibility(gstate.transaction, gstate.storage);
+	rust::Slice<const float> queries {vectors.data(), vectors.size()};
+	auto request = gstate.request;
+	request.k = k;
+	auto &core = *gstate.index->core;
+	auto rows = gstate.filter ? &*gstate.filter->stored : nullptr;
+	auto answers = Translate([&] { return core.search_many(queries, request, rows, visibility, gstate.interrupt); });
+	visibility.Rethrow();
+	for (idx_t i = 0; i < answers.size(); i++) {
+		TakeAnswer(answers[i], open[i], found, report);
+	}
+	return !answers.empty();
+}
+
+void HNSWJoinLocalState::TakeAnswer(const vss::SearchAnswer &answer, Probe &probe, vector<Pair> &found,
+                                    JoinReport &report) {
 	report.visited += answer.report.visited;
 	report.distances += answer.report.distances;
 	probe.complete = !answer.scan && answer.complete;

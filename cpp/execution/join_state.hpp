@@ -114,6 +114,9 @@ private:
 	//! Searches for `k` rows for each query vector of `open`, and returns those that need more.
 	vector<Probe> SearchRound(vector<Probe> open, idx_t k, JoinReport &report);
 	void Search(Probe &probe, idx_t k, vector<Pair> &found, JoinReport &report);
+	//! The same for all of `open` together; false if they are as fast one by one, or different rows qualify for each.
+	bool SearchTogether(vector<Probe> &open, idx_t k, vector<Pair> &found, JoinReport &report);
+	void TakeAnswer(const vss::SearchAnswer &answer, Probe &probe, vector<Pair> &found, JoinReport &report);
 	//! Counts the pairs for which all conditions are true.
 	void CountPassing(const vector<Pair> &found, vector<Probe> &open);
 	//! Fills `chunk` with pairs of `from`, from `first` on, and `probes` with their query vectors. Returns how many pairs it
@@ -145,6 +148,8 @@ private:
 	//! Query vectors to take next: fewer if searches take long, as the client looks for Ctrl-C between batches only, or
 	//! find much.
 	idx_t batch_limit;
+	//! The last query vectors were searched for together.
+	bool together = false;
 	//! Of the pairs.
 	vss::ReservedMemory pairs_memory;
 	//! The columns of `batch`, for pairs to refer to: DuckDB then groups and hashes by query vector, not by pair. Nothing

@@ -316,6 +316,14 @@ mod ffi {
             rows: *const RowSet,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
+        unsafe fn search_many(
+            self: &IndexHandle,
+            queries: &[f32],
+            request: &SearchRequest,
+            rows: *const RowSet,
+            visibility: &HostVisibility,
+            interrupt: &HostInterrupt,
+        ) -> Result<Vec<SearchAnswer>>;
         unsafe fn begin_range(
             self: &IndexHandle,
             query: &[f32],
@@ -632,6 +640,34 @@ impl IndexHandle {
             // also if that was the last thing it found
             answer.scan |= !self.is_sound();
             Ok(answer)
+        })
+    }
+
+    /// Answers to searches for each of `queries`, in order; none if they are as fast one by one. Otherwise as `search`.
+    ///
+    /// # Safety
+    /// As for `search`.
+    unsafe fn search_many(
+        &self,
+        queries: &[f32],
+        request: &ffi::SearchRequest,
+        rows: *const RowSet,
+        visibility: &ffi::HostVisibility,
+        interrupt: &ffi::HostInterrupt,
+    ) -> std::result::Result<Vec<ffi::SearchAnswer>, Crossing> {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { rows.as_ref() };
+        guard(|| {
+            let asked = request.of(&[], rows.map(|rows| &rows.0));
+            let found = self.0.searcher().search_many(queries, asked, visibility, interrupt)?;
+            let mut answers: Vec<ffi::SearchAnswer> = found
+                .unwrap_or_default()
+                .into_iter()
+                .map(|found| ffi::SearchAnswer::new(found, request.ranked_only))
+                .collect();
+            let sound = self.is_sound();
+            answers.iter_mut().for_each(|answer| answer.scan |= !sound);
+            Ok(answers)
         })
     }
 
