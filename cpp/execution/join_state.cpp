@@ -1,19 +1,15 @@
 #include "execution/join_state.hpp"
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
-#include "duckdb/execution/executor.hpp"
-#include "duckdb/main/attached_database.hpp"
+#include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/parallel/task_scheduler.hpp"
-#include "duckdb/parallel/thread_context.hpp"
 #include "duckdb/planner/expression/bound_conjunction_expression.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
-#include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "duckdb/transaction/local_storage.hpp"
 #include "host/errors.hpp"
-#include "host/host.hpp"
 #include "host/settings.hpp"
 #include "host/vector_batch.hpp"
 
@@ -38,14 +34,8 @@ static constexpr idx_t BATCHES_PER_THREAD = 4;
 
 HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalHNSWJoin &op,
                                          ColumnDataCollection &probes_p)
-    : transaction(DuckTransaction::Get(context, op.table.GetStorage().db)), storage(op.table.GetStorage()),
-      vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()),
-      index(HNSWIndex::TryShare(*op.search.entry, storage)), interrupt(context, Executor::Get(context)),
-      probes(probes_p) {
-	if (op.filter) {
-		filter = op.filter->Rows();
-		op.table_scan.wanted->Set(&*filter->stored, &*filter->own);
-	}
+    : SearchGlobalState(context, op), index(HNSWIndex::TryShare(*op.search.entry, storage)), probes(probes_p) {
+	op.table_scan.wanted->Set(StoredRows(), OwnRowIds());
 	for (auto &part : op.conditions) {
 		condition = condition ? make_uniq<BoundConjunctionExpression>(ExpressionType::CONJUNCTION_AND,
 		                                                              std::move(condition), part->Copy())
@@ -163,8 +153,7 @@ bool HNSWJoinLocalState::NextBatch() {
 	blocks = Blocks::OWN_ROWS;
 	block.Reset();
 	block_rows = nullptr;
-	own_rows.Begin(context.client, gstate.storage, op.column_ids, op.table_scan.scan.GetTypes(),
-	               gstate.filter ? &*gstate.filter->own : nullptr);
+	own_rows.Begin(context.client, gstate.storage, op.column_ids, op.table_scan.scan.GetTypes(), gstate.OwnRowIds());
 	scan_global.reset();
 	scan_local.reset();
 	return true;
@@ -254,7 +243,7 @@ void HNSWJoinLocalState::SearchWithin() {
 	if (next_open == open_numbers.size()) {
 		OpenQueries(report);
 	}
-	auto rows = gstate.filter ? &*gstate.filter->stored : nullptr;
+	auto rows = gstate.StoredRows();
 	auto count = open_numbers.size() - next_open;
 	vss::Pairs found;
 	found.outcome = vss::PairsOutcome::Scan;
@@ -302,14 +291,6 @@ void HNSWJoinLocalState::SearchWithin() {
 	gstate.reported += count;
 }
 
-void HNSWJoinLocalState::TellProfiler() {
-	// it has noted the parameters when this thread began, and the last thread's count: those of an earlier one must be empty
-	duckdb::TellProfiler(context, op, [&] {
-		auto is_last = gstate.reported == gstate.probes.Count();
-		return is_last ? op.ParamsToString() : InsertionOrderPreservingMap<string>();
-	});
-}
-
 vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> open, idx_t k, JoinReport &report) {
 	vector<Pair> found;
 	together = SearchTogether(open, k, found, report);
@@ -350,7 +331,7 @@ void HNSWJoinLocalState::Search(Probe &probe, idx_t k, vector<Pair> &found, Join
 	auto &core = *gstate.index->core;
 	auto qualifying = pair_executor ? pair_executor->Qualifying(batch, probe.number, gstate.interrupt)
 	                                : shared_ptr<QualifyingRows::Set>();
-	auto rows = qualifying ? &**qualifying : gstate.filter ? &*gstate.filter->stored : nullptr;
+	auto rows = qualifying ? &**qualifying : gstate.StoredRows();
 	auto answer = Translate([&] { return core.search(vector, request, rows, visibility); });
 	visibility.Rethrow();
 	TakeAnswer(answer, probe, found, report);
@@ -369,7 +350,7 @@ bool HNSWJoinLocalState::SearchTogether(vector<Probe> &open, idx_t k, vector<Pai
 	auto request = gstate.request;
 	request.k = k;
 	auto &core = *gstate.index->core;
-	auto rows = gstate.filter ? &*gstate.filter->stored : nullptr;
+	auto rows = gstate.StoredRows();
 	auto answers = Translate([&] { return core.search_many(queries, request, rows, visibility, gstate.interrupt); });
 	visibility.Rethrow();
 	for (idx_t i = 0; i < answers.size(); i++) {

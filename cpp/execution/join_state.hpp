@@ -5,20 +5,16 @@
 #include "duckdb/common/vector/dictionary_vector.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
-#include "host/host.hpp"
 #include "index/hnsw_index.hpp"
 #include "execution/own_rows.hpp"
-#include "execution/physical_row_filter.hpp"
 #include "execution/physical_join.hpp"
 
 namespace duckdb {
 
-class DuckTransaction;
-class StorageLockKey;
 class VectorBatch;
 
 //! The query vectors that are left, and how to search.
-class HNSWJoinGlobalState : public GlobalSourceState {
+class HNSWJoinGlobalState : public SearchGlobalState {
 public:
 	HNSWJoinGlobalState(ClientContext &context, const PhysicalHNSWJoin &op, ColumnDataCollection &probes);
 
@@ -27,18 +23,15 @@ public:
 	}
 	//! Copies the next rows with query vectors into `batch`, at most `limit`; it is empty at the end.
 	void NextBatch(DataChunk &batch, idx_t limit);
+	//! Every search has been reported.
+	bool AllReported() const {
+		return reported == probes.Count();
+	}
 
-	DuckTransaction &transaction;
-	DataTable &storage;
-	//! Row ids of a search and the rows they stand for stay paired while this is held.
-	unique_ptr<StorageLockKey> vacuum_lock;
 	//! Nothing if the index was dropped meanwhile, or is not in step with its table.
 	unique_ptr<SharedIndex> index;
-	//! The rows that qualify; nothing if all do.
-	optional_ptr<const RowFilterState> filter;
-	//! Of these the rows that qualify for a query vector, if not all do for all.
+	//! Of the rows that qualify those that do so for a query vector, if not all do for all.
 	QualifyingRows qualifying;
-	const vss::HostInterrupt interrupt;
 	vss::SearchRequest request;
 	//! With bounds: which distances are wanted.
 	vss::RangeRequest range;
@@ -67,8 +60,6 @@ public:
 
 	//! Takes query vectors and searches for them, or for more of those that were taken; false if there are none left.
 	bool NextBatch();
-	//! Gives the profiler what the searches of all threads did, once they are done.
-	void TellProfiler();
 	//! Fills `chunk` with pairs found by the searches of the batch; false if there are no more.
 	bool EmitCandidates(DataChunk &chunk);
 	//! Fills `chunk` with pairs of a whole block of rows: the transaction's own, or the table's for query vectors the

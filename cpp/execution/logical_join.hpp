@@ -6,23 +6,20 @@
 //! cannot promise that for a query vector, it is all rows of the table.
 #pragma once
 
-#include "duckdb/planner/operator/logical_extension_operator.hpp"
-#include "duckdb/planner/operator/logical_get.hpp"
-#include "execution/search_plan.hpp"
+#include "execution/logical_search.hpp"
 
 namespace duckdb {
 
-//! HNSW_INDEX_JOIN in a logical plan. The last child yields the query vectors; `expressions[0]` computes one from a row of it.
-//! With a filter there is another child, before that one.
-class LogicalHNSWJoin : public LogicalExtensionOperator {
+//! HNSW_INDEX_JOIN in a logical plan. It has probes, and emits their columns, too.
+class LogicalHNSWJoin : public LogicalHNSWSearch {
 public:
 	//! `table`: the scan of the searched table, possibly below projections. `table_first`: its columns come before
 	//! those of `probes`.
 	LogicalHNSWJoin(unique_ptr<LogicalOperator> table, IndexSearch search, unique_ptr<Expression> query,
 	                unique_ptr<LogicalOperator> probes, bool table_first);
 
-	//! Only rows whose ids `filter` yields are emitted. It becomes the first child. Of these only rows for which all `conditions` are true
-	//! are searched for; see `PairConditions`. Others may be emitted all the same.
+	//! Only rows whose ids `filter` yields are emitted. Of these only rows for which all `conditions` are true are searched for; see
+	//! `PairConditions`. Others may be emitted all the same.
 	void SetFilter(ClientContext &context, RowFilter filter, vector<unique_ptr<Expression>> conditions);
 	//! Pairs for which one of the conditions, over the columns of this operator, is not true do not count as found. They may
 	//! be emitted all the same.
@@ -33,37 +30,17 @@ public:
 
 	PhysicalOperator &CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) override;
 	vector<ColumnBinding> GetColumnBindings() override;
-	vector<TableIndex> GetTableIndex() const override;
-	idx_t EstimateCardinality(ClientContext &context) override;
-	optional_ptr<const string> GetTypeBindingVerificationIdentifier() const noexcept override;
 	string GetName() const override {
 		return search.JoinName();
 	}
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
-	string GetExtensionName() const override {
-		return "vss";
-	}
-	bool SupportSerialization() const override {
-		return false;
-	}
 
 protected:
 	void ResolveTypes() override;
 
 private:
-	//! The scan at the bottom of `table`.
-	LogicalGet &Get() const;
-	LogicalOperator &Probes() const {
-		return *children.back();
-	}
-
-	unique_ptr<LogicalOperator> table;
-	IndexSearch search;
 	bool table_first;
-	//! The column of the first child that holds the ids of the rows that qualify; invalid if all do.
-	optional_idx row_id_column;
-	//! The columns of the first child that `pair_conditions` refer to.
-	vector<idx_t> key_columns;
+	//! Over `key_columns`, and the columns of the probes.
 	vector<unique_ptr<Expression>> pair_conditions;
 	//! Not among `expressions`, which are over the children.
 	vector<unique_ptr<Expression>> conditions;

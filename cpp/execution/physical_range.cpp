@@ -1,74 +1,29 @@
 #include "execution/physical_range.hpp"
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
-#include "duckdb/execution/executor.hpp"
 #include "duckdb/execution/expression_executor.hpp"
-#include "duckdb/main/attached_database.hpp"
-#include "duckdb/parallel/meta_pipeline.hpp"
-#include "duckdb/parallel/pipeline.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
-#include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "execution/distance_bounds.hpp"
 #include "execution/own_rows.hpp"
 #include "host/errors.hpp"
-#include "host/host.hpp"
 #include "host/settings.hpp"
-#include "host/vector_batch.hpp"
 #include "index/hnsw_index.hpp"
 
 #include <chrono>
-#include <limits>
 
 namespace duckdb {
 
-PhysicalHNSWRange::PhysicalHNSWRange(PhysicalPlan &physical_plan, vector<LogicalType> types,
-                                     idx_t estimated_cardinality, DuckTableEntry &table_p,
-                                     vector<StorageIndex> column_ids_p, IndexSearch search_p,
-                                     unique_ptr<Expression> query_p, TableScanPlan table_scan_p)
-    : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
-      column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
-      table_scan(std::move(table_scan_p)) {
-}
-
-InsertionOrderPreservingMap<string> PhysicalHNSWRange::ParamsToString() const {
-	auto result = RangeParameters(table, search, bounds);
-	lock_guard<mutex> guard(report_lock);
-	for (auto &entry : last_report) {
-		result[entry.first] = entry.second;
-	}
-	return result;
+InsertionOrderPreservingMap<string> PhysicalHNSWRange::PlannedParameters() const {
+	return RangeParameters(table, search, bounds);
 }
 
 void PhysicalHNSWRange::Report(const vss::SearchReport &report, idx_t certain, idx_t uncertain) const {
-	lock_guard<mutex> guard(report_lock);
-	// DuckDB's profiler shows every operator of an extension under the name "Extension"
-	last_report["Operator"] = GetName();
-	last_report["Strategy"] = string(vss::strategy_name(report.strategy));
-	if (filter) {
-		last_report["Qualifying"] = to_string(filter->Rows().stored->size());
-	}
-	last_report["Distances"] = to_string(report.distances);
-	last_report["Within"] = to_string(certain);
-	last_report["Candidates"] = to_string(certain + uncertain);
-}
-
-void PhysicalHNSWRange::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) {
-	op_state.reset();
-	sink_state.reset();
-	meta_pipeline.GetState().SetPipelineSource(current, *this);
-	if (comparison) {
-		comparison->BuildPipeline(current, meta_pipeline);
-	}
-	if (filter) {
-		filter->BuildPipeline(current, meta_pipeline);
-	}
-}
-
-vector<const_reference<PhysicalOperator>> PhysicalHNSWRange::GetSources() const {
-	return {*this};
+	PhysicalHNSWSearch::Report(
+	    string(vss::strategy_name(report.strategy)),
+	    {{"Distances", report.distances}, {"Within", certain}, {"Candidates", certain + uncertain}});
 }
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -87,7 +42,7 @@ static double FetchCost(const vector<LogicalType> &types) {
 	return result;
 }
 
-class HNSWRangeLocalState : public LocalSourceState {
+class HNSWRangeLocalState : public ScanningLocalState {
 public:
 	HNSWRangeLocalState(ClientContext &context, const PhysicalHNSWRange &op) : executor(context, *op.predicate) {
 		checked.Initialize(Allocator::Get(context), op.checked_types);
@@ -100,10 +55,9 @@ public:
 	DataChunk checked;
 	//! It is this thread that reads the transaction's own rows.
 	bool reads_own = false;
-	unique_ptr<LocalSourceState> table_scan;
 };
 
-class HNSWRangeGlobalState : public GlobalSourceState {
+class HNSWRangeGlobalState : public ScanningGlobalState {
 public:
 	HNSWRangeGlobalState(ClientContext &context, const PhysicalHNSWRange &op);
 
@@ -121,8 +75,6 @@ public:
 
 	const PhysicalHNSWRange &op;
 	atomic<Phase> phase {Phase::LOOK};
-	//! The state of the replaced scan, if the index cannot answer.
-	unique_ptr<GlobalSourceState> table_scan;
 
 private:
 	//! Empty if there is none that the index can be searched for.
@@ -133,12 +85,7 @@ private:
 	void Finish(ClientContext &context);
 	//! The replaced scan yields the rows that pass.
 	void Scan(ClientContext &context);
-	//! The same of these rows of the table, if not all may pass.
-	void Scan(ClientContext &context, optional_ptr<const vss::RowSet> rows);
 	void Take(vss::RangeRows &found);
-	const vss::RowSet *Rows() const {
-		return filter ? &*filter->stored : nullptr;
-	}
 	//! Fills `chunk` with rows of `rows`, whose columns begin with those of `chunk`, that pass the predicate.
 	static void TakePassing(DataChunk &rows, DataChunk &chunk, HNSWRangeLocalState &lstate);
 	//! Fills `chunk` with the next of the transaction's own rows that pass.
@@ -149,12 +96,6 @@ private:
 	//! Times that a range is begun again.
 	static constexpr idx_t BEGINS_MAX = 4;
 
-	DuckTransaction &transaction;
-	DataTable &storage;
-	//! Row ids of a search and the rows they stand for stay paired while this is held.
-	unique_ptr<StorageLockKey> vacuum_lock;
-	optional_ptr<const RowFilterState> filter;
-	const vss::HostInterrupt interrupt;
 	vss::RangeRequest request;
 	vector<float> query;
 	idx_t max_threads = 1;
@@ -171,8 +112,6 @@ private:
 	vector<int64_t> certain;
 	vector<int64_t> uncertain;
 	vss::ReservedMemory rows_memory;
-	//! Both, where the table is scanned for them.
-	unique_ptr<rust::Box<vss::RowSet>> scanned_rows;
 	//! To be fetched: first of the one, then of the other kind.
 	atomic<idx_t> next_batch {0};
 	//! Begun with `FETCH`, before an operator above adds rows; one thread reads them.
@@ -181,12 +120,7 @@ private:
 };
 
 HNSWRangeGlobalState::HNSWRangeGlobalState(ClientContext &context, const PhysicalHNSWRange &op_p)
-    : op(op_p), transaction(DuckTransaction::Get(context, op.table.GetStorage().db)), storage(op.table.GetStorage()),
-      vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()),
-      interrupt(context, Executor::Get(context)), rows_memory(BufferManager::GetBufferManager(context)) {
-	if (op.filter) {
-		filter = op.filter->Rows();
-	}
+    : ScanningGlobalState(context, op_p), op(op_p), rows_memory(BufferManager::GetBufferManager(context)) {
 	auto distances = DistancesWithin(context, op.bounds);
 	if (distances) {
 		request = *distances;
@@ -201,10 +135,7 @@ HNSWRangeGlobalState::HNSWRangeGlobalState(ClientContext &context, const Physica
 
 vector<float> HNSWRangeGlobalState::EvaluateQuery(ClientContext &context) const {
 	try {
-		// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
-		auto value = ExpressionExecutor::EvaluateScalar(context, *op.query, true);
-		auto casted = value.DefaultTryCastAs(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions));
-		return casted ? VectorFromValue(*casted) : vector<float>();
+		return op.QueryVector(op.QueryValue(context));
 	} catch (const Exception &) {
 		// DuckDB evaluates it only for rows that get there: the scan fails, too, if there are any
 		return {};
@@ -221,7 +152,7 @@ bool HNSWRangeGlobalState::Begin(ClientContext &context) {
 	vss::RangeRows found;
 	rust::Slice<const float> vector {query.data(), query.size()};
 	range = make_shared_ptr<Range>(
-	    Range {Translate([&] { return shared->core->begin_range(vector, request, Rows(), found); })});
+	    Range {Translate([&] { return shared->core->begin_range(vector, request, StoredRows(), found); })});
 	Take(found);
 	max_threads = MaxValue(max_threads, range->search->parts());
 	begins++;
@@ -235,11 +166,7 @@ void HNSWRangeGlobalState::Scan(ClientContext &context) {
 	}
 	op.Report(report, certain.size(), uncertain.size());
 	range.reset();
-	Scan(context, nullptr);
-}
-
-void HNSWRangeGlobalState::Scan(ClientContext &context, optional_ptr<const vss::RowSet> rows) {
-	table_scan = op.table_scan.Begin(context, rows, nullptr);
+	BeginScan(context, nullptr, nullptr);
 	phase = Phase::SCAN;
 }
 
@@ -278,13 +205,11 @@ void HNSWRangeGlobalState::Finish(ClientContext &context) {
 	op.Report(range->search->report(), certain.size(), uncertain.size());
 	auto found = certain;
 	found.insert(found.end(), uncertain.begin(), uncertain.end());
-	if (ScanPays(op.types, found, storage.GetTotalRows())) {
-		scanned_rows = make_uniq<rust::Box<vss::RowSet>>(MakeRowSet(context));
-		Translate([&] { (*scanned_rows)->insert({found.data(), found.size()}); });
-		Scan(context, **scanned_rows);
+	if (ScanFound(context, found, nullptr)) {
+		phase = Phase::SCAN;
 		return;
 	}
-	own_rows.Begin(context, storage, op.checked_ids, op.checked_types, filter ? &*filter->own : nullptr);
+	own_rows.Begin(context, storage, op.checked_ids, op.checked_types, OwnRowIds());
 	phase = Phase::FETCH;
 }
 
@@ -304,7 +229,7 @@ SourceResultType HNSWRangeGlobalState::Look(ClientContext &context, HNSWRangeLoc
 	auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
 	bool more = true;
 	while (more && std::chrono::steady_clock::now() < end) {
-		more = Translate([&] { return current->search->look(Rows(), lstate.found); });
+		more = Translate([&] { return current->search->look(StoredRows(), lstate.found); });
 	}
 	annotated_lock_guard<annotated_mutex> guard(lock);
 	Take(lstate.found);
@@ -391,18 +316,14 @@ SourceResultType PhysicalHNSWRange::GetDataInternal(ExecutionContext &context, D
 	if (gstate.phase == HNSWRangeGlobalState::Phase::LOOK) {
 		auto result = gstate.Look(context.client, lstate, input.interrupt_state);
 		// it has noted the parameters before the search
-		TellProfiler(context, *this, [&] { return ParamsToString(); });
+		TellProfiler(context);
 		return result;
 	}
 	if (gstate.phase == HNSWRangeGlobalState::Phase::FETCH) {
 		gstate.Fetch(chunk, lstate);
 		return chunk.size() > 0 ? SourceResultType::HAVE_MORE_OUTPUT : SourceResultType::FINISHED;
 	}
-	if (!lstate.table_scan) {
-		lstate.table_scan = table_scan.scan.GetLocalSourceState(context, *gstate.table_scan);
-	}
-	OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
-	return table_scan.scan.GetData(context, chunk, scan_input);
+	return lstate.Scan(context, *this, chunk, input);
 }
 
 } // namespace duckdb

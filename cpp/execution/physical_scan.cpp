@@ -3,109 +3,24 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
 #include "duckdb/execution/expression_executor.hpp"
-#include "duckdb/main/attached_database.hpp"
-#include "duckdb/parallel/meta_pipeline.hpp"
-#include "duckdb/parallel/pipeline.hpp"
-#include "duckdb/parallel/thread_context.hpp"
-#include "duckdb/planner/expression/bound_parameter_data.hpp"
-#include "duckdb/planner/expression/bound_parameter_expression.hpp"
-#include "duckdb/execution/executor.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
-#include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
-#include "duckdb/transaction/duck_transaction_manager.hpp"
-#include "duckdb/transaction/local_storage.hpp"
 #include "execution/own_rows.hpp"
 #include "host/errors.hpp"
-#include "host/host.hpp"
 #include "index/hnsw_index.hpp"
-#include "host/vector_batch.hpp"
 
 #include <chrono>
 
 namespace duckdb {
 
-PhysicalHNSWScan::PhysicalHNSWScan(PhysicalPlan &physical_plan, vector<LogicalType> types, idx_t estimated_cardinality,
-                                   DuckTableEntry &table_p, vector<StorageIndex> column_ids_p, IndexSearch search_p,
-                                   unique_ptr<Expression> query_p, TableScanPlan table_scan_p)
-    : PhysicalOperator(physical_plan, TYPE, std::move(types), estimated_cardinality), table(table_p),
-      column_ids(std::move(column_ids_p)), search(std::move(search_p)), query(std::move(query_p)),
-      table_scan(std::move(table_scan_p)) {
-}
-
-InsertionOrderPreservingMap<string> PhysicalHNSWScan::ParamsToString() const {
-	auto result = SearchParameters(table, search);
-	lock_guard<mutex> guard(report_lock);
-	for (auto &entry : last_report) {
-		result[entry.first] = entry.second;
-	}
-	return result;
-}
-
 void PhysicalHNSWScan::Report(const vss::SearchAnswer &answer) const {
 	auto &report = answer.report;
-	lock_guard<mutex> guard(report_lock);
-	// DuckDB's profiler shows every operator of an extension under the name "Extension"
-	last_report["Operator"] = GetName();
-	last_report["Strategy"] = string(vss::strategy_name(report.strategy));
-	if (filter) {
-		last_report["Qualifying"] = to_string(filter->Rows().stored->size());
-	}
-	last_report["Visited"] = to_string(report.visited);
-	last_report["Distances"] = to_string(report.distances);
-	last_report["Candidates"] = to_string(report.candidates);
+	PhysicalHNSWSearch::Report(
+	    string(vss::strategy_name(report.strategy)),
+	    {{"Visited", report.visited}, {"Distances", report.distances}, {"Candidates", report.candidates}});
 }
-
-void PhysicalHNSWScan::ReportRead(bool scanned) const {
-	lock_guard<mutex> guard(report_lock);
-	last_report["Rows Read"] = scanned ? "by a scan" : "by their ids";
-}
-
-void PhysicalHNSWScan::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) {
-	op_state.reset();
-	sink_state.reset();
-	meta_pipeline.GetState().SetPipelineSource(current, *this);
-	if (comparison) {
-		comparison->BuildPipeline(current, meta_pipeline);
-	}
-	if (filter) {
-		filter->BuildPipeline(current, meta_pipeline);
-	}
-	if (probes) {
-		meta_pipeline.CreateChildMetaPipeline(current, *this).Build(*probes);
-	}
-}
-
-vector<const_reference<PhysicalOperator>> PhysicalHNSWScan::GetSources() const {
-	return {*this};
-}
-
-//---------------------------------------------------------------------------------------------------------------------
-// Sink: the rows that hold query vectors
-//---------------------------------------------------------------------------------------------------------------------
-
-class HNSWScanSinkState : public GlobalSinkState {
-public:
-	HNSWScanSinkState(ClientContext &context, const PhysicalHNSWScan &op) : probes(context, op.probes->GetTypes()) {
-	}
-
-	ColumnDataCollection probes;
-};
-
-unique_ptr<GlobalSinkState> PhysicalHNSWScan::GetGlobalSinkState(ClientContext &context) const {
-	return make_uniq<HNSWScanSinkState>(context, *this);
-}
-
-SinkResultType PhysicalHNSWScan::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
-	input.global_state.Cast<HNSWScanSinkState>().probes.Append(chunk);
-	return SinkResultType::NEED_MORE_INPUT;
-}
-
-//---------------------------------------------------------------------------------------------------------------------
-// Source
-//---------------------------------------------------------------------------------------------------------------------
 
 struct GroupHash {
 	size_t operator()(const vector<Value> &group) const {
@@ -124,7 +39,7 @@ struct GroupEquality {
 };
 
 //! Searches for the one query vector or, with probes, for each of them, and emits every candidate once.
-class HNSWScanGlobalState : public GlobalSourceState {
+class HNSWScanGlobalState : public ScanningGlobalState {
 public:
 	HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op);
 
@@ -140,14 +55,8 @@ public:
 	void Fetch(DataChunk &chunk);
 
 	const PhysicalHNSWScan &op;
-	DuckTransaction &transaction;
-	DataTable &storage;
-	//! Row ids of a search and the rows they stand for stay paired while this is held.
-	unique_ptr<StorageLockKey> vacuum_lock;
 	idx_t probe_count = 1;
 	idx_t next_probe = 0;
-	//! The state of the replaced scan, if the index cannot answer, or the scan yields the candidates.
-	unique_ptr<GlobalSourceState> table_scan;
 	//! There is nothing left to search for.
 	bool searched = false;
 
@@ -167,9 +76,7 @@ private:
 	//! Whether the first `count` rows of `row_ids` are of as many groups as are wanted.
 	bool HasEnoughGroups(ClientContext &context, idx_t count);
 
-	optional_ptr<const RowFilterState> filter;
 	unique_ptr<ColumnDataRowCollection> probes;
-	const vss::HostInterrupt interrupt;
 	vector<int64_t> row_ids;
 	idx_t fetched = 0;
 	//! Of the probes so far; up to `united` sorted, each once.
@@ -177,26 +84,14 @@ private:
 	idx_t united = 0;
 	vss::ReservedMemory candidates_memory;
 	ColumnFetchState fetch_state;
-	//! The candidates, where the table is scanned for them.
-	unique_ptr<rust::Box<vss::RowSet>> scanned_rows;
 	//! The transaction's own rows, those that qualify.
 	OwnRows own_rows;
 };
 
-class HNSWScanLocalState : public LocalSourceState {
-public:
-	unique_ptr<LocalSourceState> table_scan;
-};
-
 HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op_p)
-    : op(op_p), transaction(DuckTransaction::Get(context, op.table.GetStorage().db)), storage(op.table.GetStorage()),
-      vacuum_lock(DuckTransactionManager::Get(storage.db).SharedVacuumLock()),
-      interrupt(context, Executor::Get(context)), candidates_memory(BufferManager::GetBufferManager(context)) {
-	if (op.filter) {
-		filter = op.filter->Rows();
-	}
+    : ScanningGlobalState(context, op_p), op(op_p), candidates_memory(BufferManager::GetBufferManager(context)) {
 	if (op.probes) {
-		auto &collection = op.sink_state->Cast<HNSWScanSinkState>().probes;
+		auto &collection = op.ProbeRows();
 		probe_count = collection.Count();
 		probes = make_uniq<ColumnDataRowCollection>(collection.GetRows());
 		if (op.search.one_probe && probe_count > 1) {
@@ -206,14 +101,7 @@ HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalH
 		return;
 	}
 	searched = true;
-	Value query;
-	if (op.query->GetExpressionClass() == ExpressionClass::BOUND_PARAMETER) {
-		// as it is: through a vector, element by element, takes longer than a tenth of the search
-		query = op.query->Cast<BoundParameterExpression>().ParameterData()->GetValue();
-	} else {
-		query = ExpressionExecutor::EvaluateScalar(context, *op.query, true);
-	}
-	if (Search(context, query)) {
+	if (Search(context, op.QueryValue(context))) {
 		StartFetching(context);
 	} else {
 		StartScan(context);
@@ -274,29 +162,20 @@ Value HNSWScanGlobalState::ProbeQuery(ClientContext &context) {
 }
 
 void HNSWScanGlobalState::StartFetching(ClientContext &context) {
-	auto scanned = ScanPays(op.types, row_ids, storage.GetTotalRows());
-	op.ReportRead(scanned);
+	auto scanned = ScanFound(context, row_ids, OwnRowIds());
+	op.ReportAs("Rows Read", scanned ? "by a scan" : "by their ids");
 	if (!scanned) {
-		own_rows.Begin(context, storage, op.column_ids, op.types, filter ? &*filter->own : nullptr);
-		return;
+		own_rows.Begin(context, storage, op.column_ids, op.types, OwnRowIds());
 	}
-	scanned_rows = make_uniq<rust::Box<vss::RowSet>>(MakeRowSet(context));
-	Translate([&] { (*scanned_rows)->insert({row_ids.data(), row_ids.size()}); });
-	table_scan = op.table_scan.Begin(context, **scanned_rows, filter ? &*filter->own : nullptr);
 }
 
 void HNSWScanGlobalState::StartScan(ClientContext &context) {
-	table_scan = op.table_scan.Begin(context, filter ? &*filter->stored : nullptr, filter ? &*filter->own : nullptr);
+	BeginScan(context, StoredRows(), OwnRowIds());
 }
 
 bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	interrupt.Check();
-	// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
-	auto casted = query.DefaultTryCastAs(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions));
-	if (!casted) {
-		return false;
-	}
-	auto vector = VectorFromValue(*casted);
+	auto vector = op.QueryVector(query);
 	if (vector.empty()) {
 		return false;
 	}
@@ -376,8 +255,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 	request.k = k;
 	rust::Slice<const float> vector {query.data(), query.size()};
 	vss::HostVisibility visibility(transaction, storage);
-	auto rows = filter ? &*filter->stored : nullptr;
-	auto answer = Translate([&] { return shared->core->search(vector, request, rows, visibility); });
+	auto answer = Translate([&] { return shared->core->search(vector, request, StoredRows(), visibility); });
 	visibility.Rethrow();
 	return answer;
 }
@@ -401,20 +279,19 @@ unique_ptr<GlobalSourceState> PhysicalHNSWScan::GetGlobalSourceState(ClientConte
 
 unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionContext &context,
                                                                    GlobalSourceState &gstate) const {
-	return make_uniq<HNSWScanLocalState>();
+	return make_uniq<ScanningLocalState>();
 }
 
 SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
                                                    OperatorSourceInput &input) const {
 	auto &gstate = input.global_state.Cast<HNSWScanGlobalState>();
-	auto &lstate = input.local_state.Cast<HNSWScanLocalState>();
 	if (gstate.probe_count == 0) {
 		return SourceResultType::FINISHED;
 	}
 	if (!gstate.searched) {
 		auto searched = gstate.SearchSome(context.client);
 		// it has noted the parameters before the probes were there
-		TellProfiler(context, *this, [&] { return ParamsToString(); });
+		TellProfiler(context);
 		if (!searched) {
 			return SourceResultType::HAVE_MORE_OUTPUT;
 		}
@@ -423,11 +300,7 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 		gstate.Fetch(chunk);
 		return chunk.size() > 0 ? SourceResultType::HAVE_MORE_OUTPUT : SourceResultType::FINISHED;
 	}
-	if (!lstate.table_scan) {
-		lstate.table_scan = table_scan.scan.GetLocalSourceState(context, *gstate.table_scan);
-	}
-	OperatorSourceInput scan_input {*gstate.table_scan, *lstate.table_scan, input.interrupt_state};
-	return table_scan.scan.GetData(context, chunk, scan_input);
+	return input.local_state.Cast<ScanningLocalState>().Scan(context, *this, chunk, input);
 }
 
 } // namespace duckdb

@@ -2,10 +2,7 @@
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/common/constants.hpp"
-#include "duckdb/execution/execution_context.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
-#include "duckdb/main/query_profiler.hpp"
-#include "duckdb/parallel/thread_context.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
 #include "duckdb/planner/table_filter_set.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
@@ -82,15 +79,6 @@ InsertionOrderPreservingMap<string> RangeParameters(DuckTableEntry &table, const
 	result["Range"] = StringUtil::Join(texts, " AND ");
 	result["Strategy"] = string(vss::strategy_name(search.strategy));
 	return result;
-}
-
-void TellProfiler(ExecutionContext &context, const PhysicalOperator &op,
-                  const std::function<InsertionOrderPreservingMap<string>()> &parameters) {
-	auto &profiler = context.thread.profiler;
-	// if anybody asks
-	if (profiler.OperatorMetricsIsInitialized(op)) {
-		profiler.GetOperatorMetrics(op).SetExtraInfo(parameters());
-	}
 }
 
 vector<StorageIndex> ScannedColumns(LogicalGet &get) {

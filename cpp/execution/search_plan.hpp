@@ -10,7 +10,6 @@
 namespace duckdb {
 
 class DuckTableEntry;
-class ExecutionContext;
 class IndexEntry;
 class LogicalGet;
 class PhysicalOperator;
@@ -95,9 +94,6 @@ InsertionOrderPreservingMap<string> SearchParameters(DuckTableEntry &table, cons
 //! The same of a search for all rows that pass some bounds.
 InsertionOrderPreservingMap<string> RangeParameters(DuckTableEntry &table, const IndexSearch &search,
                                                     const vector<DistanceBound> &bounds);
-//! EXPLAIN ANALYZE shows these parameters of `op`; of several threads that tell some it shows the last.
-void TellProfiler(ExecutionContext &context, const PhysicalOperator &op,
-                  const std::function<InsertionOrderPreservingMap<string>()> &parameters);
 
 //! The columns that a search has to fetch instead of the scan that it takes the place of.
 vector<StorageIndex> ScannedColumns(LogicalGet &get);

@@ -1,0 +1,90 @@
+#include "execution/logical_search.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/execution/physical_plan_generator.hpp"
+#include "execution/physical_search.hpp"
+
+namespace duckdb {
+
+LogicalHNSWSearch::LogicalHNSWSearch(unique_ptr<LogicalOperator> table_p, IndexSearch search_p,
+                                     unique_ptr<Expression> query, unique_ptr<LogicalOperator> probes)
+    : table(std::move(table_p)), search(std::move(search_p)) {
+	expressions.push_back(std::move(query));
+	if (probes) {
+		children.push_back(std::move(probes));
+	}
+}
+
+void LogicalHNSWSearch::SetFilter(RowFilter filter) {
+	row_id_column = filter.row_id_column;
+	key_columns = std::move(filter.key_columns);
+	children.insert(children.begin(), std::move(filter.plan));
+}
+
+LogicalGet &LogicalHNSWSearch::Get() const {
+	reference<LogicalOperator> current(*table);
+	while (current.get().type != LogicalOperatorType::LOGICAL_GET) {
+		current = *current.get().children[0];
+	}
+	return current.get().Cast<LogicalGet>();
+}
+
+DuckTableEntry &LogicalHNSWSearch::Table() const {
+	return Get().GetTable()->Cast<DuckTableEntry>();
+}
+
+optional_ptr<LogicalOperator> LogicalHNSWSearch::Probes() const {
+	idx_t filters = row_id_column.IsValid() ? 1 : 0;
+	return children.size() > filters ? children.back().get() : nullptr;
+}
+
+vector<ColumnBinding> LogicalHNSWSearch::GetColumnBindings() {
+	return table->GetColumnBindings();
+}
+
+void LogicalHNSWSearch::ResolveTypes() {
+	table->ResolveOperatorTypes();
+	types = table->types;
+}
+
+vector<TableIndex> LogicalHNSWSearch::GetTableIndex() const {
+	return table->GetTableIndex();
+}
+
+optional_ptr<const string> LogicalHNSWSearch::GetTypeBindingVerificationIdentifier() const noexcept {
+	static const string IDENTIFIER = "vss.hnsw_search";
+	return &IDENTIFIER;
+}
+
+InsertionOrderPreservingMap<string> LogicalHNSWSearch::ParamsToString() const {
+	return SearchParameters(Table(), search);
+}
+
+SearchInputs LogicalHNSWSearch::Inputs(PhysicalPlanGenerator &planner) {
+	// the scan reads the row id as well, from when it is planned
+	auto column_ids = ScannedColumns(Get());
+	return {types,
+	        estimated_cardinality,
+	        Table(),
+	        std::move(column_ids),
+	        search,
+	        std::move(expressions[0]),
+	        PlanTableScan(Get(), planner)};
+}
+
+void LogicalHNSWSearch::PlanChildren(PhysicalPlanGenerator &planner, PhysicalHNSWSearch &physical) {
+	physical.comparison = PhysicalComparison::Plan(planner, physical, physical.table, search);
+	if (row_id_column.IsValid()) {
+		auto &plan = planner.CreatePlan(*children[0]);
+		auto &filter = planner.Make<PhysicalRowFilter>(plan, row_id_column.GetIndex(), key_columns);
+		physical.filter = filter.Cast<PhysicalRowFilter>();
+		physical.children.push_back(filter);
+	}
+	auto probes = Probes();
+	if (probes) {
+		physical.probes = planner.CreatePlan(*probes);
+		physical.children.push_back(*physical.probes);
+	}
+}
+
+} // namespace duckdb
