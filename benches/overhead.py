@@ -104,7 +104,8 @@ def statements():
     yield "nearest groups", f"SELECT category, min({WORDS}) AS d FROM words GROUP BY category ORDER BY d LIMIT 5"
     yield "min_by", f"SELECT min_by(id, {WORDS}, 10) FROM words"
     yield "min_by of groups", f"SELECT category, min_by(id, {WORDS}) FROM words GROUP BY category"
-    for radius in 0.5, 0.9, 1.1, 1.3:
+    # of the words a hundredth of a percent, a hundredth, a tenth and three tenths are so near
+    for radius in 5, 5.65, 6.1, 6.5:
         yield f"a count within {radius}", f"SELECT count(*) FROM words WHERE {WORDS} < {radius}"
         yield f"rows within {radius}", f"SELECT id, text FROM words WHERE {WORDS} < {radius}"
         yield f"the nearest within {radius}", f"SELECT id, text FROM words WHERE {WORDS} < {radius} ORDER BY {WORDS} LIMIT 100"
