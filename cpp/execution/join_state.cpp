@@ -36,10 +36,12 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
                                          ColumnDataCollection &probes_p)
     : SearchGlobalState(context, op), index(HNSWIndex::TryShare(*op.search.entry, storage)), probes(probes_p) {
 	op.table_scan.wanted->Set(StoredRows(), OwnRowIds());
+	vector<unique_ptr<Expression>> conditions;
 	for (auto &part : op.conditions) {
-		condition = condition ? make_uniq<BoundConjunctionExpression>(ExpressionType::CONJUNCTION_AND,
-		                                                              std::move(condition), part->Copy())
-		                      : part->Copy();
+		conditions.push_back(part->Copy());
+	}
+	if (!conditions.empty()) {
+		condition = BoundConjunctionExpression::Create(ExpressionType::CONJUNCTION_AND, std::move(conditions));
 	}
 	if (index && op.bounds.empty()) {
 		request = op.search.Request(context, *index);

@@ -67,10 +67,8 @@ PairFilter::PairFilter(vector<unique_ptr<Expression>> conditions, idx_t keys) {
 				probe_sides.push_back(probe.get().Copy());
 			}
 		}
-		condition = condition ? make_uniq<BoundConjunctionExpression>(ExpressionType::CONJUNCTION_AND,
-		                                                              std::move(condition), std::move(part))
-		                      : std::move(part);
 	}
+	condition = BoundConjunctionExpression::Create(ExpressionType::CONJUNCTION_AND, std::move(conditions));
 }
 
 //---------------------------------------------------------------------------------------------------------------------
