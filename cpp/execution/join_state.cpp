@@ -49,6 +49,7 @@ HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalH
 		auto distances = DistancesWithin(context, op.bounds);
 		if (distances) {
 			range = *distances;
+			range.costs = op.search.costs;
 			range.may_scan = SearchStrategy(context) != vss::Strategy::Exact;
 		} else {
 			index.reset();

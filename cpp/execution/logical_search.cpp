@@ -3,6 +3,7 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
 #include "execution/physical_search.hpp"
+#include "execution/read_costs.hpp"
 
 namespace duckdb {
 
@@ -61,6 +62,7 @@ InsertionOrderPreservingMap<string> LogicalHNSWSearch::ParamsToString() const {
 }
 
 SearchInputs LogicalHNSWSearch::Inputs(PhysicalPlanGenerator &planner) {
+	search.costs = CostsOf(Get());
 	// the scan reads the row id as well, from when it is planned
 	auto column_ids = ScannedColumns(Get());
 	return {types,

@@ -30,18 +30,6 @@ void PhysicalHNSWRange::Report(const vss::SearchReport &report, idx_t certain, i
 // Source
 //---------------------------------------------------------------------------------------------------------------------
 
-//! What it costs to fetch a row without its vector, in rows that are scanned with vectors of 384 elements meanwhile.
-static double FetchCost(const vector<LogicalType> &types) {
-	double result = 0.1;
-	for (auto &type : types) {
-		if (type.id() == LogicalTypeId::ARRAY || type.IsNested()) {
-			return 6;
-		}
-		result += type.InternalType() == PhysicalType::VARCHAR ? 1 : 0.3;
-	}
-	return result;
-}
-
 class HNSWRangeLocalState : public ScanningLocalState {
 public:
 	HNSWRangeLocalState(ClientContext &context, const PhysicalHNSWRange &op) : executor(context, *op.predicate) {
@@ -126,7 +114,7 @@ HNSWRangeGlobalState::HNSWRangeGlobalState(ClientContext &context, const Physica
 		request = *distances;
 		query = EvaluateQuery(context);
 	}
-	request.fetch_cost = FetchCost(op.types);
+	request.costs = op.search.costs;
 	request.may_scan = SearchStrategy(context) != vss::Strategy::Exact;
 	if (query.empty() || !Begin(context)) {
 		Scan(context);

@@ -16,6 +16,7 @@
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
+#include "execution/read_costs.hpp"
 #include "host/errors.hpp"
 #include "host/vector_batch.hpp"
 
@@ -175,7 +176,7 @@ void ScanningGlobalState::BeginScan(ClientContext &context, optional_ptr<const v
 
 bool ScanningGlobalState::ScanFound(ClientContext &context, const vector<int64_t> &row_ids,
                                     optional_ptr<const vss::RowSet> own) {
-	if (!ScanPays(search_op.types, row_ids, storage.GetTotalRows())) {
+	if (!ScanPays(search_op.search.costs, row_ids, storage.GetTotalRows())) {
 		return false;
 	}
 	scanned_rows = make_uniq<rust::Box<vss::RowSet>>(MakeRowSet(context));

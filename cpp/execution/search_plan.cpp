@@ -13,8 +13,9 @@ namespace duckdb {
 
 void IndexSearch::TakeFilter(idx_t qualifying) {
 	if (covers && strategy != vss::Strategy::Scan) {
-		HNSWIndex::Visit(*entry,
-		                 [&](const HNSWIndex &index) { strategy = index.Core().filtered_strategy(k, ef, qualifying); });
+		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
+			strategy = index.Core().filtered_strategy(k, ef, qualifying, costs);
+		});
 	}
 }
 
@@ -23,7 +24,7 @@ void IndexSearch::TakePages() {
 	if (covers) {
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
 			ef = index.Core().ef_of_pages(ef);
-			strategy = index.Core().strategy(k, ef);
+			strategy = index.Core().strategy(k, ef, costs);
 		});
 	}
 }
@@ -44,6 +45,7 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 	request.metric = metric;
 	request.undefined_last = undefined_last;
 	request.ranked_only = ranked_only;
+	request.costs = costs;
 	request.strategy = SearchStrategy(context);
 	return request;
 }

@@ -37,6 +37,8 @@ struct IndexSearch {
 	//! will have seen the rows of its table.
 	idx_t ef;
 	vss::Strategy strategy;
+	//! What it costs to read rows of the table.
+	vss::ReadCosts costs {};
 	//! A further order decides between rows that tie with the last one wanted.
 	bool ties = false;
 	//! The index has the vectors with fewer digits than the table.

@@ -31,8 +31,4 @@ private:
 //! True for wanted rows, by their ids.
 unique_ptr<TableFilter> MakeFilter(shared_ptr<const WantedRows> wanted);
 
-//! Whether a scan that skips what is not wanted yields these rows of a table sooner than looking each of them up. `types`: those of the
-//! columns read; `row_ids`: in any order; `table_rows`: all there are.
-bool ScanPays(const vector<LogicalType> &types, const vector<int64_t> &row_ids, idx_t table_rows);
-
 } // namespace duckdb

@@ -11,6 +11,7 @@
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
+#include "execution/read_costs.hpp"
 #include "index/hnsw_index.hpp"
 #include "host/settings.hpp"
 
@@ -408,8 +409,9 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		IndexSearch search {entry, name, metric, options.metric, index.Dimensions(), k, ef, vss::Strategy::Scan};
 		search.covers = covers;
 		search.compare = compare;
+		search.costs = CostsOf(get);
 		if (covers) {
-			search.strategy = index.Core().strategy(k, ef);
+			search.strategy = index.Core().strategy(k, ef, search.costs);
 		} else if (compare) {
 			search.strategy = vss::Strategy::Auto;
 		}

@@ -6,8 +6,8 @@ use crate::graph::LevelStats;
 use crate::index::{Image, Norms, Origin, Stats};
 use crate::options::{Given, Metric, Options, Quantization};
 use crate::search::{
-    Bounds, Found, Outcome, Pairs, PairsOutcome, PairsRequest, RangeOutcome, RangeRequest, RangeRows, Recall, Report,
-    Request, RowSet, Strategy,
+    Bounds, Found, Outcome, Pairs, PairsOutcome, PairsRequest, RangeOutcome, RangeRequest, RangeRows, ReadCosts,
+    Recall, Report, Request, RowSet, Strategy,
 };
 
 /// The core's enum and that of the border have the same variants; the latter may have more, and any number, as C++'s enums do.
@@ -97,6 +97,18 @@ impl From<&ffi::IndexOptions> for Options {
     }
 }
 
+impl From<&ffi::ReadCosts> for ReadCosts {
+    fn from(costs: &ffi::ReadCosts) -> Self {
+        Self {
+            looked_up: costs.looked_up,
+            checked: costs.checked,
+            skimmed: costs.skimmed,
+            selected: costs.selected,
+            scanned: costs.scanned,
+        }
+    }
+}
+
 impl ffi::SearchRequest {
     /// With what it does not say: the query vector, and the rows that qualify, if not all do.
     pub(super) fn of<'a>(&self, query: &'a [f32], filter: Option<&'a RowSet>) -> Request<'a> {
@@ -111,6 +123,7 @@ impl ffi::SearchRequest {
             ranked_only: self.ranked_only,
             narrows: self.narrows,
             metric: Some(self.metric.into()),
+            costs: (&self.costs).into(),
             may_scan: true,
             forced: self.strategy.core(),
         }
@@ -151,8 +164,7 @@ impl ffi::RangeRequest {
             query,
             bounds: Bounds { nearest: self.nearest, farthest: self.farthest },
             filter,
-            fetch_cost: self.fetch_cost,
-            may_scan: self.may_scan,
+            costs: self.may_scan.then(|| (&self.costs).into()),
         }
     }
 

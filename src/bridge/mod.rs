@@ -104,6 +104,16 @@ mod ffi {
         candidates: u64,
     }
 
+    /// What it costs to read rows of a table, in nanoseconds, see [`crate::search::ReadCosts`].
+    #[derive(Clone)]
+    struct ReadCosts {
+        looked_up: f64,
+        checked: f64,
+        skimmed: f64,
+        selected: f64,
+        scanned: f64,
+    }
+
     /// What is asked of a search, beside the query vector and the rows that qualify, see [`crate::search::Request`].
     struct SearchRequest {
         /// Rows wanted.
@@ -122,6 +132,8 @@ mod ffi {
         narrows: bool,
         /// By what the host ranks.
         metric: Metric,
+        /// Of the rows that are emitted.
+        costs: ReadCosts,
         /// How to search; for benchmarks.
         strategy: Strategy,
     }
@@ -131,8 +143,8 @@ mod ffi {
         /// Of the index's metric, infinite where there is no bound.
         nearest: f64,
         farthest: f64,
-        /// What fetching a row costs without its vector, in rows of 384 elements that the host scans meanwhile.
-        fetch_cost: f64,
+        /// Of the rows that are emitted, and checked.
+        costs: ReadCosts,
         /// The answer may be to scan the table because that is cheaper.
         may_scan: bool,
     }
@@ -345,8 +357,9 @@ mod ffi {
         unsafe fn look(self: &RangeSearch, rows: *const RowSet, found: &mut RangeRows) -> Result<bool>;
         fn outcome(self: &RangeSearch) -> RangeOutcome;
         fn report(self: &RangeSearch) -> SearchReport;
-        fn strategy(self: &IndexHandle, k: usize, ef: usize) -> Strategy;
-        fn filtered_strategy(self: &IndexHandle, k: usize, ef: usize, qualifying: usize) -> Strategy;
+        fn strategy(self: &IndexHandle, k: usize, ef: usize, costs: &ReadCosts) -> Strategy;
+        fn filtered_strategy(self: &IndexHandle, k: usize, ef: usize, qualifying: usize, costs: &ReadCosts)
+        -> Strategy;
         fn ef_of_pages(self: &IndexHandle, ef: usize) -> usize;
         fn compact(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn measure_recall(
@@ -723,16 +736,16 @@ impl IndexHandle {
         guard_or(false, || self.0.searcher().pairs_pay())
     }
 
-    fn strategy(&self, k: usize, ef: usize) -> ffi::Strategy {
-        guard_or(ffi::Strategy::Scan, || self.0.searcher().strategy(k, ef).into())
+    fn strategy(&self, k: usize, ef: usize, costs: &ffi::ReadCosts) -> ffi::Strategy {
+        guard_or(ffi::Strategy::Scan, || self.0.searcher().strategy(k, ef, &costs.into()).into())
     }
 
     fn ef_of_pages(&self, ef: usize) -> usize {
         guard_or(ef, || self.0.searcher().ef_of_pages(ef))
     }
 
-    fn filtered_strategy(&self, k: usize, ef: usize, qualifying: usize) -> ffi::Strategy {
-        guard_or(ffi::Strategy::Scan, || self.0.searcher().filtered_strategy(k, ef, qualifying).into())
+    fn filtered_strategy(&self, k: usize, ef: usize, qualifying: usize, costs: &ffi::ReadCosts) -> ffi::Strategy {
+        guard_or(ffi::Strategy::Scan, || self.0.searcher().filtered_strategy(k, ef, qualifying, &costs.into()).into())
     }
 
     fn compact(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {

@@ -152,8 +152,8 @@ impl Searcher<'_> {
     fn many_pay(&self, request: &Request<'_>) -> bool {
         let qualifying = request.filter.map_or(self.rows.alive(), super::RowSet::len);
         let planned = match request.filter {
-            Some(rows) => self.filtered_strategy(request.k, request.ef, rows.len()),
-            None => self.strategy(request.k, request.ef),
+            Some(rows) => self.filtered_strategy(request.k, request.ef, rows.len(), &request.costs),
+            None => self.strategy(request.k, request.ef, &request.costs),
         };
         match planned {
             Strategy::All | Strategy::Scan => false,
@@ -234,7 +234,9 @@ impl Searcher<'_> {
         let exhausted = taken.all && all;
         let enough = rows.len() >= request.k || request.ranked_only && exhausted;
         let widened = request.narrows || self.codec().estimates();
-        if request.filter.is_some() && !enough || widened && request.may_scan && !self.fetch_pays(rows.len()) {
+        if request.filter.is_some() && !enough
+            || widened && request.may_scan && !self.search_pays(rows.len(), &request.costs)
+        {
             return None;
         }
         let report = Report { strategy: Strategy::Exact, visited: 0, distances };

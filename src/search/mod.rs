@@ -29,7 +29,7 @@ pub use self::pairs::{Pair, Pairs, PairsOutcome, PairsRequest};
 pub use self::range::{Bounds, Range, RangeOutcome, RangeRequest, RangeRows};
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
-pub use self::strategy::Strategy;
+pub use self::strategy::{ReadCosts, Strategy};
 
 /// By what part of it a vector may be longer than another for all metrics to rank them alike, but for rows that are nearly as far.
 pub const ONE_NORM: f64 = 1e-3;
@@ -66,6 +66,8 @@ pub struct Request<'a> {
     /// By what the host ranks, if that is not the index's metric: another one ranks alike while all vectors are about as long, see
     /// [`ONE_NORM`]; otherwise the outcome is `Scan`, or all rows that pass the filter.
     pub metric: Option<Metric>,
+    /// What it costs the host to read rows.
+    pub costs: ReadCosts,
     /// The answer may be to scan the table also because that is cheaper.
     pub may_scan: bool,
     /// Search like this if possible; for benchmarks.
@@ -86,6 +88,7 @@ impl<'a> Request<'a> {
             ranked_only: false,
             narrows: false,
             metric: None,
+            costs: ReadCosts::default(),
             may_scan: false,
             forced: None,
         }
@@ -182,8 +185,8 @@ impl<'a> Searcher<'a> {
         let Request { query, k, filter, .. } = request;
         self.check_dimensions(query)?;
         let planned = match filter {
-            Some(rows) => self.filtered_strategy(k, request.ef, rows.len()),
-            None => self.strategy(k, request.ef),
+            Some(rows) => self.filtered_strategy(k, request.ef, rows.len(), &request.costs),
+            None => self.strategy(k, request.ef, &request.costs),
         };
         let strategy = match planned {
             Strategy::All => planned,
@@ -213,14 +216,14 @@ impl<'a> Searcher<'a> {
         let enough = found.rows.len() >= k || request.ranked_only && found.exhausted;
         let too_few = filter.is_some() && !enough;
         let widened = request.narrows || self.codec().estimates();
-        let too_many = widened && request.may_scan && !self.fetch_pays(found.rows.len());
+        let too_many = widened && request.may_scan && !self.search_pays(found.rows.len(), &request.costs);
         if search && ordinary && !too_few && !too_many {
             found.report = report;
             return Ok(found);
         }
         found.rows.clear();
         match filter {
-            Some(rows) if self.fetch_pays(rows.len()) => {
+            Some(rows) if self.search_pays(rows.len(), &request.costs) => {
                 report.strategy = Strategy::All;
                 found.rows =
                     rows.rows().map(|row_id| Candidate { row_id, distance: f32::NAN, certain: false }).collect();

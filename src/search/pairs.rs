@@ -4,7 +4,8 @@
 //! While some rows are in the processor's cache they are measured from all query vectors.
 
 use super::exact::Collector;
-use super::range::{BEGINS_MAX, FETCH_SHARE, Limits, Place};
+use super::range::{BEGINS_MAX, Limits, Place};
+use super::strategy::READ_SHARE;
 use super::{Bounds, Hit, RowSet, Searcher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Interrupt;
@@ -13,7 +14,7 @@ use crate::vectors::Query;
 /// Rows below which the host compares all pairs as fast.
 const ROWS_MIN: usize = 256;
 /// What it costs the host to fetch a pair's row and look at it again, in pairs of vectors of 384 elements that it compares meanwhile.
-const PAIR_COST: f64 = 4.0;
+const PAIR_COST: f64 = 4.5;
 const COUNTED_DIMENSIONS: f64 = 384.0;
 
 /// What is asked of pairs.
@@ -144,7 +145,7 @@ impl Searcher<'_> {
         }
         let all = probes.len() as f64 * request.filter.map_or(self.rows.alive(), RowSet::len) as f64;
         let cost = PAIR_COST * (COUNTED_DIMENSIONS / space.dimensions as f64).max(1.0);
-        let scan_above = if may_scan { all * FETCH_SHARE / cost } else { f64::INFINITY };
+        let scan_above = if may_scan { all * READ_SHARE / cost } else { f64::INFINITY };
         let mut finds = Finds {
             probes: &probes,
             pairs: Vec::new(),

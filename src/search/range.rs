@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::exact::{Scratch, blocks};
-use super::strategy::FETCH_COST;
-use super::{Hit, Report, RowSet, Searcher, Strategy};
+use super::{Hit, ReadCosts, Report, RowSet, Searcher, Strategy};
 use crate::error::{Error, Result};
 use crate::index::Generation;
 use crate::vectors::Query;
@@ -21,10 +20,6 @@ const PART_PAGES: usize = 16;
 /// Rows and elements below which the host scans its table as fast.
 const ROWS_MIN: usize = 2048;
 const DIMENSIONS_MIN: usize = 32;
-/// Elements of the rows by which hosts count what fetching costs: longer ones take as much longer to be scanned.
-const COUNTED_DIMENSIONS: f64 = 384.0;
-/// Of the time in which the host would scan its table, what fetching rows by their ids may take.
-pub(super) const FETCH_SHARE: f64 = 0.8;
 /// Times that a range, or pairs, are looked for while rows go from the graph back to the pending area.
 pub(super) const BEGINS_MAX: usize = 4;
 
@@ -53,11 +48,8 @@ pub struct RangeRequest<'a> {
     pub bounds: Bounds,
     /// The rows that qualify, all of them visible; without it every row does.
     pub filter: Option<&'a RowSet>,
-    /// What it costs the host to fetch a row that is certainly between the bounds, in rows of 384 elements that it scans meanwhile; of one
-    /// that is not it fetches the vector, too.
-    pub fetch_cost: f64,
-    /// The answer may be to scan the table because that is cheaper.
-    pub may_scan: bool,
+    /// What it costs the host to read rows. Without it the answer is never to scan the table because that is cheaper.
+    pub costs: Option<ReadCosts>,
 }
 
 /// Row ids by what the index knows of them, in no order. One may be there twice.
@@ -93,18 +85,13 @@ pub struct Range {
     parts: usize,
     next_part: AtomicUsize,
     renewals: usize,
-    costs: Costs,
+    costs: Option<ReadCosts>,
+    /// Rows of the index when it began.
+    alive: usize,
     certain: AtomicUsize,
     uncertain: AtomicUsize,
     distances: AtomicUsize,
     gave_up: AtomicBool,
-}
-
-/// What fetching rows costs, in rows that are scanned meanwhile, and may cost.
-#[derive(Clone, Copy)]
-struct Costs {
-    certain: f64,
-    most: f64,
 }
 
 /// Distances as the index measures them. Between the inner bounds a row is certainly wanted, beyond the outer ones certainly not.
@@ -173,8 +160,7 @@ impl Range {
         let certain = certain + self.certain.fetch_add(certain, Ordering::Relaxed);
         let uncertain = uncertain + self.uncertain.fetch_add(uncertain, Ordering::Relaxed);
         self.distances.fetch_add(distances, Ordering::Relaxed);
-        let cost = certain as f64 * self.costs.certain + uncertain as f64 * FETCH_COST as f64;
-        if cost > self.costs.most {
+        if self.costs.is_some_and(|costs| !costs.search_pays(certain, uncertain, self.alive)) {
             self.gave_up.store(true, Ordering::Relaxed);
         }
     }
@@ -199,8 +185,6 @@ impl Searcher<'_> {
         if !ordinary {
             stored.clear();
         }
-        let most = self.rows.alive() as f64 * FETCH_SHARE;
-        let certain = request.fetch_cost * (COUNTED_DIMENSIONS / space.dimensions as f64).max(1.0);
         let mut range = Range {
             stored,
             limits: Limits::new(bounds, |distance| space.rounding(distance, query, self.rows.norms())),
@@ -210,7 +194,8 @@ impl Searcher<'_> {
             parts: 0,
             next_part: AtomicUsize::new(0),
             renewals: self.rows.renewals(),
-            costs: Costs { certain, most: if request.may_scan { most } else { f64::INFINITY } },
+            costs: request.costs,
+            alive: self.rows.alive(),
             certain: AtomicUsize::new(0),
             uncertain: AtomicUsize::new(0),
             distances: AtomicUsize::new(0),

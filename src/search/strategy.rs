@@ -21,12 +21,36 @@ const PAGES_ROWS: usize = 512;
 /// Candidates at which keeping the list of the best in order costs as much as their distances.
 const ORDER_EF: f64 = 10_000.0;
 
-/// What it costs a host to fetch a row by its id, in rows that it scans meanwhile: DuckDB fetches a row with 384 floats in
-/// 5 to 9 µs, and scans one in 1.
-pub(super) const FETCH_COST: usize = 6;
+/// Rows that are read after a search whatever the size of the table: one chunk of DuckDB's.
+const READ_MIN: usize = 2048;
+/// Of the time in which the host would scan its table, what reading the rows that were found may take: they are searched for, too.
+pub(super) const READ_SHARE: f64 = 0.9;
 
-/// Rows that are fetched by their ids whatever the size of the table: one chunk of DuckDB's.
-const FETCH_MIN: usize = 2048;
+/// What it costs the host to read rows, in nanoseconds. The host knows what they are made of, so it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ReadCosts {
+    /// A row that was found, looked up by its id.
+    pub looked_up: f64,
+    /// The same with all that decides whether it is wanted, as its vector.
+    pub checked: f64,
+    /// Each row of the table, if it is scanned for the rows that were found.
+    pub skimmed: f64,
+    /// Each row that was found, in that scan.
+    pub selected: f64,
+    /// Each row of the table, if it is scanned without a search, and its distance measured.
+    pub scanned: f64,
+}
+
+impl ReadCosts {
+    /// Whether a search that finds so many rows, and so many of which the host has to decide, costs the host less than to scan the
+    /// `all` rows of its table.
+    pub(super) fn search_pays(&self, found: usize, undecided: usize, all: usize) -> bool {
+        let (found, undecided, all) = (found as f64, undecided as f64, all as f64);
+        let by_ids = found * self.looked_up + undecided * self.checked;
+        let by_scan = all * self.skimmed + (found + undecided) * self.selected;
+        by_ids.min(by_scan) <= READ_SHARE * all * self.scanned
+    }
+}
 
 /// How linked rows are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,9 +164,9 @@ impl Searcher<'_> {
         ef.max((PAGES_ROWS + SPARE_MAX).div_ceil(self.ef_factor()))
     }
 
-    /// How a search for `k` of the `qualifying` rows that pass a filter would search now. Takes no lock.
-    pub fn filtered_strategy(&self, k: usize, ef: usize, qualifying: usize) -> Strategy {
-        if !self.fetch_pays(k.min(qualifying)) {
+    /// How a search for `k` of the `qualifying` rows that pass a filter would search now. `costs`: of the rows. Takes no lock.
+    pub fn filtered_strategy(&self, k: usize, ef: usize, qualifying: usize, costs: &ReadCosts) -> Strategy {
+        if !self.search_pays(k.min(qualifying), costs) {
             return Strategy::Scan;
         }
         if qualifying <= k {
@@ -161,14 +185,14 @@ impl Searcher<'_> {
         (1.5 * expected).max(0.4 * qualifying as f64) / WALK_FACTOR
     }
 
-    /// Whether the host fetches `rows` rows by their ids in less time than it scans its table.
-    pub(super) fn fetch_pays(&self, rows: usize) -> bool {
-        rows <= FETCH_MIN || rows.saturating_mul(FETCH_COST) <= self.rows.alive()
+    /// Whether the host reads `rows` rows that were found in less time than it scans its table.
+    pub(super) fn search_pays(&self, rows: usize, costs: &ReadCosts) -> bool {
+        rows <= READ_MIN || costs.search_pays(rows, 0, self.rows.alive())
     }
 
-    /// How a search for `k` rows with search width `ef` would search now. Takes no lock.
-    pub fn strategy(&self, k: usize, ef: usize) -> Strategy {
-        if !self.fetch_pays(k) {
+    /// How a search for `k` rows with search width `ef` would search now. `costs`: of the rows. Takes no lock.
+    pub fn strategy(&self, k: usize, ef: usize, costs: &ReadCosts) -> Strategy {
+        if !self.search_pays(k, costs) {
             return Strategy::Scan;
         }
         Strategy::cheaper(self.rows.alive(), self.effective_ef(k, ef))
@@ -189,6 +213,21 @@ mod tests {
         assert_eq!(cheapest(4_000), Strategy::Exact);
         assert_eq!(cheapest(1), Strategy::Exact);
         assert_eq!(Strategy::cheapest(2_000, 2_000, 64), Strategy::Exact);
+    }
+
+    /// Of a vector of 384 elements, in a table of 60,000 rows of DuckDB's.
+    const VECTORS: ReadCosts =
+        ReadCosts { looked_up: 6_000.0, checked: 6_000.0, skimmed: 2.0, selected: 4_000.0, scanned: 1_000.0 };
+
+    #[test]
+    fn the_costs_of_rows_decide_when_the_table_is_scanned() {
+        assert!(VECTORS.search_pays(10_000, 0, 60_000));
+        assert!(!VECTORS.search_pays(14_000, 0, 60_000));
+        let with_lists = ReadCosts { looked_up: 500_000.0, skimmed: 300.0, scanned: 1_300.0, ..VECTORS };
+        assert!(with_lists.search_pays(10_000, 0, 60_000), "a scan reads them");
+        let only_ids = ReadCosts { looked_up: 100.0, ..VECTORS };
+        assert!(only_ids.search_pays(60_000, 0, 60_000));
+        assert!(!only_ids.search_pays(10_000, 50_000, 60_000), "of most rows the host has to decide");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::memory::Memory;
-use crate::search::{Request, RowSet};
+use crate::search::{ReadCosts, Request, RowSet};
 
 fn row_set(rows: impl Iterator<Item = i64>) -> RowSet {
     let mut set = RowSet::new(&Memory::new(Box::new(Unlimited))).unwrap();
@@ -154,7 +154,9 @@ fn too_few_vectors_mean_all_rows() {
     let found = find(&index, &[0.0, 0.0], 10, &some, None);
     assert_eq!((found.rows.len(), found.report.strategy), (200, SearchStrategy::All));
     let many = row_set(0..10_000);
-    let found = find(&index, &[0.0, 0.0], 10, &many, None);
+    let costs = ReadCosts { looked_up: 6.0, selected: 4.0, scanned: 1.0, ..ReadCosts::default() };
+    let request = Request { filter: Some(&many), costs, ..Request::new(&[0.0, 0.0], 10, 64) };
+    let found = index.searcher().search(request, &AllVisible).unwrap();
     assert_eq!((found.rows.len(), found.outcome), (0, Outcome::Scan));
     assert_eq!(find(&index, &[1.0, 0.0], 0, &some, None).rows.len(), 0);
     assert_eq!(find(&index, &[1.0, 0.0], 5, &row_set(0..0), None).rows.len(), 0);

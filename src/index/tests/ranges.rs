@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::search::{Bounds, RangeOutcome, RangeRequest, RangeRows, RowSet};
+use crate::search::{Bounds, RangeOutcome, RangeRequest, RangeRows, ReadCosts, RowSet};
 
 /// What a host computes, in `f32` and from one end to the other, by the SQL functions that ascend: its value, and their name.
 pub(super) fn host_distance(metric: Metric, a: &[f32], b: &[f32]) -> (f32, &'static str) {
@@ -34,7 +34,7 @@ pub(super) fn found(index: &Index, request: RangeRequest<'_>, mut between: impl 
 }
 
 pub(super) fn request(query: &[f32], bounds: Bounds) -> RangeRequest<'_> {
-    RangeRequest { query, bounds, filter: None, fetch_cost: 1.0, may_scan: false }
+    RangeRequest { query, bounds, filter: None, costs: None }
 }
 
 /// Checks that rows were found which the host has between `least` and `most`, and that those are which are certain.
@@ -162,9 +162,14 @@ fn a_query_that_cannot_be_ranked_and_too_many_rows_are_for_the_table() {
     link_all(&index, 1);
     let odd = [f32::NAN, 0.0, 0.0, 0.0];
     assert_eq!(found(&index, request(&odd, Bounds::ALL), || ()).1, RangeOutcome::Scan);
-    let all = RangeRequest { may_scan: true, ..request(&vectors[..4], Bounds::ALL) };
+    let dear = ReadCosts { looked_up: 10.0, skimmed: 10.0, scanned: 9.0, ..ReadCosts::default() };
+    let all = RangeRequest { costs: Some(dear), ..request(&vectors[..4], Bounds::ALL) };
     assert_eq!(found(&index, all, || ()).1, RangeOutcome::Scan);
-    assert_eq!(found(&index, RangeRequest { fetch_cost: 0.005, ..all }, || ()).1, RangeOutcome::Complete);
+    let cheap = [ReadCosts { looked_up: 1.0, ..dear }, ReadCosts { skimmed: 1.0, ..dear }];
+    for costs in cheap {
+        let all = RangeRequest { costs: Some(costs), ..all };
+        assert_eq!(found(&index, all, || ()).1, RangeOutcome::Complete);
+    }
     let wrong = index.searcher().begin_range(request(&odd[..3], Bounds::ALL), &mut RangeRows::default());
     assert_eq!(wrong.err().unwrap().kind, ErrorKind::InvalidInput);
 }
