@@ -24,7 +24,6 @@ public:
 	//! Pairs for which one of the conditions, over the columns of this operator, is not true do not count as found. They may
 	//! be emitted all the same.
 	void SetConditions(vector<unique_ptr<Expression>> conditions);
-
 	//! All pairs are wanted whose distance passes these; a limit is not. Others may be emitted all the same.
 	void SetBounds(vector<DistanceBound> bounds);
 

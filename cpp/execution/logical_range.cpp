@@ -26,6 +26,7 @@ PhysicalOperator &LogicalHNSWRange::CreatePlan(ClientContext &context, PhysicalP
 	auto bindings = get.GetColumnBindings();
 	auto checked_ids = ScannedColumns(get);
 	auto checked_types = types;
+	vector<ProjectionIndex> more;
 	for (auto &predicate : predicates) {
 		ExpressionIterator::EnumerateExpression(predicate, [&](unique_ptr<Expression> &child) {
 			if (child->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
@@ -36,6 +37,7 @@ PhysicalOperator &LogicalHNSWRange::CreatePlan(ClientContext &context, PhysicalP
 			auto position = UnsafeNumericCast<idx_t>(entry - bindings.begin());
 			if (entry == bindings.end()) {
 				bindings.push_back(binding);
+				more.push_back(binding.column_index);
 				checked_ids.push_back(Table().GetStorageIndex(get.GetColumnIndex(binding)));
 				checked_types.push_back(child->GetReturnType());
 			}
@@ -43,7 +45,13 @@ PhysicalOperator &LogicalHNSWRange::CreatePlan(ClientContext &context, PhysicalP
 		});
 	}
 	auto predicate = BoundConjunctionExpression::Create(ExpressionType::CONJUNCTION_AND, std::move(predicates));
-	auto &physical = planner.Make<PhysicalHNSWRange>(Inputs(planner)).Cast<PhysicalHNSWRange>();
+	if (checks_scan) {
+		get.projection_ids.insert(get.projection_ids.end(), more.begin(), more.end());
+	}
+	auto inputs = Inputs(planner);
+	inputs.column_ids.resize(types.size());
+	auto &physical = planner.Make<PhysicalHNSWRange>(std::move(inputs)).Cast<PhysicalHNSWRange>();
+	physical.checks_scan = checks_scan;
 	physical.checked_ids = std::move(checked_ids);
 	physical.checked_types = std::move(checked_types);
 	physical.predicate = std::move(predicate);

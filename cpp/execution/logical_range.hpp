@@ -15,6 +15,9 @@ public:
 	LogicalHNSWRange(unique_ptr<LogicalGet> stand_in, IndexSearch search, unique_ptr<Expression> query,
 	                 vector<unique_ptr<Expression>> predicates, vector<DistanceBound> bounds);
 
+	//! The stand-in does not check the predicates itself.
+	bool checks_scan = false;
+
 	PhysicalOperator &CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) override;
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 

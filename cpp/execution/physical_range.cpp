@@ -34,6 +34,11 @@ class HNSWRangeLocalState : public ScanningLocalState {
 public:
 	HNSWRangeLocalState(ClientContext &context, const PhysicalHNSWRange &op) : executor(context, *op.predicate) {
 		checked.Initialize(Allocator::Get(context), op.checked_types);
+		auto decided_types = op.checked_types;
+		decided_types.push_back(LogicalType::ROW_TYPE);
+		decided.Initialize(Allocator::Get(context), decided_types);
+		decided_ids = op.checked_ids;
+		decided_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
 	}
 
 	vss::RangeRows found;
@@ -41,6 +46,11 @@ public:
 	ColumnFetchState fetch_state;
 	//! The columns of `predicate`, and what is emitted.
 	DataChunk checked;
+	//! The same and the row id.
+	DataChunk decided;
+	vector<StorageIndex> decided_ids;
+	//! What is fetched now; own rows come behind all others.
+	idx_t batch = 0;
 	//! It is this thread that reads the transaction's own rows.
 	bool reads_own = false;
 };
@@ -61,6 +71,9 @@ public:
 	//! Fills `chunk` with the next rows; empty at the end.
 	void Fetch(DataChunk &chunk, HNSWRangeLocalState &lstate);
 
+	//! Fills `chunk` with rows of `rows`, whose columns begin with those of `chunk`, that pass the predicate.
+	static void TakePassing(DataChunk &rows, DataChunk &chunk, HNSWRangeLocalState &lstate);
+
 	const PhysicalHNSWRange &op;
 	atomic<Phase> phase {Phase::LOOK};
 
@@ -73,9 +86,10 @@ private:
 	void Finish(ClientContext &context);
 	//! The replaced scan yields the rows that pass.
 	void Scan(ClientContext &context);
+	//! Adds rows that were found. Without memory for them the table is going to be scanned.
 	void Take(vss::RangeRows &found);
-	//! Fills `chunk` with rows of `rows`, whose columns begin with those of `chunk`, that pass the predicate.
-	static void TakePassing(DataChunk &rows, DataChunk &chunk, HNSWRangeLocalState &lstate);
+	//! Puts the rows of the batch that pass into `ids`.
+	void Decide(idx_t first, idx_t count, vector<row_t> &ids, HNSWRangeLocalState &lstate);
 	//! Fills `chunk` with the next of the transaction's own rows that pass.
 	void FetchOwn(DataChunk &chunk, HNSWRangeLocalState &lstate);
 
@@ -96,11 +110,14 @@ private:
 	idx_t begins = 0;
 	idx_t looking = 0;
 
-	//! Sorted from when threads fetch; each row once.
 	vector<int64_t> certain;
 	vector<int64_t> uncertain;
+	//! From when threads fetch: all of them, each once, and sorted; and so are the uncertain ones.
+	vector<int64_t> rows;
 	vss::ReservedMemory rows_memory;
-	//! To be fetched: first of the one, then of the other kind.
+	//! There was no memory for them.
+	bool no_memory = false;
+	//! To be fetched.
 	atomic<idx_t> next_batch {0};
 	//! Begun with `FETCH`, before an operator above adds rows; one thread reads them.
 	OwnRows own_rows;
@@ -144,7 +161,7 @@ bool HNSWRangeGlobalState::Begin(ClientContext &context) {
 	Take(found);
 	max_threads = MaxValue(max_threads, range->search->parts());
 	begins++;
-	return true;
+	return !no_memory;
 }
 
 void HNSWRangeGlobalState::Scan(ClientContext &context) {
@@ -164,8 +181,15 @@ void HNSWRangeGlobalState::Take(vss::RangeRows &found) {
 		more.clear();
 	};
 	auto needed = certain.size() + uncertain.size() + found.certain.size() + found.uncertain.size();
-	// both the old and the new ones, while they are moved
-	rows_memory.Resize(4 * needed * sizeof(int64_t));
+	try {
+		// both the old and the new ones, while they are moved
+		rows_memory.Resize(4 * needed * sizeof(int64_t));
+	} catch (const OutOfMemoryException &) {
+		no_memory = true;
+		found.certain.clear();
+		found.uncertain.clear();
+		return;
+	}
 	add(certain, found.certain);
 	add(uncertain, found.uncertain);
 }
@@ -180,7 +204,7 @@ void HNSWRangeGlobalState::Finish(ClientContext &context) {
 	if (outcome == vss::RangeOutcome::Again && begins < BEGINS_MAX && Begin(context)) {
 		return;
 	}
-	if (outcome != vss::RangeOutcome::Complete) {
+	if (outcome != vss::RangeOutcome::Complete || no_memory) {
 		Scan(context);
 		return;
 	}
@@ -191,9 +215,10 @@ void HNSWRangeGlobalState::Finish(ClientContext &context) {
 	std::set_difference(uncertain.begin(), uncertain.end(), certain.begin(), certain.end(), std::back_inserter(others));
 	uncertain = std::move(others);
 	op.Report(range->search->report(), certain.size(), uncertain.size());
-	auto found = certain;
-	found.insert(found.end(), uncertain.begin(), uncertain.end());
-	if (ScanFound(context, found, nullptr)) {
+	rows.resize(certain.size() + uncertain.size());
+	std::merge(certain.begin(), certain.end(), uncertain.begin(), uncertain.end(), rows.begin());
+	certain = vector<int64_t>();
+	if (ScanFound(context, rows, nullptr)) {
 		phase = Phase::SCAN;
 		return;
 	}
@@ -216,7 +241,7 @@ SourceResultType HNSWRangeGlobalState::Look(ClientContext &context, HNSWRangeLoc
 	// the client looks for Ctrl-C between calls only
 	auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
 	bool more = true;
-	while (more && std::chrono::steady_clock::now() < end) {
+	while (more && !no_memory && std::chrono::steady_clock::now() < end) {
 		more = Translate([&] { return current->search->look(StoredRows(), lstate.found); });
 	}
 	annotated_lock_guard<annotated_mutex> guard(lock);
@@ -259,31 +284,49 @@ void HNSWRangeGlobalState::FetchOwn(DataChunk &chunk, HNSWRangeLocalState &lstat
 	} while (chunk.size() == 0);
 }
 
+void HNSWRangeGlobalState::Decide(idx_t first, idx_t count, vector<row_t> &ids, HNSWRangeLocalState &lstate) {
+	auto begin = rows.begin() + UnsafeNumericCast<int64_t>(first);
+	auto end = begin + UnsafeNumericCast<int64_t>(count);
+	// those that have to be looked at
+	auto open = std::lower_bound(uncertain.begin(), uncertain.end(), *begin);
+	auto open_end = std::upper_bound(open, uncertain.end(), *(end - 1));
+	std::set_difference(begin, end, open, open_end, std::back_inserter(ids));
+	if (open == open_end) {
+		return;
+	}
+	auto open_count = UnsafeNumericCast<idx_t>(open_end - open);
+	Vector open_ids(LogicalType::ROW_TYPE, data_ptr_cast(&*open), open_count);
+	auto &decided = lstate.decided;
+	decided.Reset();
+	storage.Fetch(transaction, decided, lstate.decided_ids, open_ids, open_count, lstate.fetch_state);
+	if (decided.size() == 0) {
+		return;
+	}
+	SelectionVector passing(STANDARD_VECTOR_SIZE);
+	auto passing_count = lstate.executor.SelectExpression(decided, passing);
+	auto fetched_ids = FlatVector::GetData<row_t>(decided.data.back());
+	auto certain_count = UnsafeNumericCast<int64_t>(ids.size());
+	for (idx_t i = 0; i < passing_count; i++) {
+		ids.push_back(fetched_ids[passing.get_index(i)]);
+	}
+	std::inplace_merge(ids.begin(), ids.begin() + certain_count, ids.end());
+}
+
 void HNSWRangeGlobalState::Fetch(DataChunk &chunk, HNSWRangeLocalState &lstate) {
-	auto batches = [](const vector<int64_t> &rows) { return (rows.size() + FETCHED_ROWS - 1) / FETCHED_ROWS; };
+	vector<row_t> ids;
 	while (chunk.size() == 0) {
 		interrupt.Check();
-		auto batch = next_batch++;
-		auto is_certain = batch < batches(certain);
-		if (!is_certain) {
-			batch -= batches(certain);
-		}
-		auto &rows = is_certain ? certain : uncertain;
-		if (batch >= batches(rows)) {
+		auto first = next_batch++ * FETCHED_ROWS;
+		lstate.batch = first / FETCHED_ROWS;
+		if (first >= rows.size()) {
 			FetchOwn(chunk, lstate);
 			return;
 		}
-		auto first = batch * FETCHED_ROWS;
-		auto count = MinValue<idx_t>(FETCHED_ROWS, rows.size() - first);
-		Vector ids(LogicalType::ROW_TYPE, data_ptr_cast(rows.data() + first), count);
-		if (is_certain) {
-			storage.Fetch(transaction, chunk, op.column_ids, ids, count, lstate.fetch_state);
-			continue;
-		}
-		lstate.checked.Reset();
-		storage.Fetch(transaction, lstate.checked, op.checked_ids, ids, count, lstate.fetch_state);
-		if (lstate.checked.size() > 0) {
-			TakePassing(lstate.checked, chunk, lstate);
+		ids.clear();
+		Decide(first, MinValue<idx_t>(FETCHED_ROWS, rows.size() - first), ids, lstate);
+		if (!ids.empty()) {
+			Vector row_ids(LogicalType::ROW_TYPE, data_ptr_cast(ids.data()), ids.size());
+			storage.Fetch(transaction, chunk, op.column_ids, row_ids, ids.size(), lstate.fetch_state);
 		}
 	}
 }
@@ -311,7 +354,26 @@ SourceResultType PhysicalHNSWRange::GetDataInternal(ExecutionContext &context, D
 		gstate.Fetch(chunk, lstate);
 		return chunk.size() > 0 ? SourceResultType::HAVE_MORE_OUTPUT : SourceResultType::FINISHED;
 	}
-	return lstate.Scan(context, *this, chunk, input);
+	if (!checks_scan) {
+		return lstate.Scan(context, *this, chunk, input);
+	}
+	lstate.checked.Reset();
+	auto result = lstate.Scan(context, *this, lstate.checked, input);
+	if (lstate.checked.size() > 0) {
+		HNSWRangeGlobalState::TakePassing(lstate.checked, chunk, lstate);
+	}
+	return result;
+}
+
+OperatorPartitionData PhysicalHNSWRange::GetPartitionData(ExecutionContext &context, DataChunk &chunk,
+                                                          GlobalSourceState &gstate_p, LocalSourceState &lstate_p,
+                                                          const OperatorPartitionInfo &partition_info) const {
+	auto &gstate = gstate_p.Cast<HNSWRangeGlobalState>();
+	auto &lstate = lstate_p.Cast<HNSWRangeLocalState>();
+	if (lstate.table_scan) {
+		return table_scan.scan.GetPartitionData(context, chunk, *gstate.table_scan, *lstate.table_scan, partition_info);
+	}
+	return OperatorPartitionData(lstate.batch);
 }
 
 } // namespace duckdb

@@ -14,7 +14,20 @@ public:
 	vector<LogicalType> checked_types;
 	//! What rows must pass that are not certain.
 	unique_ptr<Expression> predicate;
+	//! So must those of the replaced scan, which has all these columns then.
+	bool checks_scan = false;
 	vector<DistanceBound> bounds;
+
+	//! Rows come in the order of the table, as without the index.
+	OrderPreservationType SourceOrder() const override {
+		return table_scan.scan.SourceOrder();
+	}
+	bool SupportsPartitioning(const OperatorPartitionInfo &partition_info) const override {
+		return table_scan.scan.SupportsPartitioning(partition_info);
+	}
+	OperatorPartitionData GetPartitionData(ExecutionContext &context, DataChunk &chunk, GlobalSourceState &gstate,
+	                                       LocalSourceState &lstate,
+	                                       const OperatorPartitionInfo &partition_info) const override;
 
 	unique_ptr<GlobalSourceState> GetGlobalSourceState(ClientContext &context) const override;
 	unique_ptr<LocalSourceState> GetLocalSourceState(ExecutionContext &context,

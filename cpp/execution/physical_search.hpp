@@ -155,7 +155,7 @@ public:
 	SourceResultType Scan(ExecutionContext &context, const PhysicalHNSWSearch &op, DataChunk &chunk,
 	                      OperatorSourceInput &input);
 
-private:
+	//! Of that scan, once this thread has begun it.
 	unique_ptr<LocalSourceState> table_scan;
 };
 

@@ -69,7 +69,7 @@ private:
 	bool IsWorthwhile() const;
 	//! The columns that are read above.
 	vector<ColumnBinding> Emitted() const;
-	//! The original scan with all bounds, yielding these columns.
+	//! The original scan, yielding these columns; with all bounds, unless something has to be checked before.
 	unique_ptr<LogicalGet> StandIn(const vector<ColumnBinding> &emitted) const;
 	//! Makes of the original scan a plan of the rows that pass its other filters; without a plan if there are none.
 	RowFilter Others();
@@ -82,8 +82,10 @@ private:
 	unique_ptr<DistanceMatch> match;
 	//! The column of the vectors.
 	ProjectionIndex searched;
-	//! What the search decides: bounds, and guards beside them.
+	//! What the search decides: bounds, and guards beside them; and what has to be checked before one of them.
 	vector<unique_ptr<Expression>> predicates;
+	//! There is something of the latter kind, which is also in `rest`.
+	bool checks_rest = false;
 	vector<DistanceBound> bounds;
 	//! What is left of the filter, and of the scan's filter of that column.
 	vector<unique_ptr<Expression>> rest;
@@ -149,21 +151,8 @@ bool RangePlan::Match(Refusal &refusal) {
 }
 
 bool RangePlan::SortParts(Refusal &refusal) {
-	auto sort = [&](unique_ptr<Expression> part) {
-		auto side = matcher.SideOf(*match, *part);
-		if (side == BoundSide::NONE) {
-			auto guard = matcher.IsGuard(*match, *part);
-			(guard ? predicates : rest).push_back(std::move(part));
-			return;
-		}
-		bounds.push_back(MakeBound(*match, *part, side));
-		predicates.push_back(std::move(part));
-	};
-	if (slot.get() != &get) {
-		for (auto &part : PartsOf(*slot)) {
-			sort(std::move(part));
-		}
-	}
+	// in the order in which DuckDB evaluates them: a distance may fail for rows that a condition before it drops
+	vector<unique_ptr<Expression>> parts;
 	auto filter = get.table_filters.TryGetFilterByColumnIndex(searched);
 	if (filter) {
 		auto predicate = AsPredicate(get, *filter, searched);
@@ -171,11 +160,33 @@ bool RangePlan::SortParts(Refusal &refusal) {
 			refusal = Refuse("the scan has a filter of DuckDB's own on the vectors");
 			return false;
 		}
-		vector<unique_ptr<Expression>> parts;
 		AddParts(*predicate, parts);
-		for (auto &part : parts) {
-			sort(std::move(part));
+	}
+	if (slot.get() != &get) {
+		for (auto &part : PartsOf(*slot)) {
+			parts.push_back(std::move(part));
 		}
+	}
+	vector<unique_ptr<Expression>> before;
+	for (auto &part : parts) {
+		auto side = matcher.SideOf(*match, *part);
+		if (side != BoundSide::NONE) {
+			bounds.push_back(MakeBound(*match, *part, side));
+		} else if (!matcher.IsGuard(*match, *part)) {
+			before.push_back(part->Copy());
+			rest.push_back(std::move(part));
+			continue;
+		}
+		checks_rest = checks_rest || !before.empty();
+		for (auto &condition : before) {
+			if (condition->IsVolatile()) {
+				refusal = Refuse("a condition before the distance may have another value each time");
+				return false;
+			}
+			predicates.push_back(std::move(condition));
+		}
+		before.clear();
+		predicates.push_back(std::move(part));
 	}
 	return true;
 }
@@ -208,6 +219,9 @@ vector<ColumnBinding> RangePlan::Emitted() const {
 unique_ptr<LogicalGet> RangePlan::StandIn(const vector<ColumnBinding> &emitted) const {
 	auto result = WithoutFilters(get, emitted);
 	result->table_filters = std::move(*get.table_filters.Copy());
+	if (checks_rest) {
+		return result;
+	}
 	auto filtered = get.table_filters.TryGetFilterByColumnIndex(searched);
 	// what the scan checks already it need not check twice
 	vector<unique_ptr<Expression>> checked;
@@ -276,6 +290,7 @@ Refusal RangePlan::Serve() {
 	auto others = Others();
 	auto range = make_uniq<LogicalHNSWRange>(std::move(stand_in), std::move(search), std::move(match->query),
 	                                         std::move(predicates), std::move(bounds));
+	range->checks_scan = checks_rest;
 	range->SetEstimatedCardinality(cardinality);
 	if (others.plan) {
 		range->SetFilter(std::move(others));
