@@ -6,13 +6,16 @@
 namespace duckdb {
 
 class Binder;
+class TableCatalogEntry;
 
-//! What the operators above a filter make of its rows.
+//! What the operators above a filter or a join make of its rows.
 struct RangeUse {
 	//! They may stop before they have read all rows: a LIMIT without an order.
 	bool may_stop = false;
 	//! They count them, and read no column.
 	bool counts_only = false;
+	//! They change this table as soon as they get a row.
+	optional_ptr<TableCatalogEntry> changed;
 
 	//! What `op` makes of the rows of its child, if this is what is made of its own.
 	RangeUse Below(const LogicalOperator &op) const;
@@ -24,6 +27,6 @@ void ServeRange(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUs
 
 //! Puts a search of an index in the place of the join in `slot`, if only pairs within some distance pass it and an index finds all of them:
 //! `JOIN t ON distance(q.v, t.v) < r`.
-void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot);
+void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use);
 
 } // namespace duckdb

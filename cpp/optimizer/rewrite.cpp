@@ -18,7 +18,7 @@ static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperat
 static void Rewrite(Binder &binder, unique_ptr<LogicalOperator> &op, const RangeUse &use) {
 	ServeNearest(binder, *op);
 	ServeRange(binder, op, use);
-	ServePairs(binder, op);
+	ServePairs(binder, op, use);
 	auto below = use.Below(*op);
 	for (auto &child : op->children) {
 		Rewrite(binder, child, below);

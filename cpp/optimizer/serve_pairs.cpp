@@ -24,8 +24,8 @@ static Refusal Refuse(const DistanceMatch &match, string reason) {
 //! An inner join, and the scan of a table with an index below one of its sides.
 class PairsPlan {
 public:
-	PairsPlan(Binder &binder_p, unique_ptr<LogicalOperator> &slot_p, LogicalGet &get)
-	    : binder(binder_p), slot(slot_p), matcher(binder.context, *slot, get) {
+	PairsPlan(Binder &binder_p, unique_ptr<LogicalOperator> &slot_p, LogicalGet &get, const RangeUse &use_p)
+	    : binder(binder_p), slot(slot_p), use(use_p), matcher(binder.context, *slot, get) {
 	}
 
 	//! Puts a search in the place of the join. Refused: nothing is changed.
@@ -41,6 +41,7 @@ private:
 
 	Binder &binder;
 	unique_ptr<LogicalOperator> &slot;
+	const RangeUse &use;
 	DistanceMatcher matcher;
 	unique_ptr<DistanceMatch> match;
 	vector<unique_ptr<Expression>> conditions;
@@ -141,6 +142,10 @@ Refusal PairsPlan::Serve() {
 	if (ReferencedTables(*match->query).empty()) {
 		return Refuse(*match, "the query vector is the same for all pairs: let the condition stand in WHERE");
 	}
+	if (use.changed && use.changed == match->get.GetTable()) {
+		// rows are read as pairs are found, some of them after the first change
+		return Refuse(*match, "the statement changes the table that it looks for pairs in");
+	}
 	auto pays = SearchStrategy(binder.context) == vss::Strategy::Exact;
 	HNSWIndex::Visit(*match->search.entry, [&](const HNSWIndex &index) { pays = pays || index.Core().pairs_pay(); });
 	if (!pays) {
@@ -188,7 +193,7 @@ static optional_ptr<LogicalGet> ScanBelow(LogicalOperator &op) {
 	return table && table->IsDuckTable() ? &get : nullptr;
 }
 
-void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot) {
+void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use) {
 	if (slot->type != LogicalOperatorType::LOGICAL_ANY_JOIN &&
 	    slot->type != LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
 		return;
@@ -204,7 +209,7 @@ void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot) {
 		}
 	}
 	for (auto &scan : scans) {
-		auto refusal = PairsPlan(binder, slot, scan).Serve();
+		auto refusal = PairsPlan(binder, slot, scan, use).Serve();
 		auto is_join = slot->type == LogicalOperatorType::LOGICAL_ANY_JOIN ||
 		               slot->type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN;
 		if (!is_join) {

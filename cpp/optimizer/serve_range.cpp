@@ -4,7 +4,11 @@
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/operator/logical_aggregate.hpp"
+#include "duckdb/planner/operator/logical_delete.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/planner/operator/logical_insert.hpp"
+#include "duckdb/planner/operator/logical_merge_into.hpp"
+#include "duckdb/planner/operator/logical_update.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "execution/logical_range.hpp"
@@ -24,7 +28,20 @@ static Refusal Refuse(string reason) {
 
 RangeUse RangeUse::Below(const LogicalOperator &op) const {
 	RangeUse result;
+	result.changed = changed;
 	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_INSERT:
+		result.changed = op.Cast<LogicalInsert>().table;
+		break;
+	case LogicalOperatorType::LOGICAL_UPDATE:
+		result.changed = op.Cast<LogicalUpdate>().table;
+		break;
+	case LogicalOperatorType::LOGICAL_DELETE:
+		result.changed = op.Cast<LogicalDelete>().table;
+		break;
+	case LogicalOperatorType::LOGICAL_MERGE_INTO:
+		result.changed = op.Cast<LogicalMergeInto>().table;
+		break;
 	case LogicalOperatorType::LOGICAL_LIMIT:
 		result.may_stop = true;
 		break;
