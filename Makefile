@@ -116,7 +116,7 @@ agreement:
 	build/agreement
 
 # Tests of plans: they also run with DuckDB's verification of plans.
-PLANS := $(addprefix test/sql/,aggregate explain filter issues join macros mvcc scan types)
+PLANS := $(addprefix test/sql/,aggregate arithmetic explain filter issues join macros mvcc scan types)
 
 # The SQL tests, in the wheel.
 sql: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
@@ -272,7 +272,7 @@ tsan:
 # are asked to: what that leaves is tested here only.
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize=vptr
 ASAN_OUT := build/asan/$(DUCKDB)
-ASAN_SQL := $(addprefix test/sql/,aggregate compaction create dml explain failure join mvcc persistence pragmas recovery)
+ASAN_SQL := $(addprefix test/sql/,aggregate arithmetic compaction create dml explain failure join mvcc persistence pragmas recovery)
 ASAN_PYTHON := test_damage.py test_failures.py test_panics.py test_versions.py
 ASAN_RUN := env LD_PRELOAD="$$($(or $(CXX),g++) -print-file-name=libasan.so) $$($(or $(CXX),g++) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0:detect_odr_violation=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1

@@ -14,6 +14,9 @@
 #include "functions/list_overloads.hpp"
 #include "functions/pragmas.hpp"
 #include "functions/recall.hpp"
+#include "functions/vector_aggregates.hpp"
+#include "functions/vector_arithmetic.hpp"
+#include "optimizer/array_windows.hpp"
 #include "optimizer/correlations.hpp"
 #include "optimizer/rewrite.hpp"
 #include "host/settings.hpp"
@@ -30,9 +33,12 @@ static void LoadVss(ExtensionLoader &loader) {
 	RegisterExplain(loader);
 	RegisterBlobCast(loader);
 	RegisterListOverloads(loader);
+	RegisterVectorArithmetic(loader);
+	RegisterVectorAggregates(loader);
 	RegisterSettings(config);
 	RegisterRewrite(config);
 	RegisterCorrelations(config);
+	RegisterArrayWindows(config);
 
 	ReleaseStuckIndexes(loader.GetDatabaseInstance());
 	IndexType index_type;

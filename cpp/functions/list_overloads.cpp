@@ -28,11 +28,12 @@ static void ResolveTypes(ResolveScalarFunctionTypesInput &input) {
 	auto type = LogicalType::ARRAY(ArrayType::GetChildType(types[array_first ? 0 : 1]), ArrayType::GetSize(array));
 	types[0] = type;
 	types[1] = type;
+	if (function.GetReturnType().id() == LogicalTypeId::ARRAY) {
+		function.SetReturnType(type);
+	}
 }
 
-//! The functions for two ARRAYs, with a list in the place of one. FLOATs may come as the bytes of a vector, too, which RegisterBlobCast
-//! casts. A bare NULL would fit both an ARRAY and a list: it is taken for such bytes, or has a function of its own.
-static void AddMixed(const ScalarFunctionSet &arrays, ScalarFunctionSet &overloads) {
+void AddListOverloads(const ScalarFunctionSet &arrays, ScalarFunctionSet &overloads) {
 	for (auto &function : arrays.functions) {
 		auto &array = function->GetSignature().GetParameter(0).GetType();
 		auto &element = ArrayType::GetChildType(array);
@@ -51,7 +52,7 @@ static void AddMixed(const ScalarFunctionSet &arrays, ScalarFunctionSet &overloa
 void RegisterListOverloads(ExtensionLoader &loader) {
 	for (auto &twin : LIST_TWINS) {
 		ScalarFunctionSet overloads(twin[0]);
-		AddMixed(loader.GetFunction(twin[0]).functions, overloads);
+		AddListOverloads(loader.GetFunction(twin[0]).functions, overloads);
 		for (auto &function : loader.GetFunction(twin[1]).functions.functions) {
 			auto overload = *function;
 			overload.SetName(twin[0]);

@@ -89,6 +89,8 @@ class Queries:
             return f"(SELECT {schema.key} FROM {schema.name} WHERE id = {self.changes.some_id()})"
         if kind < 0.8:
             return f"(SELECT q FROM probes WHERE probe = {rng.randrange(6)})"
+        if kind < 0.82:
+            return self.computed(plain, array)
         if kind < 0.85:
             self.prelude.append(f"SET VARIABLE q = {plain}::{array}")
             return "getvariable('q')"
@@ -98,6 +100,20 @@ class Queries:
         if kind > 0.995:
             return f"NULL::{array}"
         return f"array_value({', '.join(f'({element})::FLOAT' for element in elements)})"
+
+    def computed(self, plain, array):
+        """SQL of a query vector that is computed from others."""
+        schema, some = self.schema, self.changes.some_id()
+        average = f"(SELECT avg({schema.key}::{array}) FROM {schema.name} WHERE id BETWEEN {some} AND {some + 5})"
+        return self.rng.choice(
+            [
+                average,
+                f"array_normalize({plain}::{array})",
+                f"array_add({average}, {plain})",
+                f"array_subtract({average}, array_scale((SELECT q FROM probes WHERE probe = 2), 0.3))",
+                "(SELECT sum(q) FILTER (probe < 3) FROM probes)",
+            ]
+        )
 
     def distance(self, query=None, key=None, metric=None):
         """SQL of a distance to `query`, and the direction in which it ranks."""

@@ -82,10 +82,11 @@ def test_settings(con, without):
 def test_functions_pragmas_and_macros(con, without):
     expected = set()
     for name, kind, _ in added(con, without, FUNCTIONS):
-        heading = {"pragma": f"`PRAGMA {name}`", "table": f"`{name}()`", "table_macro": f"`{name}()`", "scalar": name}[kind]
+        heading = {"pragma": f"`PRAGMA {name}`", "table": f"`{name}()`", "table_macro": f"`{name}()`"}.get(kind, name)
         expected.add(heading)
-    distances = names(pages.table(pages.section(PAGE, "Distances of an array and a list"), "function"))
-    on_page = {h for h in pages.headings(PAGE) if h.startswith("`PRAGMA ") or h.endswith("()`")} | distances
+    on_page = {h for h in pages.headings(PAGE) if h.startswith("`PRAGMA ") or h.endswith("()`")}
+    for section in ["Distances of an array and a list", "Arithmetic of vectors", "Sums and averages of vectors"]:
+        on_page |= names(pages.table(pages.section(PAGE, section), "function"))
     assert on_page == expected
     # casts, types and optimizers, of which DuckDB has no list or a list that has not grown
     for query in ["SELECT type_name FROM duckdb_types()", "SELECT * FROM duckdb_optimizers()"]:
