@@ -2,8 +2,8 @@
 
     python rag.py [question number …]
 
-The two rankings are fused by their ranks (reciprocal rank fusion: each adds 1 / (60 + rank)), so a distance and a BM25 score need no
-common scale. Tenant and date filter both. Words are ranked by DuckDB's `fts` extension where it can be installed (`INSTALL fts`, once,
+`hybrid_search` fuses the two rankings by their ranks (reciprocal rank fusion: each adds 1 / (60 + rank)), so a distance and a BM25 score
+need no common scale. Tenant and date filter both. Words are ranked by DuckDB's `fts` extension where it can be installed (`INSTALL fts`, once,
 with a network); elsewhere by the number of words that question and text share.
 """
 
@@ -20,27 +20,15 @@ import data  # noqa: E402
 BY_BM25 = "fts_main_chunks.match_bm25(id, $question)"
 BY_SHARED_WORDS = "nullif(len(list_intersect(words_of(text), words_of($question))), 0)"
 
+# NOT MATERIALIZED: the rows are read several times, and a stored copy of them has no index
 HYBRID = """
-    WITH by_meaning AS (
-        SELECT id, array_cosine_distance(embedding, $embedding::FLOAT[384]) AS distance
-        FROM chunks
-        WHERE tenant = $tenant AND published >= $since
-        ORDER BY distance LIMIT 50
+    WITH mine AS NOT MATERIALIZED (
+        FROM chunks WHERE tenant = $tenant AND published >= $since
     ), by_words AS (
-        SELECT id, {word_score} AS score
-        FROM chunks
-        WHERE tenant = $tenant AND published >= $since AND score IS NOT NULL
-        ORDER BY score DESC, id LIMIT 50
-    ), fused AS (
-        SELECT id, sum(1 / (60 + rank)) AS score
-        FROM (
-            SELECT id, row_number() OVER (ORDER BY distance) AS rank FROM by_meaning
-            UNION ALL
-            SELECT id, row_number() OVER (ORDER BY score DESC, id) AS rank FROM by_words
-        )
-        GROUP BY id ORDER BY score DESC, id LIMIT $k
+        SELECT id, {word_score} AS score FROM mine
     )
-    SELECT chunks.id, published, text, score FROM fused JOIN chunks USING (id) ORDER BY score DESC, chunks.id
+    SELECT id, published, text, score
+    FROM hybrid_search('mine', 'by_words', $embedding::FLOAT[384], $k, candidates := 50)
 """
 
 

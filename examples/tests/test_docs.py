@@ -117,7 +117,7 @@ def test_macros_of_pgvectors_functions(con):
         "inner_product([1, 2], [3, 4])": 11,
         "vector_dims([1, 2])": 2,
         "vector_norm([3, 4])": 5,
-        "l2_normalize([3, 4])": [0.6, 0.8],
+        "l2_normalize([3, 4]::DOUBLE[2])": (0.6, 0.8),
         "l1_distance([1, 2], [4, 6])": 7,
         "[1, 2] <+> [4, 6]": 7,
     }

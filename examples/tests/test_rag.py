@@ -32,12 +32,10 @@ def ranking(con, order, where, values):
 
 
 def fuse(*rankings):
-    """Ids with their scores, the best first."""
-    score = {}
-    for ids in rankings:
-        for rank, key in enumerate(ids, 1):
-            score[key] = score.get(key, 0) + 1 / (60 + rank)
-    return sorted(score.items(), key=lambda item: (-item[1], item[0]))
+    """Ids with their scores, the best first; of equal ones the one that is better in the first ranking."""
+    ranks = [{key: rank for rank, key in enumerate(ids, 1)} for ids in rankings]
+    score = {key: sum(1 / (60 + of[key]) for of in ranks if key in of) for key in set().union(*ranks)}
+    return sorted(score.items(), key=lambda item: (-item[1], *(of.get(item[0], len(of) + 1) for of in ranks)))
 
 
 def test_fusion(chunks, questions):

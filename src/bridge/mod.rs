@@ -467,9 +467,13 @@ fn strategy_name(strategy: ffi::Strategy) -> &'static str {
     strategy.core().map_or("auto", Strategy::name)
 }
 
-/// The table macros as SQL, one or more statements each.
+/// The macros as SQL, one or more statements each.
 fn macro_sources() -> Vec<String> {
     [
+        include_str!("../../sql/hybrid_search.sql"),
+        include_str!("../../sql/mmr.sql"),
+        include_str!("../../sql/more_like_this.sql"),
+        include_str!("../../sql/rrf.sql"),
         include_str!("../../sql/vector_search.sql"),
         include_str!("../../sql/vss_join.sql"),
         include_str!("../../sql/vss_match.sql"),

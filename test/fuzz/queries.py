@@ -469,6 +469,8 @@ class Queries:
     def macro(self, connection):
         metric = self.rng.choice([options["metric"] for options in self.schema.indexes.values()])
         function = FUNCTIONS[metric][0][0]
+        if self.schema.kind == "array" and self.rng.random() < 0.5:
+            return self.table_macro(connection, metric, function)
         arguments = f"{self.schema.key}, {self.rng.choice([1, 3, 10])}, metric := '{metric}'"
         name = self.schema.name
         table = name if name == "t" else "'" + name.replace("'", "''") + "'"
@@ -479,3 +481,23 @@ class Queries:
             ids = "[m.row.id FOR m IN matches]"
             sql = f"SELECT probe AS g, {ids} AS id FROM probes, vss_match({table}, q, {arguments})"
         return Query(connection, "", sql, self.pairs(function.format(self.schema.key, "probes.q")), ordered=False)
+
+    def table_macro(self, connection, metric, function):
+        """What ranks by one distance: its answer is that of an ORDER BY."""
+        rng, name = self.rng, self.schema.name
+        table, k = "'" + name.replace("'", "''") + "'", rng.choice([1, 3, 10])
+        options = f"col := 'v', metric := '{metric}'"
+        if rng.random() < 0.5:
+            query = self.vector()
+            call = rng.choice(
+                [
+                    f"vector_search({table}, {query}, {k}, {options})",
+                    f"mmr({table}, {query}, {k}, lambda_mult := 1, {options})",
+                ]
+            )
+            return Query(connection, "", f"SELECT id FROM {call}", self.all_rows(function.format("v", query)))
+        some = self.changes.some_id()
+        strategy = rng.choice(["mean", "best_score"])
+        sql = f"SELECT id FROM more_like_this({table}, [{some}], {k}, strategy := '{strategy}', {options})"
+        liked = f"(SELECT avg(v) FROM {name} WHERE id = {some})"
+        return Query(connection, "", sql, self.all_rows(function.format("v", liked), f" WHERE id <> {some}"))

@@ -8,7 +8,9 @@ import pages
 import pytest
 
 PAGE = "docs/reference.md"
-SEARCH = re.compile(r"ORDER BY array_\w+\(|vector_search\(|vss_join\(|vss_match\(", re.DOTALL)
+SEARCH = re.compile(
+    r"ORDER BY array_\w+\(|(vector_search|hybrid_search|mmr|more_like_this|vss_join|vss_match)\(", re.DOTALL
+)
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +84,7 @@ def test_settings(con, without):
 def test_functions_pragmas_and_macros(con, without):
     expected = set()
     for name, kind, _ in added(con, without, FUNCTIONS):
-        heading = {"pragma": f"`PRAGMA {name}`", "table": f"`{name}()`", "table_macro": f"`{name}()`"}.get(kind, name)
+        heading = {"pragma": f"`PRAGMA {name}`", "table": f"`{name}()`", "table_macro": f"`{name}()`", "macro": f"`{name}()`"}.get(kind, name)
         expected.add(heading)
     on_page = {h for h in pages.headings(PAGE) if h.startswith("`PRAGMA ") or h.endswith("()`")}
     for section in ["Distances of an array and a list", "Arithmetic of vectors", "Sums and averages of vectors"]:
@@ -95,7 +97,8 @@ def test_functions_pragmas_and_macros(con, without):
 
 def test_signatures(con):
     """The lines of signatures are those that DuckDB shows when it is called wrongly."""
-    for call in ["vector_search", "vss_join", "vss_match", "hnsw_recall", "hnsw_explain", "pragma_hnsw_compact_index"]:
+    macros = ["vector_search", "hybrid_search", "mmr", "more_like_this", "vss_join", "vss_match"]
+    for call in [*macros, "hnsw_recall", "hnsw_explain", "pragma_hnsw_compact_index"]:
         with pytest.raises(duckdb.Error) as refused:
             con.execute(f"FROM {call}()")
         (signature,) = [line.strip() for line in str(refused.value).splitlines() if line.startswith(f"\t{call}(")]

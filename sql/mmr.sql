@@ -1,0 +1,67 @@
+-- mmr(table_name, query, k, lambda_mult := 0.5, candidates := 100, col := 'embedding', metric := 'cosine')
+--
+-- k of the `candidates` rows nearest to query, which differ from each other: maximal marginal relevance (Carbonell and Goldstein, 1998).
+-- Each row chosen is the one with the greatest lambda_mult * its similarity to query - (1 - lambda_mult) * its similarity to that of the rows chosen
+-- before which is most like it. lambda_mult 1: the nearest k; lambda_mult 0: the nearest, and then what is most unlike. Similarities are the scores
+-- of vector_search; 0 where a vector has none (a cosine of zeros). Rows without a vector are not chosen.
+-- Result: all columns, position (1 is the first chosen) and score (the similarity to query), in the order in which they were chosen.
+--
+-- A step of the recursion has all candidates that are left, each with its greatest similarity to a chosen row, and the next row to be
+-- chosen, the first of them: it takes that one out.
+CREATE OR REPLACE MACRO mmr(table_name, query, k, lambda_mult := 0.5, candidates := 100, col := 'embedding', metric := 'cosine') AS TABLE
+WITH RECURSIVE vss_candidates AS MATERIALIZED (
+	SELECT *, row_number() OVER (ORDER BY vss_distance) AS vss_number,
+		CASE
+			WHEN isnan(vss_distance) THEN 0
+			WHEN lower(metric) IN ('cosine', 'cos') THEN 1 - vss_distance
+			WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN 1 / (1 + vss_distance)
+			ELSE -vss_distance
+		END AS vss_score
+	FROM (
+		SELECT
+			candidate.*,
+			CASE
+				WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(candidate.vss_key, probe.vss_query)
+				WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(candidate.vss_key, probe.vss_query)
+				WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
+					THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
+				ELSE error('mmr: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
+			END AS vss_distance
+		FROM (SELECT *, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate, (SELECT query AS vss_query) AS probe
+		ORDER BY vss_distance
+		LIMIT candidates
+	)
+	WHERE vss_distance IS NOT NULL
+),
+vss_steps AS (
+	SELECT 0 AS vss_step, vss_number AS vss_left, NULL::DOUBLE AS vss_likeness, min(vss_number) OVER () AS vss_next
+	FROM vss_candidates
+	WHERE CASE
+		WHEN lambda_mult IS NULL OR lambda_mult < 0 OR lambda_mult > 1 OR isnan(lambda_mult::DOUBLE) THEN
+			error('mmr: lambda_mult is ' || coalesce(lambda_mult::VARCHAR, 'NULL') || '; use a number from 0 (as different as possible) to 1 (the nearest)')
+		WHEN k IS NULL OR k < 0 OR k > candidates THEN
+			error('mmr: k is ' || coalesce(k::VARCHAR, 'NULL') || '; use 0 to ' || candidates || ', or more candidates')
+		ELSE k > 0
+	END
+	UNION ALL
+	SELECT vss_step, vss_left, vss_likeness,
+		arg_max(vss_left, [lambda_mult * vss_score - (1 - lambda_mult) * vss_likeness, -vss_left]) OVER ()
+	FROM (
+		SELECT vss_step + 1 AS vss_step, vss_left, other.vss_score,
+			greatest(vss_likeness, CASE
+				WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN 1 / (1 + array_distance(other.vss_key, chosen.vss_key))
+				WHEN lower(metric) IN ('cosine', 'cos') THEN CASE
+					WHEN isnan(array_cosine_similarity(other.vss_key, chosen.vss_key)) THEN 0
+					ELSE array_cosine_similarity(other.vss_key, chosen.vss_key)
+				END
+				ELSE array_inner_product(other.vss_key, chosen.vss_key)
+			END) AS vss_likeness
+		FROM vss_steps
+		JOIN vss_candidates AS chosen ON chosen.vss_number = vss_next
+		JOIN vss_candidates AS other ON other.vss_number = vss_left
+		WHERE vss_left != vss_next AND vss_step + 1 < k
+	)
+)
+SELECT vss_candidates.* EXCLUDE (vss_key, vss_distance, vss_number, vss_score), vss_step + 1 AS position, vss_score AS score
+FROM (SELECT DISTINCT vss_step, vss_next FROM vss_steps) JOIN vss_candidates ON vss_number = vss_next
+ORDER BY position;
