@@ -163,7 +163,6 @@ bool HNSWJoinLocalState::NextBatch() {
 }
 
 VectorBatch HNSWJoinLocalState::CastQueries(Vector &values, Vector &queries, Vector &numbers) {
-	query_executor.ExecuteExpression(batch, values);
 	// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
 	string cast_error;
 	VectorOperations::DefaultTryCast(values, queries, batch.size(), &cast_error);
@@ -181,6 +180,7 @@ void HNSWJoinLocalState::SearchAll() {
 	Vector values(op.query->GetReturnType(), batch.size());
 	Vector queries(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions), batch.size());
 	Vector numbers(LogicalType::BIGINT, batch.size());
+	query_executor.ExecuteExpression(batch, values);
 	auto batched = CastQueries(values, queries, numbers);
 
 	JoinReport report;
@@ -220,11 +220,22 @@ void HNSWJoinLocalState::OpenQueries(JoinReport &report) {
 	Vector values(op.query->GetReturnType(), batch.size());
 	Vector queries(LogicalType::ARRAY(LogicalType::FLOAT, op.search.dimensions), batch.size());
 	Vector numbers(LogicalType::BIGINT, batch.size());
+	open_numbers.clear();
+	next_open = 0;
+	auto leave = [&](idx_t number) { LeaveToTable(UnsafeNumericCast<sel_t>(number), report); };
+	try {
+		query_executor.ExecuteExpression(batch, values);
+	} catch (const Exception &) {
+		// DuckDB computes it only for pairs that pass the conditions before: what is above fails, too, if there are any
+		for (idx_t number = 0; number < batch.size(); number++) {
+			leave(number);
+		}
+		gstate.reported += batch.size();
+		return;
+	}
 	auto batched = CastQueries(values, queries, numbers);
 	auto vectors = batched.Values();
 	open_queries.assign(vectors.begin(), vectors.end());
-	open_numbers.clear();
-	next_open = 0;
 	vector<bool> is_open(batch.size(), false);
 	for (auto number : batched.RowIds()) {
 		open_numbers.push_back(UnsafeNumericCast<sel_t>(number));
@@ -235,7 +246,7 @@ void HNSWJoinLocalState::OpenQueries(JoinReport &report) {
 	for (idx_t number = 0; number < batch.size(); number++) {
 		// what is NULL is at no distance
 		if (!is_open[number] && format.validity.RowIsValid(format.sel->get_index(number))) {
-			LeaveToTable(UnsafeNumericCast<sel_t>(number), report);
+			leave(number);
 		}
 	}
 	gstate.reported += batch.size() - open_numbers.size();

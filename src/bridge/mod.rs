@@ -473,6 +473,7 @@ fn macro_sources() -> Vec<String> {
         include_str!("../../sql/hybrid_search.sql"),
         include_str!("../../sql/mmr.sql"),
         include_str!("../../sql/more_like_this.sql"),
+        include_str!("../../sql/near_duplicates.sql"),
         include_str!("../../sql/rrf.sql"),
         include_str!("../../sql/vector_search.sql"),
         include_str!("../../sql/vss_join.sql"),

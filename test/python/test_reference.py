@@ -97,7 +97,8 @@ def test_functions_pragmas_and_macros(con, without):
 
 def test_signatures(con):
     """The lines of signatures are those that DuckDB shows when it is called wrongly."""
-    macros = ["vector_search", "hybrid_search", "mmr", "more_like_this", "vss_join", "vss_match"]
+    macros = ["vector_search", "hybrid_search", "mmr", "more_like_this", "near_duplicates", "near_duplicate_groups"]
+    macros += ["vss_join", "vss_match"]
     for call in [*macros, "hnsw_recall", "hnsw_explain", "pragma_hnsw_compact_index"]:
         with pytest.raises(duckdb.Error) as refused:
             con.execute(f"FROM {call}()")
