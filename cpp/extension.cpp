@@ -19,6 +19,7 @@
 #include "optimizer/array_windows.hpp"
 #include "optimizer/correlations.hpp"
 #include "optimizer/rewrite.hpp"
+#include "host/log.hpp"
 #include "host/settings.hpp"
 
 namespace duckdb {
@@ -27,6 +28,7 @@ namespace duckdb {
 static void LoadVss(ExtensionLoader &loader) {
 	loader.SetDescription("Vector similarity search with HNSW indexes");
 	auto &config = DBConfig::GetConfig(loader.GetDatabaseInstance());
+	IndexLog::Register(loader.GetDatabaseInstance());
 	RegisterMacros(loader);
 	RegisterPragmas(loader);
 	RegisterRecall(loader);

@@ -10,6 +10,7 @@
 #include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/storage/write_ahead_log.hpp"
 #include "host/aside.hpp"
+#include "host/log.hpp"
 #include "host/errors.hpp"
 #include "functions/index_lookup.hpp"
 #include "host/host.hpp"
@@ -182,6 +183,8 @@ struct CompactState : public GlobalTableFunctionState {
 	}
 
 	const FoundIndex found;
+	//! Entries that there were before.
+	idx_t deleted = 0;
 	//! Last: it works on the index.
 	unique_ptr<Aside> work;
 };
@@ -224,11 +227,16 @@ static void CompactScan(ClientContext &context, TableFunctionInput &input, DataC
 	if (!state.work) {
 		state.work = make_uniq<Aside>(context, [&](const vss::HostInterrupt &interrupt) {
 			auto index = ShareInStep(context, interrupt, found);
+			state.deleted = Translate([&] { return index->core->info().deleted; });
 			Translate([&] { index->core->compact(interrupt); });
 		});
 	}
 	if (state.work->Done(input)) {
 		NoteInLog(found.storage.get().db.GetStorageManager());
+		IndexLog(context).Write("compaction",
+		                        found.storage.get().GetDataTableInfo()->GetTableName().GetIdentifierName(),
+		                        found.entry.get().name.GetIdentifierName(),
+		                        StringUtil::Format("%llu deleted entries removed", state.deleted));
 	}
 }
 

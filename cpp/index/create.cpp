@@ -25,6 +25,7 @@
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
+#include "host/log.hpp"
 #include "index/hnsw_index.hpp"
 #include "host/settings.hpp"
 #include "host/vector_batch.hpp"
@@ -229,6 +230,7 @@ public:
 	const idx_t scanned_until;
 	const idx_t total_rows;
 	atomic<idx_t> rows_linked;
+	const std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
 };
 
 //! Whether the row is in the table, but the transaction that inserts it is not done: it may fail, and other rows get the
@@ -469,6 +471,9 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 			                  [&](HNSWIndex &index) { index.Published(next_row_id, manager.GetLastCommit(), unsure); });
 		}
 	}
+	auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - state.begin).count();
+	IndexLog(context).Write("build", table.name.GetIdentifierName(), info->GetIndexName().GetIdentifierName(),
+	                        StringUtil::Format("%llu rows linked in %.3f s", state.rows_linked.load(), seconds));
 }
 
 } // namespace duckdb

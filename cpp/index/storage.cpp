@@ -25,6 +25,7 @@
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
+#include "host/log.hpp"
 #include "index/hnsw_index.hpp"
 #include "host/block_pages.hpp"
 #include "host/vector_batch.hpp"
@@ -225,6 +226,7 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 	auto ids = BlocksOf(info);
 	auto &blocks = table_io_manager.GetIndexBlockManager();
 	vss::HostPages pages(blocks, QueryContext());
+	IndexLog log(db.GetDatabase());
 	string problem;
 	try {
 		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
@@ -237,6 +239,11 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 		result.covered = loaded.covered;
 		result.trusted = loaded.verified != 0 && loaded.verified == Checkpoint(table_io_manager, false);
 		result.bytes_on_disk = ids.size() * blocks.GetBlockAllocSize();
+		if (log.IsOn()) {
+			auto rows = Translate([&] { return result.core->info().count; });
+			auto size = StringUtil::BytesToHumanReadableString(result.bytes_on_disk);
+			log.Write("load", string(), info.name.GetIdentifierName(), StringUtil::Format("%llu rows, %s", rows, size));
+		}
 		return result;
 	} catch (std::exception &ex) {
 		ErrorData error(ex);
@@ -244,6 +251,7 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 			throw;
 		}
 		problem = error.RawMessage();
+		log.Write("damage", string(), info.name.GetIdentifierName(), problem);
 	}
 	Opened result(MakeCore(options, key, db), options);
 	result.problem = std::move(problem);
@@ -589,6 +597,16 @@ void HNSWIndex::CatchUp(ClientContext &context, const vss::HostInterrupt &interr
 			index.agreement.SetProblem(failure.RawMessage());
 		}
 	});
+	IndexLog log(context);
+	if (log.IsOn()) {
+		string name;
+		string status;
+		Visit(entry, [&](const HNSWIndex &index) {
+			name = index.name.GetIdentifierName();
+			status = index.Status(table);
+		});
+		log.Write("comparison", table.GetDataTableInfo()->GetTableName().GetIdentifierName(), name, status);
+	}
 }
 
 } // namespace duckdb

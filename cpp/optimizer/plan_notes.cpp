@@ -60,6 +60,23 @@ void PlanNotes::AddPlan() {
 	}
 }
 
+bool PlanNotes::AreTaken() {
+	return current;
+}
+
+void PlanNotes::EachRefusal(
+    const std::function<void(const TableCatalogEntry &table, const string &index, const string &text)> &each) const {
+	for (auto &entry : notes) {
+		auto table = entry.first.first;
+		auto is_used = std::any_of(notes.begin(), notes.end(), [&](const decltype(notes)::value_type &other) {
+			return other.first.first == table && other.second.stage == Stage::USED;
+		});
+		if (!is_used && entry.second.stage >= Stage::INDEX) {
+			each(*table, entry.first.second, entry.second.text);
+		}
+	}
+}
+
 PlanNotes::Note PlanNotes::Of(const TableCatalogEntry &table, const string &index) const {
 	Note result;
 	for (auto &name : {index, string()}) {

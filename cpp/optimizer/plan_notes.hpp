@@ -5,6 +5,8 @@
 #include "duckdb/common/map.hpp"
 #include "duckdb/common/string.hpp"
 
+#include <functional>
+
 namespace duckdb {
 
 struct IndexSearch;
@@ -37,6 +39,12 @@ public:
 	//! The rule has seen a plan.
 	static void AddPlan();
 
+	//! Whether anybody collects notes on this thread.
+	static bool AreTaken();
+
+	//! Calls `each` with the reasons why no index of a table is used that might be.
+	void EachRefusal(
+	    const std::function<void(const TableCatalogEntry &table, const string &index, const string &text)> &each) const;
 	//! The note on `index` of `table` that counts.
 	Note Of(const TableCatalogEntry &table, const string &index) const;
 	bool HasPlan() const {

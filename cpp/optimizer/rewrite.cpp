@@ -3,6 +3,8 @@
 #include "duckdb/main/config.hpp"
 #include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
+#include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
+#include "host/log.hpp"
 #include "optimizer/nearest.hpp"
 #include "optimizer/plan_notes.hpp"
 #include "optimizer/prepare.hpp"
@@ -27,7 +29,16 @@ static void Rewrite(Binder &binder, unique_ptr<LogicalOperator> &op, const Range
 
 static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
 	PlanNotes::AddPlan();
+	IndexLog log(input.context);
+	if (PlanNotes::AreTaken() || !log.IsOn()) {
+		Rewrite(input.optimizer.binder, plan, RangeUse());
+		return;
+	}
+	PlanNotes notes;
 	Rewrite(input.optimizer.binder, plan, RangeUse());
+	notes.EachRefusal([&](const TableCatalogEntry &table, const string &index, const string &text) {
+		log.Write("refusal", table.name.GetIdentifierName(), index, text);
+	});
 }
 
 void RegisterRewrite(DBConfig &config) {
