@@ -67,6 +67,10 @@ static bool EndsWith(const vector<Identifier> &path, const vector<Identifier> &p
 	return part.size() <= path.size() && std::equal(part.rbegin(), part.rend(), path.rbegin());
 }
 
+[[noreturn]] static void ThrowDropped(const string &name) {
+	throw BinderException("there is no index '%s' any more: it was dropped by another connection", name);
+}
+
 FoundIndex FindIndex(ClientContext &context, const string &name) {
 	auto wanted = QualifiedName::Parse(name);
 	vector<reference<IndexCatalogEntry>> named;
@@ -93,7 +97,7 @@ FoundIndex FindIndex(ClientContext &context, const string &name) {
 	}
 	auto found = Open(context, entry);
 	if (!found.index) {
-		throw BinderException("index '%s' was dropped by another connection", name);
+		ThrowDropped(name);
 	}
 	return found;
 }
@@ -107,7 +111,11 @@ unique_ptr<SharedIndex> ShareInStep(ClientContext &context, const vss::HostInter
 	CatchUp(context, interrupt, found);
 	auto result = HNSWIndex::TryShare(*found.index, found.storage);
 	if (!result) {
-		ThrowIncomplete(found.entry.get().name.GetIdentifierName());
+		auto name = found.entry.get().name.GetIdentifierName();
+		if (HNSWIndex::IsDropped(*found.index)) {
+			ThrowDropped(name);
+		}
+		ThrowIncomplete(name);
 	}
 	return result;
 }

@@ -88,6 +88,9 @@ public:
 	bool IsClosed() const {
 		return state == State::CLOSED;
 	}
+	bool IsDropped() const {
+		return state == State::DROPPED;
+	}
 	bool OptionsKnown() const {
 		return !IsClosed() || reason != Reason::OPTIONS_UNKNOWN;
 	}

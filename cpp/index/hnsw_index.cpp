@@ -111,6 +111,12 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 	return result;
 }
 
+bool HNSWIndex::IsDropped(IndexEntry &entry) {
+	auto dropped = true;
+	Visit(entry, [&](const HNSWIndex &index) { dropped = index.agreement.IsDropped(); });
+	return dropped;
+}
+
 bool HNSWIndex::Covers(DataTable &table) const {
 	return core->is_sound() && agreement.Serves(table.GetNextRowId());
 }

@@ -67,6 +67,8 @@ public:
 	//! The index behind `entry` for a search of `table`; nothing if it was dropped or does not cover the table. Holds
 	//! the entry's shared lock only for the moment of the call, so a long search never stops a commit.
 	static unique_ptr<SharedIndex> TryShare(IndexEntry &entry, DataTable &table);
+	//! Whether it was, also by a transaction that is not seen yet.
+	static bool IsDropped(IndexEntry &entry);
 	//! The core, for calls made while the index cannot go away.
 	const vss::IndexHandle &Core() const {
 		return *core;
