@@ -1,10 +1,10 @@
-"""All rows within a distance: the index beside DuckDB's own plan, as a table.
+"""All rows within a distance, and all pairs: the index beside DuckDB's own plan, as a table.
 
-Usage: ranges.py EXTENSION WORDS.parquet [--rows ROWS] [--quantization none|sq8|sq4] [--rounds ROUNDS]
+Usage: ranges.py EXTENSION WORDS.parquet [--rows ROWS] [--quantization none|sq8|sq4] [--rounds ROUNDS] [--probes PROBES]
 
 60,000 sentence embeddings of 384 dimensions, cosine, default options. For each number of rows within the distance: `count(*)`, an id, and
 whole rows, the query vector as a parameter. The plans take turns, round by round; the time is the median of the whole query,
-the client included. Both must have the same answer.
+the client included. Both must have the same answer. Then the pairs of the first PROBES words with all words, once by each plan.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import duckdb
 
 HITS = [1, 10, 100, 1_000, 3_000, 6_000, 20_000]
 SELECTED = {"count(*)": "count(*)", "id": "id", "all": "*"}
+PAIRS = [0.05, 0.1, 0.2, 0.3]
 DISTANCE = "array_cosine_distance(embedding, $q::FLOAT[384])"
 
 
@@ -25,6 +26,7 @@ def arguments():
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--quantization", default="none")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--probes", type=int, default=500)
     return parser.parse_args()
 
 
@@ -67,6 +69,22 @@ def main():
             index, table = (statistics.median(times[plan]) for plan in ("index", "table"))
             cells.append(f"{name} {index:.1f} / {table:.1f} = {table / index:.1f}")
         print(f"{hits:>6,} within: " + ", ".join(cells), flush=True)
+    con.execute(f"CREATE TABLE probes AS SELECT rowid AS word, embedding FROM words LIMIT {given.probes}")
+    print(f"pairs of {given.probes:,} words with all of them: s, index / table = ratio")
+    for radius in PAIRS:
+        sql = (
+            "SELECT probes.word, words.rowid AS other FROM probes JOIN words ON probes.word < words.rowid"
+            f" AND array_cosine_distance(probes.embedding, words.embedding) < {radius}"
+        )
+        seconds, pairs = {}, {}
+        for plan, disabled in (("index", ""), ("table", "extension")):
+            con.execute(f"SET disabled_optimizers = '{disabled}'")
+            milliseconds, table = timed(con, sql, {})
+            seconds[plan] = milliseconds / 1e3
+            pairs[plan] = sorted(str(row) for row in table.to_pylist())
+        assert pairs["index"] == pairs["table"], f"another answer: {sql}"
+        index, table = seconds["index"], seconds["table"]
+        print(f"{len(pairs['index']):>6,} nearer than {radius}: {index:.2f} / {table:.2f} = {table / index:.0f}", flush=True)
 
 
 if __name__ == "__main__":
