@@ -21,7 +21,7 @@ static Refusal Refuse(const DistanceMatch &match, string reason) {
 	return result;
 }
 
-//! An inner join, and the scan of a table with an index below one of its sides.
+//! A join, and the scan of a table with an index below one of its sides.
 class PairsPlan {
 public:
 	PairsPlan(Binder &binder_p, unique_ptr<LogicalOperator> &slot_p, LogicalGet &get, const RangeUse &use_p)
@@ -140,6 +140,9 @@ Refusal PairsPlan::Serve() {
 	if (!TakeConditions() || !Match(refusal)) {
 		return refusal;
 	}
+	if (slot->Cast<LogicalJoin>().join_type != JoinType::INNER) {
+		return Refuse(*match, "only inner joins on a distance are searched for");
+	}
 	if (ReferencedTables(*match->query).empty()) {
 		return Refuse(*match, "the query vector is the same for all pairs: let the condition stand in WHERE");
 	}
@@ -197,9 +200,6 @@ static optional_ptr<LogicalGet> ScanBelow(LogicalOperator &op) {
 void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use) {
 	if (slot->type != LogicalOperatorType::LOGICAL_ANY_JOIN &&
 	    slot->type != LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
-		return;
-	}
-	if (slot->Cast<LogicalJoin>().join_type != JoinType::INNER) {
 		return;
 	}
 	vector<reference<LogicalGet>> scans;
