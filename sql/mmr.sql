@@ -6,6 +6,7 @@
 -- of vector_search; 0 where a vector has none (a cosine of zeros). Rows without a vector are not chosen.
 -- Result: all columns, position (1 is the first chosen) and score (the similarity to query), in the order in which they were chosen.
 --
+-- Both similarities are computed alike: where the query is a chosen row's own vector, they are equal to the last bit.
 -- A step of the recursion has all candidates that are left, each with its greatest similarity to a chosen row, and the next row to be
 -- chosen, the first of them: it takes that one out.
 CREATE OR REPLACE MACRO mmr(table_name, query, k, lambda_mult := 0.5, candidates := 100, col := 'embedding', metric := 'cosine') AS TABLE
@@ -51,8 +52,8 @@ vss_steps AS (
 			greatest(vss_likeness, CASE
 				WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN 1 / (1 + array_distance(other.vss_key, chosen.vss_key))
 				WHEN lower(metric) IN ('cosine', 'cos') THEN CASE
-					WHEN isnan(array_cosine_similarity(other.vss_key, chosen.vss_key)) THEN 0
-					ELSE array_cosine_similarity(other.vss_key, chosen.vss_key)
+					WHEN isnan(array_cosine_distance(other.vss_key, chosen.vss_key)) THEN 0
+					ELSE 1 - array_cosine_distance(other.vss_key, chosen.vss_key)
 				END
 				ELSE array_inner_product(other.vss_key, chosen.vss_key)
 			END) AS vss_likeness
