@@ -243,4 +243,5 @@ def test_who_only_plans_does_not_compare(uncompared):
     # the plan of the prepared statement compares still, but there is nothing left to be done
     found = con.execute("EXECUTE nearest").fetchall()
     con.execute("SET disabled_optimizers = 'extension,late_materialization'")
-    assert con.execute(NEAREST).fetchall() == found
+    # two of these rows are equally near
+    assert sorted(con.execute(NEAREST).fetchall()) == sorted(found)
