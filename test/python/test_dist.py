@@ -369,9 +369,11 @@ def test_the_wheel_says_what_it_needs(extension, keys, pack, tmp_path):
         metadata = archive.read(f"duckdb_vss-{VERSION}.dist-info/METADATA").decode()
         assert b"Root-Is-Purelib: false" in archive.read(f"duckdb_vss-{VERSION}.dist-info/WHEEL")
         held = {name for name in archive.namelist() if name.endswith(".gz")}
+        assert "duckdb_vss/shards/__init__.py" in archive.namelist()
     assert held == {f"duckdb_vss/repository/{host}/{PLATFORM}/vss.duckdb_extension.gz" for host in (HOST, "v2.0.10")}
-    (needs,) = re.findall("Requires-Dist: (.*)", metadata)
+    needs, *more = re.findall("Requires-Dist: (.*)", metadata)
     assert set(needs.removeprefix("duckdb").split(",")) == {f">={HOST[1:]}", "<=2.0.10"}
+    assert {name.split(";")[1].strip() for name in more} == {"extra == 'ray'"}
 
 
 # The repository
