@@ -48,6 +48,7 @@ def package(request, extension, tmp_path_factory):
         patch.setenv("PYTHONPATH", str(folder / "site"))
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # else they give way to all other work of the machine
         patch.syspath_prepend(str(folder / "site"))
         patch.delitem(sys.modules, "duckdb_vss", raising=False)
         yield folder / "site"
@@ -724,16 +725,16 @@ def test_a_slow_shard_meets_the_deadline(shards, copy):
         os.kill(slow, signal.SIGSTOP)
         try:
             begin = time.monotonic()
-            with pytest.raises(shards.Late, match="not answered within 1.0 s: shard 1 .*shard-0001.duckdb.*no answer") as raised:
-                cluster.search(QUERIES[0], 30, timeout=1)
+            with pytest.raises(shards.Late, match=r"not answered within [\d.]+ s: shard 1 .*shard-0001.duckdb.*no answer") as raised:
+                cluster.search(QUERIES[0], 30, timeout=3)
             assert raised.value.shards == (1,)
-            answer = cluster.search(QUERIES[0], 30, columns=["kind"], timeout=1, partial=True)
+            answer = cluster.search(QUERIES[0], 30, columns=["kind"], timeout=3, partial=True)
             assert answer.partial and answer.missing == (1,)
-            many = cluster.search(QUERIES[:2], 30, timeout=1, partial=True)
+            many = cluster.search(QUERIES[:2], 30, timeout=3, partial=True)
             assert many.missing == (1,) and len(many.table) == 60
             id = uuid.uuid4()
             with pytest.raises((shards.WriteError, shards.Late), match="shard 1"):
-                cluster.append([row(-i) for i in range(1, 31)], id=id, timeout=1)
+                cluster.append([row(-i) for i in range(1, 31)], id=id, timeout=3)
             assert time.monotonic() - begin < 60
             held = {id for id, *_ in expected.rows()}
             assert len(answer.table) == 30 and len({id for id, *_ in answer.rows()} & held) < 30
