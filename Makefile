@@ -39,7 +39,7 @@ PACKAGE := CARGO_TARGET_DIR=$(TOOLS) cargo run --quiet --release -p xtask -- pac
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples packages wordnet lint bench bench-core bench-peers tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples packages wordnet lint bench bench-core bench-peers bench-shards tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -188,7 +188,7 @@ example: example-downloads in-host
 examples: example-downloads $(HOST)/venv/examples $(HOST)/venv/ray $(CACHE)/dist/venv/tools in-host
 	$(PYTHON) -m pytest -q -rs examples/tests --extension $(EXTENSION) --model $(MODEL) --dist-python $(DIST_PYTHON)
 
-# The wheel with the in-host build, unpacked: for those who try examples/shards by hand.
+# The wheel with the in-host build, unpacked: for those who try examples/shards by hand, and its benchmark.
 PACKAGES := build/packages/$(DUCKDB)
 packages: $(HOST)/venv/ray $(CACHE)/dist/venv/tools in-host
 	rm -rf $(PACKAGES)
@@ -244,6 +244,10 @@ quantization: $(BENCHES_VENV)/installed
 # Statements in turn with the index and without: none should be slower with it. Five minutes; on another set with DATA.
 overhead: in-host
 	$(PYTHON) benches/overhead.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet $(OVERHEAD)
+
+# The tables of docs/scale.md: shards beside DuckDB alone, on an idle machine. Other rows: SHARDS="--rows 1000000".
+bench-shards: packages
+	PYTHONPATH=$(PACKAGES)/site RAY_AUTH_MODE=disabled $(PYTHON) benches/shards.py $(DATA) $(SHARDS)
 
 # The property tests of the core, for longer; then at least 50,000 random queries, each compared with its answer without
 # the index, some of them in files that are closed and opened again. Scripts of failures go to build/fuzz.
