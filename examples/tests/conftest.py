@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1]
-for directory in ["", "feed", "rag", "refresh", "words"]:
+for directory in ["", "feed", "rag", "refresh", "search", "words"]:
     sys.path.insert(0, str(EXAMPLES / directory))
 
 import data  # noqa: E402

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ["examples/words/README.md", "docs/migrating.md", "docs/troubleshooting.md", "docs/tuning.md"]
-LINKING = ["README.md", "examples/README.md", "examples/feed/README.md", "examples/refresh/README.md", "examples/shards/README.md"]
+LINKING = ["README.md", "examples/README.md", *(f"examples/{name}/README.md" for name in ["feed", "refresh", "search", "shards"])]
 LINKING += ["docs/reference.md", "docs/scale.md", "docs/works-with.md", "docs/building.md", "docs/architecture.md"]
 LINKING += ["CONTRIBUTING.md", "CHANGELOG.md", *PAGES]
 SEARCH = re.compile(r"ORDER BY .*(<->|<=>|_distance|_product|_similarity|score)|vector_search|min_by|LATERAL", re.DOTALL)
