@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host::Visibility;
-use crate::search::{Request, RowSet};
+use crate::search::{ReadCosts, Request, RowSet};
 
 /// Sees only some rows.
 struct Every(i64);
@@ -64,9 +64,10 @@ fn few_query_vectors_and_large_indexes_are_searched_one_by_one() {
     append_all(&index, &vectors, 8);
     link_all(&index, 2);
     let searcher = index.searcher();
+    let costs = ReadCosts { looked_up: 6.0, selected: 4.0, scanned: 1.0, ..ReadCosts::default() };
     let many = |queries: usize, k: usize| {
-        let found =
-            searcher.search_many(&vectors[..8 * queries], Request::new(&[], k, 16), &AllVisible, &Uninterrupted);
+        let asked = Request { costs, ..Request::new(&[], k, 16) };
+        let found = searcher.search_many(&vectors[..8 * queries], asked, &AllVisible, &Uninterrupted);
         found.unwrap().is_some()
     };
     assert!(!many(64, 10), "a walk is cheaper");
