@@ -30,6 +30,23 @@ void AddParts(const Expression &predicate, vector<unique_ptr<Expression>> &parts
 	}
 }
 
+unique_ptr<DistanceMatch> MatchFirstBound(const DistanceMatcher &matcher, const vector<unique_ptr<Expression>> &parts,
+                                          Refusal &refusal) {
+	unique_ptr<DistanceMatch> match;
+	for (auto &part : parts) {
+		auto found = matcher.MatchBound(*part);
+		// that a condition is over something else says nothing of an index; that it is over another distance is why there is no search
+		if (found.refusal.stage >= PlanNotes::Stage::INDEX) {
+			found.refusal.stage = PlanNotes::Stage::PLAN;
+			refusal.Merge(std::move(found.refusal));
+		}
+		if (found && !match) {
+			match = std::move(found.found);
+		}
+	}
+	return match;
+}
+
 void PutReference(unique_ptr<Expression> &expr, const Expression &part, const char *name) {
 	if (expr->Equals(part)) {
 		expr = make_uniq<BoundReferenceExpression>(Identifier(name), part.GetReturnType(), 0ULL);

@@ -134,17 +134,7 @@ bool RangePlan::Match(Refusal &refusal) {
 			parts.push_back(std::move(part));
 		}
 	}
-	for (auto &part : parts) {
-		auto found = matcher.MatchBound(*part);
-		// that a condition is over something else says nothing of an index; that it is over another distance is why there is no search
-		if (found.refusal.stage >= PlanNotes::Stage::INDEX) {
-			found.refusal.stage = PlanNotes::Stage::PLAN;
-			refusal.Merge(std::move(found.refusal));
-		}
-		if (found && !match) {
-			match = std::move(found.found);
-		}
-	}
+	match = MatchFirstBound(matcher, parts, refusal);
 	if (!match) {
 		return false;
 	}

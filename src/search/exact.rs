@@ -77,8 +77,8 @@ impl Searcher<'_> {
     }
 
     /// Measures each linked row, or linked row of `filter`, from all of the queries, some rows after the other. Returns whether all rows
-    /// were measured. To be called after `exact_pending`, as above. Takes the row lock for some microseconds at a time if there is a filter.
-    /// Errors: those of the collector.
+    /// were measured. To be called after `exact_pending`, as above. Takes the row lock for some microseconds at a time if there is a
+    /// filter. Errors: those of the collector.
     pub(super) fn exact_many(
         &self,
         queries: &[Query<'_>],
@@ -160,8 +160,8 @@ impl Searcher<'_> {
 pub(super) trait Collector {
     /// Called before so many rows are measured at most; false: no more are wanted.
     fn goes_on(&mut self, rows: usize) -> Result<bool>;
-    /// A row at this distance from a query of this number, with its norm (see [`crate::vectors::Codec::norm`]). Asks for the id of the row if
-    /// it wants it.
+    /// A row at this distance from a query of this number, with its norm (see [`crate::vectors::Codec::norm`]). Asks for the id of the row
+    /// if it wants it.
     fn take(&mut self, query: usize, distance: f32, norm: f32, row_id: impl FnOnce() -> i64);
 }
 

@@ -3,7 +3,8 @@
 
 use super::exact::Collector;
 use super::pairs::check;
-use super::{Found, Hit, Margin, Outcome, RESCORE_EXACT, Report, Request, Searcher, Strategy};
+use super::range::BEGINS_MAX;
+use super::{Found, Hit, Outcome, RESCORE_EXACT, Report, Request, Searcher, Strategy};
 use crate::error::Result;
 use crate::host::{Interrupt, Visibility};
 use crate::vectors::Query;
@@ -14,8 +15,6 @@ const QUERIES_MIN: usize = 8;
 const BLOCK_GAIN: f64 = 2.5;
 /// Hits that are kept beside twice those wanted: some may be of rows that the transaction does not see.
 const SPARE: usize = 32;
-/// Times that the searches begin while rows go from the graph back to the pending area; then each has to.
-const BEGINS_MAX: usize = 4;
 
 /// The hits that may be among those wanted from one query vector.
 struct Nearest {
@@ -218,13 +217,7 @@ impl Searcher<'_> {
         visibility: &dyn Visibility,
     ) -> Option<Found> {
         let visibility = request.filter.map_or(visibility, |rows| rows);
-        let norms = self.rows.norms();
-        let margin = Margin {
-            narrowed: request.narrows.then_some(&search.query[..]),
-            norms,
-            other_metric: self.codec().space.other_metric(request.metric, norms, &search.query),
-            ties: request.ties,
-        };
+        let margin = self.margin(&Request { query: &search.query, ..*request });
         let taken = self.take_visible(search.hits, request.k, search.error, margin, visibility);
         if search.dropped && !taken.ended {
             return None;

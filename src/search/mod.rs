@@ -286,13 +286,7 @@ impl<'a> Searcher<'a> {
         report.distances += pending.len();
         // Without a query nothing is linked.
         let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec().error_per_norm(query, rescore));
-        let norms = self.rows.norms();
-        let margin = Margin {
-            narrowed: request.narrows.then_some(request.query),
-            norms,
-            other_metric: self.codec().space.other_metric(request.metric, norms, request.query),
-            ties: request.ties,
-        };
+        let margin = self.margin(&request);
         // What ties is told from what does not by all rows only.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
 
@@ -343,6 +337,16 @@ impl<'a> Searcher<'a> {
         let Taken { mut rows, all: exhausted, .. } = self.take_visible(hits, k, error, margin, visibility);
         let all = self.add_unrankable(&mut rows, &request, visibility);
         Ok((rows, exhausted && all))
+    }
+
+    fn margin<'q>(&self, request: &Request<'q>) -> Margin<'q> {
+        let norms = self.rows.norms();
+        Margin {
+            narrowed: request.narrows.then_some(request.query),
+            norms,
+            other_metric: self.codec().space.other_metric(request.metric, norms, request.query),
+            ties: request.ties,
+        }
     }
 
     /// The nearest visible rows of `hits`, each once, nearest first: `k`, and those that tie with the last, or may be nearer than it
