@@ -31,9 +31,8 @@ void IndexSearch::TakePages() {
 
 vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedIndex &index) const {
 	vss::SearchRequest request;
-	auto session_ef = EfSearch(context);
 	request.k = k;
-	request.ef = session_ef.IsValid() ? session_ef.GetIndex() : index.ef_search;
+	request.ef = SearchWidth(context, *index.core, index.options, k);
 	request.rescore = Rescore(context);
 	if (paged) {
 		// which rows are among the nearest must not depend on the page

@@ -13,6 +13,7 @@
 #include "host/log.hpp"
 #include "host/errors.hpp"
 #include "functions/index_lookup.hpp"
+#include "host/settings.hpp"
 #include "host/host.hpp"
 #include "index/hnsw_index.hpp"
 
@@ -59,7 +60,15 @@ vector<InfoColumn> InfoColumns() {
 	        {"vector_bytes", LogicalType::BIGINT},
 	        {"code_error", LogicalType::DOUBLE},
 	        {"min_norm", LogicalType::DOUBLE},
-	        {"max_norm", LogicalType::DOUBLE}};
+	        {"max_norm", LogicalType::DOUBLE},
+	        {"target_recall", LogicalType::DOUBLE},
+	        {"target_ef_search", LogicalType::BIGINT},
+	        {"measured_recall", LogicalType::DOUBLE},
+	        {"measured_recall_low", LogicalType::DOUBLE},
+	        {"measured_recall_high", LogicalType::DOUBLE},
+	        {"measured_queries", LogicalType::BIGINT},
+	        {"measured_by", LogicalType::VARCHAR},
+	        {"measured_at", LogicalType::TIMESTAMP_TZ}};
 }
 
 struct InfoState : public GlobalTableFunctionState {
@@ -82,6 +91,26 @@ Value LevelStats(const vss::IndexInfo &info, const LogicalType &list_type) {
 		                                {"allocated_bytes", BigInt(level.allocated_bytes)}}));
 	}
 	return Value::LIST(ListType::GetChildType(list_type), std::move(levels));
+}
+
+//! What is known of the share of the nearest rows that searches are to find; NULLs as far as nothing is.
+void AddTarget(ClientContext &context, const HNSWIndex &index, vector<Value> &values) {
+	auto target = TargetRecall(context, index.Options());
+	if (target == 0) {
+		auto columns = InfoColumns();
+		while (values.size() < columns.size()) {
+			values.emplace_back(columns[values.size()].type);
+		}
+		return;
+	}
+	auto info = Translate([&] { return index.Core().target_info(target); });
+	auto measured = info.queries > 0;
+	auto number = [&](double value) { return measured ? Value::DOUBLE(value) : Value(LogicalType::DOUBLE); };
+	values.insert(values.end(),
+	              {Value::DOUBLE(target), BigInt(info.ef), number(info.recall), number(info.low), number(info.high),
+	               measured ? BigInt(info.queries) : Value(LogicalType::BIGINT),
+	               measured ? Value(info.asked ? "queries" : "rows") : Value(LogicalType::VARCHAR),
+	               measured ? Value::TIMESTAMPTZ(timestamp_tz_t(info.time)) : Value(LogicalType::TIMESTAMP_TZ)});
 }
 
 } // namespace
@@ -141,6 +170,7 @@ static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChun
 			          Value::DOUBLE(info.code_error),
 			          info.norms.known ? Value::DOUBLE(info.norms.min) : Value(LogicalType::DOUBLE),
 			          info.norms.known ? Value::DOUBLE(info.norms.max) : Value(LogicalType::DOUBLE)};
+			AddTarget(context, index, values);
 		});
 		if (!exists) {
 			continue; // dropped meanwhile
@@ -263,7 +293,11 @@ static void Finish(ClientContext &context, const FoundIndex &found) {
 		}
 		ThrowIncomplete(found.entry.get().name.GetIdentifierName());
 	}
-	Translate([&] { shared->core->finish(interrupt); });
+	Translate([&] {
+		shared->core->finish(interrupt);
+		while (shared->core->measure_step(interrupt)) {
+		}
+	});
 	auto &db = found.storage.get().db;
 	if (!db.IsReadOnly()) {
 		NoteInLog(db.GetStorageManager());

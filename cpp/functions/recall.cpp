@@ -86,8 +86,7 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 		state.work = make_uniq<Aside>(context, [&](const vss::HostInterrupt &interrupt) {
 			auto index = ShareInStep(context, interrupt, state.found);
 			auto &core = *index->core;
-			auto session_ef = EfSearch(context);
-			state.ef = session_ef.IsValid() ? session_ef.GetIndex() : index->ef_search;
+			state.ef = SearchWidth(context, core, index->options, bind_data.k);
 			HNSWIndex::Visit(*state.found.index, [&](const HNSWIndex &bound) {
 				state.codes = bound.Options().quantization != vss::Quantization::None;
 			});

@@ -12,6 +12,12 @@ static void CheckEfSearch(ClientContext &context, SetScope scope, Value &value) 
 	}
 }
 
+static void CheckTargetRecall(ClientContext &context, SetScope scope, Value &value) {
+	if (!value.IsNull()) {
+		Translate([&] { vss::check_target_recall(value.GetValue<double>()); });
+	}
+}
+
 static void CheckRescore(ClientContext &context, SetScope scope, Value &value) {
 	if (!value.IsNull()) {
 		Translate([&] { vss::check_rescore(value.GetValue<double>()); });
@@ -30,15 +36,24 @@ static void CheckStrategy(ClientContext &context, SetScope scope, Value &value) 
 	Translate([&] { vss::parse_strategy(rust::Str(Text(value))); });
 }
 
-void RegisterSettings(DBConfig &config) {
-	config.AddExtensionOption(EF_SEARCH_SETTING,
-	                          "Search width (ef) of HNSW index searches in this session; NULL: the index's own",
-	                          LogicalType::BIGINT, Value(LogicalType::BIGINT), CheckEfSearch);
+//! A setting that is NULL by default.
+static void AddOptional(DBConfig &config, const char *name, const char *description, const LogicalType &type,
+                        set_option_callback_t check) {
+	config.AddExtensionOption(name, description, type, Value(type), check);
 	Value given;
-	if (!config.TryGetCurrentSetting(EF_SEARCH_SETTING, given)) {
+	if (!config.TryGetCurrentSetting(name, given)) {
 		// a NULL default is not stored, and current_setting() would not know the setting
-		config.SetOption(EF_SEARCH_SETTING, Value(LogicalType::BIGINT));
+		config.SetOption(name, Value(type));
 	}
+}
+
+void RegisterSettings(DBConfig &config) {
+	AddOptional(config, EF_SEARCH_SETTING,
+	            "Search width (ef) of HNSW index searches in this session; NULL: the index's own", LogicalType::BIGINT,
+	            CheckEfSearch);
+	AddOptional(config, TARGET_RECALL_SETTING,
+	            "Share of the nearest rows that HNSW index searches in this session are to find; NULL: the index's own",
+	            LogicalType::DOUBLE, CheckTargetRecall);
 	config.AddExtensionOption(
 	    RESCORE_SETTING,
 	    "Standard errors by which the distances of quantized HNSW indexes may be off: the more, the more rows of "
@@ -56,12 +71,32 @@ void RegisterSettings(DBConfig &config) {
 	                          Value("auto"), CheckStrategy);
 }
 
-optional_idx EfSearch(ClientContext &context) {
+static optional_idx EfSearch(ClientContext &context) {
 	Value value;
 	if (!context.TryGetCurrentSetting(EF_SEARCH_SETTING, value) || value.IsNull()) {
 		return optional_idx();
 	}
 	return optional_idx(value.GetValue<idx_t>());
+}
+
+double TargetRecall(ClientContext &context, const vss::IndexOptions &options) {
+	Value value;
+	if (!context.TryGetCurrentSetting(TARGET_RECALL_SETTING, value) || value.IsNull()) {
+		return options.target_recall;
+	}
+	return value.GetValue<double>();
+}
+
+idx_t SearchWidth(ClientContext &context, const vss::IndexHandle &core, const vss::IndexOptions &options, idx_t k) {
+	auto session_ef = EfSearch(context);
+	if (session_ef.IsValid()) {
+		return session_ef.GetIndex();
+	}
+	auto target = TargetRecall(context, options);
+	if (options.ef_given || target == 0) {
+		return options.ef_search;
+	}
+	return core.ef_of_target(k, target);
 }
 
 double Rescore(ClientContext &context) {

@@ -230,6 +230,8 @@ public:
 	const idx_t scanned_until;
 	const idx_t total_rows;
 	atomic<idx_t> rows_linked;
+	//! Some rows are not linked before the index is measured by them.
+	bool holds_out = false;
 	const std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
 };
 
@@ -269,6 +271,8 @@ unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext
 	    make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids, TableIOManager::Get(storage),
 	                         unbound_expressions, storage.db, options, std::move(core), Agreement::State::UNKNOWN);
 	index->Core().reserve_rows(storage.GetTotalRows());
+	// notes the share of the nearest rows that the session wants, too
+	SearchWidth(context, index->Core(), options, 1);
 	return make_uniq<CreateHNSWGlobalState>(context, std::move(index), CommittedEnd(context, storage), storage);
 }
 
@@ -351,6 +355,20 @@ protected:
 	CreateHNSWGlobalState &state;
 };
 
+//! Measures with which search width the rows are found that are not linked yet, then links them.
+class MeasureEvent : public BuildEvent {
+public:
+	using BuildEvent::BuildEvent;
+
+	void Schedule() override {
+		ScheduleTasks(1, [](CreateHNSWGlobalState &state) {
+			return Translate([&] { return state.index->Core().measure_step(state.interrupt); });
+		});
+	}
+
+	void FinishEvent() override;
+};
+
 //! Links to the rows that no walk would come to, then publishes.
 class ReachRowsEvent : public BuildEvent {
 public:
@@ -369,7 +387,7 @@ public:
 	}
 };
 
-//! Links collected rows until none is left, on all threads. The scan hands a thread whole row groups of 122,880 rows, so
+//! Links collected rows until none is left but those that the index is to be measured by, on all threads. The scan hands a thread whole row groups of 122,880 rows, so
 //! linking in the sink would leave most threads without work.
 class LinkRowsEvent : public BuildEvent {
 public:
@@ -378,14 +396,19 @@ public:
 	void Schedule() override {
 		auto &scheduler = TaskScheduler::GetScheduler(pipeline->GetClientContext());
 		ScheduleTasks(NumericCast<idx_t>(scheduler.NumberOfThreads()), [](CreateHNSWGlobalState &state) {
-			auto linked = Translate([&] { return state.index->Core().link(ROWS_PER_STEP, state.interrupt); });
+			auto &core = state.index->Core();
+			auto linked = Translate([&] { return core.link(ROWS_PER_STEP, state.interrupt); });
 			state.rows_linked += linked;
 			return linked > 0;
 		});
 	}
 
 	void FinishEvent() override {
-		InsertEvent(make_shared_ptr<ReachRowsEvent>(*pipeline, op, state));
+		if (state.holds_out) {
+			InsertEvent(make_shared_ptr<MeasureEvent>(*pipeline, op, state));
+		} else {
+			InsertEvent(make_shared_ptr<ReachRowsEvent>(*pipeline, op, state));
+		}
 	}
 
 private:
@@ -393,10 +416,17 @@ private:
 	static constexpr idx_t ROWS_PER_STEP = 4;
 };
 
+void MeasureEvent::FinishEvent() {
+	state.holds_out = false;
+	state.index->Core().release_held_out();
+	InsertEvent(make_shared_ptr<LinkRowsEvent>(*pipeline, op, state));
+}
+
 SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                               OperatorSinkFinalizeInput &input) const {
 	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
 	state.index->Core().scatter();
+	state.holds_out = state.index->Core().hold_out();
 	event.InsertEvent(make_shared_ptr<LinkRowsEvent>(pipeline, *this, state));
 	return SinkFinalizeType::READY;
 }

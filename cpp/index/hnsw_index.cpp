@@ -102,7 +102,7 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 	Visit(entry, [&](const HNSWIndex &index) {
 		if (index.Covers(table)) {
 			index.Maintain();
-			result = make_uniq<SharedIndex>(SharedIndex {index.core->share(), index.options.ef_search});
+			result = make_uniq<SharedIndex>(SharedIndex {index.core->share(), index.options});
 		}
 	});
 	if (result) {

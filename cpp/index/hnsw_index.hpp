@@ -16,7 +16,7 @@ struct IndexType;
 //! What a search needs of an index; stays valid after the index entry is retired.
 struct SharedIndex {
 	rust::Box<vss::IndexHandle> core;
-	idx_t ef_search;
+	vss::IndexOptions options;
 };
 
 //! The index of one table column (or expression). Lock order: table index list → index entry → IndexLock → core.

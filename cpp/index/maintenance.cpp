@@ -7,15 +7,15 @@
 namespace duckdb {
 
 //! Consolidates and links a little; true if there may be more to do. Consolidation comes first: it frees slots for the rows.
-static bool MaintenanceStep(const vss::IndexHandle &core) {
+static bool MaintenanceStep(const vss::IndexHandle &core, const vss::HostInterrupt &stop) {
 	try {
 		vss::HostInterrupt never(nullptr);
 		auto done = core.consolidate(MaintenanceQueue::NODES_PER_STEP, never);
 		done += core.link(MaintenanceQueue::ROWS_PER_STEP, never);
-		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, never) > 0;
+		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, never) > 0 || core.measure_step(stop);
 	} catch (const rust::Error &) {
 		// Out of memory: rows stay pending, which the index shows and searches exactly, and slots dead; the next one to use the
-		// index tries again. A defect: the index knows, and whoever uses it next makes it anew.
+		// index tries again. A defect: the index knows, and whoever uses it next makes it anew. Or stopped while it measured itself.
 		return false;
 	}
 }
@@ -42,7 +42,8 @@ public:
 	}
 
 	TaskExecutionResult ExecuteTaskStep() override {
-		auto more = !queue.stopping && (Shrink(queue.core, queue.stopping) || MaintenanceStep(queue.core));
+		auto more = !queue.stopping && (Shrink(queue.core, queue.stopping) ||
+		                                MaintenanceStep(queue.core, vss::HostInterrupt(queue.stopping)));
 		return more ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
 	}
 
@@ -71,12 +72,12 @@ static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 //! How many threads there is work for.
 static idx_t WorkFor(const vss::IndexHandle &core) {
 	return core.pending() / MaintenanceQueue::LINK_FROM +
-	       (core.consolidate_due() || core.reconnect_due() || core.oversize() ? 1 : 0);
+	       (core.consolidate_due() || core.reconnect_due() || core.oversize() || core.measurement_due() ? 1 : 0);
 }
 
 void MaintenanceQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {
 	if (WorkFor(core) > 0 && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
-		MaintenanceStep(core);
+		MaintenanceStep(core, vss::HostInterrupt(nullptr));
 	}
 }
 

@@ -39,6 +39,10 @@ namespace duckdb {
 static constexpr const char *ROOT_OPTION = "vss_root";
 //! The same for the norms of its vectors, a record that may be missing.
 static constexpr const char *NORMS_OPTION = "vss_norms";
+//! The same for what was measured of its search widths.
+static constexpr const char *WIDTHS_OPTION = "vss_widths";
+//! Is there if the user gave `ef_search`: earlier versions note that in any case.
+static constexpr const char *EF_GIVEN_OPTION = "vss_ef_given";
 //! The same for what was written behind WITH: what comes after it is the option's name.
 static const string WITH_OPTION = "vss_with_";
 
@@ -102,11 +106,15 @@ static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_
 		// versions that know no codes read the others
 		stored[WITH_OPTION + "quantization"] = Value(string(vss::quantization_name(options.quantization)));
 	}
-	for (auto &number :
-	     std::initializer_list<std::pair<const char *, size_t>> {{"m", options.m},
-	                                                             {"m0", options.m0},
-	                                                             {"ef_construction", options.ef_construction},
-	                                                             {"ef_search", options.ef_search}}) {
+	if (options.target_recall > 0) {
+		stored[WITH_OPTION + "target_recall"] = Value::DOUBLE(options.target_recall);
+	}
+	if (options.ef_given) {
+		stored[EF_GIVEN_OPTION] = Value::BOOLEAN(true);
+		stored[WITH_OPTION + "ef_search"] = Value::BIGINT(NumericCast<int64_t>(options.ef_search));
+	}
+	for (auto &number : std::initializer_list<std::pair<const char *, size_t>> {
+	         {"m", options.m}, {"m0", options.m0}, {"ef_construction", options.ef_construction}}) {
 		stored[WITH_OPTION + number.first] = Value::BIGINT(NumericCast<int64_t>(number.second));
 	}
 }
@@ -118,6 +126,11 @@ static case_insensitive_map_t<Value> OptionsOf(const IndexStorageInfo &info) {
 		if (StringUtil::StartsWith(entry.first, WITH_OPTION)) {
 			result[entry.first.substr(WITH_OPTION.size())] = entry.second;
 		}
+	}
+	auto ef_search = result.find("ef_search");
+	if (ef_search != result.end() && info.options.find(EF_GIVEN_OPTION) == info.options.end() &&
+	    StoredIndexOptions({{"ef_search", ef_search->second}}).ef_search == vss::default_ef_search()) {
+		result.erase(ef_search);
 	}
 	return result;
 }
@@ -150,6 +163,9 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 	}
 	info.options[ROOT_OPTION] = Value::BLOB(image.root.data(), image.root.size());
 	info.options[NORMS_OPTION] = Value::BLOB(image.norms.data(), image.norms.size());
+	if (!image.widths.empty()) {
+		info.options[WIDTHS_OPTION] = Value::BLOB(image.widths.data(), image.widths.size());
+	}
 	FixedSizeAllocatorInfo allocator;
 	// the fields that DuckDB reads for every index; to it a page is a buffer
 	allocator.segment_size = pages.page_bytes();
@@ -232,7 +248,8 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
 		auto loaded = Translate([&] {
 			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory), StoredBlob(info, ROOT_OPTION),
-			                      StoredBlob(info, NORMS_OPTION), {ids.data(), ids.size()}, pages);
+			                      StoredBlob(info, NORMS_OPTION), StoredBlob(info, WIDTHS_OPTION),
+			                      {ids.data(), ids.size()}, pages);
 		});
 		Opened result(std::move(loaded.core), options);
 		result.has_image = true;

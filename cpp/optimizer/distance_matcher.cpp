@@ -395,7 +395,8 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 			return;
 		}
 		// distances computed on the bottom layer grow with both; what ranks by another metric may have to fetch more rows
-		auto cost = (own_metric ? 1 : 2) * options.ef_search * options.m0;
+		auto ef = SearchWidth(context, index.Core(), options, k);
+		auto cost = (own_metric ? 1 : 2) * ef * options.m0;
 		if (best && best_cost <= cost) {
 			note(name, StringUtil::Format("index '%s' serves the query at lower cost", best->search.index_name));
 			return;
@@ -404,8 +405,6 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 			note(best->search.index_name, StringUtil::Format("index '%s' serves the query at lower cost", name));
 		}
 		best_cost = cost;
-		auto session_ef = EfSearch(context);
-		auto ef = session_ef.IsValid() ? session_ef.GetIndex() : options.ef_search;
 		IndexSearch search {entry, name, metric, options.metric, index.Dimensions(), k, ef, vss::Strategy::Scan};
 		search.covers = covers;
 		search.compare = compare;

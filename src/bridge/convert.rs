@@ -7,7 +7,7 @@ use crate::index::{Image, Norms, Origin, Stats};
 use crate::options::{Given, Metric, Options, Quantization};
 use crate::search::{
     Bounds, Found, Outcome, Pairs, PairsOutcome, PairsRequest, RangeOutcome, RangeRequest, RangeRows, ReadCosts,
-    Recall, Report, Request, RowSet, Strategy,
+    Recall, Report, Request, RowSet, Strategy, TargetInfo,
 };
 
 /// The core's enum and that of the border have the same variants; the latter may have more, and any number, as C++'s enums do.
@@ -79,6 +79,8 @@ impl From<Options> for ffi::IndexOptions {
             m0: options.m0,
             ef_construction: options.ef_construction,
             ef_search: options.ef_search,
+            ef_given: options.ef_given,
+            target_recall: options.target_recall,
         }
     }
 }
@@ -93,6 +95,8 @@ impl From<&ffi::IndexOptions> for Options {
             m0: options.m0,
             ef_construction: options.ef_construction,
             ef_search: options.ef_search,
+            ef_given: options.ef_given,
+            target_recall: options.target_recall,
         }
     }
 }
@@ -225,7 +229,13 @@ impl ffi::RangeRows {
 
 impl From<Image> for ffi::StoredImage {
     fn from(image: Image) -> Self {
-        Self { root: image.root, norms: image.norms, pages: image.pages, written: image.written as u64 }
+        Self {
+            root: image.root,
+            norms: image.norms,
+            widths: image.widths,
+            pages: image.pages,
+            written: image.written as u64,
+        }
     }
 }
 
@@ -246,6 +256,20 @@ impl From<Recall> for ffi::RecallReport {
             high: measured.high,
             index_ms: measured.index_ms,
             exact_ms: measured.exact_ms,
+        }
+    }
+}
+
+impl From<TargetInfo> for ffi::TargetInfo {
+    fn from(info: TargetInfo) -> Self {
+        Self {
+            ef: info.ef,
+            recall: info.recall,
+            low: info.low,
+            high: info.high,
+            queries: info.queries,
+            asked: info.asked,
+            time: info.time,
         }
     }
 }

@@ -90,6 +90,9 @@ mod ffi {
         m0: usize,
         ef_construction: usize,
         ef_search: usize,
+        ef_given: bool,
+        /// 0 if none was given.
+        target_recall: f64,
     }
 
     /// What one search did.
@@ -242,11 +245,24 @@ mod ffi {
         exact_ms: f64,
     }
 
+    /// How an index fares with a share of the nearest rows that is wanted, see [`crate::search::TargetInfo`].
+    struct TargetInfo {
+        ef: usize,
+        recall: f64,
+        low: f64,
+        high: f64,
+        queries: u64,
+        asked: bool,
+        time: i64,
+    }
+
     /// An image of an index, as the host has to remember it.
     struct StoredImage {
         root: Vec<u8>,
         /// Between which norms its vectors are; of this root alone.
         norms: Vec<u8>,
+        /// What was measured of its search widths.
+        widths: Vec<u8>,
         /// Ids of its pages, in order.
         pages: Vec<i64>,
         /// Bytes written for it.
@@ -270,7 +286,9 @@ mod ffi {
         fn parse_options(given: &[GivenOption]) -> Result<IndexOptions>;
         fn check_ef_search(given: i64) -> Result<()>;
         fn check_rescore(given: f64) -> Result<()>;
+        fn check_target_recall(given: f64) -> Result<()>;
         fn default_rescore() -> f64;
+        fn default_ef_search() -> usize;
         fn check_dimensions(given: i64) -> Result<()>;
         fn parse_default_quantization(given: &str) -> Result<Quantization>;
         fn parse_strategy(given: &str) -> Result<Strategy>;
@@ -294,6 +312,7 @@ mod ffi {
             memory: UniquePtr<HostMemory>,
             root: &[u8],
             norms: &[u8],
+            widths: &[u8],
             pages: &[i64],
             store: &HostPages,
         ) -> Result<LoadedCore>;
@@ -369,6 +388,12 @@ mod ffi {
             ef: usize,
             interrupt: &HostInterrupt,
         ) -> Result<RecallReport>;
+        fn ef_of_target(self: &IndexHandle, k: usize, share: f64) -> usize;
+        fn target_info(self: &IndexHandle, share: f64) -> Result<TargetInfo>;
+        fn measurement_due(self: &IndexHandle) -> bool;
+        fn hold_out(self: &IndexHandle) -> bool;
+        fn release_held_out(self: &IndexHandle);
+        fn measure_step(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<bool>;
         fn memory_used(self: &IndexHandle) -> usize;
         fn ranks_by(self: &IndexHandle, metric: Metric) -> bool;
 
@@ -424,8 +449,16 @@ fn check_rescore(given: f64) -> std::result::Result<(), Crossing> {
     guard(|| options::check_rescore(given))
 }
 
+fn check_target_recall(given: f64) -> std::result::Result<(), Crossing> {
+    guard(|| options::check_target_recall(given))
+}
+
 fn default_rescore() -> f64 {
     options::RESCORE
+}
+
+fn default_ef_search() -> usize {
+    Options::default().ef_search
 }
 
 fn check_dimensions(given: i64) -> std::result::Result<(), Crossing> {
@@ -525,12 +558,19 @@ fn load_core(
     memory: UniquePtr<ffi::HostMemory>,
     root: &[u8],
     norms: &[u8],
+    widths: &[u8],
     pages: &[i64],
     store: &ffi::HostPages,
 ) -> std::result::Result<ffi::LoadedCore, Crossing> {
     guard(|| {
         let ledger = Box::new(HostLedger(memory));
-        let image = Image { root: root.to_vec(), norms: norms.to_vec(), pages: pages.to_vec(), written: 0 };
+        let image = Image {
+            root: root.to_vec(),
+            norms: norms.to_vec(),
+            widths: widths.to_vec(),
+            pages: pages.to_vec(),
+            written: 0,
+        };
         let (index, root) = Index::load(options.into(), dimensions, ledger, &image, store)?;
         Ok(ffi::LoadedCore { core: index.into(), covered: root.covered, verified: root.verified })
     })
@@ -765,6 +805,30 @@ impl IndexHandle {
         interrupt: &ffi::HostInterrupt,
     ) -> std::result::Result<ffi::RecallReport, Crossing> {
         guard(|| Ok(self.0.searcher().measure_recall(k, queries, ef, interrupt)?.into()))
+    }
+
+    fn ef_of_target(&self, k: usize, share: f64) -> usize {
+        guard_or(1, || self.0.searcher().ef_of_target(k, share))
+    }
+
+    fn target_info(&self, share: f64) -> std::result::Result<ffi::TargetInfo, Crossing> {
+        guard(|| Ok(self.0.searcher().target_info(share).into()))
+    }
+
+    fn hold_out(&self) -> bool {
+        self.0.soundness.guard_or("hold_out", false, || self.0.searcher().hold_out())
+    }
+
+    fn release_held_out(&self) {
+        self.0.soundness.guard_or("release_held_out", (), || self.0.searcher().release_held_out());
+    }
+
+    fn measurement_due(&self) -> bool {
+        guard_or(false, || self.0.searcher().measurement_due())
+    }
+
+    fn measure_step(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
+        guard(|| self.0.searcher().measure_step(interrupt))
     }
 
     fn memory_used(&self) -> usize {

@@ -10,3 +10,4 @@ pub mod layout;
 pub mod links;
 pub mod norms;
 pub mod root;
+pub mod widths;

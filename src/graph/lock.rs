@@ -232,7 +232,18 @@ impl ReadGuard<'_> {
 
     /// The nodes nearest to `query` that pass, nearest first; approximate. `ef`: most that are returned, and the paper's `ef`.
     pub(crate) fn nearest(&self, query: &Query<'_>, ef: usize, passes: impl Fn(u32) -> bool) -> (Vec<Neighbor>, Cost) {
-        self.search_layer(query, ef, passes).run()
+        self.search_layer(query, ef, passes).run(None)
+    }
+
+    /// The same for the vector of a node, as if that were not in the graph.
+    pub(crate) fn nearest_beside(
+        &self,
+        query: &Query<'_>,
+        ef: usize,
+        node: Option<u32>,
+        passes: impl Fn(u32) -> bool,
+    ) -> Vec<Neighbor> {
+        self.search_layer(query, ef, passes).run(node).0
     }
 }
 

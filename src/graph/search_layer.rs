@@ -60,12 +60,13 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         Self { graph, query, passes, ef, open, best, cost: Cost::default() }
     }
 
-    /// Walks to the end over all nodes. Returns the nearest ones that pass, nearest first.
-    pub(crate) fn run(mut self) -> (Vec<Neighbor>, Cost) {
+    /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns the nearest ones that pass, nearest first.
+    pub(crate) fn run(mut self, without: Option<u32>) -> (Vec<Neighbor>, Cost) {
         let Some(entry) = self.graph.entry() else { return (Vec::new(), self.cost) };
         let mut visited = VisitedSet::new(self.graph.len(), self.ef);
         let start = self.descend(entry);
         let mut links = vec![start.slot()];
+        links.extend(without);
         visited.keep_new(&mut links);
         self.offer(start);
         while let Some(node) = self.next() {

@@ -46,6 +46,8 @@ pub struct Image {
     pub root: Vec<u8>,
     /// The encoded norms of its vectors, which belong to this root.
     pub norms: Vec<u8>,
+    /// The encoded measurement of its search widths; empty if there is none.
+    pub widths: Vec<u8>,
     /// The host's ids of all pages, in order.
     pub pages: Vec<i64>,
     /// Bytes written to pages for this image.

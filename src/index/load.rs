@@ -11,6 +11,7 @@ use crate::format::layout::{Layout, Region};
 use crate::format::links;
 use crate::format::norms;
 use crate::format::root::{Root, corrupt};
+use crate::format::widths::Measurement;
 use crate::graph::Source;
 use crate::host::{Ledger, Pages, Uninterrupted};
 use crate::index::rows::{Place, SlotState, State};
@@ -23,7 +24,7 @@ use crate::vectors::{Codec, Learnt, Norms, Row, Space};
 const BATCH_ROWS: usize = 1024;
 
 impl Index {
-    /// The index that was stored as `image`, whose norms may be missing. Also the root as it was read.
+    /// The index that was stored as `image`, whose norms and widths may be missing. Also the root as it was read.
     ///
     /// Reads each page once, and holds a page or two of them beside the index. Errors: `Corrupt` (damaged, foreign, of
     /// another version, or made with other options), `OutOfMemory`, those of `pages`.
@@ -64,6 +65,9 @@ impl Index {
         let generation = generation?;
         read_rows(&root, graph(), &generation)?;
         index.adopt(&generation, &mut rows(), &root, &linked)?;
+        if let Some(measured) = Measurement::decode(&image.widths) {
+            index.rows.widths.adopt(measured);
+        }
         let known = norms::decode(&image.norms, &image.root);
         index.rows.unrankable.expect_comparable(known.map_or(root.unrankable, |known| known.comparable) as usize);
         index.adopt_pending(&mut rows(), &mut rows(), &root)?;

@@ -44,6 +44,7 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod widths;
 
 use std::sync::Arc;
 
@@ -116,6 +117,9 @@ impl Index {
     fn with_codec(options: Options, codec: Codec, ledger: Box<dyn Ledger>) -> Result<Self> {
         let setup = Arc::new(Setup::new(options, codec, Memory::new(ledger))?);
         let rows = Arc::new(RowTable::new(Arc::clone(&setup))?);
+        if let Some(share) = setup.options.target() {
+            rows.widths.want(share);
+        }
         let maintenance = Arc::new(Maintenance::new(Arc::clone(&rows)));
         Ok(Self {
             reconciler: Reconciler::new(Arc::clone(&rows)),

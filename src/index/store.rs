@@ -15,6 +15,7 @@ use crate::graph::lock::ReadGuard;
 use crate::host::Pages;
 use crate::index::Generation;
 use crate::index::rows::{SlotState, State};
+use crate::index::widths::Widths;
 use crate::vectors::Row;
 
 /// Rows per row that may be missing in the stored graph before it is written anew; they are linked again after loading.
@@ -65,7 +66,7 @@ impl Images {
         let before = stored.take().filter(|before| before.root.page_bytes == pages.page_bytes() as u64);
         if let Some(mut same) = before.as_ref().filter(|before| before.changes == changes).map(Stored::copy) {
             (same.root.covered, same.root.verified) = (covered, verified);
-            return Ok(stored.insert(same).image(0));
+            return Ok(stored.insert(same).image(0, &self.rows.widths));
         }
         let mut writer = Writer { pages, written: Vec::new(), buffer: vec![0; pages.page_bytes()] };
         match self.write(&mut writer, &generation, &graph, before.as_ref(), covered, verified) {
@@ -85,7 +86,7 @@ impl Images {
                     }
                 }
                 let written = writer.written.len() * pages.page_bytes();
-                Ok(stored.insert(new).image(written))
+                Ok(stored.insert(new).image(written, &self.rows.widths))
             }
             Err(error) => {
                 writer.written.iter().for_each(|&id| pages.free(id));
@@ -219,12 +220,13 @@ impl Stored {
         }
     }
 
-    fn image(&self, written: usize) -> Image {
+    fn image(&self, written: usize, widths: &Widths) -> Image {
         let pages = self.graph.iter().chain(&self.rows).map(|page| page.id).collect();
         let root = self.root.encode();
         let known = Known { norms: self.norms.to_bits(), comparable: self.comparable as u64 };
         let norms = norms::encode(known, &root);
-        Image { root, norms, pages, written }
+        let widths = widths.newest().map_or_else(Vec::new, |measured| measured.encode());
+        Image { root, norms, widths, pages, written }
     }
 }
 

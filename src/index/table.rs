@@ -11,6 +11,7 @@ use super::Generation;
 use super::norms::HeldNorms;
 use super::reconcile::Comparison;
 use super::setup::Setup;
+use super::widths::Widths;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::rows::pending::{Block, Claim, Pending};
 use crate::index::rows::tombstones::Tombstones;
@@ -35,6 +36,7 @@ pub(crate) struct RowTable {
     generation: RwLock<Arc<Generation>>,
     /// Grows with each renewal: rows go back from the graph to the pending area.
     renewals: AtomicUsize,
+    pub(crate) widths: Widths,
     published: Published,
 }
 
@@ -85,6 +87,7 @@ impl RowTable {
             unrankable: Unrankable::new(memory)?,
             generation: RwLock::new(Generation::new(&setup)?),
             renewals: AtomicUsize::new(0),
+            widths: Widths::new(memory)?,
             published: Published {
                 changes: AtomicU64::new(0),
                 pending: AtomicUsize::new(0),
@@ -197,6 +200,16 @@ impl RowTable {
     /// Pending rows are claimed in random order, see [`Pending::scatter`].
     pub(super) fn scatter(&self) {
         self.rows.lock().pending.scatter();
+    }
+
+    /// About one pending row of `rows` is not linked before `release_held_out`.
+    pub(crate) fn hold_out(&self, rows: u32) {
+        self.rows.lock().pending.hold_out(rows);
+    }
+
+    /// See `hold_out`.
+    pub(crate) fn release_held_out(&self) {
+        self.rows.lock().pending.release_held_out();
     }
 
     /// A comparison with the table begins; one that was not ended is forgotten.

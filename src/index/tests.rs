@@ -18,6 +18,7 @@ mod ranges;
 mod reconnect;
 mod sources;
 mod upkeep;
+mod widths;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

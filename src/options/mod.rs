@@ -41,7 +41,8 @@ pub const RESCORE_MAX: f64 = 100.0;
 pub const DIMENSIONS_MAX: i64 = 100_000;
 
 /// Every option name, as messages list them.
-const NAMES: [&str; 6] = ["metric", "quantization", M.name, M0.name, EF_CONSTRUCTION.name, EF_SEARCH.name];
+const NAMES: [&str; 7] =
+    ["metric", "quantization", M.name, M0.name, EF_CONSTRUCTION.name, EF_SEARCH.name, "target_recall"];
 
 impl Tunable {
     /// `given` if it lies in the range. Errors: `Binder`.
@@ -90,7 +91,7 @@ impl Given {
 }
 
 /// How an index is built and searched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// What rows are ranked by.
     pub metric: Metric,
@@ -104,6 +105,10 @@ pub struct Options {
     pub ef_construction: usize,
     /// See [`EF_SEARCH`].
     pub ef_search: usize,
+    /// The user gave `ef_search`: no share of the nearest rows decides.
+    pub ef_given: bool,
+    /// The share of the nearest rows that searches are to find, above 0, at most 1; 0 if none was given.
+    pub target_recall: f64,
 }
 
 impl Default for Options {
@@ -115,11 +120,18 @@ impl Default for Options {
             m0: 32,
             ef_construction: 128,
             ef_search: 64,
+            ef_given: false,
+            target_recall: 0.0,
         }
     }
 }
 
 impl Options {
+    /// The share of the nearest rows that the search width follows from, below 1, if it does.
+    pub fn target(&self) -> Option<f64> {
+        (!self.ef_given && self.target_recall > 0.0 && self.target_recall < 1.0).then_some(self.target_recall)
+    }
+
     /// Options from pairs of name and value; names in any case, each at most once.
     ///
     /// Errors: `Binder` for unknown or repeated names, wrong types, missing values and values out of range; the message
@@ -139,7 +151,8 @@ impl Options {
                 "m" => options.m = whole(&M, &value)?,
                 "m0" => m0 = Some(whole(&M0, &value)?),
                 "ef_construction" => options.ef_construction = whole(&EF_CONSTRUCTION, &value)?,
-                "ef_search" => options.ef_search = whole(&EF_SEARCH, &value)?,
+                "ef_search" => (options.ef_search, options.ef_given) = (whole(&EF_SEARCH, &value)?, true),
+                "target_recall" => options.target_recall = share(&value)?,
                 _ => {
                     let names = NAMES.join(", ");
                     let message = format!("there is no HNSW option '{name}'; the options are {names}");
@@ -164,6 +177,41 @@ fn whole(tunable: &Tunable, given: &Given) -> Result<usize> {
         Given::Integer(value) => tunable.check(*value),
         other => Err(tunable.refuse(&other.shown())),
     }
+}
+
+/// A share of the nearest rows. Errors: `Binder`.
+fn share(given: &Given) -> Result<f64> {
+    let number = match given {
+        Given::Integer(value) => Some(*value as f64),
+        Given::Other { type_name, text }
+            if ["DECIMAL", "DOUBLE", "FLOAT"].iter().any(|name| type_name.starts_with(name)) =>
+        {
+            text.parse().ok()
+        }
+        _ => None,
+    };
+    number.filter(|&number| is_share(number)).ok_or_else(|| {
+        let shown = given.shown();
+        Error::new(
+            ErrorKind::Binder,
+            format!("HNSW option 'target_recall' is {shown}; use a number above 0, at most 1"),
+        )
+    })
+}
+
+fn is_share(number: f64) -> bool {
+    number > 0.0 && number <= 1.0
+}
+
+/// Checks a share of the nearest rows for the setting `hnsw_target_recall`. Errors: `InvalidInput`.
+pub fn check_target_recall(given: f64) -> Result<()> {
+    if is_share(given) {
+        return Ok(());
+    }
+    let message = format!(
+        "hnsw_target_recall is {given}; use a number above 0, at most 1, or NULL for each index's own search width"
+    );
+    Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
 /// A name; anything else as an unknown one, so that the message lists those there are.

@@ -13,6 +13,7 @@ mod range;
 mod recall;
 mod row_set;
 mod strategy;
+mod target;
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
@@ -30,6 +31,7 @@ pub use self::range::{Bounds, Range, RangeOutcome, RangeRequest, RangeRows};
 pub use self::recall::Recall;
 pub use self::row_set::RowSet;
 pub use self::strategy::{ReadCosts, Strategy};
+pub use self::target::TargetInfo;
 
 /// By what part of it a vector may be longer than another for all metrics to rank them alike, but for rows that are nearly as far.
 pub const ONE_NORM: f64 = 1e-3;
@@ -202,6 +204,9 @@ impl<'a> Searcher<'a> {
         let ordinary = self.codec().space.store(query, &mut stored).is_some();
         let search = !matches!(strategy, Strategy::All | Strategy::Scan) && self.ranks_by(request.metric);
         if search && ordinary && k > 0 {
+            if filter.is_none() && request.metric.is_none_or(|metric| metric == self.codec().space.metric) {
+                self.rows.widths.ask(&stored);
+            }
             (found.rows, found.exhausted) = loop {
                 let renewals = self.rows.renewals();
                 let answer = self.candidates(&stored, request, visibility, &mut report)?;

@@ -15,7 +15,7 @@ const RECHECK_GROWTH: f64 = 0.75;
 /// distances, however many rows qualify, and looks at the neighbours of neighbours.
 const FILTERED_FACTOR: f64 = 3.0;
 /// Candidates beside the rows that are wanted: as many as these, and no more than so many.
-const SPARE_MAX: usize = 128;
+pub(super) const SPARE_MAX: usize = 128;
 /// Rows whose pages fit together.
 const PAGES_ROWS: usize = 512;
 /// Candidates at which keeping the list of the best in order costs as much as their distances.
@@ -154,7 +154,7 @@ impl Searcher<'_> {
         ef
     }
 
-    fn ef_factor(&self) -> usize {
+    pub(super) fn ef_factor(&self) -> usize {
         if self.codec().space.metric == Metric::L2sq { 2 } else { 1 }
     }
 

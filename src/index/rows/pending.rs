@@ -23,6 +23,8 @@ const BLOCK_ROWS_MIN: usize = 16;
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// Of so many rows one is claimed early, see [`Pending::scatter`].
 const ROWS_PER_SCATTERED: usize = 16;
+/// Spreads consecutive numbers over all of them: 2^64 by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4).
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Tickets wrap around; so many blocks may exist at once.
 const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 
@@ -128,6 +130,8 @@ pub struct Pending {
     reserved: bool,
     /// Tickets to be claimed before the others, the last first; some are outdated.
     scattered: Vec<u32>,
+    /// One row of so many is not claimed; 0: all are.
+    held_out_of: u32,
 }
 
 impl Pending {
@@ -143,6 +147,7 @@ impl Pending {
             remaining: 0,
             reserved: false,
             scattered: Vec::new(),
+            held_out_of: 0,
         }
     }
 
@@ -288,9 +293,28 @@ impl Pending {
         self.scattered = tickets;
     }
 
+    /// From now on about one row of `rows`, from all over the area, is not claimed.
+    pub fn hold_out(&mut self, rows: u32) {
+        self.held_out_of = rows;
+    }
+
+    /// All rows are claimed again.
+    pub fn release_held_out(&mut self) {
+        self.held_out_of = 0;
+        self.blocks.iter_mut().flatten().for_each(|state| state.next = 0);
+    }
+
     /// Takes on the oldest row that nobody has claimed, if none was put in front.
     pub fn claim(&mut self) -> Option<Claim> {
+        let held_out_of = self.held_out_of;
+        // as good as chance, and the same each time
+        let is_held_out = |ticket: u32| {
+            held_out_of > 0 && (u64::from(ticket).wrapping_mul(GOLDEN) >> 32).is_multiple_of(held_out_of.into())
+        };
         while let Some(ticket) = self.scattered.pop() {
+            if is_held_out(ticket) {
+                continue;
+            }
             let (index, at) = self.locate(ticket);
             let number = self.first.wrapping_add(index as u32);
             let state = self.blocks.get_mut(index).and_then(Option::as_mut);
@@ -305,6 +329,9 @@ impl Pending {
             let number = self.first.wrapping_add(index as u32);
             while state.next < state.filled {
                 state.next += 1;
+                if is_held_out(ticket(number, state.next - 1)) {
+                    continue;
+                }
                 let claim = state.claim(number, state.next - 1);
                 if claim.is_some() {
                     return claim;

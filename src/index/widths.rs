@@ -1,0 +1,191 @@
+//! Which search width finds which share of the nearest rows: what the index has measured of itself, and by what.
+//!
+//! A measurement runs in small steps, from whichever thread has time for one; the searches of it are in `search::target`.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
+
+use super::Generation;
+use crate::error::Result;
+use crate::format::widths::{K_LEVELS, Measurement, Step};
+use crate::memory::{Charge, Memory};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, RwLock};
+
+/// Vectors that a measurement searches for, if there are so many: then the mean of their recalls is within .005 of that of all, usually.
+pub(crate) const SAMPLE_MAX: usize = 1000;
+/// Distances of exact searches that a measurement may cost, with `SAMPLE_MIN` searches at least.
+const DISTANCES_MAX: usize = 4_000_000_000;
+/// See `DISTANCES_MAX`.
+const SAMPLE_MIN: usize = ASKED_MIN;
+/// Query vectors that were asked from which these are what an index is measured by, rather than its own rows.
+pub(crate) const ASKED_MIN: usize = 250;
+/// Bytes that the query vectors asked lately may take.
+const ASKED_BYTES_MAX: usize = 4 << 20;
+/// An index is measured again when it has grown by half: by one row for so many.
+const GROWTH: usize = 2;
+
+/// What an index knows of its search widths.
+pub(crate) struct Widths {
+    /// The largest share that anybody has asked for: the bits of an `f32`, which order as positive numbers do.
+    wanted: AtomicUsize,
+    newest: RwLock<Option<Arc<Measurement>>>,
+    asked: Mutex<Asked>,
+    /// A measurement under way; locked for each of its steps.
+    pub(crate) under_way: Mutex<Option<Measuring>>,
+    /// Rows that the index had when a measurement failed for want of memory; 0 if none did.
+    failed_at: AtomicUsize,
+}
+
+/// The query vectors asked lately, in stored form, each once.
+struct Asked {
+    vectors: Vec<Vec<f32>>,
+    /// Their checksums, in the same order, and as a set.
+    sums: Vec<u64>,
+    known: HashSet<u64>,
+    /// The one that is replaced next, once there are as many as are kept.
+    oldest: usize,
+    charge: Charge,
+}
+
+/// What is searched for in a measurement.
+pub(crate) enum Probe {
+    /// A row of the index, as the codec keeps it. It is not among its own neighbours, and no walk steps on it.
+    Row {
+        /// Where it is in the generation that is measured, if it is linked.
+        slot: Option<u32>,
+        /// Its id.
+        row_id: i64,
+        /// Its vector.
+        row: Vec<u8>,
+    },
+    /// A query vector that was asked, in stored form.
+    Asked(Vec<f32>),
+}
+
+/// A measurement under way.
+pub(crate) struct Measuring {
+    /// Its slots are those of the probes.
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) probes: Vec<Probe>,
+    /// For each probe that is done the distances of its nearest rows, nearest first.
+    pub(crate) exact: Vec<Vec<f32>>,
+    /// The width of the walks that are measured now.
+    pub(crate) ef: usize,
+    /// Recalls of the walks of this width, one a probe that is done, for each of `K_LEVELS`.
+    pub(crate) recalls: Vec<[f32; K_LEVELS.len()]>,
+    pub(crate) steps: Vec<Step>,
+    /// Rows of the index when it began, and the share that is to be reached.
+    pub(crate) rows: usize,
+    pub(crate) wanted: f64,
+    /// The probes are query vectors that were asked.
+    pub(crate) asked: bool,
+    pub(crate) _charge: Charge,
+}
+
+impl Widths {
+    pub(super) fn new(memory: &Arc<Memory>) -> Result<Self> {
+        let charge = memory.charge(0)?;
+        let asked = Asked { vectors: Vec::new(), sums: Vec::new(), known: HashSet::new(), oldest: 0, charge };
+        Ok(Self {
+            wanted: AtomicUsize::new(0),
+            newest: RwLock::new(None),
+            asked: Mutex::new(asked),
+            under_way: Mutex::new(None),
+            failed_at: AtomicUsize::new(0),
+        })
+    }
+
+    /// Somebody wants this share of the nearest rows, above 0 and below 1: from now on the index measures itself. The share as it is
+    /// remembered.
+    pub(crate) fn want(&self, share: f64) -> f64 {
+        let share = share as f32;
+        self.wanted.fetch_max(share.to_bits() as usize, Ordering::Relaxed);
+        f64::from(share)
+    }
+
+    /// The largest share that anybody has wanted; 0 if nobody has.
+    pub(crate) fn wanted(&self) -> f64 {
+        f64::from(f32::from_bits(self.wanted.load(Ordering::Relaxed) as u32))
+    }
+
+    /// The newest measurement.
+    pub(crate) fn newest(&self) -> Option<Arc<Measurement>> {
+        self.newest.read().clone()
+    }
+
+    /// A measurement is done, or was read from an image.
+    pub(crate) fn adopt(&self, measurement: Measurement) {
+        *self.newest.write() = Some(Arc::new(measurement));
+        self.failed_at.store(0, Ordering::Relaxed);
+    }
+
+    /// There was no memory for a measurement of so many rows: not before there are more.
+    pub(crate) fn fail(&self, rows: usize) {
+        self.failed_at.store(rows.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether an index of so many rows is to be measured: nobody has yet, it has grown, more is wanted than was measured for, or there
+    /// are more query vectors to measure by. Takes the lock of the query vectors.
+    pub(crate) fn due(&self, rows: usize) -> bool {
+        let wanted = self.wanted();
+        if wanted == 0.0 || rows == 0 || !grown(self.failed_at.load(Ordering::Relaxed), rows) {
+            return false;
+        }
+        let Some(newest) = self.newest() else { return true };
+        if grown(newest.rows as usize, rows) || !newest.reaches(wanted) {
+            return true;
+        }
+        let asked = self.asked.lock().vectors.len().min(sample_size(rows));
+        let before = if newest.asked { newest.queries as usize } else { ASKED_MIN / 2 };
+        asked >= 2 * before
+    }
+
+    /// A query vector was asked for, in stored form. Forgets the oldest one if there are many; takes no time if another thread tells
+    /// its own, or nobody wants a share.
+    pub(crate) fn ask(&self, vector: &[f32]) {
+        if self.wanted() == 0.0 {
+            return;
+        }
+        let Some(mut asked) = self.asked.try_lock() else { return };
+        let mut sum = DefaultHasher::new();
+        vector.iter().for_each(|x| sum.write_u32(x.to_bits()));
+        let sum = sum.finish();
+        if asked.known.contains(&sum) {
+            return;
+        }
+        let most = (ASKED_BYTES_MAX / size_of_val(vector).max(1)).clamp(ASKED_MIN, SAMPLE_MAX);
+        if asked.vectors.len() < most {
+            let bytes = (asked.vectors.len() + 1) * (size_of_val(vector) + 64);
+            if asked.charge.resize(bytes).is_err() {
+                return;
+            }
+            asked.vectors.push(vector.to_vec());
+            asked.sums.push(sum);
+        } else {
+            let at = asked.oldest;
+            asked.oldest = (at + 1) % most;
+            asked.vectors[at].copy_from_slice(vector);
+            let before = std::mem::replace(&mut asked.sums[at], sum);
+            asked.known.remove(&before);
+        }
+        asked.known.insert(sum);
+    }
+
+    /// The query vectors asked lately, if they are enough to measure by.
+    pub(crate) fn asked(&self) -> Option<Vec<Vec<f32>>> {
+        let asked = self.asked.lock();
+        (asked.vectors.len() >= ASKED_MIN).then(|| asked.vectors.clone())
+    }
+}
+
+/// Whether an index that had `before` rows has grown by half.
+fn grown(before: usize, rows: usize) -> bool {
+    rows >= before + before.div_ceil(GROWTH)
+}
+
+/// Vectors that an index of so many rows is measured by, at most.
+pub(crate) fn sample_size(rows: usize) -> usize {
+    (DISTANCES_MAX / rows.max(1)).clamp(SAMPLE_MIN, SAMPLE_MAX)
+}
