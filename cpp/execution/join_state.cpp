@@ -9,6 +9,7 @@
 #include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/local_storage.hpp"
+#include "execution/measured_query.hpp"
 #include "host/errors.hpp"
 #include "host/settings.hpp"
 #include "host/vector_batch.hpp"
@@ -346,9 +347,7 @@ void HNSWJoinLocalState::Search(Probe &probe, idx_t k, vector<Pair> &found, Join
 	auto qualifying = pair_executor ? pair_executor->Qualifying(batch, probe.number, gstate.interrupt)
 	                                : shared_ptr<QualifyingRows::Set>();
 	auto rows = qualifying ? &**qualifying : gstate.StoredRows();
-	auto answer = Translate([&] { return core.search(vector, request, rows, visibility); });
-	visibility.Rethrow();
-	TakeAnswer(answer, probe, found, report);
+	TakeAnswer(op.search.Run(core, vector, request, rows, visibility), probe, found, report);
 }
 
 bool HNSWJoinLocalState::SearchTogether(vector<Probe> &open, idx_t k, vector<Pair> &found, JoinReport &report) {
@@ -368,6 +367,9 @@ bool HNSWJoinLocalState::SearchTogether(vector<Probe> &open, idx_t k, vector<Pai
 	auto answers = Translate([&] { return core.search_many(queries, request, rows, visibility, gstate.interrupt); });
 	visibility.Rethrow();
 	for (idx_t i = 0; i < answers.size(); i++) {
+		if (op.search.record) {
+			op.search.record->Add(request.ef, vss::exact_recall());
+		}
 		TakeAnswer(answers[i], open[i], found, report);
 	}
 	return !answers.empty();

@@ -18,6 +18,10 @@ public:
 	//! The stand-in does not check the predicates itself.
 	bool checks_scan = false;
 
+	//! Complete: there is nothing to measure.
+	shared_ptr<SearchRecord> Record() override {
+		return nullptr;
+	}
 	PhysicalOperator &CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) override;
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 

@@ -3,7 +3,9 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
 #include "execution/physical_search.hpp"
+#include "execution/measured_query.hpp"
 #include "execution/read_costs.hpp"
+#include "index/hnsw_index.hpp"
 
 namespace duckdb {
 
@@ -14,6 +16,14 @@ LogicalHNSWSearch::LogicalHNSWSearch(unique_ptr<LogicalOperator> table_p, IndexS
 	if (probes) {
 		children.push_back(std::move(probes));
 	}
+}
+
+shared_ptr<SearchRecord> LogicalHNSWSearch::Record() {
+	auto codes = false;
+	HNSWIndex::Visit(*search.entry,
+	                 [&](const HNSWIndex &index) { codes = index.Options().quantization != vss::Quantization::None; });
+	search.record = make_shared_ptr<SearchRecord>(search.index_name, search.k, codes);
+	return search.record;
 }
 
 void LogicalHNSWSearch::SetFilter(RowFilter filter) {

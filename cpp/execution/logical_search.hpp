@@ -8,6 +8,7 @@
 namespace duckdb {
 
 class PhysicalHNSWSearch;
+class SearchRecord;
 struct SearchInputs;
 
 //! A search takes the place of the scan of a table, and emits that scan's columns. `expressions[0]` is the query vector. The last child
@@ -15,6 +16,8 @@ struct SearchInputs;
 //! that one.
 class LogicalHNSWSearch : public LogicalExtensionOperator {
 public:
+	//! Its searches are measured from now on, if they are for the nearest rows.
+	virtual shared_ptr<SearchRecord> Record();
 	//! Only rows whose ids `filter` yields are emitted. It becomes the first child.
 	void SetFilter(RowFilter filter);
 

@@ -255,9 +255,7 @@ vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const
 	request.k = k;
 	rust::Slice<const float> vector {query.data(), query.size()};
 	vss::HostVisibility visibility(transaction, storage);
-	auto answer = Translate([&] { return shared->core->search(vector, request, StoredRows(), visibility); });
-	visibility.Rethrow();
-	return answer;
+	return op.search.Run(*shared->core, vector, request, StoredRows(), visibility);
 }
 
 void HNSWScanGlobalState::Fetch(DataChunk &chunk) {

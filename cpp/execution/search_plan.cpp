@@ -6,6 +6,9 @@
 #include "duckdb/planner/operator/logical_get.hpp"
 #include "duckdb/planner/table_filter_set.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
+#include "execution/measured_query.hpp"
+#include "host/errors.hpp"
+#include "host/host.hpp"
 #include "host/settings.hpp"
 #include "index/hnsw_index.hpp"
 
@@ -47,6 +50,19 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 	request.costs = costs;
 	request.strategy = SearchStrategy(context);
 	return request;
+}
+
+vss::SearchAnswer IndexSearch::Run(const vss::IndexHandle &core, rust::Slice<const float> query,
+                                   const vss::SearchRequest &request, const vss::RowSet *rows,
+                                   const vss::HostVisibility &visibility) const {
+	auto answer = Translate([&] { return core.search(query, request, rows, visibility); });
+	visibility.Rethrow();
+	if (record) {
+		auto measured = Translate([&] { return core.recall_of(query, request, rows, visibility); });
+		visibility.Rethrow();
+		record->Add(request.ef, measured);
+	}
+	return answer;
 }
 
 //! What does not depend on how many rows are wanted.

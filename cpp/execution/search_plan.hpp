@@ -18,6 +18,8 @@ class StorageIndex;
 struct SharedIndex;
 
 //! Which index answers, and for how many rows.
+class SearchRecord;
+
 struct IndexSearch {
 	//! Names of the operators in plans: one answer, or one for each query vector.
 	static constexpr const char *SCAN = "HNSW_INDEX_SCAN";
@@ -59,6 +61,8 @@ struct IndexSearch {
 	bool one_answer = false;
 	//! `k` counts groups of rows.
 	bool best_groups = false;
+	//! Where the searches are noted, if they are measured.
+	shared_ptr<SearchRecord> record = nullptr;
 	//! Which rows qualify depends on the probe: several probes cannot be answered together.
 	bool one_probe = false;
 
@@ -72,6 +76,10 @@ struct IndexSearch {
 	void TakePages();
 	//! What to ask `index` for, with the settings of the session.
 	vss::SearchRequest Request(ClientContext &context, const SharedIndex &index) const;
+	//! Searches. `rows`: those that qualify, or null for all that `visibility` sees. Throws what the host's callbacks have thrown.
+	vss::SearchAnswer Run(const vss::IndexHandle &core, rust::Slice<const float> query,
+	                      const vss::SearchRequest &request, const vss::RowSet *rows,
+	                      const vss::HostVisibility &visibility) const;
 };
 
 //! A plan that yields the rows of a table that qualify.

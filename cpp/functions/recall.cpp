@@ -4,6 +4,9 @@
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/parser/parser.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "execution/measured_query.hpp"
 #include "host/aside.hpp"
 #include "host/errors.hpp"
 #include "functions/index_lookup.hpp"
@@ -64,11 +67,8 @@ static unique_ptr<FunctionData> RecallBind(ClientContext &context, TableFunction
 	result->k = Parameter(input, "k", result->k, MAX_K);
 	result->queries = Parameter(input, "queries", result->queries, MAX_QUERIES);
 	FindIndex(context, result->index);
-	names = {"index_name", "k",           "queries",  "ef_search", "recall",
-	         "recall_low", "recall_high", "index_ms", "exact_ms",  "judged_by"};
-	return_types = {LogicalType::VARCHAR, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT};
-	return_types.resize(names.size() - 1, LogicalType::DOUBLE);
-	return_types.push_back(LogicalType::VARCHAR);
+	names = RecallColumns::Names();
+	return_types = RecallColumns::Types();
 	return std::move(result);
 }
 
@@ -101,29 +101,53 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 		return;
 	}
 	state.done = true;
-	auto &measured = state.measured;
-	// a single vector has no neighbours
-	auto number = [&](double value) {
-		return measured.queries > 0 ? Value::DOUBLE(value) : Value(LogicalType::DOUBLE);
-	};
-	vector<Value> row {Value(state.found.entry.get().name.GetIdentifierName()),
-	                   Value::BIGINT(NumericCast<int64_t>(bind_data.k)),
-	                   Value::BIGINT(NumericCast<int64_t>(measured.queries)),
-	                   Value::BIGINT(NumericCast<int64_t>(state.ef)),
-	                   number(measured.recall),
-	                   number(measured.low),
-	                   number(measured.high),
-	                   number(measured.index_ms),
-	                   number(measured.exact_ms),
-	                   Value(state.codes ? "codes" : "vectors")};
+	auto row = RecallColumns::Row(state.found.entry.get().name.GetIdentifierName(), bind_data.k, state.ef, state.codes,
+	                              state.measured);
 	for (idx_t col = 0; col < row.size(); col++) {
 		output.data[col].Append(row[col]);
 	}
 	output.SetChildCardinality(1);
 }
 
+//! The query that a text is; nothing if it is none.
+static unique_ptr<SQLStatement> QueryOf(ClientContext &context, const string &text) {
+	Parser parser(context);
+	try {
+		parser.ParseQuery(text);
+	} catch (const ParserException &) {
+		return nullptr;
+	}
+	auto is_query = parser.statements.size() == 1 && parser.statements[0]->type == StatementType::SELECT_STATEMENT;
+	return is_query ? std::move(parser.statements[0]) : nullptr;
+}
+
+//! In place of the function, if what is given is no index but a query: that query, whose searches are measured.
+static unique_ptr<LogicalOperator> RecallOfQuery(ClientContext &context, TableFunctionBindInput &input,
+                                                 TableIndex table_index, vector<Identifier> &names) {
+	if (input.inputs[0].IsNull()) {
+		return nullptr;
+	}
+	auto query = QueryOf(context, StringValue::Get(input.inputs[0]));
+	if (!query) {
+		return nullptr;
+	}
+	if (!query->named_param_map.empty()) {
+		throw BinderException("hnsw_recall: the query has parameters; write values in their place");
+	}
+	if (input.named_parameters.find("k")->second != Value::BIGINT(DEFAULT_K) ||
+	    input.named_parameters.find("queries")->second != Value::BIGINT(DEFAULT_QUERIES)) {
+		throw BinderException(
+		    "hnsw_recall: 'k' and 'queries' are for an index; a query says itself what it searches for");
+	}
+	auto binder = Binder::CreateBinder(context, input.binder);
+	auto bound = binder->Bind(*query);
+	names = RecallColumns::Names();
+	return make_uniq<LogicalMeasuredQuery>(table_index, std::move(bound.plan));
+}
+
 void RegisterRecall(ExtensionLoader &loader) {
 	TableFunction function("hnsw_recall", {LogicalType::VARCHAR}, RecallScan, RecallBind, RecallInit);
+	function.bind_operator = RecallOfQuery;
 	function.GetSignature()
 	    .AddKeywordOnly("k", LogicalType::BIGINT, Value::BIGINT(DEFAULT_K))
 	    .AddKeywordOnly("queries", LogicalType::BIGINT, Value::BIGINT(DEFAULT_QUERIES));

@@ -4,6 +4,7 @@
 #include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/optimizer/optimizer_extension.hpp"
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
+#include "execution/measured_query.hpp"
 #include "host/log.hpp"
 #include "optimizer/nearest.hpp"
 #include "optimizer/plan_notes.hpp"
@@ -32,10 +33,12 @@ static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator>
 	IndexLog log(input.context);
 	if (PlanNotes::AreTaken() || !log.IsOn()) {
 		Rewrite(input.optimizer.binder, plan, RangeUse());
+		LogicalMeasuredQuery::Record(*plan);
 		return;
 	}
 	PlanNotes notes;
 	Rewrite(input.optimizer.binder, plan, RangeUse());
+	LogicalMeasuredQuery::Record(*plan);
 	notes.EachRefusal([&](const TableCatalogEntry &table, const string &index, const string &text) {
 		log.Write("refusal", table.name.GetIdentifierName(), index, text);
 	});

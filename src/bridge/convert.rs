@@ -7,7 +7,7 @@ use crate::index::{Image, Norms, Origin, Stats};
 use crate::options::{Given, Metric, Options, Quantization};
 use crate::search::{
     Bounds, Found, Outcome, Pairs, PairsOutcome, PairsRequest, RangeOutcome, RangeRequest, RangeRows, ReadCosts,
-    Recall, Report, Request, RowSet, Strategy, TargetInfo,
+    Recall, Report, Request, RowSet, SearchRecall, Strategy, TargetInfo,
 };
 
 /// The core's enum and that of the border have the same variants; the latter may have more, and any number, as C++'s enums do.
@@ -257,6 +257,12 @@ impl From<Recall> for ffi::RecallReport {
             index_ms: measured.index_ms,
             exact_ms: measured.exact_ms,
         }
+    }
+}
+
+impl From<SearchRecall> for ffi::SearchRecall {
+    fn from(measured: SearchRecall) -> Self {
+        Self { recall: measured.recall, index_ms: measured.index_ms, exact_ms: measured.exact_ms }
     }
 }
 

@@ -245,6 +245,14 @@ mod ffi {
         exact_ms: f64,
     }
 
+    /// What one search found of what an exact one finds, see [`crate::search::SearchRecall`].
+    struct SearchRecall {
+        /// NaN if there is nothing to find.
+        recall: f64,
+        index_ms: f64,
+        exact_ms: f64,
+    }
+
     /// How an index fares with a share of the nearest rows that is wanted, see [`crate::search::TargetInfo`].
     struct TargetInfo {
         ef: usize,
@@ -347,6 +355,15 @@ mod ffi {
             rows: *const RowSet,
             visibility: &HostVisibility,
         ) -> Result<SearchAnswer>;
+        unsafe fn recall_of(
+            self: &IndexHandle,
+            query: &[f32],
+            request: &SearchRequest,
+            rows: *const RowSet,
+            visibility: &HostVisibility,
+        ) -> Result<SearchRecall>;
+        fn mean_recall(recalls: &[f64], index_ms: f64, exact_ms: f64) -> RecallReport;
+        fn exact_recall() -> SearchRecall;
         unsafe fn search_many(
             self: &IndexHandle,
             queries: &[f32],
@@ -498,6 +515,16 @@ fn parse_strategy(given: &str) -> std::result::Result<ffi::Strategy, Crossing> {
 /// As EXPLAIN shows it.
 fn strategy_name(strategy: ffi::Strategy) -> &'static str {
     strategy.core().map_or("auto", Strategy::name)
+}
+
+/// The mean of the recalls of searches that took so many milliseconds in all, through the index and exactly.
+fn mean_recall(recalls: &[f64], index_ms: f64, exact_ms: f64) -> ffi::RecallReport {
+    search::Recall::of(recalls, index_ms, exact_ms).into()
+}
+
+/// That of an exact search, whose time nobody took.
+fn exact_recall() -> ffi::SearchRecall {
+    ffi::SearchRecall { recall: 1.0, index_ms: 0.0, exact_ms: 0.0 }
 }
 
 /// The macros as SQL, one or more statements each.
@@ -699,6 +726,22 @@ impl IndexHandle {
             answer.scan |= !self.is_sound();
             Ok(answer)
         })
+    }
+
+    /// The recall of such a search.
+    ///
+    /// # Safety
+    /// As for `search`.
+    unsafe fn recall_of(
+        &self,
+        query: &[f32],
+        request: &ffi::SearchRequest,
+        rows: *const RowSet,
+        visibility: &ffi::HostVisibility,
+    ) -> std::result::Result<ffi::SearchRecall, Crossing> {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { rows.as_ref() };
+        guard(|| Ok(self.0.searcher().recall(request.of(query, rows.map(|rows| &rows.0)), visibility)?.into()))
     }
 
     /// Answers to searches for each of `queries`, in order; none if they are as fast one by one. Otherwise as `search`.

@@ -28,7 +28,7 @@ use crate::vectors::{Codec, Norms};
 
 pub use self::pairs::{Pair, Pairs, PairsOutcome, PairsRequest};
 pub use self::range::{Bounds, Range, RangeOutcome, RangeRequest, RangeRows};
-pub use self::recall::Recall;
+pub use self::recall::{Recall, SearchRecall};
 pub use self::row_set::RowSet;
 pub use self::strategy::{ReadCosts, Strategy};
 pub use self::target::TargetInfo;

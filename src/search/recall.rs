@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::Searcher;
 use super::pairs::check;
 use super::target::mean_of;
+use super::{Found, Outcome, Request, Searcher, Strategy};
 use crate::error::Result;
-use crate::host::Interrupt;
+use crate::host::{Interrupt, Visibility};
 
 /// What [`Searcher::measure_recall`] found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +28,56 @@ pub struct Recall {
 /// Distance from the mean, in standard errors, that a normal variable exceeds in 5 % of cases.
 pub(super) const NORMAL_95: f64 = 1.96;
 
+/// What one search found of what an exact one finds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SearchRecall {
+    /// The share, 0 to 1; NaN if there is nothing to find.
+    pub recall: f64,
+    /// Milliseconds of the search.
+    pub index_ms: f64,
+    /// Milliseconds of the exact one.
+    pub exact_ms: f64,
+}
+
+impl Recall {
+    /// The mean of some recalls. `index_ms`, `exact_ms`: of all searches.
+    pub fn of(recalls: &[f64], index_ms: f64, exact_ms: f64) -> Self {
+        let (recall, error) = mean_of(recalls.iter().copied());
+        let count = recalls.len() as f64;
+        Self {
+            queries: recalls.len(),
+            recall,
+            low: (recall - NORMAL_95 * error).max(0.0),
+            high: (recall + NORMAL_95 * error).min(1.0),
+            index_ms: index_ms / count,
+            exact_ms: exact_ms / count,
+        }
+    }
+}
+
 impl Searcher<'_> {
+    /// The recall of [`search`](Self::search): it searches, and once more exactly. Where the answer is to scan the table, or all rows that pass the filter, recall
+    /// is 1.
+    /// Judged by the distances of rows as the index keeps them. Locks and errors: those of `search`.
+    pub fn recall(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<SearchRecall> {
+        let timed = |request| -> Result<(Found, f64)> {
+            let start = Instant::now();
+            let found = self.search(request, visibility)?;
+            Ok((found, start.elapsed().as_secs_f64() * 1e3))
+        };
+        let (found, index_ms) = timed(request)?;
+        let (exact, exact_ms) = timed(Request { forced: Some(Strategy::Exact), may_scan: false, ..request })?;
+        let distances = |found: &Found| -> Vec<f32> {
+            let mut distances: Vec<f32> = found.rows.iter().map(|row| row.distance).filter(|d| !d.is_nan()).collect();
+            distances.sort_unstable_by(f32::total_cmp);
+            distances
+        };
+        let complete = found.outcome == Outcome::Scan || found.report.strategy == Strategy::All;
+        let share = self.recall_of(&distances(&found), &distances(&exact), request.k);
+        let recall = if complete { 1.0 } else { share.unwrap_or(f64::NAN) };
+        Ok(SearchRecall { recall, index_ms, exact_ms })
+    }
+
     /// Searches for the `k` nearest neighbours of `queries` rows, spread evenly over the linked ones, through the graph
     /// with `ef` as a search would, and exactly. A row is no neighbour of its own, and no walk steps on it: queries are not in the
     /// index either. A found row counts if it is as near as the `k`-th exact one, so ties do not matter. All distances are those of the
@@ -49,15 +98,6 @@ impl Searcher<'_> {
             exact_ms += start.elapsed().as_secs_f64() * 1e3;
             recalls.extend(self.recall_of(&found, &exact[0], k));
         }
-        let (recall, error) = mean_of(recalls.iter().copied());
-        let count = recalls.len() as f64;
-        Ok(Recall {
-            queries: recalls.len(),
-            recall,
-            low: (recall - NORMAL_95 * error).max(0.0),
-            high: (recall + NORMAL_95 * error).min(1.0),
-            index_ms: index_ms / count,
-            exact_ms: exact_ms / count,
-        })
+        Ok(Recall::of(&recalls, index_ms, exact_ms))
     }
 }

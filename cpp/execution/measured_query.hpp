@@ -1,0 +1,73 @@
+//! HNSW_RECALL: runs a query, and measures how many of the nearest rows the searches of it find.
+#pragma once
+
+#include "duckdb/common/mutex.hpp"
+#include "duckdb/execution/physical_operator.hpp"
+#include "duckdb/planner/operator/logical_extension_operator.hpp"
+#include "vss/src/bridge/mod.rs.h"
+
+namespace duckdb {
+
+//! What the searches of one operator found, of what exact ones find.
+class SearchRecord {
+public:
+	SearchRecord(string index_name, idx_t k, bool codes);
+
+	const string index_name;
+	//! As planned: what a search is asked for may be more.
+	const idx_t k;
+	//! The index keeps codes, by whose distances recall is judged.
+	const bool codes;
+
+	//! A search of this width was measured.
+	void Add(idx_t ef, const vss::SearchRecall &measured);
+	//! The row of `hnsw_recall` about it.
+	vector<Value> Row() const;
+
+private:
+	mutable mutex lock;
+	idx_t ef = 0;
+	vector<double> recalls;
+	double index_ms = 0;
+	double exact_ms = 0;
+};
+
+//! The columns of `hnsw_recall`, of an index or of a query.
+struct RecallColumns {
+	static vector<Identifier> Names();
+	static vector<LogicalType> Types();
+	//! Values of these columns. `recall`, `low`, `high` and the times are NULL without queries.
+	static vector<Value> Row(const string &index_name, idx_t k, idx_t ef, bool codes, const vss::RecallReport &report);
+};
+
+//! Its child is the query. It emits a row for each operator of it that searches an index.
+class LogicalMeasuredQuery : public LogicalExtensionOperator {
+public:
+	LogicalMeasuredQuery(TableIndex table_index, unique_ptr<LogicalOperator> query);
+
+	//! Has the searches of each measured query in `plan` recorded, once these are planned.
+	static void Record(LogicalOperator &plan);
+
+	vector<ColumnBinding> GetColumnBindings() override;
+	vector<TableIndex> GetTableIndex() const override;
+	optional_ptr<const string> GetTypeBindingVerificationIdentifier() const noexcept override;
+	PhysicalOperator &CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) override;
+	string GetName() const override {
+		return "HNSW_RECALL";
+	}
+	string GetExtensionName() const override {
+		return "vss";
+	}
+	bool SupportSerialization() const override {
+		return false;
+	}
+
+protected:
+	void ResolveTypes() override;
+
+private:
+	const TableIndex table_index;
+	vector<shared_ptr<SearchRecord>> records;
+};
+
+} // namespace duckdb
