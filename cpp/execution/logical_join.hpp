@@ -26,6 +26,10 @@ public:
 	void SetConditions(vector<unique_ptr<Expression>> conditions);
 	//! All pairs are wanted whose distance passes these; a limit is not. Others may be emitted all the same.
 	void SetBounds(vector<DistanceBound> bounds);
+	//! Not of pairs within bounds: these are complete, and there is nothing to measure.
+	shared_ptr<SearchRecord> Record() override {
+		return bounds.empty() ? LogicalHNSWSearch::Record() : nullptr;
+	}
 
 	PhysicalOperator &CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) override;
 	vector<ColumnBinding> GetColumnBindings() override;

@@ -134,8 +134,8 @@ static unique_ptr<LogicalOperator> RecallOfQuery(ClientContext &context, TableFu
 	if (!query->named_param_map.empty()) {
 		throw BinderException("hnsw_recall: the query has parameters; write values in their place");
 	}
-	if (input.named_parameters.find("k")->second != Value::BIGINT(DEFAULT_K) ||
-	    input.named_parameters.find("queries")->second != Value::BIGINT(DEFAULT_QUERIES)) {
+	if (Parameter(input, "k", DEFAULT_K, MAX_K) != DEFAULT_K ||
+	    Parameter(input, "queries", DEFAULT_QUERIES, MAX_QUERIES) != DEFAULT_QUERIES) {
 		throw BinderException(
 		    "hnsw_recall: 'k' and 'queries' are for an index; a query says itself what it searches for");
 	}

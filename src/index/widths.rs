@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Generation;
 use crate::error::Result;
-use crate::format::widths::{K_LEVELS, Measurement, Step};
+pub(crate) use crate::format::widths::{K_LEVELS, Measurement, Share, Step};
 use crate::memory::{Charge, Memory};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, RwLock};

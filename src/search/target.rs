@@ -15,11 +15,10 @@ use super::pairs::check;
 use super::strategy::{SPARE_MAX, Strategy};
 use super::{Farthest, Searcher};
 use crate::error::{ErrorKind, Result};
-use crate::format::widths::{K_LEVELS, Measurement, Share, Step};
 use crate::host::Interrupt;
 use crate::index::Generation;
 use crate::index::rows::{SlotState, State};
-use crate::index::widths::{ASKED_MIN, Measuring, Probe, sample_size};
+use crate::index::widths::{ASKED_MIN, K_LEVELS, Measurement, Measuring, Probe, Share, Step, sample_size};
 use crate::vectors::{Query, Row};
 
 /// Searches in one step of a measurement.

@@ -153,6 +153,13 @@ def test_options(con):
         if type_ == "VARCHAR":
             assert default == f"`{defaults[name]}`"
             continue
+        if type_ == "DOUBLE":
+            assert (default, defaults[name], allowed) == ("none", None, "above 0 to 1")
+            assert create(**{name: 0.001})[name] == 0.001 and create(**{name: 1})[name] == 1
+            for beyond in [0, -0.1, 1.001]:
+                with pytest.raises(duckdb.BinderException, match=name):
+                    create(**{name: beyond})
+            continue
         assert str(defaults[name]) == {"2 · `m`": "32"}.get(default, default)
         low, high = allowed.replace("`m`", "16").split(" to ")
         assert create(**{name: int(low)})[name] == int(low) and create(**{name: int(high)})[name] == int(high)
