@@ -299,7 +299,8 @@ mod tests {
         );
         assert_eq!(
             refusal("efsearch", Given::Integer(8)),
-            "there is no HNSW option 'efsearch'; the options are metric, quantization, m, m0, ef_construction, ef_search"
+            "there is no HNSW option 'efsearch'; the options are metric, quantization, m, m0, ef_construction, ef_search, \
+             target_recall"
         );
         assert_eq!(
             refusal("m0", Given::Integer(8)),
@@ -318,6 +319,26 @@ mod tests {
         assert!(refused.starts_with("HNSW option 'quantization' is '8'; use one of 'none'"), "{refused}");
         let refused = refusal("quantization", Given::Missing);
         assert!(refused.starts_with("HNSW option 'quantization' is 'without a value'; use one of"), "{refused}");
+    }
+
+    #[test]
+    fn shares_lie_above_zero_and_up_to_one() {
+        let share = |text: &str| Given::Other { type_name: "DECIMAL(3,2)".into(), text: text.into() };
+        let options = |given: Given| parse(&[("target_recall", given)]).unwrap();
+        assert_eq!(options(share("0.95")).target(), Some(0.95));
+        assert_eq!((options(Given::Integer(1)).target_recall, options(Given::Integer(1)).target()), (1.0, None));
+        assert_eq!(
+            parse(&[("target_recall", share("0.95")), ("ef_search", Given::Integer(64))]).unwrap().target(),
+            None
+        );
+        assert_eq!(
+            refusal("target_recall", share("1.01")),
+            "HNSW option 'target_recall' is 1.01 (DECIMAL(3,2)); use a number above 0, at most 1"
+        );
+        for given in [Given::Integer(0), Given::Text("0.9".into()), Given::Missing, share("NaN")] {
+            assert!(refusal("target_recall", given).ends_with("; use a number above 0, at most 1"));
+        }
+        assert!(check_target_recall(0.5).is_ok() && check_target_recall(f64::NAN).is_err());
     }
 
     #[test]
