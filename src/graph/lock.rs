@@ -386,11 +386,16 @@ impl PinGuard<'_> {
         unsafe { self.lock.arena.measure(&self.lock.codec, query, slots, each) };
     }
 
-    /// The same from each of several queries: `each` gets the number of the query, first. See [`Arena::measure_all`].
+    /// The same from each of several queries. See [`Arena::measure_all`].
     ///
     /// # Safety
     /// As for `measure`.
-    pub(crate) unsafe fn measure_all(&self, queries: &[Query<'_>], slots: &[u32], each: impl FnMut(usize, u32, f32)) {
+    pub(crate) unsafe fn measure_all(
+        &self,
+        queries: &[Query<'_>],
+        slots: &[u32],
+        each: impl FnMut(usize, &[u32], &[f32], &[f32]),
+    ) {
         // SAFETY: as in `measure`.
         unsafe { self.lock.arena.measure_all(&self.lock.codec, queries, slots, each) };
     }

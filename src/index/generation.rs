@@ -291,22 +291,17 @@ impl PinnedRows<'_> {
         }
     }
 
-    /// The same from each of several queries, of which `each` gets the number, first. The rows come in no order.
+    /// The same from each of several queries, see [`crate::vectors::Arena::measure_all`]. The rows come in no order.
     pub(crate) fn measure_all(
         &self,
         queries: &[Query<'_>],
         slots: impl Iterator<Item = u32>,
         scratch: &mut Vec<u32>,
-        mut each: impl FnMut(usize, u32, f32, f32),
+        each: impl FnMut(usize, &[u32], &[f32], &[f32]),
     ) {
         self.keep_published(slots, scratch);
-        let estimates = self.pin.estimates();
         // SAFETY: as in `measure`.
-        unsafe {
-            self.pin.measure_all(queries, scratch, |query, slot, distance| {
-                each(query, slot, distance, if estimates { self.pin.norm(slot) } else { 0.0 });
-            });
-        }
+        unsafe { self.pin.measure_all(queries, scratch, each) };
     }
 
     /// Puts those of `slots` that hold a row into `published`.

@@ -92,8 +92,8 @@ impl Searcher<'_> {
                     return Ok(false);
                 }
                 self.visit_page(number, page, &mut scratch, |generation, pinned, slots, published| {
-                    pinned.measure_all(queries, slots.iter().copied(), published, |query, slot, distance, norm| {
-                        collector.take(query, distance, norm, || generation.hit(slot, distance, norm).row_id);
+                    pinned.measure_all(queries, slots.iter().copied(), published, |query, slots, distances, norms| {
+                        collector.take(query, distances, norms, |at| generation.row_id(slots[at]));
                     });
                 });
             }
@@ -106,8 +106,8 @@ impl Searcher<'_> {
             if !collector.goes_on(block.len())? {
                 return Ok(false);
             }
-            pinned.measure_all(queries, block, &mut published, |query, slot, distance, norm| {
-                collector.take(query, distance, norm, || generation.hit(slot, distance, norm).row_id);
+            pinned.measure_all(queries, block, &mut published, |query, slots, distances, norms| {
+                collector.take(query, distances, norms, |at| generation.row_id(slots[at]));
             });
         }
         Ok(true)
@@ -160,9 +160,9 @@ impl Searcher<'_> {
 pub(super) trait Collector {
     /// Called before so many rows are measured at most; false: no more are wanted.
     fn goes_on(&mut self, rows: usize) -> Result<bool>;
-    /// A row at this distance from a query of this number, with its norm (see [`crate::vectors::Codec::norm`]). Asks for the id of the row
-    /// if it wants it.
-    fn take(&mut self, query: usize, distance: f32, norm: f32, row_id: impl FnOnce() -> i64);
+    /// Up to four rows at these distances from a query of this number, with their norms (see [`crate::vectors::Codec::norm`]). Asks for
+    /// the ids of those that it wants.
+    fn take(&mut self, query: usize, distances: &[f32], norms: &[f32], row_id: impl Fn(usize) -> i64);
 }
 
 /// What measuring a page keeps for the next one.

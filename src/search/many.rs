@@ -80,13 +80,22 @@ impl Collector for Collected<'_> {
     }
 
     #[inline]
-    fn take(&mut self, query: usize, distance: f32, norm: f32, row_id: impl FnOnce() -> i64) {
-        self.distances += 1;
-        let hit = Hit { distance, norm, row_id: 0 };
-        let search = &self.searches[query];
-        // NaN is not beyond anything
-        if !search.is_beyond(&hit, search.bound) {
-            self.add(query, Hit { row_id: row_id(), ..hit });
+    fn take(&mut self, query: usize, distances: &[f32], norms: &[f32], row_id: impl Fn(usize) -> i64) {
+        self.distances += distances.len();
+        let Nearest { error, bound, .. } = self.searches[query];
+        // nearly all are beyond; NaN is not
+        let may_be_wanted = |distance: f32, norm: f32| !(distance - error * norm > bound);
+        let any =
+            distances.iter().zip(norms).fold(false, |any, (&distance, &norm)| any | may_be_wanted(distance, norm));
+        if !any {
+            return;
+        }
+        for (at, (&distance, &norm)) in distances.iter().zip(norms).enumerate() {
+            let hit = Hit { distance, norm, row_id: 0 };
+            let search = &self.searches[query];
+            if !search.is_beyond(&hit, search.bound) {
+                self.add(query, Hit { row_id: row_id(at), ..hit });
+            }
         }
     }
 }

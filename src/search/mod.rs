@@ -496,7 +496,12 @@ impl Bounded {
 impl Generation {
     /// The row of a slot, as a hit.
     fn hit(&self, slot: u32, distance: f32, norm: f32) -> Hit {
-        Hit { distance, norm, row_id: self.entries.at(slot).load().row_id }
+        Hit { distance, norm, row_id: self.row_id(slot) }
+    }
+
+    /// The id of the row of a slot.
+    fn row_id(&self, slot: u32) -> i64 {
+        self.entries.at(slot).load().row_id
     }
 }
 

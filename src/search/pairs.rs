@@ -110,11 +110,14 @@ impl Collector for Finds<'_> {
 
     /// Adds a pair unless its distance is beyond the bounds.
     #[inline]
-    fn take(&mut self, query: usize, distance: f32, norm: f32, row_id: impl FnOnce() -> i64) {
-        self.distances += 1;
+    fn take(&mut self, query: usize, distances: &[f32], norms: &[f32], row_id: impl Fn(usize) -> i64) {
+        self.distances += distances.len();
         let Probe { number, limits, .. } = &self.probes[query];
-        if !matches!(limits.place(Hit { distance, norm, row_id: 0 }, self.errors[query]), Place::Beyond) {
-            self.pairs.push(Pair { row_id: row_id(), query: *number });
+        let error = self.errors[query];
+        for (at, (&distance, &norm)) in distances.iter().zip(norms).enumerate() {
+            if !matches!(limits.place(Hit { distance, norm, row_id: 0 }, error), Place::Beyond) {
+                self.pairs.push(Pair { row_id: row_id(at), query: *number });
+            }
         }
     }
 }
@@ -191,7 +194,7 @@ impl Searcher<'_> {
             if !finds.reserve(hits.len())? {
                 return Ok(finds.ended);
             }
-            hits.iter().for_each(|hit| finds.take(at, hit.distance, hit.norm, || hit.row_id));
+            hits.iter().for_each(|hit| finds.take(at, &[hit.distance], &[hit.norm], |_| hit.row_id));
         }
         for row_id in self.rows.unrankable_rows().filter(|&row| filter.is_none_or(|rows| rows.contains(row))) {
             if !finds.reserve(probes.len())? {

@@ -70,17 +70,19 @@ impl Collector for Exact<'_> {
     }
 
     #[inline]
-    fn take(&mut self, query: usize, distance: f32, _norm: f32, row_id: impl FnOnce() -> i64) {
+    fn take(&mut self, query: usize, distances: &[f32], _norms: &[f32], row_id: impl Fn(usize) -> i64) {
         let nearest = &mut self.nearest[query];
-        if nearest.len() == self.k && nearest.peek().is_some_and(|last| distance >= last.0) {
-            return;
-        }
-        if self.own[query].is_some_and(|own| own == row_id()) {
-            return;
-        }
-        nearest.push(Farthest(distance));
-        if nearest.len() > self.k {
-            nearest.pop();
+        for (at, &distance) in distances.iter().enumerate() {
+            if nearest.len() == self.k && nearest.peek().is_some_and(|last| distance >= last.0) {
+                continue;
+            }
+            if self.own[query].is_some_and(|own| own == row_id(at)) {
+                continue;
+            }
+            nearest.push(Farthest(distance));
+            if nearest.len() > self.k {
+                nearest.pop();
+            }
         }
     }
 }

@@ -67,8 +67,9 @@ impl Arena {
         }
     }
 
-    /// The same for each of several queries: `each` gets the number of the query, first. Some rows are measured from all queries before
-    /// the next ones are fetched. Panics if a slot has no memory.
+    /// The same for each of several queries. `each` gets the number of a query, up to four slots, their distances from it, and their norms (see
+    /// [`Codec::norm`]; zeros of floats). Some rows are measured from all queries before the next ones are fetched. Panics if a slot has no
+    /// memory.
     ///
     /// # Safety
     /// As for `get`, for all the slots.
@@ -77,14 +78,31 @@ impl Arena {
         codec: &Codec,
         queries: &[Query<'_>],
         slots: &[u32],
-        mut each: impl FnMut(usize, u32, f32),
+        mut each: impl FnMut(usize, &[u32], &[f32], &[f32]),
     ) {
         let together = (NEAR_BYTES / self.row_bytes).next_multiple_of(4).clamp(4, 8 * FETCHED_AHEAD);
+        let mut norms = vec![0.0; together];
         for slots in slots.chunks(together) {
             slots.iter().for_each(|&slot| self.prefetch(slot));
-            for (number, query) in queries.iter().enumerate() {
+            if codec.estimates() {
                 // SAFETY: the caller's promise.
-                unsafe { self.measure_fours(codec, query, slots, |slot, distance| each(number, slot, distance)) };
+                norms.iter_mut().zip(slots).for_each(|(norm, &slot)| *norm = codec.norm(unsafe { self.get(slot) }));
+            }
+            for (number, queries) in queries.chunks(2).enumerate() {
+                for (four, norms) in slots.chunks(4).zip(norms.chunks(4)) {
+                    // SAFETY: the caller's promise.
+                    let row = |i: usize| unsafe { self.get(four[i.min(four.len() - 1)]) };
+                    let rows = [row(0), row(1), row(2), row(3)];
+                    let mut tell = |i: usize, distances: [f32; 4]| {
+                        each(2 * number + i, four, &distances[..four.len()], &norms[..four.len()]);
+                    };
+                    if let [a, b] = queries {
+                        let distances = codec.distances_of_two([a, b], rows);
+                        distances.into_iter().enumerate().for_each(|(i, distances)| tell(i, distances));
+                    } else {
+                        queries.iter().enumerate().for_each(|(i, query)| tell(i, codec.distances(query, rows)));
+                    }
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::ffi::c_void;
 
 use super::codes::{self, Quantizer};
-use super::distance::{Kernel, Kernel4, Kernels};
+use super::distance::{Kernel, Kernel4, Kernels, Tile};
 use super::{Norms, Space};
 use crate::options::{Metric, Quantization};
 
@@ -29,7 +29,7 @@ pub struct Codec {
 
 enum Form {
     /// `f32`, as they are.
-    Floats { measure: Kernel, measure4: Kernel4 },
+    Floats { measure: Kernel, measure4: Kernel4, tile: Option<Tile> },
     /// Codes, and the floats of vectors before there is a centre.
     Codes { quantizer: Quantizer, plain: Box<Codec> },
 }
@@ -124,12 +124,17 @@ impl Codec {
     pub fn new(space: Space, quantization: Quantization) -> Self {
         if quantization == Quantization::None {
             let kernels = Kernels::detect();
-            let (measure, measure4) = match space.metric {
-                Metric::L2sq => (kernels.l2sq, kernels.l2sq4),
-                Metric::Cosine | Metric::Ip => (kernels.ip, kernels.ip4),
+            let (measure, measure4, tile) = match space.metric {
+                Metric::L2sq => (kernels.l2sq, kernels.l2sq4, kernels.tiles.map(|(l2sq, _)| l2sq)),
+                Metric::Cosine | Metric::Ip => (kernels.ip, kernels.ip4, kernels.tiles.map(|(_, ip)| ip)),
             };
             let bytes = quantization.row_bytes(space.dimensions);
-            return Self { space, row_bytes: bytes, query_bytes: bytes, form: Form::Floats { measure, measure4 } };
+            return Self {
+                space,
+                row_bytes: bytes,
+                query_bytes: bytes,
+                form: Form::Floats { measure, measure4, tile },
+            };
         }
         let plain = Box::new(Self::new(space, Quantization::None));
         let quantizer = Quantizer::new(space, quantization, codes::SEED);
@@ -217,7 +222,7 @@ impl Codec {
     /// See [`Functions`].
     pub fn functions(&self) -> Functions {
         match &self.form {
-            Form::Floats { measure, measure4 } => Functions {
+            Form::Floats { measure, measure4, .. } => Functions {
                 measure: *measure as *const () as usize,
                 measure4: *measure4 as *const () as usize,
                 length: self.space.dimensions,
@@ -323,6 +328,35 @@ impl Codec {
             }
         }
         out
+    }
+
+    /// The distances of two queries to four rows, those of the first query first. See `distance`.
+    #[inline]
+    pub fn distances_of_two(&self, queries: [&Query<'_>; 2], rows: [&[u8]; 4]) -> [[f32; 4]; 2] {
+        let bytes = self.row_bytes();
+        let fit = rows.iter().all(|row| row.len() == bytes);
+        assert!(queries.iter().all(|query| query.0.len() == self.query_bytes) && fit, "of another codec");
+        let mut out = [[0.0; 4]; 2];
+        // SAFETY: all are as long as they have to be, just checked.
+        unsafe {
+            match &self.form {
+                Form::Floats { tile: Some(tile), .. } => {
+                    let (queries, rows) =
+                        (queries.map(|query| query.as_ptr().cast()), rows.map(|row| row.as_ptr().cast()));
+                    tile(&queries, &rows, self.space.dimensions, &mut out);
+                    return out;
+                }
+                Form::Codes { quantizer, .. } => {
+                    if let Some(tile) = quantizer.tile() {
+                        let (queries, rows) = (queries.map(Query::as_ptr), rows.map(|row| row.as_ptr()));
+                        tile(&queries, &rows, quantizer.code_bytes(), &mut out);
+                        return out;
+                    }
+                }
+                Form::Floats { .. } => {}
+            }
+        }
+        queries.map(|query| self.distances(query, rows))
     }
 
     /// How far distances from this query may be from the true ones, at so many standard errors, for each unit of the row's

@@ -23,7 +23,7 @@ mod tests;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use self::kernels::{BLOCK, HALF, Head, Kernels, Measure, Measure4, QUERY_HEAD, ROW_HEAD, nibble};
+use self::kernels::{BLOCK, HALF, Head, Kernels, Measure, Measure4, MeasureTile, QUERY_HEAD, ROW_HEAD, nibble};
 use self::rotation::{ROTATED_MIN, Rotation};
 use super::Space;
 use crate::options::{Metric, Quantization};
@@ -152,6 +152,12 @@ impl Quantizer {
             Quantization::Sq4 => (self.kernels.sq4, self.kernels.sq4x4),
             _ => (self.kernels.sq8, self.kernels.sq8x4),
         }
+    }
+
+    /// The kernel for two queries and four rows, if there is one.
+    pub(super) fn tile(&self) -> Option<MeasureTile> {
+        let (sq8, sq4) = self.kernels.tiles?;
+        Some(if self.quantization == Quantization::Sq4 { sq4 } else { sq8 })
     }
 
     /// The centre, once there is one.

@@ -11,7 +11,8 @@ kernels!(
         let difference = _mm256_sub_ps(a, b);
         _mm256_fmadd_ps(difference, difference, sum)
     },
-    product: |sum, a, b| _mm256_fmadd_ps(a, b, sum)
+    product: |sum, a, b| _mm256_fmadd_ps(a, b, sum),
+    tiles: None
 );
 
 /// # Safety

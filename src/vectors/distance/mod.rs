@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 /// differences, and the products, of lanes of two vectors to a sum.
 #[cfg(target_arch = "x86_64")]
 macro_rules! kernels {
-    ($name:literal, $features:literal, squared: $squared:expr, product: $product:expr) => {
-        pub(super) static KERNELS: Kernels = Kernels { name: $name, l2sq, ip, l2sq4, ip4 };
+    ($name:literal, $features:literal, squared: $squared:expr, product: $product:expr, tiles: $tiles:expr) => {
+        pub(super) static KERNELS: Kernels = Kernels { name: $name, l2sq, ip, l2sq4, ip4, tiles: $tiles };
 
         #[target_feature(enable = $features)]
         unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
@@ -60,6 +60,13 @@ pub type Kernel = unsafe extern "C" fn(*const f32, *const f32, usize) -> f32;
 /// As for [`Kernel`], for all five vectors.
 pub type Kernel4 = unsafe extern "C" fn(*const f32, &[*const f32; 4], usize, &mut [f32; 4]);
 
+/// The same distances of each of two vectors to each of four others, those of the first one first: each is loaded once for all its
+/// distances. They are those of [`Kernel4`] in every bit.
+///
+/// # Safety
+/// As for [`Kernel`], for all six vectors.
+pub type Tile = unsafe extern "C" fn(&[*const f32; 2], &[*const f32; 4], usize, &mut [[f32; 4]; 2]);
+
 /// The kernels of one instruction set.
 pub struct Kernels {
     /// The instruction set.
@@ -72,6 +79,8 @@ pub struct Kernels {
     pub l2sq4: Kernel4,
     /// `ip` of four pairs.
     pub ip4: Kernel4,
+    /// `l2sq` and `ip` of eight pairs, where there are registers for as many sums.
+    pub tiles: Option<(Tile, Tile)>,
 }
 
 impl Kernels {

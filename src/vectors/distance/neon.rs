@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 
 use super::Kernels;
 
-pub(super) static KERNELS: Kernels = Kernels { name: "neon", l2sq, ip, l2sq4, ip4 };
+pub(super) static KERNELS: Kernels = Kernels { name: "neon", l2sq, ip, l2sq4, ip4, tiles: None };
 
 unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
     // SAFETY: the contract of `Kernel`.

@@ -5,7 +5,7 @@ use super::Kernels;
 /// Elements that are summed independently.
 const LANES: usize = 16;
 
-pub(super) static KERNELS: Kernels = Kernels { name: "portable", l2sq, ip, l2sq4, ip4 };
+pub(super) static KERNELS: Kernels = Kernels { name: "portable", l2sq, ip, l2sq4, ip4, tiles: None };
 
 unsafe extern "C" fn l2sq(a: *const f32, b: *const f32, len: usize) -> f32 {
     // SAFETY: the contract of `Kernel`.

@@ -85,6 +85,27 @@ fn four_pairs_agree_with_the_oracle_at_every_length_and_alignment() {
 }
 
 #[test]
+fn tiles_agree_with_four_pairs_in_every_bit() {
+    for kernels in Kernels::all_supported() {
+        let Some((l2sq_tile, ip_tile)) = kernels.tiles else { continue };
+        for len in lengths() {
+            let all: Vec<_> = (0..6).map(|i| numbers(6 * len as u64 + i, len + 3 * i as usize)).collect();
+            let (a, b) = ([0, 1].map(|i| &all[i][3 * i..]), [2, 3, 4, 5].map(|i| &all[i][3 * i..]));
+            let (mut l2sqs, mut ips) = ([[f32::NAN; 4]; 2], [[f32::NAN; 4]; 2]);
+            // SAFETY: all slices hold `len` floats; only kernels of supported sets are tested.
+            unsafe {
+                l2sq_tile(&a.map(|a| a.as_ptr()), &b.map(|b| b.as_ptr()), len, &mut l2sqs);
+                ip_tile(&a.map(|a| a.as_ptr()), &b.map(|b| b.as_ptr()), len, &mut ips);
+            }
+            for (i, a) in a.into_iter().enumerate() {
+                assert_eq!(l2sqs[i], call4(kernels.l2sq4, a, b), "{} {len}", kernels.name);
+                assert_eq!(ips[i], call4(kernels.ip4, a, b), "{} {len}", kernels.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn special_values_propagate_from_every_position() {
     for kernels in Kernels::all_supported() {
         for len in [1, 5, 16, 17, 63, 64, 65, 100] {

@@ -4,7 +4,13 @@ use std::arch::x86_64::*;
 
 use super::{BLOCK, HALF, Head};
 
-super::kernels!("avx512vnni", #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]);
+super::kernels!(
+    "avx512vnni",
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")],
+    tiles: Some((sq8_tile, sq4_tile))
+);
+super::kernels!(tile sq8_tile, sums8, #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]);
+super::kernels!(tile sq4_tile, sums4, #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn sum8(head: &Head, query: *const i8, code: *const u8, length: usize) -> i32 {
@@ -114,4 +120,76 @@ fn total(sum: __m256i) -> i32 {
     let half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
     let quarter = _mm_add_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
     _mm_cvtsi128_si32(_mm_add_epi32(quarter, _mm_shuffle_epi32::<0b00_00_00_01>(quarter)))
+}
+
+/// # Safety
+/// As for [`super::MeasureTile`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sums8(queries: &[*const i8; 2], codes: &[*const u8; 4], length: usize) -> [[i32; 4]; 2] {
+    // SAFETY: as in `fold8`.
+    unsafe {
+        tile(queries, length.div_ceil(BLOCK), |block| {
+            let at = BLOCK * block;
+            let mask = if at + BLOCK <= length { u64::MAX } else { (1u64 << (length - at)) - 1 };
+            codes.map(|code| _mm512_maskz_loadu_epi8(mask, code.add(at).cast()))
+        })
+    }
+}
+
+/// # Safety
+/// As for [`super::MeasureTile`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sums4(queries: &[*const i8; 2], codes: &[*const u8; 4], length: usize) -> [[i32; 4]; 2] {
+    // SAFETY: as in `fold4`.
+    let sums = unsafe {
+        tile(queries, length.div_ceil(HALF), |block| {
+            let at = HALF * block;
+            let mask = if at + HALF <= length { u32::MAX } else { (1u32 << (length - at)) - 1 };
+            codes.map(|code| {
+                let code = _mm256_maskz_loadu_epi8(mask, code.add(at).cast());
+                let upper = _mm256_srli_epi16::<4>(code);
+                let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(code), upper);
+                _mm512_and_si512(both, _mm512_set1_epi8(15))
+            })
+        })
+    };
+    sums.map(|sums| sums.map(|sum| 2 * sum))
+}
+
+/// Sums of products of the numbers of two queries and what `codes` gives of four rows for each block.
+///
+/// # Safety
+/// The queries have so many blocks, and `codes` may be called for each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn tile(queries: &[*const i8; 2], blocks: usize, codes: impl Fn(usize) -> [__m512i; 4]) -> [[i32; 4]; 2] {
+    let mut sums = [[_mm512_setzero_si512(); 4]; 2];
+    for block in 0..blocks {
+        let codes = codes(block);
+        for (sums, query) in sums.iter_mut().zip(queries) {
+            // SAFETY: the caller's promise.
+            let query = unsafe { _mm512_loadu_si512(query.add(BLOCK * block).cast()) };
+            for (sum, code) in sums.iter_mut().zip(codes) {
+                *sum = _mm512_dpbusd_epi32(*sum, code, query);
+            }
+        }
+    }
+    sums.map(|sums| totals(sums))
+}
+
+/// The sums of the lanes of four vectors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn totals(sums: [__m512i; 4]) -> [i32; 4] {
+    let quarters = sums.map(|sum| {
+        let half = _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum));
+        _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
+    });
+    let (first, second) = (_mm_hadd_epi32(quarters[0], quarters[1]), _mm_hadd_epi32(quarters[2], quarters[3]));
+    let mut out = [0; 4];
+    // SAFETY: there is room for four numbers.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_hadd_epi32(first, second)) };
+    out
 }

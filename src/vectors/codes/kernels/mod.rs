@@ -32,6 +32,13 @@ pub(crate) type Measure = unsafe extern "C" fn(query: *const u8, row: *const u8,
 pub(crate) type Measure4 =
     unsafe extern "C" fn(query: *const u8, rows: &[*const u8; 4], length: usize, out: &mut [f32; 4]);
 
+/// Distances of each of two queries to each of four rows, those of the first query first: each is loaded once for all its distances.
+///
+/// # Safety
+/// As for [`Measure`], for all queries and rows.
+pub(crate) type MeasureTile =
+    unsafe extern "C" fn(queries: &[*const u8; 2], rows: &[*const u8; 4], length: usize, out: &mut [[f32; 4]; 2]);
+
 /// The kernels of one instruction set.
 pub(crate) struct Kernels {
     /// The instruction set, for messages of tests.
@@ -45,6 +52,8 @@ pub(crate) struct Kernels {
     pub(crate) sq4: Measure,
     /// The same, four rows.
     pub(crate) sq4x4: Measure4,
+    /// Of 8 and of 4 bits, two queries and four rows, where there are registers for as many sums.
+    pub(crate) tiles: Option<(MeasureTile, MeasureTile)>,
 }
 
 impl Kernels {
@@ -146,15 +155,39 @@ unsafe fn distance(head: &Head, row: *const u8, sum: i32) -> f32 {
 /// query's head, the address of its numbers, the address of the code, or of four, and the bytes of a code.
 macro_rules! kernels {
     ($name:literal, $(#[$feature:meta])?) => {
+        $crate::vectors::codes::kernels::kernels!($name, $(#[$feature])?, tiles: None);
+    };
+    ($name:literal, $(#[$feature:meta])?, tiles: $tiles:expr) => {
         use $crate::vectors::codes::kernels as set;
 
         pub(in $crate::vectors::codes::kernels) static KERNELS: set::Kernels =
-            set::Kernels { #[cfg(test)] name: $name, sq8, sq8x4, sq4, sq4x4 };
+            set::Kernels { #[cfg(test)] name: $name, sq8, sq8x4, sq4, sq4x4, tiles: $tiles };
 
         set::kernels!(one sq8, sum8, $(#[$feature])?);
         set::kernels!(one sq4, sum4, $(#[$feature])?);
         set::kernels!(four sq8x4, sum8x4, $(#[$feature])?);
         set::kernels!(four sq4x4, sum4x4, $(#[$feature])?);
+    };
+    (tile $kernel:ident, $sums:ident, $(#[$feature:meta])?) => {
+        $(#[$feature])?
+        unsafe extern "C" fn $kernel(
+            queries: &[*const u8; 2],
+            rows: &[*const u8; 4],
+            length: usize,
+            out: &mut [[f32; 4]; 2],
+        ) {
+            // SAFETY: the contract of `MeasureTile`.
+            unsafe {
+                let numbers = queries.map(|query| query.add(set::QUERY_HEAD).cast());
+                let sums = $sums(&numbers, &rows.map(|row| row.add(set::ROW_HEAD)), length);
+                for i in 0..2 {
+                    let head = queries[i].cast::<set::Head>().read_unaligned();
+                    for j in 0..4 {
+                        out[i][j] = set::distance(&head, rows[j], sums[i][j].wrapping_sub(head.shift));
+                    }
+                }
+            }
+        }
     };
     (one $kernel:ident, $sum:ident, $(#[$feature:meta])?) => {
         $(#[$feature])?

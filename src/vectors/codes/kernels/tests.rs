@@ -48,6 +48,16 @@ fn check(length: usize, four_bits: bool, random: &mut Random, extremes: (Option<
         let what = format!("{} {length} {four_bits} {extremes:?}", kernels.name);
         assert_eq!(out.map(f32::to_bits), expected, "{what}");
         assert_eq!([0, 1, 2, 3].map(|i| one(kernel, &rows[i]).to_bits()), expected, "{what}");
+        if let Some((sq8, sq4)) = kernels.tiles {
+            let tile = if four_bits { sq4 } else { sq8 };
+            let zeros = self::query(vec![0; places], Head { scale: 1.0, constant: 0.75, ..Head::default() });
+            let queries = [&query, &zeros].map(|query| query.as_ptr());
+            let mut out = [[f32::NAN; 4]; 2];
+            // SAFETY: as above.
+            unsafe { tile(&queries, &pointers, length, &mut out) };
+            let expected = [expected, [1.25f32.to_bits(); 4]];
+            assert_eq!(out.map(|out| out.map(f32::to_bits)), expected, "{what}");
+        }
     }
 }
 
