@@ -19,6 +19,10 @@ LogicalHNSWSearch::LogicalHNSWSearch(unique_ptr<LogicalOperator> table_p, IndexS
 }
 
 shared_ptr<SearchRecord> LogicalHNSWSearch::Record() {
+	if (search.record) {
+		// the query that is measured is part of another one that is
+		return search.record;
+	}
 	auto codes = false;
 	HNSWIndex::Visit(*search.entry,
 	                 [&](const HNSWIndex &index) { codes = index.Options().quantization != vss::Quantization::None; });

@@ -16,6 +16,13 @@ SearchRecord::SearchRecord(string index_name_p, idx_t k_p, bool codes_p)
     : index_name(std::move(index_name_p)), k(k_p), codes(codes_p) {
 }
 
+void SearchRecord::Clear() {
+	lock_guard<mutex> guard(lock);
+	recalls.clear();
+	index_ms = 0;
+	exact_ms = 0;
+}
+
 void SearchRecord::Add(idx_t ef_p, const vss::SearchRecall &measured) {
 	lock_guard<mutex> guard(lock);
 	ef = ef_p;
@@ -82,6 +89,13 @@ public:
 	}
 	bool ParallelSink() const override {
 		return true;
+	}
+	unique_ptr<GlobalSinkState> GetGlobalSinkState(ClientContext &context) const override {
+		// it may have run before, as a part of a recursive query
+		for (auto &record : records) {
+			record->Clear();
+		}
+		return PhysicalOperator::GetGlobalSinkState(context);
 	}
 	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override {
 		return SinkResultType::NEED_MORE_INPUT;
@@ -150,7 +164,6 @@ void LogicalMeasuredQuery::Record(LogicalOperator &plan) {
 	if (measured) {
 		measured->records.clear();
 		RecordSearches(*measured->children[0], measured->records);
-		return;
 	}
 	for (auto &child : plan.children) {
 		Record(*child);

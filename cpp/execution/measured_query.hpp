@@ -19,6 +19,8 @@ public:
 	//! The index keeps codes, by whose distances recall is judged.
 	const bool codes;
 
+	//! Forgets the searches so far: the query runs again.
+	void Clear();
 	//! A search of this width was measured.
 	void Add(idx_t ef, const vss::SearchRecall &measured);
 	//! The row of `hnsw_recall` about it.

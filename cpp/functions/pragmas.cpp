@@ -295,8 +295,7 @@ static void Finish(ClientContext &context, const FoundIndex &found) {
 	}
 	Translate([&] {
 		shared->core->finish(interrupt);
-		while (shared->core->measure_step(interrupt)) {
-		}
+		shared->core->finish_measurement(interrupt);
 	});
 	auto &db = found.storage.get().db;
 	if (!db.IsReadOnly()) {

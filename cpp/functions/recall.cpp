@@ -109,7 +109,17 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 	output.SetChildCardinality(1);
 }
 
-//! The query that a text is; nothing if it is none.
+//! Whether there is an index of this name.
+static bool IsIndex(ClientContext &context, const string &name) {
+	try {
+		FindIndex(context, name);
+	} catch (const std::exception &) {
+		return false;
+	}
+	return true;
+}
+
+//! The query that a text is; nothing if it is no statement. Throws a BinderException if it is another one.
 static unique_ptr<SQLStatement> QueryOf(ClientContext &context, const string &text) {
 	Parser parser(context);
 	try {
@@ -117,14 +127,17 @@ static unique_ptr<SQLStatement> QueryOf(ClientContext &context, const string &te
 	} catch (const ParserException &) {
 		return nullptr;
 	}
-	auto is_query = parser.statements.size() == 1 && parser.statements[0]->type == StatementType::SELECT_STATEMENT;
-	return is_query ? std::move(parser.statements[0]) : nullptr;
+	if (parser.statements.size() != 1 || parser.statements[0]->type != StatementType::SELECT_STATEMENT) {
+		throw BinderException(
+		    "hnsw_recall: the text is no index, and no single SELECT statement; give it one of these");
+	}
+	return std::move(parser.statements[0]);
 }
 
 //! In place of the function, if what is given is no index but a query: that query, whose searches are measured.
 static unique_ptr<LogicalOperator> RecallOfQuery(ClientContext &context, TableFunctionBindInput &input,
                                                  TableIndex table_index, vector<Identifier> &names) {
-	if (input.inputs[0].IsNull()) {
+	if (input.inputs[0].IsNull() || IsIndex(context, StringValue::Get(input.inputs[0]))) {
 		return nullptr;
 	}
 	auto query = QueryOf(context, StringValue::Get(input.inputs[0]));

@@ -362,7 +362,8 @@ public:
 
 	void Schedule() override {
 		ScheduleTasks(1, [](CreateHNSWGlobalState &state) {
-			return Translate([&] { return state.index->Core().measure_step(state.interrupt); });
+			return Translate(
+			    [&] { return state.index->Core().measure_step(MaintenanceQueue::SEARCHES_PER_STEP, state.interrupt); });
 		});
 	}
 

@@ -6,13 +6,14 @@
 
 namespace duckdb {
 
-//! Consolidates and links a little; true if there may be more to do. Consolidation comes first: it frees slots for the rows.
-static bool MaintenanceStep(const vss::IndexHandle &core, const vss::HostInterrupt &stop) {
+//! Consolidates and links a little, then measures with up to so many exact searches; true if there may be more to do. Consolidation comes first: it frees slots for the rows.
+static bool MaintenanceStep(const vss::IndexHandle &core, idx_t searches, const vss::HostInterrupt &stop) {
 	try {
 		vss::HostInterrupt never(nullptr);
 		auto done = core.consolidate(MaintenanceQueue::NODES_PER_STEP, never);
 		done += core.link(MaintenanceQueue::ROWS_PER_STEP, never);
-		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, never) > 0 || core.measure_step(stop);
+		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, never) > 0 ||
+		       core.measure_step(searches, stop);
 	} catch (const rust::Error &) {
 		// Out of memory: rows stay pending, which the index shows and searches exactly, and slots dead; the next one to use the
 		// index tries again. A defect: the index knows, and whoever uses it next makes it anew. Or stopped while it measured itself.
@@ -43,7 +44,8 @@ public:
 
 	TaskExecutionResult ExecuteTaskStep() override {
 		auto more = !queue.stopping && (Shrink(queue.core, queue.stopping) ||
-		                                MaintenanceStep(queue.core, vss::HostInterrupt(queue.stopping)));
+		                                MaintenanceStep(queue.core, MaintenanceQueue::SEARCHES_PER_STEP,
+		                                                vss::HostInterrupt(queue.stopping)));
 		return more ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
 	}
 
@@ -77,7 +79,8 @@ static idx_t WorkFor(const vss::IndexHandle &core) {
 
 void MaintenanceQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {
 	if (WorkFor(core) > 0 && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
-		MaintenanceStep(core, vss::HostInterrupt(nullptr));
+		// the thread is the user's
+		MaintenanceStep(core, 1, vss::HostInterrupt(nullptr));
 	}
 }
 

@@ -21,6 +21,8 @@ public:
 
 	//! Nodes consolidated, or visited, meanwhile: about as much.
 	static constexpr idx_t NODES_PER_STEP = 256;
+	//! Exact searches meanwhile, or walks that take as long, if the index measures itself.
+	static constexpr idx_t SEARCHES_PER_STEP = 16;
 
 	MaintenanceQueue(DatabaseInstance &db, const vss::IndexHandle &core);
 	~MaintenanceQueue();

@@ -410,7 +410,8 @@ mod ffi {
         fn measurement_due(self: &IndexHandle) -> bool;
         fn hold_out(self: &IndexHandle) -> bool;
         fn release_held_out(self: &IndexHandle);
-        fn measure_step(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<bool>;
+        fn measure_step(self: &IndexHandle, searches: usize, interrupt: &HostInterrupt) -> Result<bool>;
+        fn finish_measurement(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn memory_used(self: &IndexHandle) -> usize;
         fn ranks_by(self: &IndexHandle, metric: Metric) -> bool;
 
@@ -870,8 +871,12 @@ impl IndexHandle {
         guard_or(false, || self.0.searcher().measurement_due())
     }
 
-    fn measure_step(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
-        guard(|| self.0.searcher().measure_step(interrupt))
+    fn finish_measurement(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
+        guard(|| self.0.searcher().finish_measurement(interrupt))
+    }
+
+    fn measure_step(&self, searches: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
+        guard(|| self.0.searcher().measure_step(searches, interrupt))
     }
 
     fn memory_used(&self) -> usize {

@@ -88,6 +88,7 @@ impl Index {
                 ranges.push(norm.map(|_| from..encoded.len()));
             }
             let unrankable = ranges.iter().filter(|range| range.is_none()).count();
+            self.rows.widths.add_rows(row_ids.len());
             let mut rows = self.rows.change();
             rows.norms.widen(norms);
             if let Err(error) = self.rows.unrankable.reserve(unrankable) {

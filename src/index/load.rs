@@ -66,7 +66,7 @@ impl Index {
         read_rows(&root, graph(), &generation)?;
         index.adopt(&generation, &mut rows(), &root, &linked)?;
         if let Some(measured) = Measurement::decode(&image.widths) {
-            index.rows.widths.adopt(measured);
+            index.rows.widths.adopt(measured, 0);
         }
         let known = norms::decode(&image.norms, &image.root);
         index.rows.unrankable.expect_comparable(known.map_or(root.unrankable, |known| known.comparable) as usize);

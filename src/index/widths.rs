@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::Generation;
 use crate::error::Result;
@@ -23,7 +23,7 @@ const SAMPLE_MIN: usize = ASKED_MIN;
 pub(crate) const ASKED_MIN: usize = 250;
 /// Bytes that the query vectors asked lately may take.
 const ASKED_BYTES_MAX: usize = 4 << 20;
-/// An index is measured again when it has grown by half: by one row for so many.
+/// An index is measured again when rows have come for half of those that it had: for one row of so many.
 const GROWTH: usize = 2;
 
 /// What an index knows of its search widths.
@@ -34,8 +34,10 @@ pub(crate) struct Widths {
     asked: Mutex<Asked>,
     /// A measurement under way; locked for each of its steps.
     pub(crate) under_way: Mutex<Option<Measuring>>,
-    /// Rows that the index had when a measurement failed for want of memory; 0 if none did.
-    failed_at: AtomicUsize,
+    /// Rows that have come since the index was measured, whether it grew or they took the place of others.
+    came: AtomicUsize,
+    /// Rows that must have come before another measurement, as one failed for want of memory; 0 if none did.
+    failed: AtomicUsize,
 }
 
 /// The query vectors asked lately, in stored form, each once.
@@ -67,10 +69,14 @@ pub(crate) enum Probe {
 /// A measurement under way.
 pub(crate) struct Measuring {
     /// Its slots are those of the probes.
-    pub(crate) generation: Arc<Generation>,
+    pub(crate) generation: Weak<Generation>,
     pub(crate) probes: Vec<Probe>,
-    /// For each probe that is done the distances of its nearest rows, nearest first.
-    pub(crate) exact: Vec<Vec<f32>>,
+    /// Rows from here on came after it began: nobody looks for them.
+    pub(crate) end: i64,
+    /// Rows that had come by then.
+    pub(crate) came: usize,
+    /// For each probe that is done its nearest rows: their distances and ids, nearest first.
+    pub(crate) exact: Vec<Vec<(f32, i64)>>,
     /// The width of the walks that are measured now.
     pub(crate) ef: usize,
     /// Recalls of the walks of this width, one a probe that is done, for each of `K_LEVELS`.
@@ -93,8 +99,16 @@ impl Widths {
             newest: RwLock::new(None),
             asked: Mutex::new(asked),
             under_way: Mutex::new(None),
-            failed_at: AtomicUsize::new(0),
+            came: AtomicUsize::new(0),
+            failed: AtomicUsize::new(0),
         })
+    }
+
+    /// Forgets the measurement that is under way, unless a thread is at it.
+    pub(crate) fn give_up(&self) {
+        if let Some(mut under_way) = self.under_way.try_lock() {
+            *under_way = None;
+        }
     }
 
     /// Somebody wants this share of the nearest rows, above 0 and below 1: from now on the index measures itself. The share as it is
@@ -115,26 +129,37 @@ impl Widths {
         self.newest.read().clone()
     }
 
-    /// A measurement is done, or was read from an image.
-    pub(crate) fn adopt(&self, measurement: Measurement) {
+    /// So many rows came.
+    pub(super) fn add_rows(&self, rows: usize) {
+        self.came.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Rows that have come since the newest measurement.
+    pub(crate) fn came(&self) -> usize {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// A measurement is done, or was read from an image. `came`: those of `came` that it has seen.
+    pub(crate) fn adopt(&self, measurement: Measurement, came: usize) {
         *self.newest.write() = Some(Arc::new(measurement));
-        self.failed_at.store(0, Ordering::Relaxed);
+        self.came.fetch_sub(came, Ordering::Relaxed);
+        self.failed.store(0, Ordering::Relaxed);
     }
 
-    /// There was no memory for a measurement of so many rows: not before there are more.
+    /// There was no memory for a measurement of so many rows: not before many more have come.
     pub(crate) fn fail(&self, rows: usize) {
-        self.failed_at.store(rows.max(1), Ordering::Relaxed);
+        self.failed.store(self.came() + rows.div_ceil(GROWTH), Ordering::Relaxed);
     }
 
-    /// Whether an index of so many rows is to be measured: nobody has yet, it has grown, more is wanted than was measured for, or there
+    /// Whether an index of so many rows is to be measured: nobody has yet, rows have come, more is wanted than was measured for, or there
     /// are more query vectors to measure by. Takes the lock of the query vectors.
     pub(crate) fn due(&self, rows: usize) -> bool {
         let wanted = self.wanted();
-        if wanted == 0.0 || rows == 0 || !grown(self.failed_at.load(Ordering::Relaxed), rows) {
+        if wanted == 0.0 || rows == 0 || self.came() < self.failed.load(Ordering::Relaxed) {
             return false;
         }
         let Some(newest) = self.newest() else { return true };
-        if grown(newest.rows as usize, rows) || !newest.reaches(wanted) {
+        if self.came() >= (newest.rows as usize).div_ceil(GROWTH) || !newest.reaches(wanted) {
             return true;
         }
         let asked = self.asked.lock().vectors.len().min(sample_size(rows));
@@ -178,11 +203,6 @@ impl Widths {
         let asked = self.asked.lock();
         (asked.vectors.len() >= ASKED_MIN).then(|| asked.vectors.clone())
     }
-}
-
-/// Whether an index that had `before` rows has grown by half.
-fn grown(before: usize, rows: usize) -> bool {
-    rows >= before + before.div_ceil(GROWTH)
 }
 
 /// Vectors that an index of so many rows is measured by, at most.

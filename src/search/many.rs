@@ -83,11 +83,9 @@ impl Collector for Collected<'_> {
     fn take(&mut self, query: usize, distances: &[f32], norms: &[f32], row_id: impl Fn(usize) -> i64) {
         self.distances += distances.len();
         let Nearest { error, bound, .. } = self.searches[query];
-        // nearly all are beyond; NaN is not
-        let may_be_wanted = |distance: f32, norm: f32| !(distance - error * norm > bound);
-        let any =
-            distances.iter().zip(norms).fold(false, |any, (&distance, &norm)| any | may_be_wanted(distance, norm));
-        if !any {
+        // nearly always all are; NaN is not
+        let beyond = |all, (&distance, &norm): (&f32, &f32)| all & (distance - error * norm > bound);
+        if distances.iter().zip(norms).fold(true, beyond) {
             return;
         }
         for (at, (&distance, &norm)) in distances.iter().zip(norms).enumerate() {

@@ -8,12 +8,12 @@
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::exact::Collector;
 use super::pairs::check;
 use super::strategy::{SPARE_MAX, Strategy};
-use super::{Farthest, Searcher};
+use super::{Hit, Searcher};
 use crate::error::{ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::index::Generation;
@@ -21,8 +21,10 @@ use crate::index::rows::{SlotState, State};
 use crate::index::widths::{ASKED_MIN, K_LEVELS, Measurement, Measuring, Probe, Share, Step, sample_size};
 use crate::vectors::{Query, Row};
 
-/// Searches in one step of a measurement.
+/// Exact searches in one step of a measurement, if it has time: so many are faster together.
 const SEARCHES_PER_STEP: usize = 16;
+/// Distances of a walk for each of its width, and as many as it takes beside those of an exact search.
+const DISTANCES_PER_EF: usize = 100;
 /// Of the rows of an index that is built to be measured at most one of so many is not linked, but for chance.
 const PENDING_PART: usize = 10;
 /// The smallest width of a walk.
@@ -31,6 +33,8 @@ const EF_MIN: usize = 20;
 const EF_MAX: usize = 20_000;
 /// Of two widths measured one after the other, the second in thirds of the first.
 const EF_GROWTH: usize = 4;
+/// How long who waits for another thread's measurement sleeps.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Neighbours that are looked for.
 const NEIGHBORS: usize = K_LEVELS[K_LEVELS.len() - 1];
 
@@ -53,13 +57,15 @@ pub struct TargetInfo {
     pub time: i64,
 }
 
-/// Nearest distances from each of some probes.
+/// The nearest rows of each of some probes.
 struct Exact<'a> {
     /// The ids of the probes, if these are rows.
     own: Vec<Option<i64>>,
     /// So many.
     k: usize,
-    nearest: Vec<BinaryHeap<Farthest>>,
+    /// Only rows below this.
+    end: i64,
+    nearest: Vec<BinaryHeap<Hit>>,
     interrupt: &'a dyn Interrupt,
 }
 
@@ -73,13 +79,14 @@ impl Collector for Exact<'_> {
     fn take(&mut self, query: usize, distances: &[f32], _norms: &[f32], row_id: impl Fn(usize) -> i64) {
         let nearest = &mut self.nearest[query];
         for (at, &distance) in distances.iter().enumerate() {
-            if nearest.len() == self.k && nearest.peek().is_some_and(|last| distance >= last.0) {
+            if nearest.len() == self.k && nearest.peek().is_some_and(|last| distance >= last.distance) {
                 continue;
             }
-            if self.own[query].is_some_and(|own| own == row_id(at)) {
+            let row_id = row_id(at);
+            if row_id >= self.end || self.own[query] == Some(row_id) {
                 continue;
             }
-            nearest.push(Farthest(distance));
+            nearest.push(Hit { distance, norm: 0.0, row_id });
             if nearest.len() > self.k {
                 nearest.pop();
             }
@@ -130,37 +137,45 @@ impl Searcher<'_> {
 
     /// Whether the index is to be measured, or is being: somebody wants a share, walks are what finds it, and nearly all rows are linked.
     pub fn measurement_due(&self) -> bool {
+        let due = self.may_be_measured() && self.rows.widths.due(self.rows.alive());
+        if !due {
+            // what was begun is not gone on with
+            self.rows.widths.give_up();
+        }
+        due
+    }
+
+    fn may_be_measured(&self) -> bool {
         let rows = self.rows.alive();
         self.rows.widths.wanted() > 0.0
             && Strategy::cheaper(rows, EF_MIN) != Strategy::Exact
             && self.rows.pending() <= rows / PENDING_PART * 2
-            && self.rows.widths.due(rows)
     }
 
     /// Does a small part of the measurement that is under way, or due; true if there is more to do. False also while another thread does.
+    /// `searches`: exact ones that it may take, at most; walks as long as these.
     /// Where there is no memory for it, it is given up until the index has grown. Takes the graph's read guard for each walk. Errors:
     /// `Interrupted`; then it can go on later.
-    pub fn measure_step(&self, interrupt: &dyn Interrupt) -> Result<bool> {
+    pub fn measure_step(&self, searches: usize, interrupt: &dyn Interrupt) -> Result<bool> {
         let widths = &self.rows.widths;
-        let Some(mut under_way) = widths.under_way.try_lock() else { return Ok(false) };
         if !self.measurement_due() {
-            *under_way = None;
             return Ok(false);
         }
+        let Some(mut under_way) = widths.under_way.try_lock() else { return Ok(false) };
         let generation = self.rows.generation();
-        let same = |measuring: &Measuring| std::ptr::eq(&*measuring.generation, &*generation);
+        let same = |measuring: &Measuring| measuring.generation.as_ptr() == Arc::as_ptr(&generation);
         if !under_way.as_ref().is_some_and(same) {
             *under_way = None;
         }
         let begun = match &mut *under_way {
             Some(measuring) => Ok(measuring),
-            none => self.begin(generation).map(|measuring| none.insert(measuring)),
+            none => self.begin(&generation).map(|measuring| none.insert(measuring)),
         };
-        match begun.and_then(|measuring| self.advance_measuring(measuring, interrupt)) {
+        match begun.and_then(|measuring| self.advance_measuring(measuring, &generation, searches, interrupt)) {
             Ok(None) => Ok(true),
             Ok(Some(measurement)) => {
-                *under_way = None;
-                widths.adopt(measurement);
+                let came = under_way.take().map_or(0, |measuring| measuring.came);
+                widths.adopt(measurement, came);
                 Ok(false)
             }
             Err(error) => {
@@ -174,11 +189,25 @@ impl Searcher<'_> {
         }
     }
 
-    fn begin(&self, generation: Arc<Generation>) -> Result<Measuring> {
+    /// Measures as [`measure_step`](Self::measure_step) does until that is not due any more, also by other threads. Errors: `Interrupted`.
+    pub fn finish_measurement(&self, interrupt: &dyn Interrupt) -> Result<()> {
+        while self.measurement_due() {
+            if !self.measure_step(SEARCHES_PER_STEP, interrupt)? {
+                check(interrupt)?;
+                std::thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, generation: &Arc<Generation>) -> Result<Measuring> {
         let rows = self.rows.alive();
         let size = sample_size(rows);
         let vector_bytes = self.codec().row_bytes().max(size_of::<f32>() * self.codec().space.dimensions);
-        let charge = self.rows.setup.memory.charge(size * (vector_bytes + size_of::<f32>() * NEIGHBORS))?;
+        let charge = self.rows.setup.memory.charge(size * (vector_bytes + size_of::<(f32, i64)>() * NEIGHBORS))?;
+        // first: a row that comes in between counts as one that came later, but may be looked for
+        let came = self.rows.widths.came();
+        let end = self.rows.read().places.end();
         let asked = self.rows.widths.asked();
         let is_asked = asked.is_some();
         let probes = match asked {
@@ -186,11 +215,13 @@ impl Searcher<'_> {
                 vectors.truncate(size);
                 vectors.into_iter().map(Probe::Asked).collect()
             }
-            None => self.waiting(size).unwrap_or_else(|| self.sample(&generation, size)),
+            None => self.waiting(size).unwrap_or_else(|| self.sample(generation, size)),
         };
         Ok(Measuring {
-            generation,
+            generation: Arc::downgrade(generation),
             probes,
+            end,
+            came,
             exact: Vec::new(),
             ef: EF_MIN,
             recalls: Vec::new(),
@@ -256,20 +287,29 @@ impl Searcher<'_> {
     }
 
     /// The next searches of a measurement. The measurement, once it is done.
-    fn advance_measuring(&self, measuring: &mut Measuring, interrupt: &dyn Interrupt) -> Result<Option<Measurement>> {
+    fn advance_measuring(
+        &self,
+        measuring: &mut Measuring,
+        generation: &Generation,
+        searches: usize,
+        interrupt: &dyn Interrupt,
+    ) -> Result<Option<Measurement>> {
         let done = measuring.exact.len();
         if done < measuring.probes.len() {
-            let end = measuring.probes.len().min(done + SEARCHES_PER_STEP);
-            let exact = self.nearest_distances(&measuring.probes[done..end], NEIGHBORS, interrupt)?;
+            let end = measuring.probes.len().min(done + searches.clamp(1, SEARCHES_PER_STEP));
+            let exact = self.nearest_rows(&measuring.probes[done..end], NEIGHBORS, measuring.end, interrupt)?;
             measuring.exact.extend(exact);
             return Ok(None);
         }
         let done = measuring.recalls.len();
         if done < measuring.probes.len() {
-            for at in done..measuring.probes.len().min(done + SEARCHES_PER_STEP) {
+            let walks = (searches * measuring.rows / (DISTANCES_PER_EF * measuring.ef)).clamp(1, SEARCHES_PER_STEP);
+            for at in done..measuring.probes.len().min(done + walks) {
                 check(interrupt)?;
-                let found = self.walked_distances(&measuring.generation, &measuring.probes[at], measuring.ef);
-                let recall = |k| self.recall_of(&found, &measuring.exact[at], k).unwrap_or(1.0) as f32;
+                let Measuring { probes, exact, end, ef, .. } = &*measuring;
+                let found = self.walked_distances(generation, &probes[at], *ef, *end);
+                let exact = self.still_there(&exact[at]);
+                let recall = |k| self.recall_of(&found, &exact, k).unwrap_or(1.0) as f32;
                 measuring.recalls.push(K_LEVELS.map(recall));
             }
             return Ok(None);
@@ -300,34 +340,46 @@ impl Searcher<'_> {
         Ok(None)
     }
 
-    /// For each probe the distances of the `k` linked rows nearest to it, itself excepted, nearest first.
-    pub(super) fn nearest_distances(
+    /// For each probe distances and ids of the `k` linked rows nearest to it, itself excepted, nearest first: rows below `end`.
+    pub(super) fn nearest_rows(
         &self,
         probes: &[Probe],
         k: usize,
+        end: i64,
         interrupt: &dyn Interrupt,
-    ) -> Result<Vec<Vec<f32>>> {
+    ) -> Result<Vec<Vec<(f32, i64)>>> {
         let own = |probe: &Probe| match probe {
             Probe::Row { row_id, .. } => Some(*row_id),
             Probe::Asked(_) => None,
         };
         let nearest = probes.iter().map(|_| BinaryHeap::new()).collect();
-        let mut exact = Exact { own: probes.iter().map(own).collect(), k, nearest, interrupt };
+        let mut exact = Exact { own: probes.iter().map(own).collect(), k, end, nearest, interrupt };
         let queries: Vec<Query<'_>> = probes.iter().map(|probe| self.prepare(probe)).collect();
         self.exact_many(&queries, None, &mut exact)?;
-        let sorted = |nearest: BinaryHeap<Farthest>| nearest.into_sorted_vec().into_iter().map(|last| last.0).collect();
+        let sorted = |nearest: BinaryHeap<Hit>| {
+            nearest.into_sorted_vec().into_iter().map(|hit| (hit.distance, hit.row_id)).collect()
+        };
         Ok(exact.nearest.into_iter().map(sorted).collect())
     }
 
-    /// The distances of the rows that a walk of this width finds from a probe, itself excepted, nearest first.
-    pub(super) fn walked_distances(&self, generation: &Generation, probe: &Probe, ef: usize) -> Vec<f32> {
+    /// The distances of those rows that the index has still. Takes the row lock for an instant.
+    pub(super) fn still_there(&self, rows: &[(f32, i64)]) -> Vec<f32> {
+        let there = self.rows.read();
+        rows.iter().filter(|(_, row_id)| there.places.get(*row_id).is_some()).map(|&(distance, _)| distance).collect()
+    }
+
+    /// The distances of the rows below `end` that a walk of this width finds from a probe, itself excepted, nearest first.
+    pub(super) fn walked_distances(&self, generation: &Generation, probe: &Probe, ef: usize, end: i64) -> Vec<f32> {
         let own = match probe {
             Probe::Row { slot, .. } => *slot,
             Probe::Asked(_) => None,
         };
         let query = self.prepare(probe);
         let graph = generation.graph.read();
-        let passes = |slot| matches!(generation.entries.at(slot).load().state, State::Live | State::Tombstone);
+        let passes = |slot| {
+            let entry = generation.entries.at(slot).load();
+            matches!(entry.state, State::Live | State::Tombstone) && entry.row_id < end
+        };
         let found = graph.nearest_beside(&query, ef, own, passes);
         found.into_iter().map(|node| node.distance()).collect()
     }

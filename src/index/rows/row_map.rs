@@ -267,6 +267,14 @@ impl Places {
         })
     }
 
+    /// Every row that has a place has a smaller id.
+    pub fn end(&self) -> i64 {
+        let Some((&number, page)) = self.pages.iter().max_by_key(|&(&number, _)| number) else { return 0 };
+        // it may have nothing but reservations
+        let used = page.words.iter().rposition(|&word| word != 0).map_or(0, |last| last as i64 + 1);
+        number * PAGE as i64 + used
+    }
+
     /// Forgets a row that has a place. Never allocates.
     pub fn forget(&mut self, row_id: i64) {
         let number = row_id / PAGE as i64;

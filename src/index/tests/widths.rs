@@ -21,7 +21,7 @@ fn wanting(share: f64) -> Index {
 }
 
 fn measure(index: &Index) {
-    while index.searcher().measure_step(&Uninterrupted).unwrap() {}
+    while index.searcher().measure_step(16, &Uninterrupted).unwrap() {}
 }
 
 /// As CREATE INDEX does: some rows are held out until the others were measured by them.
@@ -133,6 +133,63 @@ fn an_index_is_measured_again_when_it_has_grown_by_half_or_more_is_wanted() {
     assert_eq!(index.searcher().strategy(10, everything, &Default::default()), SearchStrategy::Exact);
 }
 
+/// Rows that take the place of others may be of another kind: then what was measured says nothing of them.
+#[test]
+fn an_index_is_measured_again_when_half_of_its_rows_were_replaced() {
+    let index = wanting(0.95);
+    // on a line
+    let easy: Vec<f32> = (0..ROWS).flat_map(|row| (0..WIDE).map(move |_| row as f32)).collect();
+    build(&index, &easy);
+    let ef = index.searcher().ef_of_target(10, 0.95);
+    let hard = normals(&mut Random(81), ROWS);
+    for (round, vectors) in hard.chunks(ROWS / 8 * WIDE).enumerate() {
+        let ids: Vec<i64> = (0..ROWS as i64 / 8).map(|row| round as i64 * (ROWS as i64 / 8) + row).collect();
+        index.remove(&ids, round as u64);
+        index.expire(round as u64 + 1, u64::MAX);
+        let new: Vec<i64> = ids.iter().map(|id| id + ROWS as i64).collect();
+        index.append(Origin::Host, &new, vectors).unwrap();
+        link_all(&index, 1);
+        assert_eq!(index.searcher().measurement_due(), round >= 3, "{round}");
+    }
+    measure(&index);
+    let again = index.searcher().ef_of_target(10, 0.95);
+    assert!(again > ef, "{again}, before {ef}");
+    assert!(found_share(&index, 82, 300, 10, again) > 0.935);
+}
+
+/// Rows that go or come while an index is measured are not missed.
+#[test]
+fn changes_during_a_measurement_do_not_count() {
+    let index = wanting(0.9);
+    let vectors = normals(&mut Random(83), ROWS);
+    append_all(&index, &vectors, WIDE);
+    link_all(&index, 1);
+    let undisturbed = {
+        let other = wanting(0.9);
+        append_all(&other, &vectors, WIDE);
+        link_all(&other, 1);
+        measure(&other);
+        other.searcher().ef_of_target(10, 0.9)
+    };
+    let more = normals(&mut Random(84), ROWS / 4);
+    let mut step = 0;
+    while index.searcher().measure_step(16, &Uninterrupted).unwrap() {
+        if (80..120).contains(&step) {
+            let part = ROWS / 4 / 40;
+            let ids: Vec<i64> = (0..part).map(|row| ((step - 80) * part + row) as i64).collect();
+            index.remove(&ids, 1);
+            index.expire(2, u64::MAX);
+            let new: Vec<i64> = ids.iter().map(|id| id + ROWS as i64).collect();
+            index.append(Origin::Host, &new, &more[(step - 80) * part * WIDE..][..part * WIDE]).unwrap();
+            link_all(&index, 1);
+        }
+        step += 1;
+    }
+    assert!(step > 120, "{step}");
+    let ef = index.searcher().ef_of_target(10, 0.9);
+    assert!(ef <= 2 * undisturbed && undisturbed <= 2 * ef, "{ef}, undisturbed {undisturbed}");
+}
+
 /// The rows of an index flatter it: a walk that comes to the row has its neighbours. Such a measurement must not.
 #[test]
 fn recall_measured_by_own_rows_is_not_better_than_others_find() {
@@ -184,6 +241,25 @@ fn without_memory_an_index_is_measured_when_it_has_grown() {
     assert_eq!(index.searcher().target_info(0.9).queries, 0);
 }
 
+/// What was begun keeps no graph, and no memory, when nobody goes on with it.
+#[test]
+fn a_measurement_that_is_not_gone_on_with_is_forgotten() {
+    let index = wanting(0.9);
+    append_all(&index, &normals(&mut Random(85), ROWS), WIDE);
+    link_all(&index, 1);
+    for _ in 0..70 {
+        assert!(index.searcher().measure_step(16, &Uninterrupted).unwrap());
+    }
+    let graph = Arc::downgrade(&index.rows.generation());
+    let ids: Vec<i64> = (100..ROWS as i64).collect();
+    index.remove(&ids, 1);
+    index.expire(2, u64::MAX);
+    index.maintenance().compact(&Uninterrupted).unwrap();
+    assert!(graph.upgrade().is_none());
+    assert!(!index.searcher().measurement_due());
+    assert!(index.rows.widths.under_way.lock().is_none());
+}
+
 /// A small index is searched exactly, and one of whose rows none are wanted is left alone.
 #[test]
 fn only_walks_are_measured() {
@@ -191,7 +267,7 @@ fn only_walks_are_measured() {
     append_all(&index, &normals(&mut Random(80), 500), WIDE);
     assert!(!index.searcher().hold_out());
     link_all(&index, 1);
-    assert!(!index.searcher().measurement_due() && !index.searcher().measure_step(&Uninterrupted).unwrap());
+    assert!(!index.searcher().measurement_due() && !index.searcher().measure_step(16, &Uninterrupted).unwrap());
     let index = super::index(Metric::L2sq, WIDE);
     append_all(&index, &normals(&mut Random(80), ROWS), WIDE);
     assert!(!index.searcher().hold_out());
