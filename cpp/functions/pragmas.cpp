@@ -293,6 +293,8 @@ static void Finish(ClientContext &context, const FoundIndex &found) {
 		}
 		ThrowIncomplete(found.entry.get().name.GetIdentifierName());
 	}
+	// tells the index of the share of the nearest rows that the session wants
+	SearchWidth(context, *shared->core, shared->options, 1);
 	Translate([&] {
 		shared->core->finish(interrupt);
 		shared->core->finish_measurement(interrupt);

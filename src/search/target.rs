@@ -35,6 +35,8 @@ const EF_MAX: usize = 20_000;
 const EF_GROWTH: usize = 4;
 /// How long who waits for another thread's measurement sleeps.
 const PAUSE: Duration = Duration::from_millis(1);
+/// With which power of the number of rows the width for a share grows: of random vectors, the hardest, with its root.
+const EF_GROWTH_POWER: f64 = 0.5;
 /// Neighbours that are looked for.
 const NEIGHBORS: usize = K_LEVELS[K_LEVELS.len() - 1];
 
@@ -106,7 +108,11 @@ impl Searcher<'_> {
         let widths = &self.rows.widths;
         let share = widths.want(share);
         let ef = match widths.newest() {
-            Some(measured) => measured.ef(k, share).map_or(all, |ef| ef.ceil() as usize),
+            Some(measured) => {
+                // until it is measured again
+                let growth = (all as f64 / measured.rows.max(1) as f64).max(1.0).powf(EF_GROWTH_POWER);
+                measured.ef(k, share).map_or(all, |ef| (ef * growth).ceil() as usize)
+            }
             None => presumed(share).max(2 * k),
         };
         // what a walk keeps anyway, so that the width is not doubled
@@ -122,7 +128,8 @@ impl Searcher<'_> {
         let Some(measured) = self.rows.widths.newest() else { return none };
         let width = self.effective_ef(K_LEVELS[0], ef);
         let exact = Strategy::cheaper(self.rows.alive(), width) == Strategy::Exact;
-        let Share { mean, error } = if exact { Share { mean: 1.0, error: 0.0 } } else { measured.share(width as f64) };
+        let walked = measured.ef(K_LEVELS[0], f64::from(share as f32)).map_or(width as f64, |ef| ef.ceil());
+        let Share { mean, error } = if exact { Share { mean: 1.0, error: 0.0 } } else { measured.share(walked) };
         let (recall, margin) = (f64::from(mean), super::recall::NORMAL_95 * f64::from(error));
         TargetInfo {
             recall,

@@ -120,6 +120,9 @@ fn an_index_is_measured_again_when_it_has_grown_by_half_or_more_is_wanted() {
         rows += 500;
     }
     assert_eq!(rows, MANY + MANY / 2);
+    let info = index.searcher().target_info(0.8);
+    assert!(info.ef > first.ef, "it grows with the rows");
+    assert_eq!((info.recall, info.time), (first.recall, first.time));
     measure(&index);
     assert!(index.searcher().target_info(0.8).time > first.time);
     assert!(!index.searcher().measurement_due());
