@@ -1,6 +1,7 @@
 //! The record of a measurement of search widths, beside the root: versions that do not know it read the image without.
 
 use super::checksum::checksum;
+use crate::options::SLOTS_MAX;
 
 /// The numbers of rows wanted for which recall is measured.
 pub const K_LEVELS: [usize; 3] = [10, 30, 100];
@@ -119,7 +120,8 @@ impl Measurement {
         let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let (fields, steps) = words.split_at_checked(FIELDS)?;
         let [VERSION, rows, queries, flags, time, count] = *fields else { return None };
-        let right = count <= STEPS_MAX as u64 && steps.len() == count as usize * STEP_WORDS && flags < 4;
+        let small = [rows, queries].iter().all(|&number| number <= SLOTS_MAX as u64);
+        let right = count <= STEPS_MAX as u64 && steps.len() == count as usize * STEP_WORDS && flags < 4 && small;
         if !right || checksum(body).to_le_bytes() != *sum {
             return None;
         }
@@ -176,6 +178,7 @@ mod tests {
                 let sum = checksum(&bytes[..body]);
                 bytes[body..].copy_from_slice(&sum.to_le_bytes());
                 let Some(read) = Measurement::decode(&bytes) else { continue };
+                assert!([read.rows, read.queries].iter().all(|&number| number <= SLOTS_MAX as u64));
                 for share in [0.1, 0.85, 0.99] {
                     assert!(read.ef(10, share).is_none_or(|ef| ef.is_finite() && ef > 0.0));
                 }
