@@ -9,6 +9,7 @@
 #include "index/create.hpp"
 #include "functions/explain.hpp"
 #include "functions/index_lookup.hpp"
+#include "functions/index_metric.hpp"
 #include "index/hnsw_index.hpp"
 #include "functions/macros.hpp"
 #include "functions/list_overloads.hpp"
@@ -29,6 +30,7 @@ static void LoadVss(ExtensionLoader &loader) {
 	loader.SetDescription("Vector similarity search with HNSW indexes");
 	auto &config = DBConfig::GetConfig(loader.GetDatabaseInstance());
 	IndexLog::Register(loader.GetDatabaseInstance());
+	RegisterIndexMetric(loader);
 	RegisterMacros(loader);
 	RegisterPragmas(loader);
 	RegisterRecall(loader);

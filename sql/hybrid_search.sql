@@ -1,4 +1,4 @@
--- hybrid_search(table_name, ranking, query, k, id_col := 'id', col := 'embedding', metric := 'cosine', score_col := 'score',
+-- hybrid_search(table_name, ranking, query, k, id_col := 'id', col := 'embedding', metric := NULL, score_col := 'score',
 --     weights := [1, 1], rank_k := 60, candidates := 100)
 --
 -- Fuses two rankings of the rows of a table or view: by the distance of their vector (column col) to query, and by another score, the
@@ -8,7 +8,7 @@
 -- Result: the k best rows, all columns, and vector_rank, score_rank (NULL: not among the candidates) and score, best first.
 --
 -- Ids are found first and rows by them: rows of a ranking are narrow. A row with several scores has its best one.
-CREATE OR REPLACE MACRO hybrid_search(table_name, ranking, query, k, id_col := 'id', col := 'embedding', metric := 'cosine', score_col := 'score', weights := [1, 1], rank_k := 60, candidates := 100) AS TABLE
+CREATE OR REPLACE MACRO hybrid_search(table_name, ranking, query, k, id_col := 'id', col := 'embedding', metric := NULL, score_col := 'score', weights := [1, 1], rank_k := 60, candidates := 100) AS TABLE
 SELECT result.* EXCLUDE (vss_id), fused.vector_rank, fused.score_rank, fused.vss_fused AS score
 FROM (
 	SELECT vss_id, min(vss_vector) AS vector_rank, min(vss_other) AS score_rank,
@@ -24,13 +24,8 @@ FROM (
 		FROM (
 			SELECT
 				candidate.vss_id,
-				CASE
-					WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(candidate.vss_key, probe.vss_query)
-					WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(candidate.vss_key, probe.vss_query)
-					WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
-						THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
-					ELSE error('hybrid_search: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
-				END AS vss_distance
+				system.main.hnsw_distance(candidate.vss_key, probe.vss_query,
+					system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'hybrid_search')) AS vss_distance
 			FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate,
 				(SELECT query AS vss_query) AS probe
 			ORDER BY vss_distance

@@ -1,4 +1,4 @@
--- mmr(table_name, query, k, lambda_mult := 0.5, candidates := 100, col := 'embedding', metric := 'cosine')
+-- mmr(table_name, query, k, lambda_mult := 0.5, candidates := 100, col := 'embedding', metric := NULL)
 --
 -- k of the `candidates` rows nearest to query, which differ from each other: maximal marginal relevance (Carbonell and Goldstein, 1998).
 -- Each row chosen is the one with the greatest lambda_mult * its similarity to query - (1 - lambda_mult) * its similarity to that of the rows chosen
@@ -9,25 +9,19 @@
 -- Both similarities are computed alike: where the query is a chosen row's own vector, they are equal to the last bit.
 -- A step of the recursion has all candidates that are left, each with its greatest similarity to a chosen row, and the next row to be
 -- chosen, the first of them: it takes that one out.
-CREATE OR REPLACE MACRO mmr(table_name, query, k, lambda_mult := 0.5, candidates := 100, col := 'embedding', metric := 'cosine') AS TABLE
+CREATE OR REPLACE MACRO mmr(table_name, query, k, lambda_mult := 0.5, candidates := 100, col := 'embedding', metric := NULL) AS TABLE
 WITH RECURSIVE vss_candidates AS MATERIALIZED (
 	SELECT *, row_number() OVER (ORDER BY vss_distance) AS vss_number,
 		CASE
 			WHEN isnan(vss_distance) THEN 0
-			WHEN lower(metric) IN ('cosine', 'cos') THEN 1 - vss_distance
-			WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN 1 / (1 + vss_distance)
-			ELSE -vss_distance
+			ELSE system.main.hnsw_similarity(vss_distance, vss_metric)
 		END AS vss_score
 	FROM (
 		SELECT
 			candidate.*,
-			CASE
-				WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(candidate.vss_key, probe.vss_query)
-				WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(candidate.vss_key, probe.vss_query)
-				WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
-					THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
-				ELSE error('mmr: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
-			END AS vss_distance
+			system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'mmr') AS vss_metric,
+			system.main.hnsw_distance(candidate.vss_key, probe.vss_query,
+				system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'mmr')) AS vss_distance
 		FROM (SELECT *, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate, (SELECT query AS vss_query) AS probe
 		ORDER BY vss_distance
 		LIMIT candidates
@@ -50,12 +44,8 @@ vss_steps AS (
 	FROM (
 		SELECT vss_step + 1 AS vss_step, vss_left, other.vss_score,
 			greatest(vss_likeness, CASE
-				WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN 1 / (1 + array_distance(other.vss_key, chosen.vss_key))
-				WHEN lower(metric) IN ('cosine', 'cos') THEN CASE
-					WHEN isnan(array_cosine_distance(other.vss_key, chosen.vss_key)) THEN 0
-					ELSE 1 - array_cosine_distance(other.vss_key, chosen.vss_key)
-				END
-				ELSE array_inner_product(other.vss_key, chosen.vss_key)
+				WHEN isnan(system.main.hnsw_distance(other.vss_key, chosen.vss_key, other.vss_metric)) THEN 0
+				ELSE system.main.hnsw_similarity(system.main.hnsw_distance(other.vss_key, chosen.vss_key, other.vss_metric), other.vss_metric)
 			END) AS vss_likeness
 		FROM vss_steps
 		JOIN vss_candidates AS chosen ON chosen.vss_number = vss_next
@@ -63,6 +53,6 @@ vss_steps AS (
 		WHERE vss_left != vss_next AND vss_step + 1 < k
 	)
 )
-SELECT vss_candidates.* EXCLUDE (vss_key, vss_distance, vss_number, vss_score), vss_step + 1 AS position, vss_score AS score
+SELECT vss_candidates.* EXCLUDE (vss_key, vss_metric, vss_distance, vss_number, vss_score), vss_step + 1 AS position, vss_score AS score
 FROM (SELECT DISTINCT vss_step, vss_next FROM vss_steps) JOIN vss_candidates ON vss_number = vss_next
 ORDER BY position;

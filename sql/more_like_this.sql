@@ -1,5 +1,5 @@
 -- more_like_this(table_name, liked, k, disliked := [], strategy := 'mean', dislike := 0.5, id_col := 'id', col := 'embedding',
---     metric := 'cosine', candidates := 100)
+--     metric := NULL, candidates := 100)
 --
 -- The k rows of a table or view most like some of its rows and least like others: liked and disliked are lists of their ids (column
 -- id_col), which are not in the answer.
@@ -9,24 +9,16 @@
 -- Result: all columns, and score: the similarity (as of vector_search) to that mean, or to the liked row that is most like it.
 --
 -- One strategy is left when the query has been planned: the condition of the other one is false.
-CREATE OR REPLACE MACRO more_like_this(table_name, liked, k, disliked := [], strategy := 'mean', dislike := 0.5, id_col := 'id', col := 'embedding', metric := 'cosine', candidates := 100) AS TABLE
-SELECT * EXCLUDE (vss_distance, vss_order, vss_worse),
-	CASE
-		WHEN lower(metric) IN ('cosine', 'cos') THEN 1 - vss_distance
-		WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN 1 / (1 + vss_distance)
-		ELSE -vss_distance
-	END AS score
+CREATE OR REPLACE MACRO more_like_this(table_name, liked, k, disliked := [], strategy := 'mean', dislike := 0.5, id_col := 'id', col := 'embedding', metric := NULL, candidates := 100) AS TABLE
+SELECT * EXCLUDE (vss_metric, vss_distance, vss_order, vss_worse), system.main.hnsw_similarity(vss_distance, vss_metric) AS score
 FROM (
 	(
 		SELECT *, vss_distance AS vss_order, false AS vss_worse
 		FROM (
-			SELECT candidate.* EXCLUDE (vss_id, vss_key), CASE
-					WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(candidate.vss_key, probe.vss_query)
-					WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(candidate.vss_key, probe.vss_query)
-					WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
-						THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
-					ELSE error('more_like_this: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
-				END AS vss_distance
+			SELECT candidate.* EXCLUDE (vss_id, vss_key),
+				system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'more_like_this') AS vss_metric,
+				system.main.hnsw_distance(candidate.vss_key, probe.vss_query,
+					system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'more_like_this')) AS vss_distance
 			FROM (SELECT *, COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate,
 				(
 					SELECT
@@ -51,29 +43,20 @@ FROM (
 	)
 	UNION ALL
 	(
-		SELECT candidate.* EXCLUDE (vss_id), vss_distance, CASE WHEN vss_worse THEN -vss_other ELSE vss_distance END AS vss_order, vss_worse
+		SELECT candidate.* EXCLUDE (vss_id, vss_key), system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'more_like_this') AS vss_metric,
+			vss_distance, CASE WHEN vss_worse THEN -vss_other ELSE vss_distance END AS vss_order, vss_worse
 		FROM (
 			SELECT vss_id, min(vss_distance) FILTER (vss_liked) AS vss_distance, min(vss_distance) FILTER (NOT vss_liked) AS vss_other,
 				coalesce(min(vss_distance) FILTER (NOT vss_liked) <= min(vss_distance) FILTER (vss_liked), false) AS vss_worse
 			FROM (
-				SELECT found.vss_id, example.vss_liked, CASE
-						WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(found.vss_key, example.vss_key)
-						WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(found.vss_key, example.vss_key)
-						WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
-							THEN array_negative_inner_product(found.vss_key, example.vss_key)
-						ELSE error('more_like_this: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
-					END AS vss_distance
+				SELECT found.vss_id, example.vss_liked, system.main.hnsw_distance(found.vss_key, example.vss_key,
+					system.main.hnsw_metric(found.vss_key, metric, 'cosine', 'more_like_this')) AS vss_distance
 				FROM (
 					SELECT DISTINCT ON (near.vss_id) near.vss_id, near.vss_key
 					FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS example,
 						LATERAL (
-							SELECT vss_id, vss_key, CASE
-									WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(own.vss_key, example.vss_key)
-									WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(own.vss_key, example.vss_key)
-									WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
-										THEN array_negative_inner_product(own.vss_key, example.vss_key)
-									ELSE error('more_like_this: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
-								END AS vss_distance
+							SELECT vss_id, vss_key, system.main.hnsw_distance(own.vss_key, example.vss_key,
+								system.main.hnsw_metric(own.vss_key, metric, 'cosine', 'more_like_this')) AS vss_distance
 							FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS own
 							WHERE NOT coalesce(list_contains(liked, own.vss_id) OR list_contains(disliked, own.vss_id), false)
 							ORDER BY vss_distance
@@ -90,7 +73,7 @@ FROM (
 			GROUP BY vss_id
 			HAVING min(vss_distance) FILTER (vss_liked) IS NOT NULL
 		) AS best
-		JOIN (SELECT *, COLUMNS([id_col]) AS vss_id FROM query_table(table_name)) AS candidate ON candidate.vss_id = best.vss_id
+		JOIN (SELECT *, COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate ON candidate.vss_id = best.vss_id
 		WHERE CASE
 			WHEN lower(strategy) IN ('mean', 'best_score') THEN lower(strategy) = 'best_score'
 			ELSE error('more_like_this: strategy is ''' || coalesce(strategy, 'NULL') || '''; use ''mean'' or ''best_score''')

@@ -1,36 +1,28 @@
--- near_duplicates(table_name, threshold, id_col := 'id', col := 'embedding', metric := 'cosine')
+-- near_duplicates(table_name, threshold, id_col := 'id', col := 'embedding', metric := NULL)
 --
 -- All pairs of rows of a table or view whose distance by the metric is at most threshold: complete, never approximate. Rows are told apart by
 -- their ids (column id_col). With an index of that metric the pairs are found in it.
 -- Result: id, duplicate (the greater id) and distance; each pair once.
-CREATE OR REPLACE MACRO near_duplicates(table_name, threshold, id_col := 'id', col := 'embedding', metric := 'cosine') AS TABLE
-SELECT id, duplicate, distance
-FROM (
-	SELECT first.vss_id AS id, second.vss_id AS duplicate, CASE
-			WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(first.vss_key, second.vss_key)
-			WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(first.vss_key, second.vss_key)
-			WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
-				THEN array_negative_inner_product(first.vss_key, second.vss_key)
-			ELSE error('near_duplicates: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
-		END AS distance
-	FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS first
-	JOIN (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS second
-		ON first.vss_id < second.vss_id
-)
-WHERE distance <= CASE
+CREATE OR REPLACE MACRO near_duplicates(table_name, threshold, id_col := 'id', col := 'embedding', metric := NULL) AS TABLE
+SELECT first.vss_id AS id, second.vss_id AS duplicate,
+	system.main.hnsw_distance(first.vss_key, second.vss_key, system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates')) AS distance
+FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS first
+JOIN (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS second
+	ON first.vss_id < second.vss_id
+WHERE system.main.hnsw_distance(first.vss_key, second.vss_key, system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates')) <= CASE
 	WHEN threshold IS NULL OR isnan(threshold::DOUBLE)
-		OR (threshold < 0 AND lower(metric) NOT IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product'))
+		OR (threshold < 0 AND system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates') <> 'ip')
 		THEN error('near_duplicates: threshold is ' || coalesce(threshold::VARCHAR, 'NULL') || '; use a distance of 0 or more (with the metric ''ip'' any number)')
 	ELSE threshold
 END;
 
--- near_duplicate_groups(table_name, threshold, id_col := 'id', col := 'embedding', metric := 'cosine')
+-- near_duplicate_groups(table_name, threshold, id_col := 'id', col := 'embedding', metric := NULL)
 --
 -- The same as groups: rows that near_duplicates pairs are in one, and so are those that are linked by others. Rows without a duplicate are in none.
 -- Result: id and group_id, the least id of the group.
 --
 -- A step of the recursion gives rows the least id that the step before has given to one of their duplicates, if that is less than theirs.
-CREATE OR REPLACE MACRO near_duplicate_groups(table_name, threshold, id_col := 'id', col := 'embedding', metric := 'cosine') AS TABLE
+CREATE OR REPLACE MACRO near_duplicate_groups(table_name, threshold, id_col := 'id', col := 'embedding', metric := NULL) AS TABLE
 WITH RECURSIVE vss_pairs AS MATERIALIZED (
 	FROM near_duplicates(table_name, threshold, id_col := id_col, col := col, metric := metric)
 ),

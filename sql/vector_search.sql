@@ -1,32 +1,22 @@
--- vector_search(table_name, query, k, col := 'embedding', metric := 'cosine')
+-- vector_search(table_name, query, k, col := 'embedding', metric := NULL)
 --
 -- The k rows of a table or view whose vector in column col is nearest to query: all columns, and score, a similarity: the
--- higher, the nearer. Ordered by score, best first. The metric says what near means and what score is; take the metric of
--- the index, otherwise the table is scanned:
+-- higher, the nearer. Ordered by score, best first. The metric says what near means and what score is; NULL: that of the index on the
+-- column, or cosine without one:
 --   'cosine' (cos): the cosine of the angle, from -1 to 1
 --   'ip' (dot, dot_product, inner_product, max_inner_product): the inner product
 --   'l2sq' (l2, l2_norm, euclidean): 1 / (1 + distance), from 0 to 1
 --
 -- The order is that of the distance: a vector without a direction has the distance NaN, which comes last, as a score it would
 -- come first. The query vector has a scope of its own, so that a subquery is planned once and may use any column name.
-CREATE OR REPLACE MACRO vector_search(table_name, query, k, col := 'embedding', metric := 'cosine') AS TABLE
-SELECT
-	* EXCLUDE (vss_distance),
-	CASE
-		WHEN lower(metric) IN ('cosine', 'cos') THEN 1 - vss_distance
-		WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN 1 / (1 + vss_distance)
-		ELSE -vss_distance
-	END AS score
+CREATE OR REPLACE MACRO vector_search(table_name, query, k, col := 'embedding', metric := NULL) AS TABLE
+SELECT * EXCLUDE (vss_distance, vss_metric), system.main.hnsw_similarity(vss_distance, vss_metric) AS score
 FROM (
 	SELECT
 		candidate.* EXCLUDE (vss_key),
-		CASE
-			WHEN lower(metric) IN ('cosine', 'cos') THEN array_cosine_distance(candidate.vss_key, probe.vss_query)
-			WHEN lower(metric) IN ('l2sq', 'l2', 'l2_norm', 'euclidean') THEN array_distance(candidate.vss_key, probe.vss_query)
-			WHEN lower(metric) IN ('ip', 'dot', 'dot_product', 'inner_product', 'max_inner_product')
-				THEN array_negative_inner_product(candidate.vss_key, probe.vss_query)
-			ELSE error('vector_search: metric is ''' || metric || '''; use ''l2sq'' (l2, l2_norm, euclidean), ''cosine'' (cos) or ''ip'' (dot, dot_product, inner_product, max_inner_product)')
-		END AS vss_distance
+		system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'vector_search') AS vss_metric,
+		system.main.hnsw_distance(candidate.vss_key, probe.vss_query,
+			system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'vector_search')) AS vss_distance
 	FROM (SELECT *, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate, (SELECT query AS vss_query) AS probe
 	ORDER BY vss_distance
 	LIMIT k

@@ -48,9 +48,10 @@ static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
 	return FoundIndex {entry, std::move(index), storage, expressions[0]};
 }
 
-vector<FoundIndex> FindIndexes(ClientContext &context) {
+//! Those of `entries` that are HNSW indexes.
+static vector<FoundIndex> OpenAll(ClientContext &context, const vector<reference<IndexCatalogEntry>> &entries) {
 	vector<FoundIndex> result;
-	for (auto &entry : CatalogIndexes(context)) {
+	for (auto &entry : entries) {
 		if (!IsHNSW(entry)) {
 			continue;
 		}
@@ -60,6 +61,23 @@ vector<FoundIndex> FindIndexes(ClientContext &context) {
 		}
 	}
 	return result;
+}
+
+vector<FoundIndex> FindIndexes(ClientContext &context) {
+	return OpenAll(context, CatalogIndexes(context));
+}
+
+vector<FoundIndex> FindIndexes(ClientContext &context, DuckTableEntry &table) {
+	vector<reference<IndexCatalogEntry>> entries;
+	table.schema.Scan(context, CatalogType::INDEX_ENTRY, [&](CatalogEntry &entry) {
+		auto &index = entry.Cast<IndexCatalogEntry>();
+		if (index.GetTableName() == table.name) {
+			entries.push_back(index);
+		}
+	});
+	std::sort(entries.begin(), entries.end(),
+	          [](const IndexCatalogEntry &left, const IndexCatalogEntry &right) { return left.oid < right.oid; });
+	return OpenAll(context, entries);
 }
 
 //! Whether a whole path ends with the part of it that somebody wrote.

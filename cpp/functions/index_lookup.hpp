@@ -8,6 +8,7 @@
 
 namespace duckdb {
 
+class DuckTableEntry;
 struct SharedIndex;
 
 //! An HNSW index that the transaction sees, bound. It may have to be compared with its table.
@@ -21,6 +22,9 @@ struct FoundIndex {
 
 //! Every HNSW index of every attached database.
 vector<FoundIndex> FindIndexes(ClientContext &context);
+
+//! The HNSW indexes of `table` that the transaction sees, bound, in the order in which they were made.
+vector<FoundIndex> FindIndexes(ClientContext &context, DuckTableEntry &table);
 
 //! The index called `[catalog.][schema.]name`, where schemas may be nested. Throws a BinderException if there is
 //! none, if it has another type, or if the name fits several.

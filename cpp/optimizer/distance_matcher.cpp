@@ -342,6 +342,12 @@ static TableIndex IndexTable(const Expression &stored_key) {
 	return result;
 }
 
+bool IsKeyOf(const HNSWIndex &index, const Expression &key, const LogicalGet &get, const DuckTableEntry &table) {
+	auto stored_key = index.CopyUnboundExpression(0);
+	auto as_key = AsIndexKey(key, get, table, index.GetColumnIds(), IndexTable(*stored_key));
+	return as_key && (SameKey(*as_key, *stored_key) || RanksCast(*as_key, *stored_key));
+}
+
 OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query, vss::Metric metric,
                                                    idx_t k, bool own_metric_only) const {
 	auto tables = ReferencedTables(key);
@@ -372,9 +378,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 	idx_t best_cost = 0;
 	auto consider = [&](const shared_ptr<IndexEntry> &entry, const HNSWIndex &index) {
 		auto &name = index.name.GetIdentifierName();
-		auto stored_key = index.CopyUnboundExpression(0);
-		auto as_key = AsIndexKey(key, get, duck_table, index.GetColumnIds(), IndexTable(*stored_key));
-		if (index.Dimensions() == 0 || !as_key || !(SameKey(*as_key, *stored_key) || RanksCast(*as_key, *stored_key))) {
+		if (index.Dimensions() == 0 || !IsKeyOf(index, key, get, duck_table)) {
 			note(name, "the index is on another column or expression than the vectors that are compared");
 			return;
 		}
@@ -385,11 +389,14 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		// before the comparison nobody knows, and the search decides
 		auto may_rank = own_metric || (covers ? index.Core().ranks_by(metric) : compare);
 		if (!may_rank || (!own_metric && (narrows || own_metric_only))) {
-			refusal = Refusal(
-			    PlanNotes::Stage::INDEX,
-			    StringUtil::Format("index '%s' has metric '%s', but the order needs '%s'; all vectors would have "
-			                       "to be of one length for both to rank alike",
-			                       name, string(vss::metric_name(options.metric)), string(vss::metric_name(metric))));
+			auto reason = own_metric_only
+			                  ? "index '%s' has metric '%s', but the distance that is bounded needs '%s': all rows "
+			                    "within a distance are only told by the metric of the index"
+			                  : "index '%s' has metric '%s', but the order needs '%s'; all vectors would have "
+			                    "to be of one length for both to rank alike";
+			refusal = Refusal(PlanNotes::Stage::INDEX,
+			                  StringUtil::Format(reason, name, string(vss::metric_name(options.metric)),
+			                                     string(vss::metric_name(metric))));
 			refusal.index = name;
 			note(name, refusal.reason);
 			return;

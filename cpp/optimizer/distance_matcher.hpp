@@ -9,6 +9,9 @@
 
 namespace duckdb {
 
+class DuckTableEntry;
+class HNSWIndex;
+
 //! A distance between an indexed column (or expression) of `get` and `query`.
 struct DistanceMatch {
 	LogicalGet &get;
@@ -24,6 +27,9 @@ struct DistanceMatch {
 	//! The order key can be equal where the distance is not: `1 - distance`, rounded.
 	bool rounds;
 };
+
+//! Whether `index`, on `table`, ranks the vectors `key`, which are over the columns of `get`, a scan of that table.
+bool IsKeyOf(const HNSWIndex &index, const Expression &key, const LogicalGet &get, const DuckTableEntry &table);
 
 //! Which rows pass a predicate that compares a distance with what is the same for all rows.
 enum class BoundSide : uint8_t {

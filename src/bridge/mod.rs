@@ -304,6 +304,8 @@ mod ffi {
         fn ranking_metric(function: &str, descending: bool, metric: &mut Metric) -> bool;
         fn distance_at(function: &str, value: f64) -> f64;
         fn metric_name(metric: Metric) -> &'static str;
+        fn find_metric(given: &str, metric: &mut Metric) -> bool;
+        fn metric_names() -> String;
         fn quantization_name(quantization: Quantization) -> &'static str;
 
         fn macro_sources() -> Vec<String>;
@@ -491,6 +493,20 @@ fn metric_name(metric: ffi::Metric) -> &'static str {
     Metric::from(metric).name()
 }
 
+/// Whether a metric has this name, or this other name; `metric` is it then.
+fn find_metric(given: &str, metric: &mut ffi::Metric) -> bool {
+    guard_or(false, || {
+        let found = Metric::find(given);
+        *metric = found.map_or(*metric, ffi::Metric::from);
+        found.is_some()
+    })
+}
+
+/// All names of metrics, as messages list them.
+fn metric_names() -> String {
+    Metric::names()
+}
+
 fn quantization_name(quantization: ffi::Quantization) -> &'static str {
     Quantization::from(quantization).name()
 }
@@ -531,6 +547,7 @@ fn exact_recall() -> ffi::SearchRecall {
 /// The macros as SQL, one or more statements each.
 fn macro_sources() -> Vec<String> {
     [
+        include_str!("../../sql/distances.sql"),
         include_str!("../../sql/hybrid_search.sql"),
         include_str!("../../sql/mmr.sql"),
         include_str!("../../sql/more_like_this.sql"),

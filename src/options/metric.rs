@@ -45,15 +45,20 @@ const FUNCTIONS: [(&str, Metric, bool); 18] = [
 impl Metric {
     /// The metric of this name or alias, in any case. Errors: `Binder`, listing the names.
     pub fn parse(given: &str) -> Result<Self> {
-        let lower = given.to_ascii_lowercase();
-        NAMES.iter().find(|(_, names)| names.contains(&lower.as_str())).map(|&(metric, _)| metric).ok_or_else(|| {
-            let allowed: Vec<_> =
-                NAMES.iter().map(|(_, names)| format!("'{}' ({})", names[0], names[1..].join(", "))).collect();
-            Error::new(
-                ErrorKind::Binder,
-                format!("HNSW option 'metric' is '{given}'; use one of {}", allowed.join(", ")),
-            )
+        Self::find(given).ok_or_else(|| {
+            Error::new(ErrorKind::Binder, format!("HNSW option 'metric' is '{given}'; use one of {}", Self::names()))
         })
+    }
+
+    /// The metric of this name or alias, in any case, if there is one.
+    pub fn find(given: &str) -> Option<Self> {
+        let lower = given.to_ascii_lowercase();
+        NAMES.iter().find(|(_, names)| names.contains(&lower.as_str())).map(|&(metric, _)| metric)
+    }
+
+    /// All names, as messages list them.
+    pub fn names() -> String {
+        NAMES.map(|(_, names)| format!("'{}' ({})", names[0], names[1..].join(", "))).join(", ")
     }
 
     /// The name it is shown by.

@@ -17,6 +17,11 @@ PAIRS = [
 LIMITS = [1, 1, 3, 5, 10, 10, 10, 20, 50, 51, 100, 1000, 3000]
 
 
+def by_index(otherwise):
+    """SQL of the distance that macros rank by, if they are not told a metric, as a format of both vectors."""
+    return "hnsw_distance({0}, {1}, hnsw_metric({0}, NULL, '%s', 'fuzz'))" % otherwise
+
+
 class Queries:
     """Queries over the table of `changes`, and over small ones: `probes` (probe, q), `meta` (id, kind, weight) with some
     ids twice, `labels` (id, weight)."""
@@ -468,10 +473,14 @@ class Queries:
 
     def macro(self, connection):
         metric = self.rng.choice([options["metric"] for options in self.schema.indexes.values()])
-        function = FUNCTIONS[metric][0][0]
+        function, told = FUNCTIONS[metric][0][0], f", metric := '{metric}'"
+        if self.rng.random() < 0.4:
+            # that of the index; without one, or with several, another one
+            told = ""
         if self.schema.kind == "array" and self.rng.random() < 0.5:
-            return self.table_macro(connection, metric, function)
-        arguments = f"{self.schema.key}, {self.rng.choice([1, 3, 10])}, metric := '{metric}'"
+            return self.table_macro(connection, told, function if told else by_index("cosine"))
+        function = function if told else by_index("l2sq")
+        arguments = f"{self.schema.key}, {self.rng.choice([1, 3, 10])}{told}"
         name = self.schema.name
         table = name if name == "t" else "'" + name.replace("'", "''") + "'"
         if self.rng.random() < 0.5:
@@ -482,11 +491,11 @@ class Queries:
             sql = f"SELECT probe AS g, {ids} AS id FROM probes, vss_match({table}, q, {arguments})"
         return Query(connection, "", sql, self.pairs(function.format(self.schema.key, "probes.q")), ordered=False)
 
-    def table_macro(self, connection, metric, function):
+    def table_macro(self, connection, told, function):
         """What ranks by one distance: its answer is that of an ORDER BY."""
         rng, name = self.rng, self.schema.name
         table, k = "'" + name.replace("'", "''") + "'", rng.choice([1, 3, 10])
-        options = f"col := 'v', metric := '{metric}'"
+        options = f"col := 'v'{told}"
         if rng.random() < 0.5:
             query = self.vector()
             call = rng.choice(

@@ -87,7 +87,7 @@ def test_functions_pragmas_and_macros(con, without):
         heading = {"pragma": f"`PRAGMA {name}`", "table": f"`{name}()`", "table_macro": f"`{name}()`", "macro": f"`{name}()`"}.get(kind, name)
         expected.add(heading)
     on_page = {h for h in pages.headings(PAGE) if h.startswith("`PRAGMA ") or h.endswith("()`")}
-    for section in ["Distances of an array and a list", "Arithmetic of vectors", "Sums and averages of vectors"]:
+    for section in ["The metric of an index", "Distances of an array and a list", "Arithmetic of vectors", "Sums and averages of vectors"]:
         on_page |= names(pages.table(pages.section(PAGE, section), "function"))
     assert on_page == expected
     # casts, types and optimizers, of which DuckDB has no list or a list that has not grown
