@@ -17,7 +17,6 @@ LogicalHNSWScan::LogicalHNSWScan(unique_ptr<LogicalGet> get, IndexSearch search_
 
 void LogicalHNSWScan::SetBestGroups(vector<unique_ptr<Expression>> groups) {
 	best_groups = std::move(groups);
-	search.best_groups = !best_groups.empty();
 }
 
 void LogicalHNSWScan::SetFilter(ClientContext &context, RowFilter filter) {

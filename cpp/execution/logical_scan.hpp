@@ -15,7 +15,8 @@ public:
 	LogicalHNSWScan(unique_ptr<LogicalGet> get, IndexSearch search, unique_ptr<Expression> query,
 	                unique_ptr<LogicalOperator> probes);
 
-	//! The rows wanted are of that many groups, by these expressions over the columns of the table; without any, they are just rows.
+	//! What the groups that are wanted are made of: expressions over the columns of the table. Without any the filter yields them, if
+	//! groups are wanted.
 	void SetBestGroups(vector<unique_ptr<Expression>> groups);
 	//! Only rows whose ids `filter` yields are emitted.
 	void SetFilter(ClientContext &context, RowFilter filter);

@@ -38,6 +38,29 @@ struct GroupEquality {
 	}
 };
 
+//! Groups that were met, up to as many as are wanted.
+class MetGroups {
+public:
+	explicit MetGroups(idx_t wanted) : wanted(wanted) {
+	}
+
+	//! Adds those of the first columns of `rows`, as many as there are in a group; true once there are enough.
+	bool Add(const DataChunk &rows, idx_t columns) {
+		for (idx_t row = 0; row < rows.size() && seen.size() < wanted; row++) {
+			vector<Value> group;
+			for (idx_t col = 0; col < columns; col++) {
+				group.push_back(rows.data[col].GetValue(row));
+			}
+			seen.insert(std::move(group));
+		}
+		return seen.size() >= wanted;
+	}
+
+private:
+	const idx_t wanted;
+	unordered_set<vector<Value>, GroupHash, GroupEquality> seen;
+};
+
 //! Searches for the one query vector or, with probes, for each of them, and emits every candidate once.
 class HNSWScanGlobalState : public ScanningGlobalState {
 public:
@@ -75,6 +98,8 @@ private:
 	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query, idx_t k);
 	//! Whether the first `count` rows of `row_ids` are of as many groups as are wanted.
 	bool HasEnoughGroups(ClientContext &context, idx_t count);
+	//! The same, of groups that the filter has kept.
+	bool HasEnoughKept(idx_t count);
 
 	unique_ptr<ColumnDataRowCollection> probes;
 	vector<int64_t> row_ids;
@@ -184,7 +209,7 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	//! Rows of groups that are looked at, at most: then the table is read.
 	constexpr idx_t ROWS_MAX = 1 << 13;
 	auto k = op.search.k;
-	if (!op.groups.empty()) {
+	if (op.search.best_groups) {
 		if (k > ROWS_MAX) {
 			return false;
 		}
@@ -198,7 +223,7 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 		if (answer.scan || (!answer.complete && row_ids.size() < k)) {
 			return false;
 		}
-		if (answer.complete || op.groups.empty() || HasEnoughGroups(context, answer.certain)) {
+		if (answer.complete || !op.search.best_groups || HasEnoughGroups(context, answer.certain)) {
 			return true;
 		}
 		interrupt.Check();
@@ -209,7 +234,43 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	}
 }
 
+bool HNSWScanGlobalState::HasEnoughKept(idx_t row_count) {
+	auto wanted = filter->stored->beside();
+	Translate([&] { wanted->insert({row_ids.data(), row_count}); });
+	auto &rows = filter->keyed.rows;
+	auto columns = rows.ColumnCount() - 1;
+	MetGroups groups(op.search.k);
+	DataChunk chunk;
+	rows.InitializeScanChunk(chunk);
+	SelectionVector selected(STANDARD_VECTOR_SIZE);
+	for (idx_t number = 0; number < rows.ChunkCount(); number++) {
+		interrupt.Check();
+		rows.FetchChunk(number, chunk);
+		UnifiedVectorFormat format;
+		chunk.data.back().ToUnifiedFormat(format);
+		auto ids = UnifiedVectorFormat::GetData<row_t>(format);
+		idx_t count = 0;
+		for (idx_t row = 0; row < chunk.size(); row++) {
+			auto id = ids[format.sel->get_index(row)];
+			if (id < MAX_ROW_ID && wanted->contains(id)) {
+				selected.set_index(count++, row);
+			}
+		}
+		if (count == 0) {
+			continue;
+		}
+		chunk.Slice(selected, count);
+		if (groups.Add(chunk, columns)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context, idx_t row_count) {
+	if (op.groups.empty()) {
+		return HasEnoughKept(row_count);
+	}
 	ExpressionExecutor executor(context, op.groups);
 	vector<LogicalType> types;
 	for (auto &group : op.groups) {
@@ -219,7 +280,7 @@ bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context, idx_t row_coun
 	DataChunk groups;
 	rows.Initialize(Allocator::Get(context), op.group_types);
 	groups.Initialize(Allocator::Get(context), types);
-	unordered_set<vector<Value>, GroupHash, GroupEquality> seen;
+	MetGroups met(op.search.k);
 	ColumnFetchState state;
 	for (idx_t first = 0; first < row_count; first += STANDARD_VECTOR_SIZE) {
 		auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, row_count - first);
@@ -228,15 +289,8 @@ bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context, idx_t row_coun
 		groups.Reset();
 		storage.Fetch(transaction, rows, op.group_columns, ids, count, state);
 		executor.Execute(rows, groups);
-		for (idx_t row = 0; row < groups.size(); row++) {
-			vector<Value> group;
-			for (auto &column : groups.data) {
-				group.push_back(column.GetValue(row));
-			}
-			seen.insert(std::move(group));
-			if (seen.size() >= op.search.k) {
-				return true;
-			}
+		if (met.Add(groups, groups.ColumnCount())) {
+			return true;
 		}
 	}
 	return false;

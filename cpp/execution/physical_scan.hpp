@@ -9,7 +9,8 @@ class PhysicalHNSWScan : public PhysicalHNSWSearch {
 public:
 	using PhysicalHNSWSearch::PhysicalHNSWSearch;
 
-	//! If the best groups of rows are wanted: the expressions that make the groups, over `group_columns`.
+	//! If the best groups of rows are wanted: the expressions that make the groups, over `group_columns`; none if they are what the
+	//! filter has kept of its rows.
 	vector<unique_ptr<Expression>> groups;
 	vector<StorageIndex> group_columns;
 	vector<LogicalType> group_types;

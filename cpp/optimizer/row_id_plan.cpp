@@ -221,13 +221,18 @@ void RemapColumns(vector<ProjectionIndex> &map, const vector<ColumnBinding> &bef
 	map = std::move(result);
 }
 
-RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path,
-                      const vector<ProjectionIndex> &keys) {
+RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path, const vector<ProjectionIndex> &keys,
+                      bool and_columns) {
 	vector<reference<LogicalOperator>> ops {*plan};
 	for (auto child : path) {
 		ops.push_back(*ops.back().get().children[child]);
 	}
 	column_binding_set_t needed;
+	vector<ColumnBinding> own_columns;
+	if (and_columns) {
+		own_columns = plan->GetColumnBindings();
+		needed.insert(own_columns.begin(), own_columns.end());
+	}
 	for (idx_t i = 0; i < path.size(); i++) {
 		auto &op = ops[i].get();
 		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
@@ -287,6 +292,7 @@ RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &pat
 	}
 	RowFilter result;
 	auto columns = plan->GetColumnBindings();
+	yielded.insert(yielded.begin(), own_columns.begin(), own_columns.end());
 	for (auto &binding : yielded) {
 		result.key_columns.push_back(PositionOf(columns, binding));
 	}

@@ -19,6 +19,8 @@ void RemapColumns(vector<ProjectionIndex> &map, const vector<ColumnBinding> &bef
                   const vector<ColumnBinding> &more);
 //! Makes a plan that yields rows of a scan yield their row ids, and read no columns but those it needs for that. `path`:
 //! the operators from `plan` down to the scan, with the child that leads on. `keys`: columns of the scan that it yields, too.
-RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path, const vector<ProjectionIndex> &keys);
+//! `and_columns`: before these it yields its own columns, those of a projection.
+RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path, const vector<ProjectionIndex> &keys,
+                      bool and_columns = false);
 
 } // namespace duckdb

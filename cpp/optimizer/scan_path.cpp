@@ -70,6 +70,14 @@ static Effect EffectOf(LogicalOperator &op, idx_t child) {
 	}
 }
 
+static bool IsOuterJoin(const LogicalOperator &op) {
+	if (op.type != LogicalOperatorType::LOGICAL_COMPARISON_JOIN && op.type != LogicalOperatorType::LOGICAL_ANY_JOIN) {
+		return false;
+	}
+	auto type = op.Cast<LogicalJoin>().join_type;
+	return type == JoinType::LEFT || type == JoinType::RIGHT || type == JoinType::OUTER;
+}
+
 bool PassesRows(LogicalOperator &op, idx_t child) {
 	return EffectOf(op, child) != Effect::CHANGES;
 }
@@ -112,8 +120,10 @@ bool ScanPath::Collect(unique_ptr<LogicalOperator> &op, Refusal &refusal) {
 			return true;
 		}
 		if (EffectOf(*op, child) == Effect::CHANGES) {
-			refusal = Refusal(PlanNotes::Stage::PLAN,
-			                  StringUtil::Format("%s between the ORDER BY and the table", op->GetName()));
+			refusal =
+			    Refusal(PlanNotes::Stage::PLAN,
+			            IsOuterJoin(*op) ? "an outer join keeps rows of another table that have no partner in this one"
+			                             : StringUtil::Format("%s between the ORDER BY and the table", op->GetName()));
 		} else if (IsVolatile(*op)) {
 			refusal = Refusal(PlanNotes::Stage::PLAN, "an expression below the ORDER BY changes from row to row");
 		}
@@ -377,7 +387,8 @@ bool ScanPath::FiltersByProbe(idx_t probes) const {
 // Plans that are run twice
 //---------------------------------------------------------------------------------------------------------------------
 
-OrRefusal<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, const Expression &query) const {
+OrRefusal<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, const Expression &query,
+                                                bool only_one) const {
 	reference<LogicalOperator> source(*steps[probes].op.get()->children[1 - steps[probes].child]);
 	for (bool found = true; found;) {
 		// what the vectors are joined with can only drop some of them
@@ -390,7 +401,7 @@ OrRefusal<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, co
 	}
 	auto &side = source.get();
 	auto cardinality = side.EstimateCardinality(binder.context);
-	if (!IsRepeatable(side) || (FiltersByProbe(probes) && cardinality > 1)) {
+	if (!IsRepeatable(side) || (only_one && cardinality > 1)) {
 		return Refusal(PlanNotes::Stage::PLAN, "there are several query vectors, each for some of the rows, or they "
 		                                       "differ when read again");
 	}
@@ -426,6 +437,26 @@ bool ScanPath::IsTaken(const Expression &predicate, const LogicalOperator &op) c
 	auto can_throw = [](const unique_ptr<Expression> &expr) { return expr->CanThrow(); };
 	return Contains(*resolved, *match.distance) &&
 	       std::none_of(op.expressions.begin(), op.expressions.end(), can_throw);
+}
+
+bool ScanPath::HasBounds() const {
+	for (auto &step : steps) {
+		auto &op = *step.op.get();
+		if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
+			for (auto &expr : op.expressions) {
+				if (IsTaken(*expr, op)) {
+					return true;
+				}
+			}
+		}
+	}
+	for (auto &entry : match.get.table_filters) {
+		auto predicate = AsPredicate(match.get, entry.Filter(), entry.GetIndex());
+		if (predicate && IsTaken(*predicate, match.get)) {
+			return true;
+		}
+	}
+	return false;
 }
 
 vector<unique_ptr<Expression>> ScanPath::TakeBounds(LogicalOperator &op, bool &ranked_only) const {
@@ -525,7 +556,6 @@ OrRefusal<PairConditions> ScanPath::ConditionsOfPairs(vector<unique_ptr<Expressi
 }
 
 OrRefusal<SplitPath> ScanPath::Split(Binder &binder, const vector<ProjectionIndex> &keys) {
-	auto &scan = steps.back().op.get();
 	if (!top.IsValid()) {
 		RowFilter filter;
 		if (!keys.empty()) {
@@ -533,18 +563,15 @@ OrRefusal<SplitPath> ScanPath::Split(Binder &binder, const vector<ProjectionInde
 			plan->table_index = binder.GenerateTableIndex();
 			filter = YieldRowIds(std::move(plan), {}, keys);
 		}
-		auto get = WithoutFilters(match.get, scan->GetColumnBindings());
-		bool ranked_only = false;
-		auto bounds = TakeBounds(*scan, ranked_only);
-		return Pieces(scan, std::move(get), std::move(filter), std::move(bounds), ranked_only);
-	}
-	bool ranked_only = false;
-	auto &filter = steps[top.GetIndex()].op.get();
-	vector<idx_t> path;
-	for (idx_t i = top.GetIndex(); i + 1 < steps.size(); i++) {
-		path.push_back(steps[i].child);
+		return SplitAtScan(std::move(filter));
 	}
 	if (CanMove()) {
+		bool ranked_only = false;
+		auto &filter = steps[top.GetIndex()].op.get();
+		vector<idx_t> path;
+		for (idx_t i = top.GetIndex(); i + 1 < steps.size(); i++) {
+			path.push_back(steps[i].child);
+		}
 		auto get = WithoutFilters(match.get, filter->GetColumnBindings());
 		vector<unique_ptr<Expression>> bounds;
 		for (idx_t i = top.GetIndex(); i < steps.size(); i++) {
@@ -556,25 +583,89 @@ OrRefusal<SplitPath> ScanPath::Split(Binder &binder, const vector<ProjectionInde
 		auto qualifying = YieldRowIds(std::move(filter), path, keys);
 		return Pieces(filter, std::move(get), std::move(qualifying), std::move(bounds), ranked_only);
 	}
-	if (!IsRepeatable(*filter)) {
+	auto filter = CopyFilter(binder, top.GetIndex(), keys, {});
+	if (!filter) {
+		return filter.refusal;
+	}
+	return SplitAtScan(std::move(*filter));
+}
+
+idx_t ScanPath::StepOfGroups(vector<unique_ptr<Expression>> &groups) const {
+	auto last = top.IsValid() ? top.GetIndex() : steps.size() - 1;
+	for (idx_t step = 0; step < last; step++) {
+		auto &op = *steps[step].op.get();
+		auto columns = steps[step + 1].op.get()->GetColumnBindings();
+		vector<unique_ptr<Expression>> below;
+		bool possible = true;
+		for (auto &group : groups) {
+			below.push_back(group->Copy());
+			if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+				ResolveIn(below.back(), op);
+			}
+			ExpressionIterator::VisitExpression<BoundColumnRefExpression>(
+			    *below.back(), [&](const BoundColumnRefExpression &ref) {
+				    possible = possible && std::find(columns.begin(), columns.end(), ref.Binding()) != columns.end();
+			    });
+		}
+		if (!possible) {
+			return step;
+		}
+		groups = std::move(below);
+	}
+	return last;
+}
+
+OrRefusal<RowFilter> ScanPath::CopyFilter(Binder &binder, idx_t first, const vector<ProjectionIndex> &keys,
+                                          vector<unique_ptr<Expression>> groups) const {
+	auto &source = *steps[first].op.get();
+	if (!IsRepeatable(source)) {
 		return Refusal(PlanNotes::Stage::PLAN,
 		               "a part of the query would have to be run twice, and may differ the second time");
 	}
-	auto copy = CopyPlan(binder.context, *filter);
+	auto copy = CopyPlan(binder.context, source);
 	if (!copy) {
 		return copy.refusal;
 	}
+	vector<idx_t> path;
 	reference<LogicalOperator> op(*copy);
+	bool ranked_only = false;
 	TakeBounds(op, ranked_only);
-	for (auto child : path) {
-		op = *op.get().children[child];
+	for (idx_t i = first; i + 1 < steps.size(); i++) {
+		path.push_back(steps[i].child);
+		op = *op.get().children[path.back()];
 		TakeBounds(op, ranked_only);
 	}
-	auto plan = LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(copy.found);
+	auto plan = std::move(copy.found);
+	auto has_groups = !groups.empty();
+	if (has_groups) {
+		auto projection = make_uniq<LogicalProjection>(binder.GenerateTableIndex(), std::move(groups));
+		projection->children.push_back(std::move(plan));
+		plan = std::move(projection);
+		path.insert(path.begin(), 0);
+	}
+	plan = LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(plan);
+	return make_uniq<RowFilter>(YieldRowIds(std::move(plan), path, keys, has_groups));
+}
+
+unique_ptr<SplitPath> ScanPath::SplitAtScan(RowFilter filter) {
+	auto &scan = steps.back().op.get();
 	auto get = WithoutFilters(match.get, scan->GetColumnBindings());
-	ranked_only = false;
+	bool ranked_only = false;
 	auto bounds = TakeBounds(*scan, ranked_only);
-	return Pieces(scan, std::move(get), YieldRowIds(std::move(plan), path, keys), std::move(bounds), ranked_only);
+	return Pieces(scan, std::move(get), std::move(filter), std::move(bounds), ranked_only);
+}
+
+OrRefusal<SplitPath> ScanPath::SplitWithGroups(Binder &binder, const vector<unique_ptr<Expression>> &groups) {
+	vector<unique_ptr<Expression>> made;
+	for (auto &group : groups) {
+		made.push_back(group->Copy());
+	}
+	auto step = StepOfGroups(made);
+	auto filter = CopyFilter(binder, step, {}, std::move(made));
+	if (!filter) {
+		return filter.refusal;
+	}
+	return SplitAtScan(std::move(*filter));
 }
 
 } // namespace duckdb

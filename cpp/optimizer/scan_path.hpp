@@ -34,6 +34,8 @@ public:
 
 	//! Whether anything on the path drops rows.
 	bool HasFilter() const;
+	//! Whether something on the path is applied above the search, and not to the rows that are searched.
+	bool HasBounds() const;
 	//! The cross product with the query vectors above the slot that Split() will return: if nothing above it drops rows, and between there
 	//! are only projections, or only joins and filters, below which it can stand as well.
 	optional_idx Product() const;
@@ -54,8 +56,8 @@ public:
 	//! Whether the step `probes`, or one above it, drops rows: which rows qualify may then depend on the query vector.
 	bool FiltersByProbe(idx_t probes) const;
 	//! A plan that yields the values of `query`, for other places than the one above. Refused if they may differ from
-	//! those at step `probes`, or if there are several, each for some of the rows only.
-	OrRefusal<LogicalOperator> CopyProbes(Binder &binder, idx_t probes, const Expression &query) const;
+	//! those at step `probes`, or if there are several and `only_one` is asked for.
+	OrRefusal<LogicalOperator> CopyProbes(Binder &binder, idx_t probes, const Expression &query, bool only_one) const;
 	//! `expr` over the columns of the scan, over those of `op` above it instead, between which there are only projections; nothing if
 	//! `op` does not have them all.
 	unique_ptr<Expression> Lift(unique_ptr<Expression> expr, LogicalOperator &op) const;
@@ -69,6 +71,9 @@ public:
 	//! Takes the filters off the path. The filter of the split path yields the columns `keys` of the scan, too. Refused, and nothing is
 	//! changed, if a part of the plan that has to be run twice cannot be.
 	OrRefusal<SplitPath> Split(Binder &binder, const vector<ProjectionIndex> &keys);
+	//! The same, with a filter that yields `groups`, too: expressions over the columns of the uppermost step. A row of the table comes as
+	//! often as the joins of the path pair it.
+	OrRefusal<SplitPath> SplitWithGroups(Binder &binder, const vector<unique_ptr<Expression>> &groups);
 
 private:
 	struct Step {
@@ -94,6 +99,15 @@ private:
 	idx_t Slot() const;
 	//! Whether `predicate`, a filter of `op`, is applied above the search.
 	bool IsTaken(const Expression &predicate, const LogicalOperator &op) const;
+	//! Goes down from the uppermost step, to that which drops rows at most, as long as all columns of `groups` are there. These are
+	//! over the columns of the step that is returned then.
+	idx_t StepOfGroups(vector<unique_ptr<Expression>> &groups) const;
+	//! A plan of the row ids that get to the step `first`. It yields the columns `keys` of the scan, too, or `groups`, over the columns of
+	//! the step.
+	OrRefusal<RowFilter> CopyFilter(Binder &binder, idx_t first, const vector<ProjectionIndex> &keys,
+	                                vector<unique_ptr<Expression>> groups) const;
+	//! The search takes the place of the scan itself, and everything above it stays.
+	unique_ptr<SplitPath> SplitAtScan(RowFilter filter);
 	//! Removes such predicates from the filters of `op` and returns them. `ranked_only`: see `SplitPath`, set if one says so.
 	vector<unique_ptr<Expression>> TakeBounds(LogicalOperator &op, bool &ranked_only) const;
 

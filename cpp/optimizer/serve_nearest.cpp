@@ -155,9 +155,6 @@ vector<unique_ptr<Expression>> Serving::GroupsOfScan() const {
 				return {};
 			}
 		}
-		if (resolved->IsVolatile()) {
-			return {};
-		}
 		result.push_back(std::move(resolved));
 	}
 	return result;
@@ -262,15 +259,20 @@ Refusal Serving::ServeByScan() {
 		return path.refusal;
 	}
 	vector<unique_ptr<Expression>> best_groups;
+	auto joined_groups = false;
 	if (nearest.best_groups) {
+		for (auto &group : nearest.groups) {
+			auto resolved = matcher.Resolve(group->Copy());
+			if (resolved->IsVolatile()) {
+				return Refuse("what makes the groups changes from row to row");
+			}
+			if (resolved->CanThrow() && path->HasBounds()) {
+				return Refuse("what makes the groups may fail for rows that do not qualify");
+			}
+		}
 		best_groups = GroupsOfScan();
-		if (best_groups.empty()) {
-			return Refuse("the groups are not made of columns of the searched table alone");
-		}
-		auto can_throw = [](const unique_ptr<Expression> &group) { return group->CanThrow(); };
-		if (path->HasFilter() && std::any_of(best_groups.begin(), best_groups.end(), can_throw)) {
-			return Refuse("what makes the groups may fail for rows that do not qualify");
-		}
+		joined_groups = best_groups.empty();
+		match.search.best_groups = true;
 	} else if (!GroupsByProbe(matcher, nearest, nullptr, {})) {
 		return Refuse("the rows nearest to a query vector are wanted for each of several groups");
 	}
@@ -280,14 +282,15 @@ Refusal Serving::ServeByScan() {
 		if (!step.IsValid()) {
 			return Refuse("the query vector is computed from several tables");
 		}
-		match.search.one_probe = path->FiltersByProbe(step.GetIndex());
-		auto copy = path->CopyProbes(binder, step.GetIndex(), *match.query);
+		// also what is joined for the groups may depend on it
+		match.search.one_probe = joined_groups || path->FiltersByProbe(step.GetIndex());
+		auto copy = path->CopyProbes(binder, step.GetIndex(), *match.query, match.search.one_probe);
 		if (!copy) {
 			return copy.refusal;
 		}
 		probes = std::move(copy.found);
 	}
-	auto split = path->Split(binder, {});
+	auto split = joined_groups ? path->SplitWithGroups(binder, nearest.groups) : path->Split(binder, {});
 	if (!split) {
 		return split.refusal;
 	}

@@ -48,6 +48,7 @@ class Queries:
             "aggregate": (self.aggregate, 6),
             "grouped": (self.grouped, 2),
             "best groups": (self.best_groups, 4),
+            "joined groups": (self.joined_groups, 4),
             "lateral": (self.lateral, 5),
             "guarded": (self.guarded, 6),
             "nearest": (self.nearest, 5),
@@ -437,14 +438,30 @@ class Queries:
         distance, direction = self.distance()
         where, group = self.where(0.25), self.rng.choice(["id % 3", "id % 60", "id // 7", "id", "NULLIF(id % 10, 4)"])
         rows = f"SELECT {group} AS part, id, {distance} AS d FROM {self.schema.name}{where}"
+        return Query(connection, "", self.best_of(rows, direction), self.all_rows(distance, where))
+
+    def best_of(self, rows, direction):
+        """SQL of the nearest row of each of the best groups of `rows`, by their column `part`."""
         nearest = self.rng.choice(
             [
                 f"SELECT DISTINCT ON (part) * FROM ({rows}) ORDER BY part, d {direction}",
                 f"FROM ({rows}) QUALIFY row_number() OVER (PARTITION BY part ORDER BY d {direction}) = 1",
             ]
         )
-        sql = f"SELECT id, d FROM ({nearest}) ORDER BY d {direction} {self.limit()}"
-        return Query(connection, "", sql, self.all_rows(distance, where))
+        return f"SELECT id, d FROM ({nearest}) ORDER BY d {direction} {self.limit()}"
+
+    def joined_groups(self, connection):
+        """The same, by columns of a joined table, with which a row may be in several groups."""
+        key = self.schema.key if self.schema.kind == "scalars" else f"base.{self.schema.key}"
+        distance, direction = self.distance(key=key)
+        join = self.rng.choice(["JOIN meta", "JOIN meta", "LEFT JOIN meta", "LEFT JOIN labels AS meta", "JOIN labels AS meta"])
+        source = f"{self.schema.name} AS base {join} ON meta.id = base.id"
+        if self.rng.random() < 0.3:
+            source += self.rng.choice([" WHERE weight < 60", " WHERE base.id % 3 > 0", f" WHERE {distance} IS NOT NULL"])
+        group = self.rng.choice(["weight", "weight % 3", "NULLIF(weight % 10, 4)", "weight % 4 + base.id % 3", "base.id"])
+        rows = f"SELECT base.id AS id, {distance} AS d FROM {source}"
+        sql = self.best_of(rows.replace("SELECT", f"SELECT {group} AS part,", 1), direction)
+        return Query(connection, "", sql, rows.replace("SELECT", "SELECT NULL AS g,", 1))
 
     def pairs(self, distance, where=""):
         """All rows of the table for each probe."""
