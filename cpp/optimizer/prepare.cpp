@@ -1,7 +1,11 @@
 #include "optimizer/prepare.hpp"
 
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/main/client_context.hpp"
+#include "duckdb/optimizer/join_filter_pushdown_optimizer.hpp"
+#include "duckdb/optimizer/late_materialization.hpp"
+#include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/planner/expression/bound_constant_expression.hpp"
 #include "duckdb/planner/expression/bound_parameter_data.hpp"
 #include "duckdb/planner/expression/bound_parameter_expression.hpp"
@@ -10,8 +14,11 @@
 #include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
 #include "index/backlog.hpp"
 #include "optimizer/distance_matcher.hpp"
+#include "optimizer/scan_path.hpp"
 
 namespace duckdb {
 
@@ -95,31 +102,71 @@ static bool IsTop(const LogicalOperator &op) {
 }
 
 //! What the first half of the rule has to tell the second one about the query that is being planned.
-class Paged : public ClientContextState {
+class Prepared : public ClientContextState {
 public:
-	static constexpr const char *NAME = "vss_paged";
+	static constexpr const char *NAME = "vss_prepared";
 
 	//! Scans below an ORDER BY with an OFFSET, be it 0.
-	unordered_set<idx_t> scans;
+	unordered_set<idx_t> paged;
 	//! There is a CTE below one: then it may be any scan.
 	bool all = false;
+	//! Scans whose late materialization is switched off.
+	unordered_set<idx_t> held_back;
 };
 
 bool IsPaged(ClientContext &context, const LogicalGet &scan) {
-	auto paged = context.registered_state->Get<Paged>(Paged::NAME);
-	return paged && (paged->all || paged->scans.count(scan.table_index.index) > 0);
+	auto prepared = context.registered_state->Get<Prepared>(Prepared::NAME);
+	return prepared && (prepared->all || prepared->paged.count(scan.table_index.index) > 0);
 }
 
-static void NotePaged(Paged &paged, const LogicalOperator &op) {
+static void NotePaged(Prepared &prepared, const LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_LIMIT) {
 		return; // the rows of a query of its own
 	}
 	if (op.type == LogicalOperatorType::LOGICAL_GET) {
-		paged.scans.insert(op.Cast<LogicalGet>().table_index.index);
+		prepared.paged.insert(op.Cast<LogicalGet>().table_index.index);
 	}
-	paged.all = paged.all || op.type == LogicalOperatorType::LOGICAL_CTE_REF;
+	prepared.all = prepared.all || op.type == LogicalOperatorType::LOGICAL_CTE_REF;
 	for (auto &child : op.children) {
-		NotePaged(paged, *child);
+		NotePaged(prepared, *child);
+	}
+}
+
+static void HoldBack(ClientContext &context, LogicalGet &scan) {
+	if (scan.function.late_materialization) {
+		scan.function.late_materialization = false;
+		context.registered_state->GetOrCreate<Prepared>(Prepared::NAME)->held_back.insert(scan.table_index.index);
+	}
+}
+
+static void Restore(Optimizer &optimizer, const Prepared &prepared, unique_ptr<LogicalOperator> &op) {
+	auto scan = op->type == LogicalOperatorType::LOGICAL_TOP_N ? ScanBelow(*op->children[0]) : nullptr;
+	if (!scan) {
+		for (auto &child : op->children) {
+			Restore(optimizer, prepared, child);
+		}
+		return;
+	}
+	// beside rows that a transaction has deleted DuckDB 2.0.0 writes beyond its memory
+	auto &storage = scan->GetTable()->Cast<DuckTableEntry>().GetStorage();
+	if (prepared.held_back.count(scan->table_index.index) == 0 ||
+	    DuckTransaction::Get(optimizer.GetContext(), storage.db).ChangesMade()) {
+		return;
+	}
+	scan->function.late_materialization = true;
+	op = LateMaterialization(optimizer).Optimize(std::move(op));
+	if (!Optimizer::OptimizerDisabled(optimizer.GetContext(), OptimizerType::JOIN_FILTER_PUSHDOWN)) {
+		// there was no join below
+		JoinFilterPushdownOptimizer(optimizer).VisitOperator(*op);
+	}
+}
+
+void RestoreLateMaterialization(Optimizer &optimizer, unique_ptr<LogicalOperator> &plan) {
+	auto &context = optimizer.GetContext();
+	auto prepared = context.registered_state->Get<Prepared>(Prepared::NAME);
+	if (prepared && !prepared->held_back.empty() &&
+	    !Optimizer::OptimizerDisabled(context, OptimizerType::LATE_MATERIALIZATION)) {
+		Restore(optimizer, *prepared, plan);
 	}
 }
 
@@ -127,7 +174,7 @@ static void NotePaged(Paged &paged, const LogicalOperator &op) {
 //! `queries`: query vectors hidden so far.
 static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool paged, idx_t &queries) {
 	if (paged && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
-		NotePaged(*context.registered_state->GetOrCreate<Paged>(Paged::NAME), op);
+		NotePaged(*context.registered_state->GetOrCreate<Prepared>(Prepared::NAME), op);
 	}
 	auto order = FirstOrder(op);
 	if (order) {
@@ -138,7 +185,7 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool
 		} else {
 			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
 			               "the ORDER BY has no LIMIT, or none that is constant");
-			match->get.function.late_materialization = false;
+			HoldBack(context, match->get);
 			if (top && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
 				HideQuery(context, op, matcher, *match->query, ++queries);
 			}
@@ -156,7 +203,7 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool
 
 void Prepare(ClientContext &context, LogicalOperator &plan) {
 	Backlog::Note(context, plan);
-	context.registered_state->Remove(Paged::NAME);
+	context.registered_state->Remove(Prepared::NAME);
 	idx_t queries = 0;
 	KeepTopN(context, plan, true, false, queries);
 }

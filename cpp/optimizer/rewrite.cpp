@@ -33,11 +33,13 @@ static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator>
 	IndexLog log(input.context);
 	if (PlanNotes::AreTaken() || !log.IsOn()) {
 		Rewrite(input.optimizer.binder, plan, RangeUse());
+		RestoreLateMaterialization(input.optimizer, plan);
 		LogicalMeasuredQuery::Record(*plan);
 		return;
 	}
 	PlanNotes notes;
 	Rewrite(input.optimizer.binder, plan, RangeUse());
+	RestoreLateMaterialization(input.optimizer, plan);
 	LogicalMeasuredQuery::Record(*plan);
 	notes.EachRefusal([&](const TableCatalogEntry &table, const string &index, const string &text) {
 		log.Write("refusal", table.name.GetIdentifierName(), index, text);

@@ -1,5 +1,6 @@
 #include "optimizer/scan_path.hpp"
 
+#include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_conjunction_expression.hpp"
@@ -347,6 +348,20 @@ void PutFilter(unique_ptr<LogicalFilter> filter, unique_ptr<LogicalOperator> &sl
 	}
 	filter->children.push_back(std::move(slot));
 	slot = std::move(filter);
+}
+
+optional_ptr<LogicalGet> ScanBelow(LogicalOperator &op) {
+	reference<LogicalOperator> current(op);
+	while (current.get().type == LogicalOperatorType::LOGICAL_PROJECTION ||
+	       current.get().type == LogicalOperatorType::LOGICAL_FILTER) {
+		current = *current.get().children[0];
+	}
+	if (current.get().type != LogicalOperatorType::LOGICAL_GET) {
+		return nullptr;
+	}
+	auto &get = current.get().Cast<LogicalGet>();
+	auto table = get.GetTable();
+	return table && table->IsDuckTable() ? &get : nullptr;
 }
 
 bool IsInnerJoin(const LogicalOperator &op) {

@@ -133,6 +133,8 @@ void PutFilter(unique_ptr<LogicalFilter> filter, unique_ptr<LogicalOperator> &sl
                const vector<ColumnBinding> &columns);
 //! Whether `op` passes rows of this child on as they are: perhaps not all, paired with others, or with more columns.
 bool PassesRows(LogicalOperator &op, idx_t child);
+//! The scan of a table of DuckDB's below `op`, if there are only projections and filters between.
+optional_ptr<LogicalGet> ScanBelow(LogicalOperator &op);
 //! Whether `op` pairs rows of its children.
 bool IsInnerJoin(const LogicalOperator &op);
 //! Whether every column in `expr` comes from `op`.

@@ -172,21 +172,6 @@ Refusal PairsPlan::Serve() {
 	return Refusal();
 }
 
-//! The scan below `op`, if there are only projections and filters between.
-static optional_ptr<LogicalGet> ScanBelow(LogicalOperator &op) {
-	reference<LogicalOperator> current(op);
-	while (current.get().type == LogicalOperatorType::LOGICAL_PROJECTION ||
-	       current.get().type == LogicalOperatorType::LOGICAL_FILTER) {
-		current = *current.get().children[0];
-	}
-	if (current.get().type != LogicalOperatorType::LOGICAL_GET) {
-		return nullptr;
-	}
-	auto &get = current.get().Cast<LogicalGet>();
-	auto table = get.GetTable();
-	return table && table->IsDuckTable() ? &get : nullptr;
-}
-
 void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use) {
 	if (slot->type != LogicalOperatorType::LOGICAL_ANY_JOIN &&
 	    slot->type != LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {

@@ -1,6 +1,7 @@
 """Runs the steps of a sequence in this process, and compares."""
 
 import collections
+import json
 import pathlib
 import re
 import tempfile
@@ -112,6 +113,8 @@ class Database:
             if outcome.error:
                 raise Finding("error", f"{outcome.error}\n{sql}")
         plan = self.plan(step)
+        if plan and "Hnsw" not in plan:
+            self.compare_plans(step)
         if "Hnsw" not in plan or "rowid = rowid" in plan:
             connection.execute(f"SET disabled_optimizers = '{BAD_OPTIMIZERS}'")
         late = connection.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
@@ -151,6 +154,23 @@ class Database:
         # on a later page one row that is missing before it moves all others
         if share is not None and widths and min(widths) >= 64 and "OFFSET" not in step.sql:
             self.shares.append(share)
+
+    def compare_plans(self, step):
+        """A query that is refused costs what it costs without the extension: DuckDB has planned it as it would have."""
+        if step.sql.startswith("EXECUTE") or self.in_transaction[step.connection]:
+            # a plan that was made before; and late materialization stays off beside what a transaction has deleted
+            return
+        connection = self.connections[step.connection]
+        plans = []
+        for disabled in ["", "extension"]:
+            connection.execute(f"SET disabled_optimizers = '{disabled}'")
+            plans.append(self.plan(step, "EXPLAIN (FORMAT json) "))
+        connection.execute("RESET disabled_optimizers")
+        if all(plans):
+            refused, own = [operators(json.loads(plan)[0]) for plan in plans]
+            # what reads nothing costs nothing
+            if refused != own and "EMPTY_RESULT" not in str(own):
+                raise Finding("plan", f"refused, and planned as\n{refused}\ninstead of\n{own}")
 
     def plan(self, step, verb="EXPLAIN "):
         """Empty if there is none; the query then fails, too."""
@@ -206,6 +226,13 @@ class Database:
         except duckdb.CatalogException as error:
             # a temporary table, which only its own connection sees
             check(error)
+
+
+def operators(plan):
+    """A plan as the names of its operators, each with those below it; but for projections, which cost next to nothing."""
+    if plan["name"].strip() == "PROJECTION":
+        return operators(plan["children"][0])
+    return [plan["name"].strip(), *map(operators, plan["children"])]
 
 
 def used(sql, parameters):
