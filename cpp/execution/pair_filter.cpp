@@ -5,6 +5,7 @@
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
+#include "execution/positions.hpp"
 #include "host/errors.hpp"
 
 #include <numeric>
@@ -41,12 +42,7 @@ PairFilter::PairFilter(vector<unique_ptr<Expression>> conditions, idx_t keys) {
 		if (ref.Index() < keys) {
 			return;
 		}
-		auto column = ref.Index() - keys;
-		auto position = std::find(probe_columns.begin(), probe_columns.end(), column) - probe_columns.begin();
-		if (UnsafeNumericCast<idx_t>(position) == probe_columns.size()) {
-			probe_columns.push_back(column);
-		}
-		ref.IndexMutable() = keys + UnsafeNumericCast<idx_t>(position);
+		ref.IndexMutable() = keys + PositionOrAdd(probe_columns, ref.Index() - keys);
 	};
 	for (auto &part : conditions) {
 		ExpressionIterator::VisitExpressionMutable<BoundReferenceExpression>(

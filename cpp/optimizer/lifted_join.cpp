@@ -4,7 +4,6 @@
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
-#include "duckdb/planner/operator/logical_any_join.hpp"
 #include "duckdb/planner/operator/logical_comparison_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
@@ -95,17 +94,8 @@ bool LiftedJoin::TakeConditions() {
 	auto &op = *slot.get();
 	vector<unique_ptr<Expression>> comparisons;
 	vector<unique_ptr<Expression>> rest;
-	if (op.type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
-		rest.push_back(op.Cast<LogicalAnyJoin>().condition->Copy());
-	} else if (op.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
-		for (auto &condition : op.Cast<LogicalComparisonJoin>().conditions) {
-			if (condition.IsComparison()) {
-				comparisons.push_back(BoundComparisonExpression::Create(
-				    condition.GetComparisonType(), condition.GetLHS().Copy(), condition.GetRHS().Copy()));
-			} else {
-				rest.push_back(condition.GetJoinExpression().Copy());
-			}
-		}
+	for (auto &part : JoinPartsOf(op)) {
+		(part.compares_sides ? comparisons : rest).push_back(std::move(part.condition));
 	}
 	auto &probes = *op.children[1 - table_child];
 	// `for_all`: it is computed for all pairs anyway.

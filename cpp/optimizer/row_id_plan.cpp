@@ -14,6 +14,7 @@
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
+#include "execution/positions.hpp"
 
 namespace duckdb {
 
@@ -192,12 +193,6 @@ static void KeepOwnFilters(LogicalOperator &plan, LogicalGet &get) {
 	visit(plan);
 }
 
-static void AddOnce(vector<ProjectionIndex> &columns, ProjectionIndex column) {
-	if (std::find(columns.begin(), columns.end(), column) == columns.end()) {
-		columns.push_back(column);
-	}
-}
-
 //! The size of `columns` if `column` is not among them.
 static idx_t PositionOf(const vector<ColumnBinding> &columns, const ColumnBinding &column) {
 	return UnsafeNumericCast<idx_t>(std::find(columns.begin(), columns.end(), column) - columns.begin());
@@ -209,7 +204,7 @@ void RemapColumns(vector<ProjectionIndex> &map, const vector<ColumnBinding> &bef
 	auto add = [&](const ColumnBinding &column) {
 		auto position = PositionOf(after, column);
 		if (position < after.size()) {
-			AddOnce(result, ProjectionIndex(position));
+			PositionOrAdd(result, ProjectionIndex(position));
 		}
 	};
 	for (auto &column : map) {
@@ -267,7 +262,7 @@ RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &pat
 	}
 	if (path.empty() || !get.projection_ids.empty()) {
 		for (auto &binding : yielded) {
-			AddOnce(get.projection_ids, binding.column_index);
+			PositionOrAdd(get.projection_ids, binding.column_index);
 		}
 	}
 	for (idx_t i = path.size(); i-- > 0;) {

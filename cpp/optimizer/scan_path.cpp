@@ -3,6 +3,7 @@
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_conjunction_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
@@ -10,10 +11,13 @@
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/logical_operator_deep_copy.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
+#include "duckdb/planner/operator/logical_any_join.hpp"
+#include "duckdb/planner/operator/logical_comparison_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
+#include "execution/positions.hpp"
 #include "optimizer/row_id_plan.hpp"
 
 namespace duckdb {
@@ -371,6 +375,25 @@ bool IsInnerJoin(const LogicalOperator &op) {
 	       (join && op.Cast<LogicalJoin>().join_type == JoinType::INNER);
 }
 
+vector<JoinPart> JoinPartsOf(LogicalOperator &join) {
+	vector<JoinPart> result;
+	if (join.type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
+		result.push_back({join.Cast<LogicalAnyJoin>().condition->Copy(), false});
+	} else if (join.type == LogicalOperatorType::LOGICAL_COMPARISON_JOIN) {
+		for (auto &condition : join.Cast<LogicalComparisonJoin>().conditions) {
+			if (condition.IsComparison()) {
+				result.push_back(
+				    {BoundComparisonExpression::Create(condition.GetComparisonType(), condition.GetLHS().Copy(),
+				                                       condition.GetRHS().Copy()),
+				     true});
+			} else {
+				result.push_back({condition.GetJoinExpression().Copy(), false});
+			}
+		}
+	}
+	return result;
+}
+
 bool HasBindingsOf(LogicalOperator &op, const Expression &expr) {
 	unordered_set<idx_t> tables;
 	for (auto &binding : op.GetColumnBindings()) {
@@ -551,12 +574,8 @@ OrRefusal<PairConditions> ScanPath::ConditionsOfPairs(vector<unique_ptr<Expressi
 				return;
 			}
 			nested = nested || child->GetReturnType().IsNested();
-			auto &keys = result->keys;
-			auto position = std::find(keys.begin(), keys.end(), binding.column_index) - keys.begin();
-			if (UnsafeNumericCast<idx_t>(position) == keys.size()) {
-				keys.push_back(binding.column_index);
-			}
-			child = make_uniq<BoundReferenceExpression>(child->GetReturnType(), UnsafeNumericCast<idx_t>(position));
+			auto position = PositionOrAdd(result->keys, binding.column_index);
+			child = make_uniq<BoundReferenceExpression>(child->GetReturnType(), position);
 		});
 		if (nested) {
 			return Refusal(PlanNotes::Stage::PLAN,

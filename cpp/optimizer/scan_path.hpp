@@ -137,6 +137,14 @@ bool PassesRows(LogicalOperator &op, idx_t child);
 optional_ptr<LogicalGet> ScanBelow(LogicalOperator &op);
 //! Whether `op` pairs rows of its children.
 bool IsInnerJoin(const LogicalOperator &op);
+//! A condition of a join.
+struct JoinPart {
+	unique_ptr<Expression> condition;
+	//! It compares something of one side with something of the other, each of which is computed for all rows of its side.
+	bool compares_sides;
+};
+//! The conditions of `join`; of a cross product there are none.
+vector<JoinPart> JoinPartsOf(LogicalOperator &join);
 //! Whether every column in `expr` comes from `op`.
 bool HasBindingsOf(LogicalOperator &op, const Expression &expr);
 

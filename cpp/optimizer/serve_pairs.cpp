@@ -1,8 +1,6 @@
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/planner/binder.hpp"
-#include "duckdb/planner/expression/bound_comparison_expression.hpp"
-#include "duckdb/planner/operator/logical_any_join.hpp"
-#include "duckdb/planner/operator/logical_comparison_join.hpp"
+#include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
@@ -49,21 +47,13 @@ private:
 };
 
 bool PairsPlan::TakeConditions() {
-	if (slot->type == LogicalOperatorType::LOGICAL_ANY_JOIN) {
-		conditions.push_back(slot->Cast<LogicalAnyJoin>().condition->Copy());
-	} else {
-		for (auto &condition : slot->Cast<LogicalComparisonJoin>().conditions) {
-			if (!condition.IsComparison()) {
-				conditions.push_back(condition.GetJoinExpression().Copy());
-				continue;
-			}
-			auto type = condition.GetComparisonType();
-			if (type == ExpressionType::COMPARE_EQUAL || type == ExpressionType::COMPARE_NOT_DISTINCT_FROM) {
-				return false;
-			}
-			conditions.push_back(
-			    BoundComparisonExpression::Create(type, condition.GetLHS().Copy(), condition.GetRHS().Copy()));
+	for (auto &part : JoinPartsOf(*slot)) {
+		auto type = part.condition->GetExpressionType();
+		if (part.compares_sides &&
+		    (type == ExpressionType::COMPARE_EQUAL || type == ExpressionType::COMPARE_NOT_DISTINCT_FROM)) {
+			return false;
 		}
+		conditions.push_back(std::move(part.condition));
 	}
 	LogicalFilter::SplitPredicates(conditions);
 	return true;
