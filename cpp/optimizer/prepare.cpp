@@ -170,9 +170,20 @@ void RestoreLateMaterialization(Optimizer &optimizer, unique_ptr<LogicalOperator
 	}
 }
 
+//! Whether the first few rows are wanted of several groups of the rows of `scan`.
+static bool RanksInGroups(LogicalOperator &op, const DistanceMatcher &matcher, const LogicalGet &scan) {
+	if (op.type != LogicalOperatorType::LOGICAL_WINDOW) {
+		return false;
+	}
+	auto &partitions = op.expressions[0]->Cast<BoundWindowExpression>().Partitions();
+	return std::any_of(partitions.begin(), partitions.end(), [&](const unique_ptr<Expression> &partition) {
+		return ReferencedTables(*matcher.Resolve(partition->Copy())).count(scan.table_index.index) > 0;
+	});
+}
+
 //! `top`: there is nothing above `op` whose conditions might be moved below it. `paged`: only projections lie between `op` and an OFFSET.
-//! `queries`: query vectors hidden so far.
-static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool paged, idx_t &queries) {
+//! `limited`: there is a LIMIT above. `queries`: query vectors hidden so far.
+static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool paged, bool limited, idx_t &queries) {
 	if (paged && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
 		NotePaged(*context.registered_state->GetOrCreate<Prepared>(Prepared::NAME), op);
 	}
@@ -185,7 +196,10 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool
 		} else {
 			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
 			               "the ORDER BY has no LIMIT, or none that is constant");
-			HoldBack(context, match->get);
+			// without a LIMIT all groups are wanted, and a search finds only the best ones
+			if (limited || !RanksInGroups(op, matcher, match->get)) {
+				HoldBack(context, match->get);
+			}
 			if (top && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
 				HideQuery(context, op, matcher, *match->query, ++queries);
 			}
@@ -193,11 +207,12 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool
 	}
 	if (op.type == LogicalOperatorType::LOGICAL_LIMIT) {
 		paged = op.Cast<LogicalLimit>().offset_val.Type() != LimitNodeType::UNSET;
+		limited = true;
 	} else {
 		paged = paged && op.type == LogicalOperatorType::LOGICAL_PROJECTION;
 	}
 	for (auto &child : op.children) {
-		KeepTopN(context, *child, top && IsTop(op), paged, queries);
+		KeepTopN(context, *child, top && IsTop(op), paged, limited, queries);
 	}
 }
 
@@ -205,7 +220,7 @@ void Prepare(ClientContext &context, LogicalOperator &plan) {
 	Backlog::Note(context, plan);
 	context.registered_state->Remove(Prepared::NAME);
 	idx_t queries = 0;
-	KeepTopN(context, plan, true, false, queries);
+	KeepTopN(context, plan, true, false, false, queries);
 }
 
 } // namespace duckdb

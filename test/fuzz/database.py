@@ -169,7 +169,7 @@ class Database:
         if all(plans):
             refused, own = [operators(json.loads(plan)[0]) for plan in plans]
             # what reads nothing costs nothing
-            if refused != own and "EMPTY_RESULT" not in str(own):
+            if refused not in (own, without_lookup(own)) and "EMPTY_RESULT" not in str(own):
                 raise Finding("plan", f"refused, and planned as\n{refused}\ninstead of\n{own}")
 
     def plan(self, step, verb="EXPLAIN "):
@@ -229,10 +229,18 @@ class Database:
 
 
 def operators(plan):
-    """A plan as the names of its operators, each with those below it; but for projections, which cost next to nothing."""
-    if plan["name"].strip() == "PROJECTION":
-        return operators(plan["children"][0])
-    return [plan["name"].strip(), *map(operators, plan["children"])]
+    """A plan as the names of its operators, each with those below it; but for projections, which cost next to nothing, and one filter
+    directly above another."""
+    name, below = plan["name"].strip(), list(map(operators, plan["children"]))
+    return below[0] if name == "PROJECTION" or (name == "FILTER" and below[0][0] == "FILTER") else [name, *below]
+
+
+def without_lookup(plan):
+    """The same without the joins by which DuckDB looks up the rows that an aggregate has kept in the place of a window. It plans
+    them too early for the extension to plan them afterwards: a rank that could have been served, and is not, keeps whole rows."""
+    below = list(map(without_lookup, plan[1:]))
+    kept = plan[0] == "HASH_JOIN" and below[0] == ["SEQ_SCAN"] and below[1][0] in ("UNNEST", "HASH_GROUP_BY", "UNGROUPED_AGGREGATE")
+    return below[1] if kept else [plan[0], *below]
 
 
 def used(sql, parameters):
