@@ -4,7 +4,7 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/common/sql_identifier.hpp"
 #include "duckdb/execution/index/index_type.hpp"
-#include "duckdb/execution/operator/projection/physical_projection.hpp"
+#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/parallel/base_pipeline_event.hpp"
@@ -27,6 +27,7 @@
 #include "host/host.hpp"
 #include "host/log.hpp"
 #include "index/hnsw_index.hpp"
+#include "index/keys.hpp"
 #include "host/settings.hpp"
 #include "host/vector_batch.hpp"
 
@@ -155,7 +156,9 @@ PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
 		                      op.unbound_expressions.size());
 	}
 	auto &table = op.table.Cast<DuckTableEntry>();
-	auto type = KeyType(input.context, table, *op.unbound_expressions[0], info, TakeDimensions(info.options));
+	auto given = TakeDimensions(info.options);
+	auto type = KeyType(input.context, table, *op.unbound_expressions[0], info, given);
+	auto guessed_length = !given.IsValid() && op.unbound_expressions[0]->GetReturnType().id() == LogicalTypeId::LIST;
 	if (type != op.unbound_expressions[0]->GetReturnType()) {
 		// an index on the expression (key::FLOAT[n]), in the catalog, too
 		for (auto keys : {&op.expressions, &op.unbound_expressions}) {
@@ -175,19 +178,14 @@ PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
 	for (auto &column_id : info.column_ids) {
 		storage_ids.push_back(table.GetColumns().LogicalToPhysical(LogicalIndex(column_id)).index);
 	}
-	// SCAN → PROJECTION(key, row id) → CREATE; NULL keys are skipped by the sink
-	vector<LogicalType> types {op.expressions[0]->GetReturnType(), LogicalType::ROW_TYPE};
-	vector<unique_ptr<Expression>> expressions;
-	expressions.push_back(std::move(op.expressions[0]));
-	expressions.push_back(make_uniq<BoundReferenceExpression>(LogicalType::ROW_TYPE, info.scan_types.size() - 1));
-	auto &planner = input.planner;
-	auto &projection =
-	    planner.Make<PhysicalProjection>(std::move(types), std::move(expressions), op.estimated_cardinality);
-	projection.children.push_back(input.table_scan);
-	auto &create =
-	    planner.Make<PhysicalCreateHNSW>(op.types, op.estimated_cardinality, table, std::move(op.info),
-	                                     std::move(storage_ids), std::move(op.unbound_expressions), std::move(options));
-	create.children.push_back(projection);
+	// NULL keys are skipped by the sink
+	auto &physical = input.planner.Make<PhysicalCreateHNSW>(op.types, op.estimated_cardinality, table,
+	                                                        std::move(op.info), std::move(storage_ids),
+	                                                        std::move(op.unbound_expressions), std::move(options));
+	auto &create = physical.Cast<PhysicalCreateHNSW>();
+	create.key = std::move(op.expressions[0]);
+	create.guessed_length = guessed_length;
+	create.children.push_back(input.table_scan);
 	return create;
 }
 
@@ -276,10 +274,33 @@ unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext
 	return make_uniq<CreateHNSWGlobalState>(context, std::move(index), CommittedEnd(context, storage), storage);
 }
 
+//! What computes the keys, for one thread.
+class CreateHNSWLocalState : public LocalSinkState {
+public:
+	CreateHNSWLocalState(ClientContext &context, const Expression &key) : executor(context, key) {
+		keys.Initialize(Allocator::Get(context), {key.GetReturnType()});
+	}
+
+	ExpressionExecutor executor;
+	DataChunk keys;
+};
+
+unique_ptr<LocalSinkState> PhysicalCreateHNSW::GetLocalSinkState(ExecutionContext &context) const {
+	return make_uniq<CreateHNSWLocalState>(context.client, *key);
+}
+
 SinkResultType PhysicalCreateHNSW::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
 	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
+	auto &lstate = input.local_state.Cast<CreateHNSWLocalState>();
 	state.interrupt.Check();
-	VectorBatch batch(chunk.data[0], chunk.data[1], chunk.size(), state.index->Dimensions());
+	lstate.keys.Reset();
+	auto compute = [&](DataChunk &rows, DataChunk &keys) { lstate.executor.Execute(rows, keys); };
+	if (guessed_length) {
+		compute(chunk, lstate.keys);
+	} else {
+		ComputeKeys(chunk, lstate.keys, compute);
+	}
+	VectorBatch batch(lstate.keys.data[0], chunk.data.back(), chunk.size(), state.index->Dimensions());
 	Translate([&] { state.index->Core().append(vss::RowOrigin::Scan, batch.RowIds(), batch.Values()); });
 	return SinkResultType::NEED_MORE_INPUT;
 }

@@ -22,7 +22,12 @@ public:
 	                   DuckTableEntry &table, unique_ptr<CreateIndexInfo> info, vector<column_t> storage_ids,
 	                   vector<unique_ptr<Expression>> unbound_expressions, vss::IndexOptions options);
 
-	//! The `create_plan` callback of the index type: checks the statement, then SCAN → PROJECTION → this.
+	//! What is indexed, over the rows of the scan, whose last column is the row id.
+	unique_ptr<Expression> key;
+	//! The length of the vectors is that of the first list: one of another length is an error.
+	bool guessed_length = false;
+
+	//! The `create_plan` callback of the index type: checks the statement, then SCAN → this.
 	//! Throws a BinderException for whatever HNSW cannot index.
 	static PhysicalOperator &Plan(PlanIndexInput &input);
 
@@ -32,6 +37,7 @@ public:
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 
 	unique_ptr<GlobalSinkState> GetGlobalSinkState(ClientContext &context) const override;
+	unique_ptr<LocalSinkState> GetLocalSinkState(ExecutionContext &context) const override;
 	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override;
 	SinkFinalizeType Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
 	                          OperatorSinkFinalizeInput &input) const override;

@@ -8,6 +8,7 @@
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
+#include "index/keys.hpp"
 #include "index/maintenance.hpp"
 #include "host/vector_batch.hpp"
 
@@ -198,7 +199,8 @@ ErrorData HNSWIndex::TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &r
 	DataChunk keys;
 	try {
 		keys.Initialize(Allocator::Get(db), logical_types);
-		ExecuteExpressions(chunk, keys);
+		ComputeKeys(
+		    chunk, keys, [&](DataChunk &rows, DataChunk &computed) { ExecuteExpressions(rows, computed); }, column_ids);
 	} catch (std::exception &ex) {
 		return ErrorData(ex);
 	}

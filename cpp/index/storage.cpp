@@ -27,6 +27,7 @@
 #include "host/host.hpp"
 #include "host/log.hpp"
 #include "index/hnsw_index.hpp"
+#include "index/keys.hpp"
 #include "host/block_pages.hpp"
 #include "host/vector_batch.hpp"
 
@@ -546,7 +547,7 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 	keys.Initialize(Allocator::Get(db), types);
 	ScanRows(interrupt, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
 		keys.Reset();
-		executor.Execute(chunk, keys);
+		ComputeKeys(chunk, keys, [&](DataChunk &rows, DataChunk &computed) { executor.Execute(rows, computed); });
 		VectorBatch batch(keys.data[0], chunk.data.back(), chunk.size(), dimensions);
 		Translate([&] { core->append(vss::RowOrigin::Scan, batch.RowIds(), batch.Values()); });
 		core->without_vector(vss::RowOrigin::Scan, batch.NullRowIds());

@@ -314,8 +314,8 @@ static bool SameKey(const Expression &left, const Expression &right) {
 	return true;
 }
 
-//! Whether an index over `stored` ranks the vectors `key`: it is over their cast to FLOAT[n], which fails for lists of another length. So
-//! all of them have this one.
+//! Whether an index over `stored` ranks the vectors `key`: it is over their cast to FLOAT[n]. Lists of another length, for which that
+//! fails, it does not rank; each search hands them on.
 static bool RanksCast(const Expression &key, const Expression &stored) {
 	return IsNumbers(key.GetReturnType()) && BoundCastExpression::IsCast(stored) &&
 	       SameKey(VectorBase(key), VectorBase(stored));

@@ -79,7 +79,8 @@ class Changes:
         function, direction = self.schema.function()
         query = f"{literal(self.schema.vectors.query())}::FLOAT[{self.schema.dimensions}]"
         distance = function.format(self.schema.key, query)
-        return f"id IN (SELECT id FROM {self.schema.name} ORDER BY {distance} {direction} LIMIT {count})"
+        where = f" WHERE len(v) = {self.schema.dimensions}" if self.schema.ragged else ""
+        return f"id IN (SELECT id FROM {self.schema.name}{where} ORDER BY {distance} {direction} LIMIT {count})"
 
     def into(self, verb="INSERT"):
         return f"{verb} INTO {self.schema.name} ({', '.join(self.schema.columns)})"

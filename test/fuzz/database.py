@@ -120,9 +120,12 @@ class Database:
         late = connection.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
         connection.execute(f"SET disabled_optimizers = '{WITHOUT_INDEX}'")
         exact = self.ask(connection, step.oracle or step.sql, step.parameters)
-        if exact.error:
+        if exact.error and self.in_transaction[step.connection]:
             # it ends the transaction in which both could be compared
             self.roll_back(step.connection)
+            connection.execute("RESET disabled_optimizers")
+            self.errors["in a transaction"] += 1
+            return
         connection.execute(f"SET disabled_optimizers = '{late}'")
         found = self.ask(connection, step.sql, step.parameters)
         if found.error and not exact.error:
@@ -229,10 +232,11 @@ class Database:
 
 
 def operators(plan):
-    """A plan as the names of its operators, each with those below it; but for projections, which cost next to nothing, and one filter
-    directly above another."""
+    """A plan as the names of its operators, each with those below it; but for projections, which cost next to nothing, and filters
+    directly above others or above a scan, which costs what it costs to filter there."""
     name, below = plan["name"].strip(), list(map(operators, plan["children"]))
-    return below[0] if name == "PROJECTION" or (name == "FILTER" and below[0][0] == "FILTER") else [name, *below]
+    left_out = name == "PROJECTION" or (name == "FILTER" and below[0][0] in ("FILTER", "SEQ_SCAN"))
+    return below[0] if left_out else [name, *below]
 
 
 def without_lookup(plan):

@@ -131,11 +131,16 @@ class Queries:
 
     def where(self, share=0.35, key=None):
         """A WHERE clause with its leading blank, or nothing."""
-        if self.rng.random() >= share:
-            return ""
-        self.filtered = True
-        terms = [self.term(key or self.schema.key) for _ in range(self.rng.choice([1, 1, 1, 2]))]
-        return " WHERE " + self.rng.choice([" AND ", " OR "]).join(f"({term})" for term in terms)
+        # DuckDB's functions refuse lists of another length than the query vector
+        ragged = self.schema.ragged and self.rng.random() < 0.9
+        terms = []
+        if self.rng.random() < share:
+            self.filtered = True
+            terms = [self.term(key or self.schema.key) for _ in range(self.rng.choice([1, 1, 1, 2]))]
+        some = self.rng.choice([" AND ", " OR "]).join(f"({term})" for term in terms)
+        if ragged:
+            some = f"len(v) = {self.schema.dimensions}" + (f" AND ({some})" if some else "")
+        return f" WHERE {some}" if some else ""
 
     def term(self, key):
         rng, some = self.rng, self.changes.some_id()
@@ -410,7 +415,8 @@ class Queries:
         where, k = self.where(0.2), self.rng.choice([1, 3, 10, 100])
         name = self.rng.choice(["min_by", "arg_min"] if direction == "ASC" else ["max_by", "arg_max"])
         condition, restricted = "", where
-        if not where and self.rng.random() < 0.3:
+        # DuckDB computes the distances of rows that do not pass the FILTER, too, a search does not
+        if not where and not self.schema.ragged and self.rng.random() < 0.3:
             restricted = self.where(1)
             condition = f" FILTER ({restricted.strip()})"
         choice = self.rng.random()

@@ -48,6 +48,8 @@ class Schema:
         self.kind = rng.choice(["array"] * 7 + ["list", "double", "scalars", "bare list", "bare double"])
         if self.kind == "scalars":
             self.dimensions = 2
+        #: Some lists are longer than the index has them.
+        self.ragged = self.kind == "bare list" and rng.random() < 0.5
         # DuckDB casts what lies under a NULL array, and may refuse it
         nulls = rng.choice([0, 0.08, 0.08, 0.5]) if self.kind in ("array", "list", "bare list") else 0
         odd = rng.choice([0, 0, 0.05, 0.3])
@@ -119,13 +121,16 @@ class Schema:
         """SQL of the key columns for the elements of a vector, or None."""
         if self.kind == "scalars":
             return [f"({element})::FLOAT" for element in vector]
+        if self.ragged and vector and self.rng.random() < 0.1:
+            vector = [*vector, "1"]
         return [literal(vector)]
 
     def key_batch(self, row):
         """SQL of the key columns for the row with the number `row` (SQL)."""
         if self.kind == "scalars":
             return [f"({self.vectors.element(row, x)})::FLOAT" for x in range(2)]
-        vector = f"list_transform(range({self.dimensions}), lambda x: ({self.vectors.element(row, 'x')})::FLOAT)"
+        dimensions = f"{self.dimensions} + (({row}) % 10 = 4)::INTEGER" if self.ragged else self.dimensions
+        vector = f"list_transform(range({dimensions}), lambda x: ({self.vectors.element(row, 'x')})::FLOAT)"
         if self.vectors.nulls:
             some = f"hash({row} + {self.vectors.salt}) % 100 < {self.vectors.nulls * 100}"
             return [f"CASE WHEN {some} THEN NULL ELSE {vector} END"]
