@@ -15,19 +15,27 @@ fn plane() -> Index {
     Index::new(options, 2, Box::new(Unlimited)).unwrap()
 }
 
-/// Searches for every row; returns those that are not found.
+/// Rows per one that is searched for: codes of two elements do not tell rows apart, so most searches among them measure all rows, in
+/// the end.
+fn rows_per_search() -> usize {
+    if exact_distances() { 1 } else { 23 }
+}
+
+/// Searches for the rows; returns those that are not found.
 fn lost(index: &Index, rows: i64) -> Vec<i64> {
     let found = |row: i64| may_be_nearest(&index.searcher().nearest(&point(row), 1, 64, &|_| true).unwrap(), row);
-    (0..rows).filter(|&row| !found(row)).collect()
+    (0..rows).step_by(rows_per_search()).filter(|&row| !found(row)).collect()
 }
 
 /// Which rows are lost is up to the threads' timing: two neighbours may link to each other, while everything else links to nearer
 /// nodes. Passes of `reconnect` give each of them a path; a search of common width may still miss some of these, few of ten thousand.
 fn check_lost(index: &Index, rows: i64) {
-    // Of two elements of 4 bits each the codes of hundreds of rows are the same.
-    let few = if defaults().quantization == Quantization::Sq4 { rows as usize } else { rows as usize / 1_000 };
-    let after_linking = lost(index, rows);
-    assert!(after_linking.len() <= few, "{} lost: {after_linking:?}", after_linking.len());
+    let few = (rows as usize / rows_per_search()).div_ceil(1_000);
+    // Of two elements of 4 bits each the codes of hundreds of rows are the same: many such rows link to each other alone, before a pass.
+    if defaults().quantization != Quantization::Sq4 {
+        let after_linking = lost(index, rows);
+        assert!(after_linking.len() <= few, "{} lost: {after_linking:?}", after_linking.len());
+    }
     index.maintenance().finish(&Uninterrupted).unwrap();
     assert_eq!(unconnected(index), 0);
     let finished = lost(index, rows);
