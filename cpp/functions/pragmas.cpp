@@ -282,9 +282,50 @@ static string CompactPragma(ClientContext &context, const FunctionParameters &pa
 // Background work
 //---------------------------------------------------------------------------------------------------------------------
 
+namespace {
+
+struct FinishBindData : public TableFunctionData {
+	//! Nothing for all.
+	string index;
+};
+
+struct FinishState : public GlobalTableFunctionState {
+	vector<FoundIndex> indexes;
+	//! Last: it works on the indexes.
+	unique_ptr<Aside> work;
+};
+
+} // namespace
+
+static unique_ptr<FunctionData> FinishBind(ClientContext &context, TableFunctionBindInput &input,
+                                           vector<LogicalType> &return_types, vector<Identifier> &names) {
+	auto result = make_uniq<FinishBindData>();
+	if (!input.inputs.empty()) {
+		if (input.inputs[0].IsNull()) {
+			throw BinderException(
+			    "hnsw_finish: the name of the index is NULL; use '[catalog.][schema.]index', or nothing for all");
+		}
+		result->index = StringValue::Get(input.inputs[0]);
+	}
+	// returns no rows, like a statement
+	names = {"Success"};
+	return_types = {LogicalType::BOOLEAN};
+	return std::move(result);
+}
+
+static unique_ptr<GlobalTableFunctionState> FinishInit(ClientContext &context, TableFunctionInitInput &input) {
+	auto &index = input.bind_data->Cast<FinishBindData>().index;
+	auto result = make_uniq<FinishState>();
+	if (index.empty()) {
+		result->indexes = FindIndexes(context);
+	} else {
+		result->indexes.push_back(FindIndex(context, index));
+	}
+	return std::move(result);
+}
+
 //! Does what is left to background threads, and waits for what they are doing.
-static void Finish(ClientContext &context, const FoundIndex &found) {
-	vss::HostInterrupt interrupt(context);
+static void Finish(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found) {
 	CatchUp(context, interrupt, found);
 	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
 	if (!shared) {
@@ -305,19 +346,21 @@ static void Finish(ClientContext &context, const FoundIndex &found) {
 	}
 }
 
-static void FinishPragma(ClientContext &context, const FunctionParameters &parameters) {
-	if (parameters.values.empty()) {
-		for (auto &found : FindIndexes(context)) {
-			Finish(context, found);
-		}
-		return;
+static void FinishScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<FinishState>();
+	if (!state.work) {
+		state.work = make_uniq<Aside>(context, [&](const vss::HostInterrupt &interrupt) {
+			for (auto &found : state.indexes) {
+				Finish(context, interrupt, found);
+			}
+		});
 	}
-	if (parameters.values[0].IsNull()) {
-		throw BinderException(
-		    "hnsw_finish: the name of the index is NULL; use '[catalog.][schema.]index', or nothing for all");
-	}
-	auto found = FindIndex(context, StringValue::Get(parameters.values[0]));
-	Finish(context, found);
+	state.work->Done(input);
+}
+
+static string FinishPragma(ClientContext &context, const FunctionParameters &parameters) {
+	auto given = parameters.values.empty() ? string() : parameters.values[0].ToSQLString();
+	return StringUtil::Format("FROM pragma_hnsw_finish(%s)", given);
 }
 
 void RegisterPragmas(ExtensionLoader &loader) {
@@ -331,10 +374,14 @@ void RegisterPragmas(ExtensionLoader &loader) {
 	auto compact_pragma = PragmaFunction::PragmaCall("hnsw_compact_index", CompactPragma, {LogicalType::VARCHAR});
 	compact_pragma.GetSignature().AddKeywordOnly("quantization", LogicalType::VARCHAR, quantization);
 	loader.RegisterFunction(std::move(compact_pragma));
-	PragmaFunctionSet finish("hnsw_finish");
-	finish.AddFunction(PragmaFunction::PragmaStatement("hnsw_finish", FinishPragma));
-	finish.AddFunction(PragmaFunction::PragmaCall("hnsw_finish", FinishPragma, {LogicalType::VARCHAR}));
-	loader.RegisterFunction(finish);
+	TableFunctionSet finish("pragma_hnsw_finish");
+	finish.AddFunction(TableFunction({}, FinishScan, FinishBind, FinishInit));
+	finish.AddFunction(TableFunction({LogicalType::VARCHAR}, FinishScan, FinishBind, FinishInit));
+	loader.RegisterFunction(std::move(finish));
+	PragmaFunctionSet finish_pragma("hnsw_finish");
+	finish_pragma.AddFunction(PragmaFunction::PragmaStatement("hnsw_finish", FinishPragma));
+	finish_pragma.AddFunction(PragmaFunction::PragmaCall("hnsw_finish", FinishPragma, {LogicalType::VARCHAR}));
+	loader.RegisterFunction(finish_pragma);
 }
 
 } // namespace duckdb

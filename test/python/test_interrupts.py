@@ -121,6 +121,24 @@ def test_a_compaction(con, stop):
     assert dead(con) == 0
 
 
+@pytest.mark.parametrize("name", ["", "('i')"], ids=["all", "one"])
+@pytest.mark.parametrize("stop", [control_c, interrupt])
+def test_what_is_left_to_the_background(con, stop, name):
+    # with one thread rows stay pending; to link them takes seconds
+    con.execute("SET threads = 1")
+    con.execute("CREATE TABLE t (id BIGINT, v FLOAT[64])")
+    con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 32, ef_construction = 1000)")
+    table(con, 4_000, name="source")
+    con.execute("INSERT INTO t FROM source")
+    stopped(con, f"PRAGMA hnsw_finish{name}", stop, after=0.1)
+    pending = "SELECT pending FROM pragma_hnsw_index_info()"
+    assert con.execute(pending).fetchone()[0] > 1_000
+    con.execute("DELETE FROM t WHERE id >= 500")
+    con.execute(f"PRAGMA hnsw_finish{name}")
+    assert con.execute(pending).fetchone() == (0,)
+    assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchone() == (500, "ready")
+
+
 @pytest.mark.parametrize("stop", [interrupt])
 def test_a_measurement_of_recall(con, stop):
     table(con, 10_000)
