@@ -1,6 +1,7 @@
 #include "functions/list_overloads.hpp"
 
 #include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
+#include "duckdb/common/exception/binder_exception.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
 namespace duckdb {
@@ -21,9 +22,13 @@ static void ResolveTypes(ResolveScalarFunctionTypesInput &input) {
 	auto &types = function.GetArguments();
 	auto array_first = types[0].id() == LogicalTypeId::ARRAY;
 	auto &array = input.GetArguments()[array_first ? 0 : 1]->GetReturnType();
-	if (array.id() != LogicalTypeId::ARRAY) {
+	if (array.id() == LogicalTypeId::UNKNOWN) {
 		function.SetReturnType(LogicalType::UNKNOWN); // a parameter whose type is not known yet
 		return;
+	}
+	if (array.id() != LogicalTypeId::ARRAY) {
+		throw BinderException("%s: the length of the vectors is open; write it with a cast, as in ::FLOAT[3]",
+		                      function.GetName().GetIdentifierName());
 	}
 	auto type = LogicalType::ARRAY(ArrayType::GetChildType(types[array_first ? 0 : 1]), ArrayType::GetSize(array));
 	types[0] = type;
