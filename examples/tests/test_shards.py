@@ -333,6 +333,8 @@ NEAR = f"array_distance(embedding, $q::FLOAT[{DIMENSIONS}])"
         "SELECT id FROM items ORDER BY id LIMIT $n OFFSET $skip",
         "SELECT id, $n AS n FROM items ORDER BY id LIMIT $n",
         "SELECT id FROM items ORDER BY id LIMIT 0",
+        "SELECT id FROM items ORDER BY id LIMIT 9223372036854775807 OFFSET 2990",
+        "SELECT id AS shards_order_1, kind FROM items ORDER BY id % 11 DESC, id + 1 LIMIT 9",
         "SELECT id FROM items WHERE kind IN ('kind 1', 'kind 2') AND CASE WHEN price > 2 THEN true ELSE id % 2 = 0 END ORDER BY id LIMIT 9",
     ],
 )
@@ -382,6 +384,8 @@ def test_sql_without_an_order_has_the_rows(cluster, single):
         ("SELEC id", "syntax error"),
         ("SELECT id FROM items WHERE id = $x", "parameters \\['x'\\], and values were given for \\[\\]"),
         ("SELECT id FROM items WHERE id = ?", "values have names here"),
+        ("SELECT id FROM items WHERE id = $shards_limit", "\\$shards_limit is the name of the rows"),
+        ("SELECT id FROM items LIMIT 9223372036854775808", "LIMIT 9223372036854775808: give a whole number"),
     ],
 )
 def test_what_cannot_be_merged_is_refused(cluster, shards, sql, reason):
@@ -402,6 +406,7 @@ def test_what_cannot_be_merged_is_refused(cluster, shards, sql, reason):
         ({"k": 0}, "k = 0: give a whole number, from 1 on"),
         ({"k": -1}, "k = -1"),
         ({"k": 1.5}, "k = 1.5"),
+        ({"k": 2**63}, "k = 9223372036854775808: give a whole number, from 1 on, below"),
         ({"offset": -1}, "offset = -1"),
         ({"timeout": 0}, "timeout = 0: give seconds"),
         ({"columns": ["kind", "nope"]}, "columns: 'nope' is no column; the table has id, embedding"),
@@ -497,6 +502,7 @@ def test_an_append_that_is_sent_twice_is_done_once(shards, copy):
         ([{"id": 1, "embedding": [1.0] * 5}], "rows: .*[Cc]annot cast"),
         ([row("x")], "rows: .*Could not convert"),
         ([row(2**70)], "too large|too big"),
+        ([row(1.5)], "id = 1.5: give whole numbers"),
         ("boat", "an Arrow table, a DataFrame or a list"),
         (5, "an Arrow table, a DataFrame or a list"),
     ],
@@ -513,14 +519,21 @@ def test_bad_arguments_of_changes(cluster, shards, built):
         cluster.delete(5)
     with pytest.raises(ValueError, match="rows: .*Could not convert"):
         cluster.delete(["x"])
+    with pytest.raises(ValueError, match="id = 7919.5: give whole numbers"):
+        cluster.delete([7919.5])
     with pytest.raises(ValueError, match="give a UUID"):
         cluster.append([row(1)], id="first")
+    with pytest.raises(ValueError, match="LIMIT None: give a whole number"):
+        cluster.sql("SELECT id FROM items ORDER BY id LIMIT $most", {"most": None})
     with pytest.raises(ValueError, match="shard 3: the shards are 0 to 2"):
         cluster.replace_shard(3, "x.parquet")
     with pytest.raises(ValueError, match="there is no such file"):
         cluster.replace_shard(1, "x.parquet")
     refused = [({"replicas": 0}, "replicas = 0"), ({"timeout": -1}, "timeout = -1")]
     refused += [({"settings": {"default_null_order": "nulls_first"}}, "default_null_order would not be that of the merge")]
+    refused += [({"settings": {"NULL_ORDER": "nulls_first"}}, "NULL_ORDER would not be that of the merge")]
+    refused += [({"settings": {"Default_Order": "desc"}}, "Default_Order would not be that of the merge")]
+    refused += [({"settings": {"lock_configuration": True}}, "settings: .*locked")]
     refused += [({"settings": {"nope": 1}}, "nope"), ({"cpus": 0}, "cpus = 0: give processors")]
     for options, reason in refused:
         with pytest.raises(ValueError, match=reason):
@@ -598,6 +611,29 @@ def status_of(directory, number):
         return shard.status()
     finally:
         shard.close()
+
+
+def test_a_closed_cluster_stays_closed(shards, copy):
+    with opened(shards, copy) as cluster:
+        cluster.close()
+        calls = [lambda: cluster.search(QUERIES[0]), lambda: cluster.sql("FROM items"), lambda: cluster.append([row(1)]), cluster.status]
+        for call in calls:
+            with pytest.raises(ValueError, match="the cluster is closed: open it again"):
+                call()
+    for file in copy.glob("*.duckdb"):
+        duckdb.connect(str(file), config={"access_mode": "read_only"}).close()  # nobody has it open
+
+
+def test_a_shard_that_is_open_elsewhere_is_not_replaced(shards, copy, source):
+    with opened(shards, copy) as cluster:
+        other = opened(shards, copy, check=False)
+        with pytest.raises(shards.ShardError, match="Another process has it open: close that one"):
+            other.replace_shard(0, f"{source}/*.parquet")
+        other.close()
+        assert cluster.append([row(-id) for id in range(1, 20)]) == 19
+        before = sum(status["rows"] for status in cluster.status())
+    with opened(shards, copy) as cluster:
+        assert sum(status["rows"] for status in cluster.status()) == before
 
 
 @pytest.mark.parametrize(

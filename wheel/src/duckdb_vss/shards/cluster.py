@@ -18,11 +18,14 @@ import ray
 from . import statement
 from .build import replacement, sources_of
 from .errors import Late, ShardError, WriteError
-from .manifest import Manifest, quoted
-from .shard import EXACT, Shard, arrow, check_cpus, connect, remove
+from .manifest import INTEGERS, Manifest, quoted
+from .shard import EXACT, IN_USE, Shard, arrow, check_cpus, connect, remove
 
 #: Calls that a shard works on at the same time.
 CALLS = 8
+_CLOSED = "the cluster is closed: open it again"
+#: Settings, with their other names, that change what ORDER BY means.
+_ORDERS = {"default_order", "default_null_order", "null_order", "default_collation"}
 _LOST = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 
 
@@ -92,8 +95,9 @@ class Cluster:
         if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 1:
             raise ValueError(f"replicas = {replicas!r}: give a number of actors for each shard, from 1 on")
         check_cpus(cpus)
-        for name in sorted({"default_order", "default_null_order", "default_collation"} & set(settings or {})):
-            raise ValueError(f"settings: {name} would not be that of the merge: write the order into the statement")
+        for name in settings or {}:
+            if str(name).lower() in _ORDERS:
+                raise ValueError(f"settings: {name} would not be that of the merge: write the order into the statement")
         self = cls.__new__(cls)
         self._directory = str(pathlib.Path(directory).resolve())
         self.manifest = Manifest.read(self._directory)
@@ -102,11 +106,12 @@ class Cluster:
         self._locks = [threading.Lock() for _ in range(self.manifest.count)]
         self._planning = threading.Lock()
         self._statements = {}
+        self._closed = False
         try:
             self._planner = connect(settings=settings)
+            self._planner.execute("SET explain_output = 'all'")
         except duckdb.Error as error:
             raise ValueError(f"settings: {error}") from None
-        self._planner.execute("SET explain_output = 'all'")
         self._planner.execute(self.manifest.create_table())
         self._options = {"read_only": replicas > 1, "cpus": cpus, "memory_limit": memory_limit, "settings": settings}
         self._remote = ray.remote(Shard).options(
@@ -132,7 +137,11 @@ class Cluster:
         self.close()
 
     def close(self):
-        """Closes the files, with a checkpoint, and ends the actors."""
+        """Closes the files, with a checkpoint, and ends the actors. Other calls are a ValueError from then on."""
+        with self._planning:
+            if self._closed:
+                return
+            self._closed = True
         closing = [actor.close.remote() for replicas in self._actors for actor in replicas]
         ray.wait(closing, num_returns=len(closing), timeout=self._timeout)
         self._kill()
@@ -176,7 +185,7 @@ class Cluster:
 
         self._parse(one, values)  # what it refuses for one query is refused for many
         del values["query"]
-        width = f"LIMIT {k + (offset or 0)}" + (" OFFSET 0" if offset is not None else "")
+        width = f"LIMIT {min(k + (offset or 0), statement.MOST)}" + (" OFFSET 0" if offset is not None else "")
         request = (self._for_each(f"{listed}, ", condition, order, width), values, self._numbered(queries))
         answers, missing = self._ask("select", {shard: request for shard in range(manifest.count)}, end, partial)
         names = ["query", *names, "distance"]
@@ -274,7 +283,8 @@ class Cluster:
 
         Of the rows of the files those are taken that are placed in this shard: to repair a shard, give all files that it was built
         from. What had been appended since is gone unless it is in the files. Writes to the shard wait; its file may be missing or
-        damaged. The build takes as long as it takes; `timeout` is for the change. Returns the manifest's entry.
+        damaged, but not open in another process, whose writes would be lost: a ShardError. The build takes as long as it takes;
+        `timeout` is for the change. Returns the manifest's entry.
         """
         end = self._end(timeout)
         self._check_writable()
@@ -283,6 +293,11 @@ class Cluster:
         limits = {"cpus": cpus or self._cpus, "memory_limit": memory_limit or self._options["memory_limit"]}
         task = ray.remote(replacement).options(num_cpus=0 if cpus is None else cpus, max_retries=2)
         with self._locked([number], end):
+            try:
+                self._ask("status", {number: ()}, end, False)
+            except ShardError as error:
+                if isinstance(error, Late) or IN_USE in str(error):
+                    raise
             try:
                 file = ray.get(task.remote(self.manifest, self._directory, number, sources, limits))
             except ray.exceptions.RayTaskError as error:
@@ -302,6 +317,8 @@ class Cluster:
 
     def _end(self, timeout):
         """When a call is over, on this process's clock."""
+        if self._closed:
+            raise ValueError(_CLOSED)
         timeout = self._timeout if timeout is None else timeout
         _check_timeout(timeout)
         return time.monotonic() + timeout
@@ -312,6 +329,8 @@ class Cluster:
     def _start_again(self, shard, actor):
         """Another actor in the place of one that Ray does not start again; once, whoever notices."""
         with self._planning:
+            if self._closed:
+                raise ValueError(_CLOSED)
             if actor in self._actors[shard]:
                 self._actors[shard][self._actors[shard].index(actor)] = self._start(shard)
 
@@ -448,6 +467,13 @@ class Cluster:
 
     def _cast(self, rows, manifest, numbered):
         """Rows as the table's columns and types, and the number of their shard if that is wanted."""
+        for name in {manifest.key, manifest.placed_by} & set(manifest.columns):
+            given = rows[name]
+            # a cast would round it to another row's
+            if manifest.columns[name] in INTEGERS and (pa.types.is_floating(given.type) or pa.types.is_decimal(given.type)):
+                broken = given.filter(pc.not_equal(pc.floor(given), given))
+                if len(broken):
+                    raise ValueError(f"rows: {name} = {broken[0].as_py()}: give whole numbers, it is of type {manifest.columns[name]}")
         try:
             with self._planning:
                 planner = self._planner.cursor()
@@ -502,8 +528,8 @@ def _found(sides, k):
 
 
 def _check_number(name, value, least):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} = {value!r}: give a whole number, from {least} on")
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not least <= value <= statement.MOST:
+        raise ValueError(f"{name} = {value!r}: give a whole number, from {least} on, below 2^63")
 
 
 def _check_timeout(timeout):

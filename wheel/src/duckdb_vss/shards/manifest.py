@@ -19,9 +19,9 @@ NAME = "manifest.json"
 
 #: The function whose order the index serves.
 DISTANCES = {"l2sq": "array_distance", "cosine": "array_cosine_distance", "ip": "array_negative_inner_product"}
-_INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")} | {"INTEGER", "UINTEGER"}
+INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")} | {"INTEGER", "UINTEGER"}
 #: Types whose text is one for each value, whatever a session has set: the text decides the shard.
-PLACING = _INTEGERS | {"VARCHAR", "UUID", "DATE", "BOOLEAN"}
+PLACING = INTEGERS | {"VARCHAR", "UUID", "DATE", "BOOLEAN"}
 
 
 def quoted(name):

@@ -20,6 +20,7 @@ CREATE SCHEMA duckdb_vss;
 CREATE TABLE duckdb_vss.about (cluster UUID, shard INTEGER, made UUID, rows BIGINT);
 CREATE TABLE duckdb_vss.writes (id UUID, rows BIGINT, written TIMESTAMP DEFAULT now());
 """
+IN_USE = "Another process has it open: close that one"
 #: Values keep their types on the way through Arrow, and no name in a statement means a variable of Python.
 EXACT = {"arrow_lossless_conversion": True, "python_enable_replacements": False}
 #: Two of DuckDB's optimizers crash, or answer wrongly, beside deleted rows; nothing that an index serves needs them.
@@ -178,7 +179,7 @@ class Shard:
                 except ShardError:
                     raise
                 except (duckdb.Error, RuntimeError) as error:
-                    help = f"If another process has it open, close that one; if it is damaged, {REPAIR}"
+                    help = IN_USE if "Could not set lock" in str(error) else f"If it is damaged, {REPAIR}"
                     raise ShardError(f"{self._name} cannot be opened: {error}. {help}", [self._number]) from None
                 stack.pop_all()
             self._file = _File(con, manifest, wanted)

@@ -22,6 +22,8 @@ _REASONS = {
     "SAMPLE": "samples of parts are no sample of the whole",
 }
 _LIMIT = "shards_limit"
+#: DuckDB's greatest LIMIT.
+MOST = (1 << 63) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,16 +41,16 @@ class Statement:
         """LIMIT and OFFSET of a call: numbers, or None where there is none."""
         bounds = []
         for what, bound in (("LIMIT", self.limit), ("OFFSET", self.offset)):
-            value = values.get(bound) if isinstance(bound, str) else bound
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-                raise ValueError(f"{what} {value!r}: give a whole number of rows, from 0 on")
+            value = values[bound] if isinstance(bound, str) else bound
+            if bound is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST):
+                raise ValueError(f"{what} {value!r}: give a whole number of rows, from 0 on, below 2^63")
             bounds.append(value)
         return bounds
 
     def shard_values(self, values):
         """What a shard's statement takes: the values of the statement, and how many rows it needs."""
         limit, offset = self.bounds(values)
-        return {name: limit + (offset or 0) if name == _LIMIT else values[name] for name in self.needs}
+        return {name: min(limit + (offset or 0), MOST) if name == _LIMIT else values[name] for name in self.needs}
 
     def merge(self, values, source):
         limit, offset = self.bounds(values)
@@ -83,6 +85,8 @@ def parse(con, manifest, sql, values):
 
 def _check_values(sql, tree, values):
     wanted = {entry["key"] for entry in tree["statements"][0]["named_param_map"]}
+    if _LIMIT in map(str.lower, wanted):
+        raise ValueError(f"values: ${_LIMIT} is the name of the rows that a shard is asked for; choose another")
     if any(name.isdigit() for name in wanted):
         raise ValueError("values have names here: write $name in the statement, not ? or $1, and give {'name': value}")
     if wanted != set(values):
@@ -153,7 +157,7 @@ def _split(con, tree, values):
     plain["statements"][0]["node"]["modifiers"] = []
     names = [column[0] for column in _described(con, plain, values)]
     # What a shard answers: the columns, then the order's keys that are none of these.
-    keys = []
+    keys, added = [], 0
     for order in orders:
         expression = order["expression"]
         if expression["class"] == "STAR":
@@ -162,8 +166,9 @@ def _split(con, tree, values):
         place = _place(expression, names)
         if place is None:
             _check_names(expression, node, names)
-            place = len(names) + sum(added["alias"].startswith("shards_order_") for added in node["select_list"])
+            place = len(names) + added
             node["select_list"].append({**copy.deepcopy(expression), "alias": f"shards_order_{place}"})
+            added += 1
         keys.append((f"c{place}", order))
     if limits:
         limits["limit"] = {"class": "PARAMETER", "type": "VALUE_PARAMETER", "alias": "", "identifier": _LIMIT}
