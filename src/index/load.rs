@@ -61,8 +61,7 @@ impl Index {
         let entry = root.entry as u32;
         let (slots, upper) = (root.slots as usize, root.upper as usize);
         let generation = Generation::load(&index.setup, slots, upper, entry, &links);
-        let linked = links.finish()?;
-        let generation = generation?;
+        let (generation, linked) = links.finish(generation)?;
         read_rows(&root, graph(), &generation)?;
         index.adopt(&generation, &mut rows(), &root, &linked)?;
         if let Some(measured) = Measurement::decode(&image.widths) {
@@ -282,16 +281,19 @@ impl<'a> StoredLinks<'a> {
         })
     }
 
-    /// The nodes that are linked to. Errors: what went wrong on the way.
-    fn finish(self) -> Result<Vec<u64>> {
+    /// What was made of the links, and the nodes that are linked to. Errors: what went wrong on the way. Who gave up, for want of
+    /// memory, has not asked for all lists: none is missing for that.
+    fn finish<T>(self, made: Result<T>) -> Result<(T, Vec<u64>)> {
         let state = self.state.into_inner();
-        let read = [(Region::Base, state.base_read), (Region::Upper, state.upper_read)];
-        let all = read.iter().all(|&(region, lists)| lists.bytes as u128 == self.root.length(region));
-        match state.error {
-            Some(error) => Err(error),
-            None if !all => Err(corrupt("the lists of its graph do not fit")),
-            None => Ok(state.linked),
+        if let Some(error) = state.error {
+            return Err(error);
         }
+        let made = made?;
+        let read = [(Region::Base, state.base_read), (Region::Upper, state.upper_read)];
+        if read.iter().any(|&(region, lists)| lists.bytes as u128 != self.root.length(region)) {
+            return Err(corrupt("the lists of its graph do not fit"));
+        }
+        Ok((made, state.linked))
     }
 
     fn read(&self, state: &mut LinksState<'_>, level: usize, out: &mut [u32]) -> Result<usize> {

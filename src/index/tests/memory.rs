@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use super::image::Disk;
 use super::*;
 use crate::error::{Error, Result};
 use crate::host::Ledger;
@@ -226,5 +227,25 @@ fn memory_goes_back_with_the_rows() {
         assert_eq!(index.stats().unwrap().count, keep as usize);
         let left = index.memory_used();
         assert!(left < full / 16, "{left} of {full} bytes are left");
+    }
+}
+
+/// Too little memory for an image is not taken for damage, for which it would be thrown away.
+#[test]
+fn an_image_that_does_not_fit_is_not_damaged() {
+    let disk = Disk::new(4096);
+    let ids: Vec<i64> = (0..1_000).collect();
+    let index = Index::new(defaults(), NARROW, Box::new(Unlimited)).unwrap();
+    index.append(Origin::Host, &ids, &Random(6).clustered(ids.len(), NARROW, 4)).unwrap();
+    index.maintenance().link(ids.len(), &Uninterrupted).unwrap();
+    let image = index.images().store(&disk, 1, 1).unwrap();
+    let ledger = Arc::new(Capped { limit: AtomicUsize::new(0), reserved: AtomicUsize::new(0) });
+    for limit in (0..).step_by(1 << 10) {
+        ledger.limit.store(limit, Ordering::Relaxed);
+        match Index::load(defaults(), NARROW, Box::new(Arc::clone(&ledger)), &image, &disk) {
+            Ok(_) => break,
+            Err(error) => assert_eq!(error.kind, ErrorKind::OutOfMemory, "limit {limit}: {error}"),
+        }
+        assert_eq!(ledger.reserved.load(Ordering::Relaxed), 0, "limit {limit}");
     }
 }
