@@ -80,9 +80,9 @@ vector<FoundIndex> FindIndexes(ClientContext &context, DuckTableEntry &table) {
 	return OpenAll(context, entries);
 }
 
-//! Whether a whole path ends with the part of it that somebody wrote.
+//! Whether a whole path ends with the part of it that somebody wrote, who may have written nothing.
 static bool EndsWith(const vector<Identifier> &path, const vector<Identifier> &part) {
-	return part.size() <= path.size() && std::equal(part.rbegin(), part.rend(), path.rbegin());
+	return !part.empty() && part.size() <= path.size() && std::equal(part.rbegin(), part.rend(), path.rbegin());
 }
 
 [[noreturn]] static void ThrowDropped(const string &name) {
