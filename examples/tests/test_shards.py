@@ -489,6 +489,9 @@ def test_an_append_that_is_sent_twice_is_done_once(shards, copy):
         # what has been deleted since does not come back
         assert cluster.append(given, id=id) == 30
         assert cluster.sql("SELECT id FROM items WHERE id < 0").table.num_rows == 28
+        # a delete is no append, whatever its id
+        assert cluster.delete([-3, -4], id=id) == 2
+        assert cluster.sql("SELECT id FROM items WHERE id < 0").table.num_rows == 26
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import threading
+import uuid
 import warnings
 
 import duckdb
@@ -122,7 +123,8 @@ class Shard:
             key = quoted(manifest.key)
             return f"DELETE FROM {quoted(manifest.table)} WHERE {key} IN (SELECT {key} FROM given)"
 
-        return self._write(id, keys, delete, seconds, made)
+        # an append with this id is another write
+        return self._write(str(uuid.uuid5(uuid.UUID(id), "delete")), keys, delete, seconds, made)
 
     def close(self):
         """Closes the file, when the calls that have begun are done. Another call opens it again."""
