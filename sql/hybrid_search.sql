@@ -13,7 +13,8 @@ SELECT result.* EXCLUDE (vss_id), fused.vector_rank, fused.score_rank, fused.vss
 FROM (
 	SELECT vss_id, min(vss_vector) AS vector_rank, min(vss_other) AS score_rank,
 		CASE
-			WHEN list_count(weights::DOUBLE[]) IS DISTINCT FROM 2 OR len(weights::DOUBLE[]) > 2 OR list_min(weights::DOUBLE[]) < 0 THEN
+			WHEN list_count(weights::DOUBLE[]) IS DISTINCT FROM 2 OR len(weights::DOUBLE[]) > 2 OR list_min(weights::DOUBLE[]) < 0
+				OR NOT isfinite(list_max(weights::DOUBLE[])) THEN
 				error('hybrid_search: weights is ' || coalesce(weights::VARCHAR, 'NULL') || '; use two numbers of 0 or more, for vectors and for scores')
 			WHEN candidates IS NULL OR candidates < 1 THEN
 				error('hybrid_search: candidates is ' || coalesce(candidates::VARCHAR, 'NULL') || '; use 1 or more')
@@ -26,8 +27,9 @@ FROM (
 				candidate.vss_id,
 				system.main.hnsw_distance(candidate.vss_key, probe.vss_query,
 					system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'hybrid_search')) AS vss_distance
-			FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate,
-				(SELECT query AS vss_query) AS probe
+			FROM (SELECT query AS vss_query) AS probe,
+				(SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate
+			WHERE candidate.vss_id IS NOT NULL
 			ORDER BY vss_distance
 			LIMIT greatest(candidates, k)
 		)
@@ -47,5 +49,6 @@ FROM (
 	ORDER BY vss_fused DESC, vector_rank, score_rank
 	LIMIT k
 ) AS fused
-JOIN (SELECT *, COLUMNS([id_col]) AS vss_id FROM query_table(table_name)) AS result ON result.vss_id = fused.vss_id
-ORDER BY score DESC, fused.vector_rank, fused.score_rank;
+JOIN (SELECT COLUMNS([id_col]) AS vss_id, * FROM query_table(table_name)) AS result ON result.vss_id = fused.vss_id
+ORDER BY fused.vss_fused DESC, fused.vector_rank, fused.score_rank
+LIMIT k;

@@ -13,19 +13,19 @@ CREATE OR REPLACE MACRO more_like_this(table_name, liked, k, disliked := [], str
 SELECT * EXCLUDE (vss_metric, vss_distance, vss_order, vss_worse), system.main.hnsw_similarity(vss_distance, vss_metric) AS score
 FROM (
 	(
-		SELECT *, vss_distance AS vss_order, false AS vss_worse
+		SELECT vss_metric, vss_distance, vss_distance AS vss_order, false AS vss_worse, * EXCLUDE (vss_metric, vss_distance)
 		FROM (
-			SELECT candidate.* EXCLUDE (vss_id, vss_key),
+			SELECT
 				system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'more_like_this') AS vss_metric,
 				system.main.hnsw_distance(candidate.vss_key, probe.vss_query,
-					system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'more_like_this')) AS vss_distance
-			FROM (SELECT *, COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate,
-				(
+					system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'more_like_this')) AS vss_distance,
+				candidate.* EXCLUDE (vss_id, vss_key)
+			FROM (
 					SELECT
 						CASE
 							WHEN count(vss_key) FILTER (list_contains(liked, vss_id)) = 0 THEN
 								error('more_like_this: no row with a vector has one of the ids ' || coalesce(liked::VARCHAR, 'NULL') || '; use ids of rows that are liked')
-							WHEN dislike IS NULL OR dislike < 0 THEN
+							WHEN dislike IS NULL OR dislike < 0 OR NOT isfinite(dislike::DOUBLE) THEN
 								error('more_like_this: dislike is ' || coalesce(dislike::VARCHAR, 'NULL') || '; use a number of 0 or more')
 							WHEN count(vss_key) FILTER (list_contains(disliked, vss_id)) = 0 THEN avg(vss_key) FILTER (list_contains(liked, vss_id))
 							ELSE array_subtract(
@@ -34,17 +34,19 @@ FROM (
 						END AS vss_query
 					FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name))
 					WHERE list_contains(liked, vss_id) OR list_contains(disliked, vss_id)
-				) AS probe
+				) AS probe,
+				(SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key, * FROM query_table(table_name)) AS candidate
 			WHERE lower(strategy) = 'mean'
 				AND NOT coalesce(list_contains(liked, candidate.vss_id) OR list_contains(disliked, candidate.vss_id), false)
-			ORDER BY vss_distance
+			ORDER BY 2
 			LIMIT k
 		)
 	)
 	UNION ALL
 	(
-		SELECT candidate.* EXCLUDE (vss_id, vss_key), system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'more_like_this') AS vss_metric,
-			vss_distance, CASE WHEN vss_worse THEN -vss_other ELSE vss_distance END AS vss_order, vss_worse
+		SELECT system.main.hnsw_metric(candidate.vss_key, metric, 'cosine', 'more_like_this') AS vss_metric, best.vss_distance,
+			CASE WHEN best.vss_worse THEN -best.vss_other ELSE best.vss_distance END AS vss_order, best.vss_worse,
+			candidate.* EXCLUDE (vss_id, vss_key)
 		FROM (
 			SELECT vss_id, min(vss_distance) FILTER (vss_liked) AS vss_distance, min(vss_distance) FILTER (NOT vss_liked) AS vss_other,
 				coalesce(min(vss_distance) FILTER (NOT vss_liked) <= min(vss_distance) FILTER (vss_liked), false) AS vss_worse
@@ -73,13 +75,23 @@ FROM (
 			GROUP BY vss_id
 			HAVING min(vss_distance) FILTER (vss_liked) IS NOT NULL
 		) AS best
-		JOIN (SELECT *, COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS candidate ON candidate.vss_id = best.vss_id
+		JOIN (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key, * FROM query_table(table_name)) AS candidate ON candidate.vss_id = best.vss_id
 		WHERE CASE
 			WHEN lower(strategy) IN ('mean', 'best_score') THEN lower(strategy) = 'best_score'
 			ELSE error('more_like_this: strategy is ''' || coalesce(strategy, 'NULL') || '''; use ''mean'' or ''best_score''')
-		END
+		END AND (
+			SELECT CASE
+				WHEN count(vss_key) = 0 THEN
+					error('more_like_this: no row with a vector has one of the ids ' || coalesce(liked::VARCHAR, 'NULL') || '; use ids of rows that are liked')
+				WHEN candidates IS NULL OR candidates < 1 THEN
+					error('more_like_this: candidates is ' || coalesce(candidates::VARCHAR, 'NULL') || '; use 1 or more')
+				ELSE true
+			END
+			FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name))
+			WHERE list_contains(liked, vss_id)
+		)
 	)
-	ORDER BY vss_worse, vss_order
+	ORDER BY 4, 3
 	LIMIT k
 )
 ORDER BY vss_worse, vss_order;

@@ -3,18 +3,23 @@
 -- All pairs of rows of a table or view whose distance by the metric is at most threshold: complete, never approximate. Rows are told apart by
 -- their ids (column id_col). With an index of that metric the pairs are found in it.
 -- Result: id, duplicate (the greater id) and distance; each pair once.
+--
+-- These names are given last: where the threshold is compared, a column that it names is none of the macro's.
 CREATE OR REPLACE MACRO near_duplicates(table_name, threshold, id_col := 'id', col := 'embedding', metric := NULL) AS TABLE
-SELECT first.vss_id AS id, second.vss_id AS duplicate,
-	system.main.hnsw_distance(first.vss_key, second.vss_key, system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates')) AS distance
-FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS first
-JOIN (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS second
-	ON first.vss_id < second.vss_id
-WHERE system.main.hnsw_distance(first.vss_key, second.vss_key, system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates')) <= CASE
-	WHEN threshold IS NULL OR isnan(threshold::DOUBLE)
-		OR (threshold < 0 AND system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates') <> 'ip')
-		THEN error('near_duplicates: threshold is ' || coalesce(threshold::VARCHAR, 'NULL') || '; use a distance of 0 or more (with the metric ''ip'' any number)')
-	ELSE threshold
-END;
+SELECT vss_id AS id, vss_duplicate AS duplicate, vss_distance AS distance
+FROM (
+	SELECT first.vss_id, second.vss_id AS vss_duplicate,
+		system.main.hnsw_distance(first.vss_key, second.vss_key, system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates')) AS vss_distance
+	FROM (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS first
+	JOIN (SELECT COLUMNS([id_col]) AS vss_id, COLUMNS([col]) AS vss_key FROM query_table(table_name)) AS second
+		ON first.vss_id < second.vss_id
+	WHERE system.main.hnsw_distance(first.vss_key, second.vss_key, system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates')) <= CASE
+		WHEN threshold IS NULL OR isnan(threshold::DOUBLE)
+			OR (threshold < 0 AND system.main.hnsw_metric(first.vss_key, metric, 'cosine', 'near_duplicates') <> 'ip')
+			THEN error('near_duplicates: threshold is ' || coalesce(threshold::VARCHAR, 'NULL') || '; use a distance of 0 or more (with the metric ''ip'' any number)')
+		ELSE threshold
+	END
+);
 
 -- near_duplicate_groups(table_name, threshold, id_col := 'id', col := 'embedding', metric := NULL)
 --
