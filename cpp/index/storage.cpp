@@ -248,9 +248,11 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 	try {
 		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
 		auto loaded = Translate([&] {
-			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory), StoredBlob(info, ROOT_OPTION),
-			                      StoredBlob(info, NORMS_OPTION), StoredBlob(info, WIDTHS_OPTION),
-			                      {ids.data(), ids.size()}, pages);
+			vss::ImageParts image {StoredBlob(info, ROOT_OPTION),
+			                       StoredBlob(info, NORMS_OPTION),
+			                       StoredBlob(info, WIDTHS_OPTION),
+			                       {ids.data(), ids.size()}};
+			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory), image, pages);
 		});
 		Opened result(std::move(loaded.core), options);
 		result.has_image = true;

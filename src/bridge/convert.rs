@@ -227,6 +227,13 @@ impl ffi::RangeRows {
     }
 }
 
+impl From<ffi::ImageParts<'_>> for Image {
+    fn from(image: ffi::ImageParts<'_>) -> Self {
+        let ffi::ImageParts { root, norms, widths, pages } = image;
+        Self { root: root.to_vec(), norms: norms.to_vec(), widths: widths.to_vec(), pages: pages.to_vec(), written: 0 }
+    }
+}
+
 impl From<Image> for ffi::StoredImage {
     fn from(image: Image) -> Self {
         Self {

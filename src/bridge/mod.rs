@@ -14,7 +14,7 @@ use cxx::UniquePtr;
 use self::host::HostLedger;
 use crate::bridge::guard::{Crossing, Soundness, guard, guard_or};
 use crate::host::Unlimited;
-use crate::index::{Image, Index, UNSETTLED};
+use crate::index::{Index, UNSETTLED};
 use crate::memory::Memory;
 use crate::options::{self, Metric, Options, Quantization};
 use crate::search::{self, Strategy};
@@ -277,6 +277,16 @@ mod ffi {
         written: u64,
     }
 
+    /// The same, as the host gives it back.
+    struct ImageParts<'a> {
+        root: &'a [u8],
+        /// Empty if they are not known.
+        norms: &'a [u8],
+        /// Empty if nothing was measured.
+        widths: &'a [u8],
+        pages: &'a [i64],
+    }
+
     /// An index read from an image.
     struct LoadedCore {
         core: Box<IndexHandle>,
@@ -320,10 +330,7 @@ mod ffi {
             options: &IndexOptions,
             dimensions: usize,
             memory: UniquePtr<HostMemory>,
-            root: &[u8],
-            norms: &[u8],
-            widths: &[u8],
-            pages: &[i64],
+            image: ImageParts,
             store: &HostPages,
         ) -> Result<LoadedCore>;
         fn is_sound(self: &IndexHandle) -> bool;
@@ -601,21 +608,12 @@ fn load_core(
     options: &ffi::IndexOptions,
     dimensions: usize,
     memory: UniquePtr<ffi::HostMemory>,
-    root: &[u8],
-    norms: &[u8],
-    widths: &[u8],
-    pages: &[i64],
+    image: ffi::ImageParts<'_>,
     store: &ffi::HostPages,
 ) -> std::result::Result<ffi::LoadedCore, Crossing> {
     guard(|| {
         let ledger = Box::new(HostLedger(memory));
-        let image = Image {
-            root: root.to_vec(),
-            norms: norms.to_vec(),
-            widths: widths.to_vec(),
-            pages: pages.to_vec(),
-            written: 0,
-        };
+        let image = image.into();
         let (index, root) = Index::load(options.into(), dimensions, ledger, &image, store)?;
         Ok(ffi::LoadedCore { core: index.into(), covered: root.covered, verified: root.verified })
     })
