@@ -87,9 +87,7 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 			auto index = ShareInStep(context, interrupt, state.found);
 			auto &core = *index->core;
 			state.ef = SearchWidth(context, core, index->options, bind_data.k);
-			HNSWIndex::Visit(*state.found.index, [&](const HNSWIndex &bound) {
-				state.codes = bound.Options().quantization != vss::Quantization::None;
-			});
+			state.codes = index->options.quantization != vss::Quantization::None;
 			state.measured = Translate([&] {
 				// the graph as it will be, not as far as it has got: an index built again from its table has none yet
 				core.link(core.pending(), interrupt);

@@ -207,8 +207,8 @@ void Finalize(Vector &state_vector, AggregateFinalizeInputData &input, Vector &r
 }
 
 //! An exported state: STRUCT("rows" UBIGINT, sums DOUBLE[], missing UBIGINT[]); an array that a state does not have is empty. Lists, as
-//! DuckDB keeps what it exports in collections with room for 2,048 arrays in each of many partitions, but with as much room for elements of lists
-//! as they need.
+//! DuckDB keeps what it exports in collections with room for 2,048 arrays in each of many partitions, but with as much room for elements
+//! of lists as they need.
 using EXPORTED_STATE = VectorStructType<uint64_t, VectorListType<double>, VectorListType<uint64_t>>;
 
 AggregateStateLayout StateLayout(AggregateLayoutInput &) {

@@ -409,8 +409,8 @@ public:
 	}
 };
 
-//! Links collected rows until none is left but those that the index is to be measured by, on all threads. The scan hands a thread whole row groups of 122,880 rows, so
-//! linking in the sink would leave most threads without work.
+//! Links collected rows until none is left but those that the index is to be measured by, on all threads. The scan hands a thread whole
+//! row groups of 122,880 rows, so linking in the sink would leave most threads without work.
 class LinkRowsEvent : public BuildEvent {
 public:
 	using BuildEvent::BuildEvent;

@@ -6,7 +6,8 @@
 
 namespace duckdb {
 
-//! Consolidates and links a little, then measures with up to so many exact searches; true if there may be more to do. Consolidation comes first: it frees slots for the rows.
+//! Consolidates and links a little, then measures with up to so many exact searches; true if there may be more to do. Consolidation comes
+//! first: it frees slots for the rows.
 static bool MaintenanceStep(const vss::IndexHandle &core, idx_t searches, const vss::HostInterrupt &stop) {
 	try {
 		vss::HostInterrupt never(nullptr);

@@ -28,19 +28,21 @@ static void Rewrite(Binder &binder, unique_ptr<LogicalOperator> &op, const Range
 	}
 }
 
+static void Serve(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
+	Rewrite(input.optimizer.binder, plan, RangeUse());
+	RestoreLateMaterialization(input.optimizer, plan);
+	LogicalMeasuredQuery::Record(*plan);
+}
+
 static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
 	PlanNotes::AddPlan();
 	IndexLog log(input.context);
 	if (PlanNotes::AreTaken() || !log.IsOn()) {
-		Rewrite(input.optimizer.binder, plan, RangeUse());
-		RestoreLateMaterialization(input.optimizer, plan);
-		LogicalMeasuredQuery::Record(*plan);
+		Serve(input, plan);
 		return;
 	}
 	PlanNotes notes;
-	Rewrite(input.optimizer.binder, plan, RangeUse());
-	RestoreLateMaterialization(input.optimizer, plan);
-	LogicalMeasuredQuery::Record(*plan);
+	Serve(input, plan);
 	notes.EachRefusal([&](const TableCatalogEntry &table, const string &index, const string &text) {
 		log.Write("refusal", table.name.GetIdentifierName(), index, text);
 	});

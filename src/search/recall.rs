@@ -26,7 +26,13 @@ pub struct Recall {
 }
 
 /// Distance from the mean, in standard errors, that a normal variable exceeds in 5 % of cases.
-pub(super) const NORMAL_95: f64 = 1.96;
+const NORMAL_95: f64 = 1.96;
+
+/// The 95 % confidence interval of a mean recall with this standard error.
+pub(super) fn interval(recall: f64, error: f64) -> (f64, f64) {
+    let margin = NORMAL_95 * error;
+    ((recall - margin).max(0.0), (recall + margin).min(1.0))
+}
 
 /// What one search found of what an exact one finds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,22 +49,15 @@ impl Recall {
     /// The mean of some recalls. `index_ms`, `exact_ms`: of all searches.
     pub fn of(recalls: &[f64], index_ms: f64, exact_ms: f64) -> Self {
         let (recall, error) = mean_of(recalls.iter().copied());
+        let (low, high) = interval(recall, error);
         let count = recalls.len() as f64;
-        Self {
-            queries: recalls.len(),
-            recall,
-            low: (recall - NORMAL_95 * error).max(0.0),
-            high: (recall + NORMAL_95 * error).min(1.0),
-            index_ms: index_ms / count,
-            exact_ms: exact_ms / count,
-        }
+        Self { queries: recalls.len(), recall, low, high, index_ms: index_ms / count, exact_ms: exact_ms / count }
     }
 }
 
 impl Searcher<'_> {
-    /// The recall of [`search`](Self::search): it searches, and once more exactly. Where the answer is to scan the table, or all rows that pass the filter, recall
-    /// is 1.
-    /// Judged by the distances of rows as the index keeps them. Locks and errors: those of `search`.
+    /// The recall of [`search`](Self::search): it searches, and once more exactly. Where the answer is to scan the table, or all rows that
+    /// pass the filter, recall is 1. Judged by the distances of rows as the index keeps them. Locks and errors: those of `search`.
     pub fn recall(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<SearchRecall> {
         let timed = |request| -> Result<(Found, f64)> {
             let start = Instant::now();

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::exact::Collector;
 use super::pairs::check;
+use super::recall::interval;
 use super::strategy::{SPARE_MAX, Strategy};
 use super::{Hit, Searcher};
 use crate::error::{ErrorKind, Result};
@@ -130,11 +131,11 @@ impl Searcher<'_> {
         let exact = Strategy::cheaper(self.rows.alive(), width) == Strategy::Exact;
         let walked = measured.ef(K_LEVELS[0], f64::from(share as f32)).map_or(width as f64, |ef| ef.ceil());
         let Share { mean, error } = if exact { Share { mean: 1.0, error: 0.0 } } else { measured.share(walked) };
-        let (recall, margin) = (f64::from(mean), super::recall::NORMAL_95 * f64::from(error));
+        let (low, high) = interval(mean.into(), error.into());
         TargetInfo {
-            recall,
-            low: (recall - margin).max(0.0),
-            high: (recall + margin).min(1.0),
+            recall: mean.into(),
+            low,
+            high,
             queries: measured.queries,
             asked: measured.asked,
             time: measured.time,
@@ -144,6 +145,9 @@ impl Searcher<'_> {
 
     /// Whether the index is to be measured, or is being: somebody wants a share, walks are what finds it, and nearly all rows are linked.
     pub fn measurement_due(&self) -> bool {
+        if self.rows.widths.wanted() == 0.0 {
+            return false;
+        }
         let due = self.may_be_measured() && self.rows.widths.due(self.rows.alive());
         if !due {
             // what was begun is not gone on with
@@ -152,11 +156,10 @@ impl Searcher<'_> {
         due
     }
 
+    /// Whether walks are what finds the rows, and nearly all of these are linked.
     fn may_be_measured(&self) -> bool {
         let rows = self.rows.alive();
-        self.rows.widths.wanted() > 0.0
-            && Strategy::cheaper(rows, EF_MIN) != Strategy::Exact
-            && self.rows.pending() <= rows / PENDING_PART * 2
+        Strategy::cheaper(rows, EF_MIN) != Strategy::Exact && self.rows.pending() <= rows / PENDING_PART * 2
     }
 
     /// Does a small part of the measurement that is under way, or due; true if there is more to do. False also while another thread does.

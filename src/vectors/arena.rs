@@ -67,9 +67,9 @@ impl Arena {
         }
     }
 
-    /// The same for each of several queries. `each` gets the number of a query, up to four slots, their distances from it, and their norms (see
-    /// [`Codec::norm`]; zeros of floats). Some rows are measured from all queries before the next ones are fetched. Panics if a slot has no
-    /// memory.
+    /// The same for each of several queries. `each` gets the number of a query, up to four slots, their distances from it, and their
+    /// norms (see [`Codec::norm`]; zeros of floats). Some rows are measured from all queries before the next ones are fetched. Panics if
+    /// a slot has no memory.
     ///
     /// # Safety
     /// As for `get`, for all the slots.
