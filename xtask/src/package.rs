@@ -27,10 +27,11 @@ const FIELDS: usize = 8;
 
 /// Writes both files. Fails if there is no library, it does not export the entry, or `out` cannot be written.
 pub(crate) fn package(library: &Path, out: &Path, duckdb_version: &str) -> Result<()> {
-    let platform = platform()?;
+    fs::create_dir_all(out)?;
+    let mut bytes = stripped(library, out)?;
+    let platform = platform(&bytes)?;
     let folder = out.join("repository").join(duckdb_version).join(&platform);
     fs::create_dir_all(&folder)?;
-    let mut bytes = stripped(library, out)?;
     localize(&mut bytes, ENTRY)?;
     bytes.extend(footer(duckdb_version, &platform));
 
@@ -46,12 +47,13 @@ pub(crate) fn package(library: &Path, out: &Path, duckdb_version: &str) -> Resul
     Ok(())
 }
 
-/// The library without symbols that nothing outside needs. A system without `strip` keeps them.
+/// The library without symbols that nothing outside needs. They stay where there is no `strip`; `STRIP` names that of another processor.
 fn stripped(library: &Path, out: &Path) -> Result<Vec<u8>> {
     let copy: PathBuf = out.join("vss.stripping");
     fs::copy(library, &copy).with_context(|| format!("no library at {}", library.display()))?;
     let arguments = if cfg!(target_os = "macos") { "-x" } else { "--strip-all" };
-    if let Err(error) = Command::new("strip").arg(arguments).arg(&copy).status() {
+    let strip = std::env::var_os("STRIP").unwrap_or_else(|| "strip".into());
+    if let Err(error) = Command::new(strip).arg(arguments).arg(&copy).status() {
         eprintln!("package: not stripped: {error}");
     }
     let bytes = fs::read(&copy)?;
@@ -94,21 +96,32 @@ fn localize(library: &mut [u8], entry: &str) -> Result<()> {
     Ok(())
 }
 
-/// DuckDB's name of the platform this program was built for.
-fn platform() -> Result<String> {
+/// DuckDB's name of the platform that a library was built for: of an ELF library as its header says, of others that of this program.
+fn platform(library: &[u8]) -> Result<String> {
     let system = match std::env::consts::OS {
         "linux" => "linux",
         "macos" => "osx",
         "windows" => "windows",
         other => bail!("DuckDB has no platform name for {other}"),
     };
-    let processor = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => bail!("DuckDB has no platform name for {other}"),
-    };
     let libc = if cfg!(target_env = "musl") { "_musl" } else { "" };
-    Ok(format!("{system}_{processor}{libc}"))
+    Ok(format!("{system}_{}{libc}", processor(library)?))
+}
+
+fn processor(library: &[u8]) -> Result<&'static str> {
+    if !matches!(FileKind::parse(library), Ok(FileKind::Elf64)) {
+        return match std::env::consts::ARCH {
+            "x86_64" => Ok("amd64"),
+            "aarch64" => Ok("arm64"),
+            other => bail!("DuckDB has no platform name for {other}"),
+        };
+    }
+    let header = elf::FileHeader64::<LittleEndian>::parse(library)?;
+    match header.e_machine.get(LittleEndian) {
+        elf::EM_X86_64 => Ok("amd64"),
+        elf::EM_AARCH64 => Ok("arm64"),
+        other => bail!("DuckDB has no platform name for ELF's machine {other}"),
+    }
 }
 
 /// The last 512 bytes of an extension: eight fields padded with NULs (three unused, ABI, version of the extension,
@@ -185,6 +198,21 @@ mod tests {
 
         assert!(localize(&mut bytes[..1000], ENTRY).is_err(), "a library that is cut off");
         localize(&mut b"no ELF file".to_vec(), ENTRY).unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_library_says_which_processor_it_is_for() {
+        let mut library = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let own = processor(b"no ELF file").unwrap();
+        assert_eq!(processor(&library).unwrap(), own);
+        // e_machine: two bytes at 18, see elf(5)
+        for (machine, name) in [(62u16, "amd64"), (183, "arm64")] {
+            library[18..20].copy_from_slice(&machine.to_le_bytes());
+            assert_eq!(processor(&library).unwrap(), name);
+        }
+        library[18..20].copy_from_slice(&243u16.to_le_bytes());
+        assert_eq!(processor(&library).unwrap_err().to_string(), "DuckDB has no platform name for ELF's machine 243");
     }
 
     fn text(footer: &[u8], offset: usize) -> &str {
