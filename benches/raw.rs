@@ -45,17 +45,26 @@ struct Bench {
     dimensions: usize,
     vectors: Vec<f32>,
     queries: Vec<f32>,
+    /// Ranks by the vectors, as they are stored in `plain`, what codes have found; as the table does in SQL.
+    floats: Codec,
+    plain: Vec<u8>,
     index: Option<Index>,
 }
 
 impl Bench {
     fn new(set: &Path, options: Options) -> Self {
         let dimensions = std::fs::read_to_string(set.join("dimensions")).expect("SET/dimensions");
+        let dimensions = dimensions.trim().parse().expect("a number");
+        let codec = Codec::new(Space::new(options.metric, dimensions), Quantization::None);
+        let vectors = floats(&set.join("vectors.f32"));
+        let plain = encoded(&codec, &vectors, dimensions);
         Self {
             options,
-            dimensions: dimensions.trim().parse().expect("a number"),
-            vectors: floats(&set.join("vectors.f32")),
+            dimensions,
+            vectors,
             queries: floats(&set.join("queries.f32")),
+            floats: codec,
+            plain,
             index: None,
         }
     }
@@ -63,7 +72,7 @@ impl Bench {
     fn obey(&mut self, command: Command) -> Value {
         match command {
             Command::Prepare => json!({
-                "version": concat!("bare core of vss ", env!("CARGO_PKG_VERSION")),
+                "version": self.name(),
                 "offers": ["array"],
                 "approximate": true,
                 "filters": false,
@@ -75,6 +84,14 @@ impl Bench {
             Command::Calibrate { deviations, learn, nearest, first, last } => {
                 self.calibrate(deviations, learn, nearest, first..last)
             }
+        }
+    }
+
+    fn name(&self) -> String {
+        let name = concat!("bare core of vss ", env!("CARGO_PKG_VERSION"));
+        match self.options.quantization {
+            Quantization::None => name.to_owned(),
+            quantization => format!("{name} {}, re-ranked", quantization.name()),
         }
     }
 
@@ -97,21 +114,34 @@ impl Bench {
         answer
     }
 
-    fn nearest(&self, query: usize, k: usize, ef: usize) -> Vec<i64> {
+    /// The nearest rows, and how many candidates the index found for them.
+    fn nearest(&self, query: usize, k: usize, ef: usize) -> (Vec<i64>, usize) {
         let query = &self.queries[query * self.dimensions..(query + 1) * self.dimensions];
         let found = self.index.as_ref().expect("built").searcher().nearest(query, k, ef, &AllVisible).unwrap();
-        found.rows.iter().map(|row| row.row_id).collect()
+        let candidates = found.rows.len();
+        let row_ids = found.rows.iter().map(|row| row.row_id);
+        if self.options.quantization == Quantization::None {
+            return (row_ids.collect(), candidates);
+        }
+        let mut stored = Vec::new();
+        self.floats.space.store(query, &mut stored).expect("a query that can be ranked");
+        let (query, row_bytes) = (self.floats.prepare(&stored), self.floats.row_bytes());
+        let row = |row_id: i64| &self.plain[row_id as usize * row_bytes..][..row_bytes];
+        let mut ranked: Vec<_> = row_ids.map(|id| (self.floats.distance(&query, row(id)), id)).collect();
+        ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        (ranked.into_iter().take(k).map(|(_, id)| id).collect(), candidates)
     }
 
     fn search(&self, ef: usize, k: usize, first: usize, last: usize) -> Value {
-        let (mut times, mut ids) = (Vec::new(), Vec::new());
+        let (mut times, mut ids, mut candidates) = (Vec::new(), Vec::new(), 0);
         for query in first..last {
             let start = Instant::now();
-            let found = self.nearest(query, k, ef);
+            let (found, count) = self.nearest(query, k, ef);
+            candidates += count;
             times.push(start.elapsed().as_secs_f64() * 1e3);
             ids.push(found);
         }
-        json!({ "ms": times, "ids": ids })
+        json!({ "ms": times, "ids": ids, "candidates": candidates })
     }
 
     fn batch(&self, ef: usize, k: usize, first: usize, last: usize, threads: usize) -> Value {
@@ -123,7 +153,7 @@ impl Bench {
                 if from >= last {
                     return found;
                 }
-                found.extend((from..last.min(from + STEP)).map(|query| (query, self.nearest(query, k, ef))));
+                found.extend((from..last.min(from + STEP)).map(|query| (query, self.nearest(query, k, ef).0)));
             }
         };
         let start = Instant::now();
@@ -140,18 +170,10 @@ impl Bench {
 impl Bench {
     fn calibrate(&self, deviations: f32, learn: usize, nearest: usize, queries: Range<usize>) -> Value {
         let space = Space::new(self.options.metric, self.dimensions);
-        let floats = Codec::new(space, Quantization::None);
+        let (floats, exact_rows) = (&self.floats, &self.plain);
         let codes = Codec::new(space, self.options.quantization);
-        let encoded = |codec: &Codec| {
-            let (mut encoder, mut rows) = (codec.encoder(), Vec::new());
-            for vector in self.vectors.chunks_exact(self.dimensions) {
-                encoder.encode(vector, &mut rows).expect("a vector that can be ranked");
-            }
-            rows
-        };
-        let exact_rows = encoded(&floats);
         codes.learn(exact_rows.chunks_exact(floats.row_bytes()).take(learn));
-        let rows = encoded(&codes);
+        let rows = encoded(&codes, &self.vectors, self.dimensions);
         let (mut all, mut near, mut squares) = (0, 0, 0.0);
         for query in self.queries.chunks_exact(self.dimensions).take(queries.end).skip(queries.start) {
             let mut stored = Vec::new();
@@ -178,6 +200,14 @@ impl Bench {
             "spread": f64::from(deviations) * (squares / count).sqrt(),
         })
     }
+}
+
+fn encoded(codec: &Codec, vectors: &[f32], dimensions: usize) -> Vec<u8> {
+    let (mut encoder, mut rows) = (codec.encoder(), Vec::new());
+    for vector in vectors.chunks_exact(dimensions) {
+        encoder.encode(vector, &mut rows).expect("a vector that can be ranked");
+    }
+    rows
 }
 
 fn floats(path: &Path) -> Vec<f32> {

@@ -55,14 +55,18 @@ class Run:
         return {name: partial(self.remote, name, data_set.directory, metric) for name in chosen}
 
     def remote(self, name, data_set, metric):
-        if name == "core":
+        """`name`: a system, or one of its variants, `system:variant`."""
+        system, _, variant = name.partition(":")
+        if system == "core":
             command = ["cargo", "bench", "--quiet", "--no-default-features", "-p", "vss", "--bench", "raw", "--"]
         else:
-            command = [self.interpreter(name), "-m", "peers.process", name]
-        directory = self.root / "run" / name
+            command = [self.interpreter(system), "-m", "peers.process", system]
+        directory = self.root / "run" / name.replace(":", "-")
         command += [data_set, metric, str(stages.M), str(stages.EF_CONSTRUCTION)]
-        if name != "core":
+        if system != "core":
             command.append(directory)
+        if variant:
+            command.append(variant)
         return Remote(name, list(map(str, command)), directory, {"VSS_EXTENSION": self.extension})
 
     def script(self, name, *arguments):
@@ -115,7 +119,7 @@ def arguments():
     parser.add_argument("--extension", default="build/release/vss.duckdb_extension")
     parser.add_argument("--docs", help="directory of benchmarks.md; without it nothing is written there")
     parser.add_argument("--stages", type=names, default=list(stages.STAGES), help="of " + ", ".join(stages.STAGES))
-    parser.add_argument("--only", type=names, help="of " + ", ".join(stages.SYSTEMS) + "; a stage forgets the others")
+    parser.add_argument("--only", type=names, help="of " + ", ".join(stages.NAMES) + "; a stage forgets the others")
     parser.add_argument("--rows", type=int, default=60_000, help="sentence embeddings")
     parser.add_argument("--library-rows", type=int, default=20_000, help="of them, where libraries are compared")
     parser.add_argument("--wide-rows", type=int, default=10_000, help="vectors of 1,024 dimensions")

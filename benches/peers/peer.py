@@ -38,9 +38,11 @@ class Peer:
     #: True: its memory is that of this process.
     in_process = True
 
-    def __init__(self, data, metric, m, ef_construction, directory):
-        """`metric`: l2sq, cosine or ip. `directory`: empty, for its files."""
+    def __init__(self, data, metric, m, ef_construction, directory, variant):
+        """`metric`: l2sq, cosine or ip. `directory`: empty, for its files. `variant`: how it keeps vectors, as the system's module calls
+        it; empty for floats, or what the system does without being told."""
         self.data, self.metric, self.m, self.ef_construction = data, metric, m, ef_construction
+        self.variant = variant
         self.directory = Path(directory)
 
     def version(self):
@@ -81,6 +83,19 @@ class Peer:
 
     def close(self):
         """Stops what it started."""
+
+
+def reranked(metric, vectors, query, candidates, k):
+    """The `k` of `candidates` whose vectors are nearest to `query`, for systems that rank by their codes and do not look further."""
+    candidates = np.asarray(candidates)
+    found = vectors[candidates]
+    if metric == "l2sq":
+        distances = ((found - query) ** 2).sum(axis=1)
+    else:
+        distances = -(found @ query)
+        if metric == "cosine":
+            distances /= np.linalg.norm(found, axis=1)
+    return candidates[np.argsort(distances, kind="stable")[:k]]
 
 
 def folder_bytes(directory):

@@ -1,4 +1,4 @@
-"""The process of one system: `python -m peers.process SYSTEM SET METRIC M EF_CONSTRUCTION DIRECTORY`.
+"""The process of one system: `python -m peers.process SYSTEM SET METRIC M EF_CONSTRUCTION DIRECTORY [VARIANT]`.
 
 Obeys commands, a JSON object a line on the standard input, and answers each with one on the standard output.
 `benches/raw.rs` speaks the same for the bare core.
@@ -29,10 +29,10 @@ def seconds(run):
 
 
 class Process:
-    def __init__(self, system, data, metric, m, ef_construction, directory):
+    def __init__(self, system, data, metric, m, ef_construction, directory, variant=""):
         self.data = DataSet(data)
         module = importlib.import_module(f"peers.systems.{system}")
-        self.peer = module.System(self.data, metric, int(m), int(ef_construction), directory)
+        self.peer = module.System(self.data, metric, int(m), int(ef_construction), directory, variant)
         self.built = False
 
     def prepare(self):

