@@ -39,7 +39,7 @@ PACKAGE := CARGO_TARGET_DIR=$(TOOLS) cargo run --quiet --release -p xtask -- pac
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples packages wordnet lint bench bench-core bench-peers bench-shards tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples packages wordnet lint bench bench-core bench-peers bench-shards tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri arm64 example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -302,6 +302,13 @@ asan: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 	chmod +x $(ASAN_OUT)/python
 	$(SQLLOGICTEST) --host python --python $(ASAN_OUT)/python --extension $(ASAN_OUT)/vss.duckdb_extension $(ASAN_SQL)
 	$(ASAN_OUT)/python -m pytest -q $(addprefix test/python/,$(ASAN_PYTHON)) --panics --extension $(ASAN_OUT)/vss.duckdb_extension
+
+# The extension for arm64, compiled on another processor and run in QEMU: its kernels and codes; with ARM64_PYTHON the SQL tests, too.
+ARM64_TESTS ?= vectors:: codes::
+arm64: $(SQLLOGICTEST) $(HOST)/headers
+	CARGO_TARGET_DIR=$(TOOLS) cargo build --quiet --release -p xtask
+	sh test/arm64/run.sh $(CACHE)/arm64 build/arm64/$(DUCKDB) $(HOST)/headers/src/include $(DUCKDB) $(TOOLS)/release/xtask \
+		$(SQLLOGICTEST) $(ARM64_TESTS)
 
 # Undefined behaviour in Rust: the core's tests that do not come to the graph, which is C++, under Miri.
 MIRI_TESTS := pending:: rows:: segments:: turns:: memory:: row_set:: checksum:: options:: metric::
