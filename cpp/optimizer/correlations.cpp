@@ -1,5 +1,6 @@
 #include "optimizer/correlations.hpp"
 
+#include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_cast_expression.hpp"
@@ -9,8 +10,12 @@
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/planner/operator/logical_get.hpp"
+#include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
 #include "duckdb/planner/planner_extension.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
 namespace duckdb {
@@ -158,8 +163,9 @@ static void SimplifySubquery(Binder &binder, LogicalOperator &op) {
 	}
 }
 
+//! EXISTS and IN: other subqueries are planned as they are, and DuckDB's filters reach their tables.
 static void SimplifyAll(Binder &binder, LogicalOperator &op) {
-	if (op.type == LogicalOperatorType::LOGICAL_DEPENDENT_JOIN) {
+	if (op.type == LogicalOperatorType::LOGICAL_DEPENDENT_JOIN && op.Cast<LogicalJoin>().join_type == JoinType::MARK) {
 		SimplifySubquery(binder, *op.children[1]);
 	}
 	for (auto &child : op.children) {
@@ -190,12 +196,22 @@ static bool HasDistance(LogicalOperator &op) {
 	return result;
 }
 
+//! Whether `op` reads a table that has indexes.
+static bool ReadsIndexed(const LogicalOperator &op) {
+	if (op.type == LogicalOperatorType::LOGICAL_GET) {
+		auto table = op.Cast<LogicalGet>().GetTable();
+		return table && table->IsDuckTable() && !table->GetStorage().GetDataTableInfo()->GetIndexes().Empty();
+	}
+	return std::any_of(op.children.begin(), op.children.end(),
+	                   [](const unique_ptr<LogicalOperator> &child) { return ReadsIndexed(*child); });
+}
+
 static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
 	if (!statement.plan || !HasDependentJoin(*statement.plan) ||
 	    Optimizer::OptimizerDisabled(input.context, OptimizerType::EXTENSION)) {
 		return;
 	}
-	if (HasDistance(*statement.plan)) {
+	if (ReadsIndexed(*statement.plan) && HasDistance(*statement.plan)) {
 		SimplifyAll(input.binder, *statement.plan);
 	}
 }
