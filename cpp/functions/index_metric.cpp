@@ -162,7 +162,7 @@ vector<string> MetricFinder::MetricsOn(const Expression &vectors) {
 		HNSWIndex::Visit(*index.index, [&](const HNSWIndex &hnsw) {
 			string name(vss::metric_name(hnsw.Options().metric));
 			auto known = std::find(result.begin(), result.end(), name) != result.end();
-			if (!known && IsKeyOf(hnsw, key, found->second, duck_table)) {
+			if (!known && IsKeyOf(context, hnsw, key, found->second, duck_table)) {
 				result.push_back(std::move(name));
 			}
 		});

@@ -1,6 +1,7 @@
 #include "optimizer/distance_matcher.hpp"
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/planner/expression/bound_cast_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
@@ -291,27 +292,55 @@ static unique_ptr<Expression> AsIndexKey(const Expression &expr, const LogicalGe
 	return possible ? std::move(result) : nullptr;
 }
 
-//! Whether two keys compute the same. DuckDB's own comparison takes the addresses of functions, and an index that was
-//! bound from here has those of the extension's copy of DuckDB.
-static bool SameKey(const Expression &left, const Expression &right) {
-	if (left.GetExpressionClass() != right.GetExpressionClass() ||
-	    left.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
-		return left.Equals(right);
+//! Computes what does not depend on a row, as DuckDB's optimizers do in queries, but not in the keys of indexes.
+static void Fold(ClientContext &context, unique_ptr<Expression> &expr) {
+	Value value;
+	if (expr->GetExpressionClass() != ExpressionClass::BOUND_CONSTANT && expr->IsFoldable() && !expr->HasParameter() &&
+	    ExpressionExecutor::TryEvaluateScalar(context, *expr, value)) {
+		expr = make_uniq<BoundConstantExpression>(std::move(value));
+		return;
 	}
-	auto &one = left.Cast<BoundFunctionExpression>();
-	auto &other = right.Cast<BoundFunctionExpression>();
-	auto &arguments = one.GetChildren();
-	if (one.Function().GetName() != other.Function().GetName() || left.GetReturnType() != right.GetReturnType() ||
-	    BoundCastExpression::IsCast(left) != BoundCastExpression::IsCast(right) ||
-	    arguments.size() != other.GetChildren().size()) {
+	ExpressionIterator::EnumerateChildren(*expr, [&](unique_ptr<Expression> &child) { Fold(context, child); });
+}
+
+//! Whether `key` computes what the index stores by `stored`. DuckDB's own comparison takes the addresses of functions, and an index that
+//! was bound from here has those of the extension's copy of DuckDB.
+static bool SameKey(const Expression &key, const Expression &stored) {
+	if (key.GetExpressionClass() != stored.GetExpressionClass() ||
+	    key.GetExpressionType() != stored.GetExpressionType() || key.GetReturnType() != stored.GetReturnType()) {
 		return false;
 	}
-	for (idx_t i = 0; i < arguments.size(); i++) {
-		if (!SameKey(*arguments[i], *other.GetChildren()[i])) {
+	switch (key.GetExpressionClass()) {
+	case ExpressionClass::BOUND_FUNCTION: {
+		auto &one = key.Cast<BoundFunctionExpression>();
+		auto &other = stored.Cast<BoundFunctionExpression>();
+		if (one.Function().GetName() != other.Function().GetName() ||
+		    BoundCastExpression::IsCast(key) != BoundCastExpression::IsCast(stored)) {
 			return false;
 		}
+		// where TRY_CAST fails there is no vector, of which a search would hear; where CAST does, each search hands the row on
+		if (BoundCastExpression::IsCast(key) && BoundCastExpression::IsTryCast(other) &&
+		    !BoundCastExpression::IsTryCast(one)) {
+			return false;
+		}
+		break;
 	}
-	return true;
+	case ExpressionClass::BOUND_CASE:
+	case ExpressionClass::BOUND_OPERATOR:
+	case ExpressionClass::BOUND_CONJUNCTION:
+		break;
+	default:
+		return key.Equals(stored);
+	}
+	vector<const_reference<Expression>> arguments;
+	ExpressionIterator::EnumerateChildren(key, [&](const Expression &child) { arguments.push_back(child); });
+	idx_t count = 0;
+	bool same = true;
+	ExpressionIterator::EnumerateChildren(stored, [&](const Expression &child) {
+		same = same && count < arguments.size() && SameKey(arguments[count], child);
+		count++;
+	});
+	return same && count == arguments.size();
 }
 
 //! Whether an index over `stored` ranks the vectors `key`: it is over their cast to FLOAT[n]. Lists of another length, for which that
@@ -342,10 +371,16 @@ static TableIndex IndexTable(const Expression &stored_key) {
 	return result;
 }
 
-bool IsKeyOf(const HNSWIndex &index, const Expression &key, const LogicalGet &get, const DuckTableEntry &table) {
+bool IsKeyOf(ClientContext &context, const HNSWIndex &index, const Expression &key, const LogicalGet &get,
+             const DuckTableEntry &table) {
 	auto stored_key = index.CopyUnboundExpression(0);
 	auto as_key = AsIndexKey(key, get, table, index.GetColumnIds(), IndexTable(*stored_key));
-	return as_key && (SameKey(*as_key, *stored_key) || RanksCast(*as_key, *stored_key));
+	if (!as_key) {
+		return false;
+	}
+	Fold(context, stored_key);
+	Fold(context, as_key);
+	return SameKey(*as_key, *stored_key) || RanksCast(*as_key, *stored_key);
 }
 
 OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const Expression &query, vss::Metric metric,
@@ -378,7 +413,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 	idx_t best_cost = 0;
 	auto consider = [&](const shared_ptr<IndexEntry> &entry, const HNSWIndex &index) {
 		auto &name = index.name.GetIdentifierName();
-		if (index.Dimensions() == 0 || !IsKeyOf(index, key, get, duck_table)) {
+		if (index.Dimensions() == 0 || !IsKeyOf(context, index, key, get, duck_table)) {
 			note(name, "the index is on another column or expression than the vectors that are compared");
 			return;
 		}

@@ -29,7 +29,8 @@ struct DistanceMatch {
 };
 
 //! Whether `index`, on `table`, ranks the vectors `key`, which are over the columns of `get`, a scan of that table.
-bool IsKeyOf(const HNSWIndex &index, const Expression &key, const LogicalGet &get, const DuckTableEntry &table);
+bool IsKeyOf(ClientContext &context, const HNSWIndex &index, const Expression &key, const LogicalGet &get,
+             const DuckTableEntry &table);
 
 //! Which rows pass a predicate that compares a distance with what is the same for all rows.
 enum class BoundSide : uint8_t {
