@@ -29,7 +29,7 @@ DistanceMatcher::DistanceMatcher(ClientContext &context_p, LogicalOperator &belo
 
 void DistanceMatcher::Collect(LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
-		projections.emplace(op.GetTableIndex()[0].index, op);
+		projections.emplace(op.GetTableIndex()[0].index, op.expressions);
 	} else if (op.type == LogicalOperatorType::LOGICAL_GET) {
 		auto &get = op.Cast<LogicalGet>();
 		gets.emplace(get.table_index.index, get);
@@ -46,9 +46,8 @@ bool DistanceMatcher::CollectPath(LogicalOperator &op, LogicalGet &scan) {
 	}
 	for (auto &child : op.children) {
 		if (CollectPath(*child, scan)) {
-			if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
-				projections.emplace(op.GetTableIndex()[0].index, op);
-			}
+			auto computed = ProjectionsOf(op);
+			projections.insert(computed.begin(), computed.end());
 			return true;
 		}
 	}

@@ -13,6 +13,7 @@
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_limit.hpp"
 #include "duckdb/planner/operator/logical_order.hpp"
+#include "duckdb/planner/operator/logical_projection.hpp"
 #include "duckdb/planner/operator/logical_top_n.hpp"
 #include "duckdb/planner/operator/logical_window.hpp"
 #include "optimizer/order_key.hpp"
@@ -86,6 +87,45 @@ static optional_ptr<const KeepingAggregate> FindKeeping(const string &name) {
 	return nullptr;
 }
 
+//! The aggregate whose state is the column `state` of `op`; nothing if it comes from elsewhere. `partial`: the operator that computes it.
+static optional_ptr<const BoundAggregateExpression> FindState(LogicalOperator &op, const Expression &state,
+                                                              optional_ptr<LogicalAggregate> &partial) {
+	if (state.GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
+		return nullptr;
+	}
+	auto &column = state.Cast<BoundColumnRefExpression>().Binding();
+	if (op.type == LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY) {
+		auto &aggregate = op.Cast<LogicalAggregate>();
+		if (aggregate.aggregate_index != column.table_index || aggregate.grouping_sets.size() > 1) {
+			return nullptr;
+		}
+		partial = aggregate;
+		return op.expressions[column.column_index]->Cast<BoundAggregateExpression>();
+	}
+	if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		auto own = op.Cast<LogicalProjection>().table_index == column.table_index;
+		return own ? FindState(*op.children[0], *op.expressions[column.column_index], partial) : nullptr;
+	}
+	for (auto &child : op.children) {
+		if (auto found = FindState(*child, state, partial)) {
+			return found;
+		}
+	}
+	return nullptr;
+}
+
+//! What `expr`, an aggregate of `op`, aggregates: if it combines states, as DuckDB does where it groups before it joins, what these are of.
+//! How often it takes each does not matter to those that keep rows.
+static const BoundAggregateExpression &AggregateOf(const LogicalAggregate &op, const Expression &expr,
+                                                   optional_ptr<LogicalAggregate> &partial) {
+	auto &aggregate = expr.Cast<BoundAggregateExpression>();
+	if (aggregate.Function().GetName() != "combine_aggr") {
+		return aggregate;
+	}
+	auto found = FindState(*op.children[0], *aggregate.GetChildren()[0], partial);
+	return found ? *found : aggregate;
+}
+
 static OrRefusal<Nearest> FindInAggregate(LogicalAggregate &op) {
 	if (op.expressions.empty() || op.grouping_sets.size() > 1) {
 		return Nothing();
@@ -93,7 +133,12 @@ static OrRefusal<Nearest> FindInAggregate(LogicalAggregate &op) {
 	auto result = make_uniq<Nearest>(op.children[0]);
 	result->groups = CopyAll(op.groups);
 	for (auto &expr : op.expressions) {
-		auto &aggregate = expr->Cast<BoundAggregateExpression>();
+		optional_ptr<LogicalAggregate> partial;
+		auto &aggregate = AggregateOf(op, *expr, partial);
+		if (expr != op.expressions[0] && partial != result->partial) {
+			return Refuse("the aggregates are of different tables");
+		}
+		result->partial = partial;
 		auto &name = aggregate.Function().GetName().GetIdentifierName();
 		auto keeping = FindKeeping(name);
 		if (name == "first" && op.groups.empty()) {
@@ -289,10 +334,14 @@ static unique_ptr<Expression> OfKeptRow(const LogicalAggregate &op, const Expres
 		if (column.table_index != op.aggregate_index) {
 			return column.table_index == op.group_index ? op.groups[column.column_index]->Copy() : nullptr;
 		}
-		auto &aggregate = op.expressions[column.column_index]->Cast<BoundAggregateExpression>();
+		optional_ptr<LogicalAggregate> partial;
+		auto &aggregate = AggregateOf(op, *op.expressions[column.column_index], partial);
 		auto keeping = FindKeeping(aggregate.Function().GetName().GetIdentifierName());
 		auto one = keeping && aggregate.GetChildren().size() == keeping->arguments + 1;
 		return one ? aggregate.GetChildren()[0]->Copy() : nullptr;
+	}
+	if (IsCall(expr, "finalize", 1)) {
+		return OfKeptRow(op, *expr.Cast<BoundFunctionExpression>().GetChildren()[0]);
 	}
 	if (IsCall(expr, "struct_extract", 2)) {
 		auto &children = expr.Cast<BoundFunctionExpression>().GetChildren();
@@ -397,7 +446,11 @@ OrRefusal<Nearest> FindNearest(ClientContext &context, LogicalOperator &op) {
 	case LogicalOperatorType::LOGICAL_LIMIT:
 		return FindInLimit(context, op.Cast<LogicalLimit>());
 	default:
-		return FindBelowOrder(op);
+		auto found = FindBelowOrder(op);
+		if (found && found->partial) {
+			return Refuse("the rows nearest to a query vector are wanted for each of several groups");
+		}
+		return found;
 	}
 }
 

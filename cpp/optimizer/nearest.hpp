@@ -10,6 +10,7 @@ namespace duckdb {
 
 class Binder;
 class ClientContext;
+class LogicalAggregate;
 
 //! What an operator needs of its input: for each group of rows, the first `k` by each of the order keys.
 //!
@@ -34,6 +35,8 @@ struct Nearest {
 	vector<unique_ptr<Expression>> groups;
 	//! Of the groups only those with the nearest rows are wanted, as many as `k`, and of each its nearest row.
 	bool best_groups = false;
+	//! The aggregate below joins whose states are combined, if DuckDB groups before it joins. It keeps what is needed of the nearest rows.
+	optional_ptr<LogicalAggregate> partial;
 	//! The operator does not count rows where one of these is NULL.
 	vector<unique_ptr<Expression>> counted;
 	//! The operator does not count rows where one of these is not true. Dropping them changes nothing.

@@ -9,7 +9,8 @@
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
-#include "duckdb/planner/logical_operator.hpp"
+#include "duckdb/planner/operator/logical_aggregate.hpp"
+#include "duckdb/planner/operator/logical_projection.hpp"
 
 #include <cmath>
 
@@ -33,7 +34,7 @@ void Resolve(unique_ptr<Expression> &expr, const Projections &projections) {
 		auto binding = expr->Cast<BoundColumnRefExpression>().Binding();
 		auto entry = projections.find(binding.table_index.index);
 		if (entry != projections.end()) {
-			expr = entry->second.get().expressions[binding.column_index]->Copy();
+			expr = entry->second.get()[binding.column_index]->Copy();
 			Resolve(expr, projections);
 		}
 		return;
@@ -41,8 +42,19 @@ void Resolve(unique_ptr<Expression> &expr, const Projections &projections) {
 	ExpressionIterator::EnumerateChildren(*expr, [&](unique_ptr<Expression> &child) { Resolve(child, projections); });
 }
 
-void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &projection) {
-	Resolve(expr, {{projection.GetTableIndex()[0].index, projection}});
+Projections ProjectionsOf(const LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_PROJECTION:
+		return {{op.Cast<LogicalProjection>().table_index.index, op.expressions}};
+	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
+		return {{op.Cast<LogicalAggregate>().group_index.index, op.Cast<LogicalAggregate>().groups}};
+	default:
+		return {};
+	}
+}
+
+void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &op) {
+	Resolve(expr, ProjectionsOf(op));
 }
 
 bool Contains(const Expression &expr, const Expression &part) {

@@ -10,12 +10,14 @@ class LogicalOperator;
 
 //! The tables whose columns `expr` refers to.
 unordered_set<idx_t> ReferencedTables(const Expression &expr);
-//! Operators whose columns are expressions, by their table index.
-using Projections = unordered_map<idx_t, const_reference<LogicalOperator>>;
+//! What columns are computed by, by their table index.
+using Projections = unordered_map<idx_t, const_reference<vector<unique_ptr<Expression>>>>;
 //! Replaces references to the columns of `projections` in `expr` by what they stand for, down to those of others.
 void Resolve(unique_ptr<Expression> &expr, const Projections &projections);
-//! The same for one of them.
-void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &projection);
+//! What `op` computes columns by: the expressions of a projection, the groups of an aggregate; nothing if it is another operator.
+Projections ProjectionsOf(const LogicalOperator &op);
+//! Replaces references to these columns.
+void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &op);
 //! Whether `part` is computed in `expr`.
 bool Contains(const Expression &expr, const Expression &part);
 

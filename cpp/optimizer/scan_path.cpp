@@ -1,16 +1,21 @@
 #include "optimizer/scan_path.hpp"
 
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
+#include "duckdb/optimizer/column_binding_replacer.hpp"
+#include "duckdb/optimizer/join_filter_pushdown_optimizer.hpp"
+#include "duckdb/optimizer/optimizer.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_conjunction_expression.hpp"
+#include "duckdb/planner/expression/bound_constant_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/logical_operator_deep_copy.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
+#include "duckdb/planner/operator/logical_aggregate.hpp"
 #include "duckdb/planner/operator/logical_any_join.hpp"
 #include "duckdb/planner/operator/logical_comparison_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
@@ -88,8 +93,8 @@ bool PassesRows(LogicalOperator &op, idx_t child) {
 }
 
 OrRefusal<ScanPath> ScanPath::Of(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
-                                 const DistanceMatch &match) {
-	unique_ptr<ScanPath> path(new ScanPath(matcher, match));
+                                 const DistanceMatch &match, optional_ptr<LogicalAggregate> partial) {
+	unique_ptr<ScanPath> path(new ScanPath(matcher, match, partial));
 	Refusal refusal;
 	if (!path->Collect(below, refusal)) {
 		return Refusal(PlanNotes::Stage::PLAN, "the vectors do not come from a scan of their table");
@@ -98,8 +103,26 @@ OrRefusal<ScanPath> ScanPath::Of(unique_ptr<LogicalOperator> &below, const Dista
 		return refusal;
 	}
 	std::reverse(path->steps.begin(), path->steps.end());
+	if (path->UsesAggregates()) {
+		return Refusal(PlanNotes::Stage::PLAN, "a condition compares what is aggregated of all rows");
+	}
 	path->FindTop();
 	return path;
+}
+
+bool ScanPath::UsesAggregates() const {
+	bool result = false;
+	for (idx_t i = 0; partial && steps[i].op.get().get() != partial.get(); i++) {
+		auto &op = *steps[i].op.get();
+		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
+			continue; // as far as it is used, those above have it
+		}
+		LogicalOperatorVisitor::EnumerateExpressions(op, [&](unique_ptr<Expression> *expr) {
+			auto tables = ReferencedTables(*matcher.Resolve((*expr)->Copy()));
+			result = result || tables.count(partial->aggregate_index.index) > 0;
+		});
+	}
+	return result;
 }
 
 void ScanPath::FindTop() {
@@ -124,7 +147,7 @@ bool ScanPath::Collect(unique_ptr<LogicalOperator> &op, Refusal &refusal) {
 		if (refusal) {
 			return true;
 		}
-		if (EffectOf(*op, child) == Effect::CHANGES) {
+		if (EffectOf(*op, child) == Effect::CHANGES && op.get() != partial.get()) {
 			refusal =
 			    Refusal(PlanNotes::Stage::PLAN,
 			            IsOuterJoin(*op) ? "an outer join keeps rows of another table that have no partner in this one"
@@ -633,9 +656,7 @@ idx_t ScanPath::StepOfGroups(vector<unique_ptr<Expression>> &groups) const {
 		bool possible = true;
 		for (auto &group : groups) {
 			below.push_back(group->Copy());
-			if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
-				ResolveIn(below.back(), op);
-			}
+			ResolveIn(below.back(), op);
 			ExpressionIterator::VisitExpression<BoundColumnRefExpression>(
 			    *below.back(), [&](const BoundColumnRefExpression &ref) {
 				    possible = possible && std::find(columns.begin(), columns.end(), ref.Binding()) != columns.end();
@@ -649,14 +670,67 @@ idx_t ScanPath::StepOfGroups(vector<unique_ptr<Expression>> &groups) const {
 	return last;
 }
 
+//! Puts a projection in the place of the aggregate that has its groups as `group_index`: it yields them for each row, and nothing of use in
+//! the place of the aggregates.
+static void Ungroup(unique_ptr<LogicalOperator> &op, TableIndex group_index, idx_t aggregates) {
+	for (auto &child : op->children) {
+		Ungroup(child, group_index, aggregates);
+	}
+	if (op->type != LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY ||
+	    op->Cast<LogicalAggregate>().group_index != group_index) {
+		return;
+	}
+	auto columns = std::move(op->Cast<LogicalAggregate>().groups);
+	for (idx_t i = 0; i < aggregates; i++) {
+		columns.push_back(make_uniq<BoundConstantExpression>(Value::BOOLEAN(false)));
+	}
+	auto projection = make_uniq<LogicalProjection>(group_index, std::move(columns));
+	projection->children = std::move(op->children);
+	op = std::move(projection);
+}
+
+OrRefusal<LogicalOperator> ScanPath::CopyFrom(ClientContext &context, LogicalOperator &source) const {
+	// what the states are of may have parameters, and nobody needs it
+	auto aggregate = partial;
+	vector<unique_ptr<Expression>> states;
+	if (aggregate) {
+		std::swap(states, aggregate->expressions);
+	}
+	OrRefusal<LogicalOperator> copy(Refusal(
+	    PlanNotes::Stage::PLAN, "a part of the query would have to be run twice, and may differ the second time"));
+	if (IsRepeatable(source)) {
+		copy = CopyPlan(context, source);
+	}
+	if (!aggregate) {
+		return copy;
+	}
+	std::swap(states, aggregate->expressions);
+	if (copy) {
+		auto groups = aggregate->groups.size();
+		auto count = aggregate->expressions.size();
+		Ungroup(copy.found, aggregate->group_index, count);
+		ColumnBindingReplacer replacer;
+		for (idx_t i = 0; i < count; i++) {
+			replacer.replacement_bindings.emplace_back(
+			    ColumnBinding(aggregate->aggregate_index, ProjectionIndex(i)),
+			    ColumnBinding(aggregate->group_index, ProjectionIndex(groups + i)));
+		}
+		replacer.VisitOperator(*copy);
+	}
+	return copy;
+}
+
+//! Lets joins in `plan`, a copy, tell the scans below while they run which rows have partners: what was made of that has no copy.
+static void PushJoinFilters(Binder &binder, LogicalOperator &plan) {
+	if (!Optimizer::OptimizerDisabled(binder.context, OptimizerType::JOIN_FILTER_PUSHDOWN)) {
+		Optimizer optimizer(binder, binder.context);
+		JoinFilterPushdownOptimizer(optimizer).VisitOperator(plan);
+	}
+}
+
 OrRefusal<RowFilter> ScanPath::CopyFilter(Binder &binder, idx_t first, const vector<ProjectionIndex> &keys,
                                           vector<unique_ptr<Expression>> groups) const {
-	auto &source = *steps[first].op.get();
-	if (!IsRepeatable(source)) {
-		return Refusal(PlanNotes::Stage::PLAN,
-		               "a part of the query would have to be run twice, and may differ the second time");
-	}
-	auto copy = CopyPlan(binder.context, source);
+	auto copy = CopyFrom(binder.context, *steps[first].op.get());
 	if (!copy) {
 		return copy.refusal;
 	}
@@ -678,7 +752,9 @@ OrRefusal<RowFilter> ScanPath::CopyFilter(Binder &binder, idx_t first, const vec
 		path.insert(path.begin(), 0);
 	}
 	plan = LogicalOperatorDeepCopy(binder, nullptr).DeepCopy(plan);
-	return make_uniq<RowFilter>(YieldRowIds(std::move(plan), path, keys, has_groups));
+	auto result = make_uniq<RowFilter>(YieldRowIds(std::move(plan), path, keys, has_groups));
+	PushJoinFilters(binder, *result->plan);
+	return result;
 }
 
 unique_ptr<SplitPath> ScanPath::SplitAtScan(RowFilter filter) {

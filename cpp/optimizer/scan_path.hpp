@@ -9,6 +9,7 @@
 namespace duckdb {
 
 class Binder;
+class LogicalAggregate;
 
 //! A path taken apart: what is left to do is to put a search into `slot`.
 struct SplitPath {
@@ -28,9 +29,9 @@ struct SplitPath {
 class ScanPath {
 public:
 	//! The path from `below` to the scan of `match`: every operator on it passes on rows of the scan as they are. It may drop some, pair
-	//! them with rows of other tables, and compute columns.
+	//! them with rows of other tables, and compute columns. `partial`: an aggregate that keeps of them what is needed.
 	static OrRefusal<ScanPath> Of(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
-	                              const DistanceMatch &match);
+	                              const DistanceMatch &match, optional_ptr<LogicalAggregate> partial = nullptr);
 
 	//! Whether anything on the path drops rows.
 	bool HasFilter() const;
@@ -82,12 +83,15 @@ private:
 		idx_t child;
 	};
 
-	ScanPath(const DistanceMatcher &matcher, const DistanceMatch &match) : matcher(matcher), match(match) {
+	ScanPath(const DistanceMatcher &matcher, const DistanceMatch &match, optional_ptr<LogicalAggregate> partial)
+	    : matcher(matcher), match(match), partial(partial) {
 	}
 
 	//! Collects the steps from `op` down, the lowest first; false if the scan is not below. `refusal`: of what stands in the way.
 	bool Collect(unique_ptr<LogicalOperator> &op, Refusal &refusal);
 	void FindTop();
+	//! Whether something above the partial aggregate depends on more of it than its groups.
+	bool UsesAggregates() const;
 	//! Whether a cross product can be moved from there down to the scan.
 	bool CanDescend(idx_t product) const;
 	//! Whether `predicate`, at any place of the path, only cuts off the farther rows, or those that the index does not rank.
@@ -102,6 +106,8 @@ private:
 	//! Goes down from the uppermost step, to that which drops rows at most, as long as all columns of `groups` are there. These are
 	//! over the columns of the step that is returned then.
 	idx_t StepOfGroups(vector<unique_ptr<Expression>> &groups) const;
+	//! A copy of a part of the path, from `source` down, in which the partial aggregate passes all rows on. Refused if it may differ.
+	OrRefusal<LogicalOperator> CopyFrom(ClientContext &context, LogicalOperator &source) const;
 	//! A plan of the row ids that get to the step `first`. It yields the columns `keys` of the scan, too, or `groups`, over the columns of
 	//! the step.
 	OrRefusal<RowFilter> CopyFilter(Binder &binder, idx_t first, const vector<ProjectionIndex> &keys,
@@ -113,6 +119,7 @@ private:
 
 	const DistanceMatcher &matcher;
 	const DistanceMatch &match;
+	const optional_ptr<LogicalAggregate> partial;
 	//! From top to bottom; the last is the scan.
 	vector<Step> steps;
 	//! The topmost step that drops rows.

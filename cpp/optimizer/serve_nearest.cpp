@@ -4,6 +4,7 @@
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
+#include "duckdb/planner/operator/logical_aggregate.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "execution/logical_join.hpp"
 #include "execution/logical_scan.hpp"
@@ -127,7 +128,7 @@ private:
 };
 
 OrRefusal<ScanPath> Serving::FindPath() {
-	auto path = ScanPath::Of(nearest.input.get(), matcher, match);
+	auto path = ScanPath::Of(nearest.input.get(), matcher, match, nearest.partial);
 	if (path && path->HasFilter() && !PrefilterEnabled(binder.context)) {
 		return Refuse("the query has a filter, and hnsw_prefilter is false");
 	}
@@ -268,6 +269,9 @@ Refusal Serving::ServeByScan() {
 			}
 			if (resolved->CanThrow() && path->HasBounds()) {
 				return Refuse("what makes the groups may fail for rows that do not qualify");
+			}
+			if (nearest.partial && ReferencedTables(*resolved).count(nearest.partial->aggregate_index.index) > 0) {
+				return Refuse("what makes the groups is aggregated of all rows");
 			}
 		}
 		best_groups = GroupsOfScan();
