@@ -209,22 +209,9 @@ static idx_t GreatestRank(const Expression &condition, TableIndex window) {
 	}
 }
 
-static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
-	if (filter.children[0]->type != LogicalOperatorType::LOGICAL_WINDOW) {
-		return Nothing();
-	}
-	auto &window = filter.children[0]->Cast<LogicalWindow>();
+//! What the rows with the least ranks are, if `window` computes nothing but ranks, all by one order.
+static OrRefusal<Nearest> FindRanks(LogicalWindow &window) {
 	auto &first = window.expressions[0]->Cast<BoundWindowExpression>();
-	idx_t k = NumericLimits<idx_t>::Maximum();
-	bool only_ranks = true;
-	for (auto &condition : filter.expressions) {
-		auto limit = GreatestRank(*condition, window.window_index);
-		only_ranks = only_ranks && limit > 0;
-		k = limit > 0 ? MinValue(k, limit) : k;
-	}
-	if (k == NumericLimits<idx_t>::Maximum()) {
-		return Nothing();
-	}
 	auto ties = first.OrderBy().size() > 1;
 	for (auto &expr : window.expressions) {
 		ties = ties || expr->GetExpressionType() == ExpressionType::WINDOW_RANK;
@@ -247,9 +234,30 @@ static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
 	auto result = make_uniq<Nearest>(window.children[0]);
 	result->groups = CopyAll(first.Partitions());
 	result->orders.push_back(first.OrderBy()[0].Copy());
-	result->k = k;
 	result->ties = ties;
-	result->all_nearest = only_ranks;
+	return result;
+}
+
+static OrRefusal<Nearest> FindInWindow(LogicalFilter &filter) {
+	if (filter.children[0]->type != LogicalOperatorType::LOGICAL_WINDOW) {
+		return Nothing();
+	}
+	auto &window = filter.children[0]->Cast<LogicalWindow>();
+	idx_t k = NumericLimits<idx_t>::Maximum();
+	bool only_ranks = true;
+	for (auto &condition : filter.expressions) {
+		auto limit = GreatestRank(*condition, window.window_index);
+		only_ranks = only_ranks && limit > 0;
+		k = limit > 0 ? MinValue(k, limit) : k;
+	}
+	if (k == NumericLimits<idx_t>::Maximum()) {
+		return Nothing();
+	}
+	auto result = FindRanks(window);
+	if (result) {
+		result->k = k;
+		result->all_nearest = only_ranks;
+	}
 	return result;
 }
 
@@ -405,9 +413,38 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 	return std::move(found.found);
 }
 
+//! An ORDER BY of rows that show their ranks, by the same order or by the ranks: `SELECT id, row_number() OVER (ORDER BY distance) …`.
+static unique_ptr<Nearest> FindBelowRanks(LogicalOperator &op, const vector<BoundOrderByNode> &orders) {
+	auto key = orders[0].expression->Copy();
+	reference<LogicalOperator> below(*op.children[0]);
+	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		ResolveIn(key, below);
+		below = *below.get().children[0];
+	}
+	if (below.get().type != LogicalOperatorType::LOGICAL_WINDOW) {
+		return nullptr;
+	}
+	auto &window = below.get().Cast<LogicalWindow>();
+	auto found = FindRanks(window);
+	if (!found || !found->groups.empty()) {
+		return nullptr;
+	}
+	auto &order = found->orders[0];
+	auto by_rank = IsRank(*key, window.window_index) && orders[0].type == OrderType::ASCENDING;
+	if (!by_rank &&
+	    !(key->Equals(*order.expression) && orders[0].type == order.type && orders[0].null_order == order.null_order)) {
+		return nullptr;
+	}
+	found->ties = found->ties || orders.size() > 1;
+	return std::move(found.found);
+}
+
 static unique_ptr<Nearest> FindInOrder(ClientContext &context, LogicalOperator &op,
                                        const vector<BoundOrderByNode> &orders, idx_t limit, idx_t offset) {
 	auto result = FindBestGroups(context, op, orders);
+	if (!result) {
+		result = FindBelowRanks(op, orders);
+	}
 	if (!result) {
 		result = make_uniq<Nearest>(op.children[0]);
 		result->orders.push_back(orders[0].Copy());
