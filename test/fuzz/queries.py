@@ -408,6 +408,9 @@ class Queries:
         where, k = self.where(0.2), self.rng.choice([1, 3, 10])
         number = f"row_number() OVER (ORDER BY {distance} {direction})"
         sql = f"SELECT id FROM {self.schema.name}{where} QUALIFY {number} <= {k} ORDER BY {distance} {direction}"
+        if k == 3:
+            order = "n" if where else f"{distance} {direction}"
+            sql = f"SELECT id, {number} AS n FROM {self.schema.name}{where} ORDER BY {order} LIMIT {k}"
         return Query(connection, "", sql, self.all_rows(distance, where))
 
     def aggregate(self, connection):
