@@ -8,6 +8,7 @@
 #include "functions/blob_cast.hpp"
 #include "index/create.hpp"
 #include "functions/explain.hpp"
+#include "functions/health.hpp"
 #include "functions/index_lookup.hpp"
 #include "functions/index_metric.hpp"
 #include "index/hnsw_index.hpp"
@@ -33,6 +34,7 @@ static void LoadVss(ExtensionLoader &loader) {
 	RegisterIndexMetric(loader);
 	RegisterMacros(loader);
 	RegisterPragmas(loader);
+	RegisterHealth(loader);
 	RegisterRecall(loader);
 	RegisterExplain(loader);
 	RegisterBlobCast(loader);

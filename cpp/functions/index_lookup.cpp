@@ -28,6 +28,17 @@ static bool IsHNSW(const IndexCatalogEntry &entry) {
 	return entry.catalog.IsDuckCatalog() && StringUtil::CIEquals(entry.index_type, HNSWIndex::TYPE_NAME);
 }
 
+//! The index of this entry in the list of its table; null if another transaction has dropped it.
+static shared_ptr<IndexEntry> ListedIndex(DataTableInfo &info, const IndexCatalogEntry &entry) {
+	shared_ptr<IndexEntry> index;
+	for (auto listed : info.GetIndexes().IndexEntries()) {
+		if (listed->GetIndexOid() == entry.oid) {
+			index = std::move(listed);
+		}
+	}
+	return index;
+}
+
 static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
 	auto table_name = entry.schema.GetQualifiedName(entry.GetTableName());
 	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, table_name).Cast<DuckTableEntry>();
@@ -36,11 +47,9 @@ static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
 	info.BindIndexes(context, entry.index_type);
 	auto create_info = entry.GetInfo();
 	auto expressions = create_info->Cast<CreateIndexInfo>().ExpressionsToList();
-	shared_ptr<IndexEntry> index;
-	for (auto bound : info.GetIndexes().IndexEntries()) {
-		if (bound->GetIndexOid() == entry.oid && bound->GetBindState() == IndexBindState::BOUND) {
-			index = std::move(bound);
-		}
+	auto index = ListedIndex(info, entry);
+	if (index && index->GetBindState() != IndexBindState::BOUND) {
+		index.reset();
 	}
 	if (index) {
 		HNSWIndex::LearnOptions(context, *index, storage);
@@ -65,6 +74,29 @@ static vector<FoundIndex> OpenAll(ClientContext &context, const vector<reference
 
 vector<FoundIndex> FindIndexes(ClientContext &context) {
 	return OpenAll(context, CatalogIndexes(context));
+}
+
+vector<FoundIndex> ListIndexes(ClientContext &context) {
+	vector<FoundIndex> result;
+	for (auto &entry_ref : CatalogIndexes(context)) {
+		auto &entry = entry_ref.get();
+		if (!IsHNSW(entry)) {
+			continue;
+		}
+		// by its schema: the database may have been detached, and its name be unknown, or another's
+		auto &schema = entry.schema;
+		auto table =
+		    schema.GetEntry(schema.GetCatalogTransaction(context), CatalogType::TABLE_ENTRY, entry.GetTableName());
+		if (!table) {
+			continue;
+		}
+		auto &storage = table->Cast<DuckTableEntry>().GetStorage();
+		auto index = ListedIndex(*storage.GetDataTableInfo(), entry);
+		if (index) {
+			result.push_back(FoundIndex {entry, std::move(index), storage, string()});
+		}
+	}
+	return result;
 }
 
 vector<FoundIndex> FindIndexes(ClientContext &context, DuckTableEntry &table) {

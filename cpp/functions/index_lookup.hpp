@@ -23,6 +23,9 @@ struct FoundIndex {
 //! Every HNSW index of every attached database.
 vector<FoundIndex> FindIndexes(ClientContext &context);
 
+//! The same, bound or not: reads none, and takes no lock but those of the tables' index lists, for moments. Without expressions.
+vector<FoundIndex> ListIndexes(ClientContext &context);
+
 //! The HNSW indexes of `table` that the transaction sees, bound, in the order in which they were made.
 vector<FoundIndex> FindIndexes(ClientContext &context, DuckTableEntry &table);
 

@@ -1,6 +1,7 @@
 //! DuckDB's view of an HNSW index: a BoundIndex whose overrides unpack, call the Rust core and translate.
 #pragma once
 
+#include "duckdb/common/types/timestamp.hpp"
 #include "duckdb/execution/index/bound_index.hpp"
 #include "duckdb/storage/index_storage_info.hpp"
 #include "index/agreement.hpp"
@@ -17,6 +18,22 @@ struct IndexType;
 struct SharedIndex {
 	rust::Box<vss::IndexHandle> core;
 	vss::IndexOptions options;
+};
+
+//! How far a comparison of an index with its table is, for readers without a lock.
+struct ComparisonProgress {
+	//! Rows that were read, some of them twice.
+	atomic<idx_t> done {0};
+	//! Rows to be read, as far as is known by now; 0 while nothing is compared.
+	atomic<idx_t> total {0};
+};
+
+//! What a checkpoint did.
+struct CheckpointReport {
+	timestamp_t time;
+	//! That were written, and the bytes of the file that they take.
+	idx_t pages;
+	idx_t bytes;
 };
 
 //! The index of one table column (or expression). Lock order: table index list → index entry → IndexLock → core.
@@ -81,6 +98,20 @@ public:
 	string Status(DataTable &table) const;
 	//! Bytes of the database file that hold the newest image.
 	idx_t BytesOnDisk() const;
+	//! The same of an index that is not bound; nothing if it is, or was dropped. Takes the entry's lock for a moment.
+	static optional_idx UnboundBytesOnDisk(IndexEntry &entry);
+	//! The last checkpoint since the index was bound, or made; null if there was none.
+	optional_ptr<const CheckpointReport> LastCheckpoint() const {
+		return last_checkpoint.get();
+	}
+	//! Background tasks of its upkeep that run, or wait for a thread.
+	idx_t BackgroundTasks() const {
+		return links->Tasks();
+	}
+	//! How far the comparison with its table is; stays valid after the index is gone.
+	shared_ptr<const ComparisonProgress> Comparing() const {
+		return comparing;
+	}
 	//! Tombstones of an index in `db` that no snapshot can see any more are dead. Takes no lock of DuckDB.
 	static void Expire(AttachedDatabase &db, const vss::IndexHandle &core);
 	//! Turns tombstones that no snapshot can see any more into free slots, and schedules linking of pending rows.
@@ -144,10 +175,12 @@ private:
 	IndexStorageInfo stored;
 	//! One comparison at a time; shared with it, as the index may be dropped meanwhile.
 	shared_ptr<mutex> compare_lock = make_shared_ptr<mutex>();
+	const shared_ptr<ComparisonProgress> comparing = make_shared_ptr<ComparisonProgress>();
 	//! Blocks of an image that could not be used, until the next checkpoint.
 	vector<block_id_t> useless_blocks;
 	//! What the last checkpoint stored.
 	atomic<idx_t> bytes_on_disk {0};
+	unique_ptr<CheckpointReport> last_checkpoint;
 };
 
 //! Options of `WITH (…)`, checked by the core. Throws a BinderException that names the option.

@@ -29,6 +29,10 @@ public:
 
 	//! Starts tasks if many rows are pending: at most one a background thread. Takes no lock of DuckDB's storage.
 	void Schedule();
+	//! Tasks that run, or wait for a thread.
+	idx_t Tasks() const {
+		return *running;
+	}
 	//! With `SET threads = 1` no thread would run tasks: links a few rows on the caller's. Not to be called under locks.
 	static void LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core);
 

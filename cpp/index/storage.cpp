@@ -5,6 +5,7 @@
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/index/index_type.hpp"
 #include "duckdb/execution/index/index_lock.hpp"
+#include "duckdb/execution/index/unbound_index.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/parser/parsed_data/create_index_info.hpp"
 #include "duckdb/parser/parser.hpp"
@@ -178,6 +179,9 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 	}
 	info.allocator_infos.push_back(std::move(allocator));
 	bytes_on_disk = image.pages.size() * blocks.GetBlockAllocSize();
+	auto written = image.written / pages.page_bytes();
+	last_checkpoint = make_uniq<CheckpointReport>(
+	    CheckpointReport {Timestamp::GetCurrentTimestamp(), written, written * blocks.GetBlockAllocSize()});
 	stored = CopyOf(info);
 	return info;
 }
@@ -413,6 +417,20 @@ idx_t HNSWIndex::BytesOnDisk() const {
 	return bytes_on_disk;
 }
 
+optional_idx HNSWIndex::UnboundBytesOnDisk(IndexEntry &entry) {
+	try {
+		auto handle = entry.GetReadHandle<Index>();
+		auto &index = *handle.operator->();
+		if (index.IsBound()) {
+			return optional_idx();
+		}
+		auto &info = index.Cast<UnboundIndex>().GetStorageInfo();
+		return BlocksOf(info).size() * index.table_io_manager.GetIndexBlockManager().GetBlockAllocSize();
+	} catch (const InternalException &) {
+		return optional_idx(); // dropped
+	}
+}
+
 string HNSWIndex::Status(DataTable &table) const {
 	if (!core->is_sound()) {
 		return "incomplete: queries scan the table; " + string(core->defect());
@@ -441,9 +459,9 @@ static bool WaitForAppends(ClientContext &context, DataTable &table) {
 }
 
 //! Scans columns of the rows of a table, also of those that are not committed yet, and their row ids behind them. Appends go
-//! on meanwhile.
+//! on meanwhile. Adds the rows to `read`.
 static void ScanRows(const vss::HostInterrupt &interrupt, DataTable &table, const vector<column_t> &columns,
-                     TableScanType type, const std::function<void(DataChunk &chunk)> &consume) {
+                     TableScanType type, atomic<idx_t> &read, const std::function<void(DataChunk &chunk)> &consume) {
 	auto &rows = *table.GetRowGroupCollection();
 	auto table_types = rows.GetTypes();
 	vector<StorageIndex> column_ids;
@@ -467,6 +485,7 @@ static void ScanRows(const vss::HostInterrupt &interrupt, DataTable &table, cons
 			return;
 		}
 		consume(chunk);
+		read += chunk.size();
 	}
 }
 
@@ -481,7 +500,7 @@ static rust::Slice<const int64_t> RowIds(DataChunk &chunk) {
 struct HNSWIndex::Comparison {
 	Comparison(ClientContext &context_p, const vss::HostInterrupt &interrupt_p, const HNSWIndex &index,
 	           AttachedDatabase &db_p)
-	    : context(context_p), interrupt(interrupt_p), db(db_p), core(index.core->share()),
+	    : context(context_p), interrupt(interrupt_p), db(db_p), core(index.core->share()), progress(index.comparing),
 	      deleted_after(index.agreement.DeletedAfter()), vectors(!index.agreement.IsTrusted()),
 	      dimensions(index.Dimensions()), complete(index.agreement.IsComplete()), types(index.logical_types),
 	      columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
@@ -491,6 +510,9 @@ struct HNSWIndex::Comparison {
 			    auto position = idx_t(column.Binding().column_index);
 			    expr = make_uniq<BoundReferenceExpression>(expr->GetReturnType(), position);
 		    });
+	}
+	~Comparison() {
+		progress->total = 0;
 	}
 
 	//! Compares. Returns the commit after which rows have to be looked for again that are gone; `NEVER` if there is none.
@@ -502,6 +524,7 @@ struct HNSWIndex::Comparison {
 	const vss::HostInterrupt &interrupt;
 	AttachedDatabase &db;
 	rust::Box<vss::IndexHandle> core;
+	const shared_ptr<ComparisonProgress> progress;
 	const shared_ptr<const atomic<uint64_t>> deleted_after;
 	bool vectors;
 	const idx_t dimensions;
@@ -518,7 +541,7 @@ uint64_t HNSWIndex::Comparison::ForgetDeleted(DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
 	auto deleting = *deleted_after == last_commit;
 	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
-	ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS,
+	ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS, progress->done,
 	         [&](DataChunk &chunk) { core->saw(RowIds(chunk)); });
 	core->end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
 	return deleting ? last_commit : Agreement::NEVER;
@@ -527,6 +550,9 @@ uint64_t HNSWIndex::Comparison::ForgetDeleted(DataTable &table) {
 uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	// row ids stand for the same rows while this is held
 	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
+	auto rows = table.GetTotalRows();
+	progress->done = 0;
+	progress->total = complete ? rows : 2 * rows;
 	if (complete) {
 		return ForgetDeleted(table);
 	}
@@ -534,8 +560,11 @@ uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
 	// taken; which rows are left is what the last scan says.
 	if (!vectors) {
-		ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED,
+		ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, progress->done,
 		         [&](DataChunk &chunk) { vectors = core->saw(RowIds(chunk)) || vectors; });
+		if (vectors) {
+			progress->total += rows;
+		}
 	}
 	if (vectors) {
 		AppendVectors(table);
@@ -547,13 +576,14 @@ void HNSWIndex::Comparison::AppendVectors(DataTable &table) {
 	ExpressionExecutor executor(context, *key);
 	DataChunk keys;
 	keys.Initialize(Allocator::Get(db), types);
-	ScanRows(interrupt, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, [&](DataChunk &chunk) {
+	auto take = [&](DataChunk &chunk) {
 		keys.Reset();
 		ComputeKeys(chunk, keys, [&](DataChunk &rows, DataChunk &computed) { executor.Execute(rows, computed); });
 		VectorBatch batch(keys.data[0], chunk.data.back(), chunk.size(), dimensions);
 		Translate([&] { core->append(vss::RowOrigin::Scan, batch.RowIds(), batch.Values()); });
 		core->without_vector(vss::RowOrigin::Scan, batch.NullRowIds());
-	});
+	};
+	ScanRows(interrupt, table, columns, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, progress->done, take);
 }
 
 //! Waits for a lock that may be held for long.

@@ -3,7 +3,7 @@
 use super::ffi;
 use crate::error::ErrorKind;
 use crate::graph::LevelStats;
-use crate::index::{Image, Norms, Origin, Stats};
+use crate::index::{Health, Image, Norms, Origin, RepairKind, Stats, Steps};
 use crate::options::{Given, Metric, Options, Quantization};
 use crate::search::{
     Bounds, Found, Outcome, Pairs, PairsOutcome, PairsRequest, RangeOutcome, RangeRequest, RangeRows, ReadCosts,
@@ -36,6 +36,7 @@ macro_rules! mirrored {
 mirrored!(ErrorKind: Binder, InvalidInput, OutOfMemory, Interrupted, Corrupt, Storage, Internal);
 mirrored!(Metric: L2sq, Cosine, Ip);
 mirrored!(Quantization: None, Sq8, Sq4);
+mirrored!(RepairKind: Consolidation, Compaction, Renewal);
 mirrored!(Strategy: Exact, Graph, Recheck, Filtered, All, Scan);
 
 // C++ hands back what it was given, so it has no others than these.
@@ -311,6 +312,36 @@ impl From<Stats> for ffi::IndexInfo {
             code_error: f64::from(stats.code_error),
             norms: stats.norms.into(),
             levels: stats.levels.iter().map(ffi::LevelInfo::from).collect(),
+        }
+    }
+}
+
+impl From<Steps> for ffi::Steps {
+    fn from(steps: Steps) -> Self {
+        Self { done: steps.done as u64, total: steps.total as u64 }
+    }
+}
+
+impl ffi::IndexHealth {
+    /// `target`: how the index fares with what is wanted.
+    pub(super) fn new(health: &Health, target: TargetInfo) -> Self {
+        Self {
+            count: health.count as u64,
+            slots: health.slots as u64,
+            dead: health.dead as u64,
+            free: health.free as u64,
+            tombstones: health.tombstones as u64,
+            pending: health.pending as u64,
+            memory: health.memory as u64,
+            target_recall: health.wanted,
+            target: target.into(),
+            repair: health.repair.map_or(ffi::RepairKind::Nothing, |repair| repair.kind.into()),
+            repaired_slots: health.repair.map_or(0, |repair| repair.slots as u64),
+            repair_time: health.repair.map_or(0, |repair| repair.time),
+            consolidation: health.consolidation.into(),
+            reconnection: health.reconnection.into(),
+            compaction: health.compaction.into(),
+            measurement: health.measurement.into(),
         }
     }
 }

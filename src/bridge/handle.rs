@@ -11,8 +11,9 @@ use super::range::RangeSearch;
 use super::row_set::RowSet;
 use crate::bridge::guard::{Crossing, Soundness, guard, guard_or};
 use crate::host::Unlimited;
-use crate::index::{Index, UNSETTLED};
+use crate::index::{Index, Steps, UNSETTLED};
 use crate::options::Options;
+use crate::search::TargetInfo;
 
 /// A handle to an index; copies of it share the index.
 pub struct IndexHandle(Arc<Guarded>);
@@ -375,5 +376,19 @@ impl IndexHandle {
 
     pub(super) fn info(&self) -> std::result::Result<ffi::IndexInfo, Crossing> {
         guard(|| Ok(self.0.stats()?.into()))
+    }
+
+    pub(super) fn health(&self) -> std::result::Result<ffi::IndexHealth, Crossing> {
+        guard(|| {
+            let health = self.0.health();
+            let wanted = health.wanted;
+            // to ask about a share is to want it
+            let target = if wanted > 0.0 { self.0.searcher().target_info(wanted) } else { TargetInfo::NONE };
+            Ok(ffi::IndexHealth::new(&health, target))
+        })
+    }
+
+    pub(super) fn compaction(&self) -> ffi::Steps {
+        guard_or(Steps::default(), || self.0.maintenance().compaction()).into()
     }
 }

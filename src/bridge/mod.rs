@@ -16,7 +16,8 @@ use self::row_set::{RowSet, create_row_set};
 use self::settings::{
     check_dimensions, check_ef_search, check_rescore, check_target_recall, default_ef_search, default_rescore,
     distance_at, exact_recall, find_metric, macro_sources, mean_recall, metric_name, metric_names,
-    parse_default_quantization, parse_options, parse_strategy, quantization_name, ranking_metric, strategy_name,
+    parse_default_quantization, parse_options, parse_strategy, quantization_name, ranking_metric, repair_name,
+    strategy_name,
 };
 
 #[cxx::bridge(namespace = "vss")]
@@ -264,6 +265,45 @@ mod ffi {
         time: i64,
     }
 
+    /// How far work on an index is, see [`crate::index::Steps`].
+    #[derive(Clone)]
+    struct Steps {
+        done: u64,
+        /// 0 if nothing is under way.
+        total: u64,
+    }
+
+    /// A way to repair a graph, see [`crate::index::RepairKind`].
+    enum RepairKind {
+        Consolidation,
+        Compaction,
+        Renewal,
+        /// None was repaired.
+        Nothing,
+    }
+
+    /// An index as `hnsw_index_health()` shows it, see [`crate::index::Health`].
+    struct IndexHealth {
+        count: u64,
+        slots: u64,
+        dead: u64,
+        free: u64,
+        tombstones: u64,
+        pending: u64,
+        memory: u64,
+        /// 0 if nobody wants any.
+        target_recall: f64,
+        /// As for a target that is wanted.
+        target: TargetInfo,
+        repair: RepairKind,
+        repaired_slots: u64,
+        repair_time: i64,
+        consolidation: Steps,
+        reconnection: Steps,
+        compaction: Steps,
+        measurement: Steps,
+    }
+
     /// An image of an index, as the host has to remember it.
     struct StoredImage {
         root: Vec<u8>,
@@ -432,6 +472,9 @@ mod ffi {
         fn contains(self: &RowSet, row_id: i64) -> bool;
         fn contains_any(self: &RowSet, first: i64, last: i64) -> bool;
         fn info(self: &IndexHandle) -> Result<IndexInfo>;
+        fn health(self: &IndexHandle) -> Result<IndexHealth>;
+        fn compaction(self: &IndexHandle) -> Steps;
+        fn repair_name(kind: RepairKind) -> &'static str;
     }
 
     unsafe extern "C++" {

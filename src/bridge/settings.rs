@@ -2,6 +2,7 @@
 
 use super::ffi;
 use crate::bridge::guard::{Crossing, guard, guard_or};
+use crate::index::RepairKind;
 use crate::options::{self, Metric, Options, Quantization};
 use crate::search::{self, Strategy};
 
@@ -60,6 +61,11 @@ pub(super) fn metric_names() -> String {
 
 pub(super) fn quantization_name(quantization: ffi::Quantization) -> &'static str {
     Quantization::from(quantization).name()
+}
+
+/// As `hnsw_index_health()` shows it; empty for none.
+pub(super) fn repair_name(kind: ffi::RepairKind) -> &'static str {
+    kind.core().map_or("", RepairKind::name)
 }
 
 /// Whether a metric ranks like the SQL function; `metric` is it then.

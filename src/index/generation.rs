@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::maintain::consolidate::Consolidation;
 use super::maintain::reconnect::Reconnection;
+use super::progress::Progress;
 use super::setup::Setup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Source;
@@ -35,6 +36,10 @@ pub(crate) struct Generation {
     growth: Mutex<Growth>,
     pub(super) consolidation: Mutex<Option<Consolidation>>,
     pub(super) reconnection: Mutex<Option<Reconnection>>,
+    /// How far the consolidation is that is under way, and the pass of `reconnect`.
+    pub(super) consolidating: Arc<Progress>,
+    /// See `consolidating`.
+    pub(super) reconnecting: Arc<Progress>,
     /// Nodes linked, or freed, since the last pass of `reconnect` began, or the graph was loaded: as many may be out of reach.
     pub(super) unconnected: AtomicUsize,
     /// Slots whose entry is dead. Changed with the index's row lock held.
@@ -90,6 +95,8 @@ impl Generation {
             growth: Mutex::new(Growth { hint: 0, charge: memory.charge(0)? }),
             consolidation: Mutex::new(None),
             reconnection: Mutex::new(None),
+            consolidating: Arc::default(),
+            reconnecting: Arc::default(),
             unconnected: AtomicUsize::new(0),
             dead: AtomicUsize::new(0),
             free: Mutex::new(Free {

@@ -7,6 +7,7 @@
 //! | [`Maintenance`] | what links rows, and keeps the graph small and sound |
 //! | [`Reconciler`] | comparisons of the index with its table |
 //! | [`Images`] | the newest image: checkpoints |
+//! | [`Health`] | nothing: what readers see of all of these without waiting |
 //! | [`Searcher`](crate::search::Searcher) | nothing: it searches |
 //!
 //! A row is in one *place*: pending (copied, searched exactly), in a slot (linked), or unrankable (by id only). Its entry
@@ -26,6 +27,7 @@
 //! | the pin of `Generation::graph` | rows read beside additions | for an exact search |
 //! | `RowTable::rows`, the *row lock* | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |
 //! | `RowTable::generation` | which generation is current | to copy or replace a pointer |
+//! | `Maintenance::repair` | what the last repair was | to copy it |
 //!
 //! The pin may also be taken with the row lock held, as nobody waits to have it alone.
 
@@ -33,10 +35,12 @@ mod append;
 mod delete;
 #[allow(unsafe_code)]
 mod generation;
+mod health;
 mod image;
 mod load;
 pub(crate) mod maintain;
 mod norms;
+pub(crate) mod progress;
 mod reconcile;
 pub mod rows;
 mod setup;
@@ -58,8 +62,10 @@ use crate::vectors::{Codec, Space};
 
 pub use self::append::Origin;
 pub(crate) use self::generation::{Generation, PinnedRows};
+pub use self::health::Health;
 pub use self::image::{Image, Images};
 pub use self::maintain::Maintenance;
+pub use self::progress::{Repair, RepairKind, Steps};
 pub use self::reconcile::Reconciler;
 pub use self::rows::tombstones::UNSETTLED;
 pub(crate) use self::table::RowTable;

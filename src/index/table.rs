@@ -61,6 +61,8 @@ struct Published {
     pending: AtomicUsize,
     /// Rows that are not dead.
     alive: AtomicUsize,
+    /// Those of them that are no tombstones.
+    live: AtomicUsize,
     /// Bound of the oldest tombstone, `u64::MAX` without one.
     oldest: AtomicU64,
     /// A commit not after that before the oldest unsettled tombstone, `u64::MAX` without one.
@@ -92,6 +94,7 @@ impl RowTable {
                 changes: AtomicU64::new(0),
                 pending: AtomicUsize::new(0),
                 alive: AtomicUsize::new(0),
+                live: AtomicUsize::new(0),
                 oldest: AtomicU64::new(u64::MAX),
                 unsettled: AtomicU64::new(u64::MAX),
                 norms: AtomicU64::new(Norms::EMPTY.to_bits()),
@@ -127,6 +130,11 @@ impl RowTable {
     /// Rows that are not dead.
     pub(crate) fn alive(&self) -> usize {
         self.published.alive.load(Ordering::Relaxed)
+    }
+
+    /// Rows that are live.
+    pub(super) fn live(&self) -> usize {
+        self.published.live.load(Ordering::Relaxed)
     }
 
     /// Bound of the oldest tombstone, `u64::MAX` without one.
@@ -388,6 +396,7 @@ impl RowsChange<'_> {
         published.changes.fetch_add(1, Ordering::Release);
         published.pending.store(rows.pending.len(), Ordering::Release);
         published.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
+        published.live.store(rows.live, Ordering::Relaxed);
         published.oldest.store(rows.tombstones.oldest(), Ordering::Relaxed);
         published.unsettled.store(rows.tombstones.unsettled_after(), Ordering::Relaxed);
         published.norms.store(rows.norms.held().to_bits(), Ordering::Release);

@@ -7,6 +7,7 @@ mod compared;
 mod concurrent;
 mod filtered;
 mod finish;
+mod health;
 mod image;
 mod many;
 mod memory;

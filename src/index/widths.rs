@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Weak};
 
 use super::Generation;
+use super::progress::{Progress, UnderWay};
 use crate::error::Result;
 pub(crate) use crate::format::widths::{K_LEVELS, Measurement, Share, Step};
 use crate::memory::{Charge, Memory};
@@ -34,6 +35,8 @@ pub(crate) struct Widths {
     asked: Mutex<Asked>,
     /// A measurement under way; locked for each of its steps.
     pub(crate) under_way: Mutex<Option<Measuring>>,
+    /// How far it is.
+    pub(crate) measuring: Arc<Progress>,
     /// Rows that have come since the index was measured, whether it grew or they took the place of others.
     came: AtomicUsize,
     /// Rows that must have come before another measurement, as one failed for want of memory; 0 if none did.
@@ -87,6 +90,8 @@ pub(crate) struct Measuring {
     pub(crate) wanted: f64,
     /// The probes are query vectors that were asked.
     pub(crate) asked: bool,
+    /// In searches.
+    pub(crate) progress: UnderWay,
     pub(crate) _charge: Charge,
 }
 
@@ -99,6 +104,7 @@ impl Widths {
             newest: RwLock::new(None),
             asked: Mutex::new(asked),
             under_way: Mutex::new(None),
+            measuring: Arc::default(),
             came: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
         })

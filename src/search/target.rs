@@ -8,7 +8,7 @@
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::exact::Collector;
 use super::pairs::check;
@@ -18,6 +18,7 @@ use super::{Hit, Searcher};
 use crate::error::{ErrorKind, Result};
 use crate::host::Interrupt;
 use crate::index::Generation;
+use crate::index::progress::now;
 use crate::index::rows::{SlotState, State};
 use crate::index::widths::{ASKED_MIN, K_LEVELS, Measurement, Measuring, Probe, Share, Step, sample_size};
 use crate::vectors::{Query, Row};
@@ -58,6 +59,12 @@ pub struct TargetInfo {
     pub asked: bool,
     /// When, in microseconds since 1970.
     pub time: i64,
+}
+
+impl TargetInfo {
+    /// Nothing was measured.
+    pub const NONE: Self =
+        Self { ef: 0, recall: f64::NAN, low: f64::NAN, high: f64::NAN, queries: 0, asked: false, time: 0 };
 }
 
 /// The nearest rows of each of some probes.
@@ -124,8 +131,7 @@ impl Searcher<'_> {
     /// How the index fares with a share that is wanted.
     pub fn target_info(&self, share: f64) -> TargetInfo {
         let ef = self.ef_of_target(K_LEVELS[0], share);
-        let none =
-            TargetInfo { ef, recall: f64::NAN, low: f64::NAN, high: f64::NAN, queries: 0, asked: false, time: 0 };
+        let none = TargetInfo { ef, ..TargetInfo::NONE };
         let Some(measured) = self.rows.widths.newest() else { return none };
         let width = self.effective_ef(K_LEVELS[0], ef);
         let exact = Strategy::cheaper(self.rows.alive(), width) == Strategy::Exact;
@@ -227,6 +233,8 @@ impl Searcher<'_> {
             }
             None => self.waiting(size).unwrap_or_else(|| self.sample(generation, size)),
         };
+        // each exactly, and with the first width
+        let progress = self.rows.widths.measuring.begin(2 * probes.len());
         Ok(Measuring {
             generation: Arc::downgrade(generation),
             probes,
@@ -239,6 +247,7 @@ impl Searcher<'_> {
             rows,
             wanted: self.rows.widths.wanted(),
             asked: is_asked,
+            progress,
             _charge: charge,
         })
     }
@@ -308,6 +317,7 @@ impl Searcher<'_> {
         if done < measuring.probes.len() {
             let end = measuring.probes.len().min(done + searches.clamp(1, SEARCHES_PER_STEP));
             let exact = self.nearest_rows(&measuring.probes[done..end], NEIGHBORS, measuring.end, interrupt)?;
+            measuring.progress.add(exact.len());
             measuring.exact.extend(exact);
             return Ok(None);
         }
@@ -321,6 +331,7 @@ impl Searcher<'_> {
                 let exact = self.still_there(&exact[at]);
                 let recall = |k| self.recall_of(&found, &exact, k).unwrap_or(1.0) as f32;
                 measuring.recalls.push(K_LEVELS.map(recall));
+                measuring.progress.add(1);
             }
             return Ok(None);
         }
@@ -340,13 +351,14 @@ impl Searcher<'_> {
             queries: measuring.probes.len() as u64,
             asked: measuring.asked,
             ended,
-            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as i64),
+            time: now(),
             steps: std::mem::take(&mut measuring.steps),
         };
         if measurement.reaches(measuring.wanted) {
             return Ok(Some(measurement));
         }
         measuring.steps = measurement.steps;
+        measuring.progress.extend(measuring.probes.len());
         Ok(None)
     }
 

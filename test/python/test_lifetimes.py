@@ -65,6 +65,7 @@ def test_an_index_may_be_dropped_beside_everything_that_reads_it(child):
     order = "ORDER BY array_distance(v, [5, 5, 5]::FLOAT[3])"
     readers = [
         "PRAGMA hnsw_index_info",
+        "FROM hnsw_index_health()",
         f"SELECT id FROM t {order} LIMIT 3",
         f"SELECT id FROM t WHERE id % 2 = 0 {order} LIMIT 3",
         "SELECT * FROM q, LATERAL (SELECT id FROM t WHERE id < 40 ORDER BY array_distance(t.v, q.v) LIMIT 2)",
@@ -86,6 +87,73 @@ def test_an_index_may_be_dropped_beside_everything_that_reads_it(child):
 
     PATIENCE = 250
     together(come_and_go, *[lambda sql=sql: read(sql) for sql in readers])
+    """)
+
+
+def test_health_is_told_beside_whatever_comes_and_goes(child):
+    """Indexes, tables, schemas and databases go while they are looked at, are read, written, stored and repaired."""
+    child("""
+    con = connect(threads="2")
+    path = sys.argv[2] + "/seen.db"
+    con.execute(f"ATTACH '{path}' AS f")
+    vector = "[hash(i) / 1.8e19, hash(i + 1) / 1.8e19]::FLOAT[2]"
+    con.execute(f"CREATE TABLE f.t AS SELECT i AS id, {vector} AS v FROM range(3000) r(i)")
+    con.execute("CREATE INDEX i ON f.t USING HNSW (v) WITH (m = 4, ef_construction = 8)")
+    con.execute("DETACH f")
+    con.execute(f"CREATE TABLE u AS SELECT i AS id, {vector} AS v FROM range(20000) r(i)")
+    con.execute("CREATE INDEX j ON u USING HNSW (v) WITH (m = 4, ef_construction = 8)")
+    over = threading.Event()
+    seen = set()
+    TURNS = 20
+
+    def attach(own):
+        while True:
+            try:
+                return own.execute(f"ATTACH '{path}' AS f")
+            except duckdb.Error as error:
+                # somebody who looks has it still
+                assert "Unique file handle conflict" in str(error), error
+                time.sleep(0.001)
+
+    def databases():
+        own = con.cursor()
+        for turn in range(TURNS):
+            attach(own)
+            if turn % 2 == 0:
+                own.execute("SELECT id FROM f.t ORDER BY array_distance(v, [1, 2]::FLOAT[2]) LIMIT 3").fetchall()
+                own.execute(f"INSERT INTO f.t SELECT i, {vector} FROM range(100) r(i)")
+                own.execute("CHECKPOINT f")
+            own.execute("DETACH f")
+        over.set()
+
+    def tables():
+        own = con.cursor()
+        while not over.is_set():
+            own.execute("CREATE SCHEMA s")
+            own.execute("CREATE TABLE s.k (v FLOAT[2])")
+            own.execute("CREATE INDEX k ON s.k USING HNSW (v)")
+            own.execute("DROP SCHEMA s CASCADE")
+
+    def writes():
+        own = con.cursor()
+        turn = 0
+        while not over.is_set():
+            turn += 1
+            own.execute(f"UPDATE u SET v = [v[2], v[1]] WHERE id % 4 = {turn % 4}")
+            own.execute("PRAGMA hnsw_compact_index('j')")
+
+    def look():
+        own = con.cursor()
+        while not over.is_set():
+            for name, status, count, work in own.execute("SELECT index_name, status, count, work FROM hnsw_index_health()").fetchall():
+                seen.add((name, status.split(":")[0], count is None))
+                seen.update(step["what"] for step in work or [])
+                assert all(0 <= step["done"] <= step["total"] for step in work or [])
+
+    PATIENCE = 250
+    together(databases, tables, writes, look, look)
+    assert ("j", "ready", False) in seen and "compaction" in seen, seen
+    assert ("i", "not loaded", True) in seen or ("i", "ready", False) in seen, seen
     """)
 
 

@@ -113,6 +113,7 @@ def test_signatures(con):
         ("pragma_hnsw_index_info", "pragma_hnsw_index_info()"),
         ("pragma_hnsw_compact_index", "pragma_hnsw_compact_index('i')"),
         ("pragma_hnsw_finish", "pragma_hnsw_finish('i')"),
+        ("hnsw_index_health", "hnsw_index_health()"),
         ("hnsw_explain", "hnsw_explain('FROM t')"),
         ("hnsw_recall", "hnsw_recall('i')"),
         ("vss_join", "vss_join(t, t, v, v, 1)"),

@@ -1,11 +1,12 @@
 //! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
 
-use super::Maintenance;
 use super::link::check;
+use super::{Maintenance, RepairKind};
 use crate::bits;
 use crate::error::{Error, Result};
 use crate::host::Interrupt;
 use crate::index::Generation;
+use crate::index::progress::UnderWay;
 use crate::index::rows::State;
 use crate::memory::Charge;
 
@@ -17,6 +18,8 @@ const DEAD_MIN: usize = if cfg!(feature = "model") { 2 } else { 16 };
 /// At least so many slots stay for each that is freed at a time: the fewer go at once the better the links are that are
 /// found instead.
 const SLOTS_PER_DELETED: usize = 8;
+/// Nodes that a consolidation without a break passes between two notes of how far it is.
+const NOTED_NODES: u32 = 1024;
 /// Nodes consolidated in one visit: less than a millisecond, for which searches wait.
 const VISIT_NODES: u32 = 16;
 
@@ -29,6 +32,7 @@ pub(in crate::index) struct Consolidation {
     next: u32,
     /// Nodes that have lost all their links.
     orphans: Vec<u32>,
+    progress: UnderWay,
     _charge: Charge,
 }
 
@@ -63,17 +67,29 @@ impl Maintenance {
         Ok(done)
     }
 
-    /// Frees all slots that are dead now, except the one where walks begin. Errors: as for `consolidation`.
-    pub(in crate::index) fn consolidate_all(&self, generation: &Generation, interrupt: &dyn Interrupt) -> Result<()> {
+    /// Frees all slots that are dead now, except the one where walks begin, and tells `freed` how many are so far. Errors: as for
+    /// `consolidation`.
+    pub(in crate::index) fn consolidate_all(
+        &self,
+        generation: &Generation,
+        interrupt: &dyn Interrupt,
+        freed: &dyn Fn(usize),
+    ) -> Result<()> {
         let mut consolidation = generation.consolidation.lock();
+        let mut before = 0;
         loop {
             if consolidation.is_none() {
                 *consolidation = Some(self.begin_consolidation(generation)?).filter(|begun| !begun.slots.is_empty());
             }
             let Some(running) = consolidation.as_mut() else { return Ok(()) };
-            running.pass(generation, generation.graph.len() as u32, interrupt)?;
+            while (running.next as usize) < generation.graph.len() {
+                let end = (generation.graph.len() as u32).min(running.next.saturating_add(NOTED_NODES));
+                running.pass(generation, end, interrupt)?;
+                freed(before + running.slots.len() * running.next as usize / generation.graph.len());
+            }
             check(interrupt)?;
             if self.finish_consolidation(generation, running)? {
+                before += running.slots.len();
                 *consolidation = None;
             } else {
                 crate::sync::thread::yield_now();
@@ -104,7 +120,8 @@ impl Maintenance {
         if !slots.is_empty() {
             generation.change_links();
         }
-        Ok(Consolidation { deleted, slots, next: 0, orphans: Vec::new(), _charge: charge })
+        let progress = generation.consolidating.begin(nodes);
+        Ok(Consolidation { deleted, slots, next: 0, orphans: Vec::new(), progress, _charge: charge })
     }
 
     /// Every node was passed: consolidates what was linked to deleted nodes meanwhile, then frees them. False if that has to
@@ -124,6 +141,9 @@ impl Maintenance {
             freed
         };
         consolidation.adopt_orphans(generation)?;
+        if freed && !consolidation.slots.is_empty() {
+            self.repaired(RepairKind::Consolidation, consolidation.slots.len());
+        }
         Ok(freed)
     }
 }
@@ -136,6 +156,7 @@ impl Consolidation {
             let until = end.min(self.next + VISIT_NODES);
             generation.graph.exclusive().consolidate(&self.deleted, self.next..until, &mut self.orphans)?;
             self.next = until;
+            self.progress.set(until as usize);
         }
         Ok(())
     }

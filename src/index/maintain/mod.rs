@@ -11,6 +11,7 @@ mod upkeep;
 
 use std::sync::Arc;
 
+use super::progress::{Progress, Repair, RepairKind, Steps};
 use super::setup::Setup;
 use super::table::RowTable;
 use crate::sync::Mutex;
@@ -23,11 +24,35 @@ pub struct Maintenance {
     compacting: Mutex<()>,
     /// Who copies the graph: while it is not 0 nothing may be linked.
     paused: AtomicUsize,
+    /// How far a compaction is that is under way.
+    compaction: Arc<Progress>,
+    repair: Mutex<Option<Repair>>,
 }
 
 impl Maintenance {
     pub(super) fn new(rows: Arc<RowTable>) -> Self {
-        Self { rows, compacting: Mutex::new(()), paused: AtomicUsize::new(0) }
+        Self {
+            rows,
+            compacting: Mutex::new(()),
+            paused: AtomicUsize::new(0),
+            compaction: Arc::default(),
+            repair: Mutex::new(None),
+        }
+    }
+
+    /// How far a compaction is that is under way, in units of what a node costs that is copied. Takes no lock.
+    pub fn compaction(&self) -> Steps {
+        self.compaction.steps()
+    }
+
+    /// The last repair.
+    pub fn repair(&self) -> Option<Repair> {
+        *self.repair.lock()
+    }
+
+    /// A repair is done.
+    fn repaired(&self, kind: RepairKind, slots: usize) {
+        *self.repair.lock() = Some(Repair::now(kind, slots));
     }
 
     /// Stops linking for as long as the result lives. Who is linking a row goes on with it.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::graph::lock::ExclusiveGuard;
 use crate::host::Interrupt;
 use crate::index::Generation;
+use crate::index::progress::UnderWay;
 use crate::memory::Charge;
 
 /// Fewest nodes that must have come or gone since the last pass for another one.
@@ -41,6 +42,7 @@ pub(in crate::index) struct Reconnection {
     vain: usize,
     /// Candidates for such a link: as many as when a node is added.
     ef: usize,
+    progress: UnderWay,
     _charge: Charge,
 }
 
@@ -73,10 +75,16 @@ impl Maintenance {
         Ok(visited)
     }
 
-    /// A whole pass over a generation that nobody else knows yet.
-    pub(in crate::index) fn reconnect_all(&self, generation: &Generation, interrupt: &dyn Interrupt) -> Result<()> {
+    /// A whole pass over a generation that nobody else knows yet, as a part of `work`: two steps a node.
+    pub(in crate::index) fn reconnect_all(
+        &self,
+        generation: &Generation,
+        interrupt: &dyn Interrupt,
+        work: &UnderWay,
+    ) -> Result<()> {
         let mut reconnection = self.begin_reconnection(generation)?;
         while reconnection.visit(generation) {
+            work.add(VISIT_NODES);
             check(interrupt)?;
         }
         Ok(())
@@ -100,6 +108,8 @@ impl Maintenance {
             next: 0,
             vain: 0,
             ef: self.setup().options.ef_construction,
+            // each once along the links, and once in order
+            progress: generation.reconnecting.begin(2 * nodes),
             _charge: charge,
         };
         if let Some(entry) = generation.graph.read().entry() {
@@ -117,6 +127,7 @@ impl Reconnection {
         let mut left = VISIT_NODES;
         while left > 0 {
             left -= 1;
+            self.progress.add(1);
             if let Some(node) = self.open.pop() {
                 for level in 0..=graph.level(node) {
                     graph.neighbors(node, level, &mut links).iter().for_each(|&node| self.see(node));

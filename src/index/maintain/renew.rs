@@ -1,6 +1,6 @@
 //! Renewal: a graph of which little is alive is given up, and what is alive is linked anew.
 
-use super::Maintenance;
+use super::{Maintenance, RepairKind};
 use crate::error::Result;
 use crate::index::Generation;
 use crate::index::rows::{Place, State};
@@ -37,6 +37,7 @@ impl Maintenance {
         let graph = old.graph.read();
         let mut rows = self.rows.change();
         let reserved = rows.pending.reserve(old.survivors(), true);
+        let mut survivors = 0;
         if reserved.is_ok() {
             for slot in 0..graph.len() as u32 {
                 let entry = old.entries.at(slot).load();
@@ -46,6 +47,7 @@ impl Maintenance {
                 let ticket = rows.pending.push(entry.row_id, Row::Coded(graph.row(slot)));
                 rows.pending.entry(ticket).set_state(entry.state);
                 rows.places.set(entry.row_id, Place::Pending(ticket));
+                survivors += 1;
             }
         }
         rows.pending.release();
@@ -53,6 +55,7 @@ impl Maintenance {
         rows.pending.scatter();
         rows.trim();
         rows.renew(new);
+        self.repaired(RepairKind::Renewal, graph.len() - survivors);
         Ok(())
     }
 }

@@ -52,7 +52,7 @@ impl Maintenance {
             return self.renew();
         }
         if self.slots_with(generation.free_slots_count() + generation.dead()) <= self.slots_allowed() {
-            return self.consolidate_all(&generation, interrupt);
+            return self.consolidate_all(&generation, interrupt, &|_| ());
         }
         self.compact(interrupt)
     }
