@@ -54,11 +54,39 @@ SinkResultType PhysicalComparison::Sink(ExecutionContext &context, DataChunk &ch
 
 class ComparisonState : public GlobalSourceState {
 public:
+	explicit ComparisonState(shared_ptr<const ComparisonProgress> progress_p) : progress(std::move(progress_p)) {
+	}
+
+	//! Null if the index was dropped.
+	const shared_ptr<const ComparisonProgress> progress;
+	atomic<bool> done {false};
 	unique_ptr<Aside> work;
 };
 
 unique_ptr<GlobalSourceState> PhysicalComparison::GetGlobalSourceState(ClientContext &context) const {
-	return make_uniq<ComparisonState>();
+	shared_ptr<const ComparisonProgress> progress;
+	HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) { progress = index.Comparing(); });
+	return make_uniq<ComparisonState>(std::move(progress));
+}
+
+ProgressData PhysicalComparison::GetProgress(ClientContext &context, GlobalSourceState &gstate) const {
+	auto &state = gstate.Cast<ComparisonState>();
+	ProgressData result;
+	result.total = 1;
+	if (state.done) {
+		result.done = 1;
+	} else if (state.progress && state.progress->total > 0) {
+		result.total = static_cast<double>(state.progress->total.load());
+		result.done = MinValue(static_cast<double>(state.progress->done.load()), result.total);
+	}
+	return result;
+}
+
+ProgressData PhysicalComparison::GetSinkProgress(ClientContext &context, GlobalSinkState &gstate,
+                                                 const ProgressData source_progress) const {
+	auto result = source_progress;
+	result.Normalize(static_cast<double>(MaxValue<idx_t>(table.GetStorage().GetTotalRows(), 1)));
+	return result;
 }
 
 SourceResultType PhysicalComparison::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
@@ -66,6 +94,7 @@ SourceResultType PhysicalComparison::GetDataInternal(ExecutionContext &context, 
 	auto &state = input.global_state.Cast<ComparisonState>();
 	if (!state.work) {
 		if (!HNSWIndex::CatchUpDue(*entry)) {
+			state.done = true;
 			return SourceResultType::FINISHED;
 		}
 		auto &client = context.client;
@@ -73,7 +102,8 @@ SourceResultType PhysicalComparison::GetDataInternal(ExecutionContext &context, 
 			HNSWIndex::CatchUp(client, interrupt, *entry, table.GetStorage());
 		});
 	}
-	return state.work->Wait() ? SourceResultType::FINISHED : SourceResultType::HAVE_MORE_OUTPUT;
+	state.done = state.work->Wait();
+	return state.done ? SourceResultType::FINISHED : SourceResultType::HAVE_MORE_OUTPUT;
 }
 
 } // namespace duckdb

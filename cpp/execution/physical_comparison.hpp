@@ -39,6 +39,10 @@ public:
 	bool IsSource() const override {
 		return true;
 	}
+	ProgressData GetProgress(ClientContext &context, GlobalSourceState &gstate) const override;
+	//! In rows of the table, as the pipelines beside it: this one has none.
+	ProgressData GetSinkProgress(ClientContext &context, GlobalSinkState &gstate,
+	                             const ProgressData source_progress) const override;
 	//! Of nothing: its own pipeline ends here.
 	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override;
 	bool IsSink() const override {

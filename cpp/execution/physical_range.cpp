@@ -71,6 +71,12 @@ public:
 	//! Fills `chunk` with the next rows; empty at the end.
 	void Fetch(DataChunk &chunk, HNSWRangeLocalState &lstate);
 
+	//! Which part of the rows is fetched; once threads fetch.
+	double Fetched() const {
+		auto done = static_cast<double>(next_batch.load() * FETCHED_ROWS);
+		return rows.empty() ? 1 : MinValue(done / static_cast<double>(rows.size()), 1.0);
+	}
+
 	//! Fills `chunk` with rows of `rows`, whose columns begin with those of `chunk`, that pass the predicate.
 	static void TakePassing(DataChunk &rows, DataChunk &chunk, HNSWRangeLocalState &lstate);
 
@@ -338,6 +344,20 @@ unique_ptr<GlobalSourceState> PhysicalHNSWRange::GetGlobalSourceState(ClientCont
 unique_ptr<LocalSourceState> PhysicalHNSWRange::GetLocalSourceState(ExecutionContext &context,
                                                                     GlobalSourceState &gstate) const {
 	return make_uniq<HNSWRangeLocalState>(context.client, *this);
+}
+
+ProgressData PhysicalHNSWRange::GetProgress(ClientContext &context, GlobalSourceState &gstate_p) const {
+	auto &gstate = gstate_p.Cast<HNSWRangeGlobalState>();
+	auto phase = gstate.phase.load();
+	if (phase == HNSWRangeGlobalState::Phase::SCAN) {
+		return table_scan.scan.GetProgress(context, *gstate.table_scan);
+	}
+	ProgressData result;
+	result.total = 1;
+	if (phase == HNSWRangeGlobalState::Phase::FETCH) {
+		result.done = gstate.Fetched();
+	}
+	return result;
 }
 
 SourceResultType PhysicalHNSWRange::GetDataInternal(ExecutionContext &context, DataChunk &chunk,

@@ -33,6 +33,9 @@ public:
 	unique_ptr<LocalSourceState> GetLocalSourceState(ExecutionContext &context,
 	                                                 GlobalSourceState &gstate) const override;
 
+	//! In rows to be fetched, once they are found.
+	ProgressData GetProgress(ClientContext &context, GlobalSourceState &gstate) const override;
+
 	//! Remembers what a search did, for EXPLAIN ANALYZE.
 	void Report(const vss::SearchReport &report, idx_t certain, idx_t uncertain) const;
 

@@ -79,7 +79,7 @@ public:
 
 	const PhysicalHNSWScan &op;
 	idx_t probe_count = 1;
-	idx_t next_probe = 0;
+	atomic<idx_t> next_probe {0};
 	//! There is nothing left to search for.
 	bool searched = false;
 
@@ -332,6 +332,18 @@ unique_ptr<GlobalSourceState> PhysicalHNSWScan::GetGlobalSourceState(ClientConte
 unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionContext &context,
                                                                    GlobalSourceState &gstate) const {
 	return make_uniq<ScanningLocalState>();
+}
+
+ProgressData PhysicalHNSWScan::GetProgress(ClientContext &context, GlobalSourceState &gstate_p) const {
+	auto &gstate = gstate_p.Cast<HNSWScanGlobalState>();
+	// with query vectors other threads may be about to begin it
+	if (!probes && gstate.table_scan) {
+		return table_scan.scan.GetProgress(context, *gstate.table_scan);
+	}
+	ProgressData result;
+	result.total = static_cast<double>(MaxValue<idx_t>(gstate.probe_count, 1));
+	result.done = MinValue(static_cast<double>(gstate.next_probe.load()), result.total);
+	return result;
 }
 
 SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, DataChunk &chunk,

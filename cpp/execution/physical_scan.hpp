@@ -18,6 +18,8 @@ public:
 	unique_ptr<GlobalSourceState> GetGlobalSourceState(ClientContext &context) const override;
 	unique_ptr<LocalSourceState> GetLocalSourceState(ExecutionContext &context,
 	                                                 GlobalSourceState &gstate) const override;
+	//! In query vectors; of the one query vector only what the replaced scan says, if it runs.
+	ProgressData GetProgress(ClientContext &context, GlobalSourceState &gstate) const override;
 	//! Remembers what a search did, for EXPLAIN ANALYZE.
 	void Report(const vss::SearchAnswer &answer) const;
 

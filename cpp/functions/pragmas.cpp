@@ -215,6 +215,9 @@ struct CompactState : public GlobalTableFunctionState {
 	const FoundIndex found;
 	//! Entries that there were before.
 	idx_t deleted = 0;
+	mutable mutex lock;
+	//! The index, once it is in step with its table; set with `lock` held, and then left as it is.
+	unique_ptr<SharedIndex> index;
 	//! Last: it works on the index.
 	unique_ptr<Aside> work;
 };
@@ -257,8 +260,13 @@ static void CompactScan(ClientContext &context, TableFunctionInput &input, DataC
 	if (!state.work) {
 		state.work = make_uniq<Aside>(context, [&](const vss::HostInterrupt &interrupt) {
 			auto index = ShareInStep(context, interrupt, found);
-			state.deleted = Translate([&] { return index->core->info().deleted; });
-			Translate([&] { index->core->compact(interrupt); });
+			auto &core = *index->core;
+			{
+				lock_guard<mutex> guard(state.lock);
+				state.index = std::move(index);
+			}
+			state.deleted = Translate([&] { return core.info().deleted; });
+			Translate([&] { core.compact(interrupt); });
 		});
 	}
 	if (state.work->Done(input)) {
@@ -268,6 +276,18 @@ static void CompactScan(ClientContext &context, TableFunctionInput &input, DataC
 		                        found.entry.get().name.GetIdentifierName(),
 		                        StringUtil::Format("%llu deleted entries removed", state.deleted));
 	}
+}
+
+//! In percent.
+static double CompactProgress(ClientContext &context, const FunctionData *bind_data,
+                              const GlobalTableFunctionState *state_p) {
+	auto &state = state_p->Cast<CompactState>();
+	lock_guard<mutex> guard(state.lock);
+	if (!state.index) {
+		return 0;
+	}
+	auto steps = state.index->core->compaction();
+	return steps.total > 0 ? 100 * double(steps.done) / double(steps.total) : 0;
 }
 
 static string CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
@@ -370,6 +390,7 @@ void RegisterPragmas(ExtensionLoader &loader) {
 	auto quantization = Value(LogicalType::VARCHAR);
 	TableFunction compact("pragma_hnsw_compact_index", {LogicalType::VARCHAR}, CompactScan, CompactBind, CompactInit);
 	compact.GetSignature().AddKeywordOnly("quantization", LogicalType::VARCHAR, quantization);
+	compact.table_scan_progress = CompactProgress;
 	loader.RegisterFunction(std::move(compact));
 	auto compact_pragma = PragmaFunction::PragmaCall("hnsw_compact_index", CompactPragma, {LogicalType::VARCHAR});
 	compact_pragma.GetSignature().AddKeywordOnly("quantization", LogicalType::VARCHAR, quantization);

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 import threading
 import time
 
@@ -205,3 +206,39 @@ def test_progress_reaches_the_end(con):
         seen.append(con.query_progress())
         time.sleep(0.001)
     assert seen == sorted(seen[:-1]) + seen[-1:] and max(seen) > 60
+
+
+def progress_of(con, statement):
+    """What the progress bar shows, in percent, while it runs; -1 where nothing is known."""
+    con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false; SET progress_bar_time = 0")
+    thread = threading.Thread(target=lambda: con.execute(statement).fetchall())
+    thread.start()
+    seen = []
+    while thread.is_alive():
+        seen.append(con.query_progress())
+        time.sleep(0.0005)
+    # the last one may be of no query
+    return seen[:-1]
+
+
+def test_a_compaction_shows_its_progress(con):
+    con.execute("SET threads = 1")
+    table(con, 40_000, dimensions=32)
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    # so few that they are left to the compaction
+    con.execute("DELETE FROM t WHERE id % 5 = 0")
+    seen = progress_of(con, "PRAGMA hnsw_compact_index('i')")
+    assert seen == sorted(seen) and any(0 < percent < 100 for percent in seen)
+
+
+def test_the_comparison_of_an_index_with_its_table_shows_its_progress(connect, tmp_path):
+    """The index is in the log alone, so the first search reads the table."""
+    con = connect(str(tmp_path / "first.db"))
+    con.execute("SET checkpoint_threshold = '1TB'; SET hnsw_enable_experimental_persistence = true")
+    table(con, 100_000, dimensions=16)
+    con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 4, ef_construction = 4)")
+    for end in ["", ".wal"]:
+        shutil.copy(f"{tmp_path}/first.db{end}", f"{tmp_path}/second.db{end}")
+    again = connect(str(tmp_path / "second.db"), threads=1)
+    seen = progress_of(again, f"SELECT id FROM t ORDER BY array_distance(v, {[1.0] * 16}::FLOAT[16]) LIMIT 1")
+    assert seen == sorted(seen) and any(0 < percent < 100 for percent in seen)
