@@ -78,6 +78,28 @@ private:
 	const uint8_t *query = nullptr;
 };
 
+//! The nodes that were met while a row is added, by their distance: a later one takes an earlier one's place. As `Met` in
+//! src/graph/search_layer.rs, so that many equal rows are not all that is found.
+struct Met {
+	static constexpr size_t PLACES_BITS = 9;
+	static constexpr uint32_t NO_SLOT = UINT32_MAX;
+
+	struct Place {
+		float distance = 0;
+		uint32_t slot = NO_SLOT;
+	};
+
+	Place &Of(float distance) noexcept {
+		uint32_t bits;
+		std::memcpy(&bits, &distance, sizeof(bits));
+		return places[bits * 0x9E3779B9U >> (32 - PLACES_BITS)];
+	}
+
+	Place places[size_t(1) << PLACES_BITS];
+	//! Nodes, equal to the row that is added, that are seen beside the first of them.
+	size_t equal_to_added = 0;
+};
+
 //! Distances of the vector that is added, before usearch asks for them.
 struct Measured {
 	//! Most that are measured ahead; a longer list of links is measured as usearch comes to them.
@@ -88,10 +110,13 @@ struct Measured {
 	size_t next = 0;
 	uint32_t slots[ROOM];
 	float distances[ROOM];
+	Met met;
 };
 
 //! usearch's metric functor.
 struct Metric {
+	static constexpr size_t EQUAL_MAX = 8;
+
 	Rows rows;
 	MeasureFunction measure;
 	Measure4Function measure4;
@@ -103,7 +128,27 @@ struct Metric {
 	const HalfLinked &half_linked;
 	PreparedRow &prepared;
 	Measured *measured;
+	//! The row that is added.
+	const uint8_t *added;
 
+	bool AreEqual(const uint8_t *a, const uint8_t *b) const noexcept {
+		return std::memcmp(a, b, rows.row_bytes) == 0;
+	}
+	//! The distance at which the row that is added sees a node. The first of equal ones hides the others, but for some of those that are
+	//! equal to the row itself.
+	float Seen(size_t slot, float distance) const noexcept {
+		if (half_linked.Has(slot)) {
+			return FLT_MAX;
+		}
+		auto &met = measured->met;
+		auto &place = met.Of(distance);
+		auto met_before = place.distance == distance && place.slot != Met::NO_SLOT && place.slot != slot;
+		if (!met_before || !AreEqual(rows.At(slot), rows.At(place.slot))) {
+			place = {distance, uint32_t(slot)};
+			return distance;
+		}
+		return AreEqual(rows.At(slot), added) && met.equal_to_added++ < 2 * EQUAL_MAX ? distance : FLT_MAX;
+	}
 	float Between(const uint8_t *query, size_t slot) const noexcept {
 		return measure(query, rows.At(slot), length);
 	}
@@ -111,8 +156,12 @@ struct Metric {
 	float Between(size_t a, size_t b) const noexcept {
 		return Between(prepared.Get(rows, a), b);
 	}
-	//! The same, as it counts while links are chosen.
+	//! The same, as it counts while links are chosen. Many equal rows would take all links of each other, and no walk would find the way
+	//! out of them: a node keeps at most `EQUAL_MAX` links to those that are equal to each other.
 	float Apart(size_t a, size_t b) const noexcept {
+		if (a % EQUAL_MAX == b % EQUAL_MAX && AreEqual(rows.At(a), rows.At(b))) {
+			return -FLT_MAX;
+		}
 		return relax * Between(a, b);
 	}
 	template <class ENTRY>
@@ -122,7 +171,7 @@ struct Metric {
 		if (next < measured->count && measured->slots[next] == slot) {
 			return measured->distances[next++];
 		}
-		return half_linked.Has(slot) ? FLT_MAX : Between(query.bytes, slot);
+		return Seen(slot, Between(query.bytes, slot));
 	}
 	template <class ENTRY>
 	float operator()(const ENTRY &a, const ENTRY &b) const noexcept {
@@ -167,9 +216,7 @@ struct Prefetch {
 			std::copy_n(values, std::min<size_t>(4, count - i), measured.distances + i);
 		}
 		for (size_t i = 0; i < count; i++) {
-			if (metric.half_linked.Has(measured.slots[i])) {
-				measured.distances[i] = FLT_MAX;
-			}
+			measured.distances[i] = metric.Seen(measured.slots[i], measured.distances[i]);
 		}
 		measured.count = count;
 		measured.next = 0;
@@ -263,7 +310,8 @@ struct Hnsw::State {
 		        shape.relax,
 		        half_linked,
 		        prepared,
-		        measured};
+		        measured,
+		        step.row};
 	}
 
 	//! Links a node has room for on a level.

@@ -38,7 +38,42 @@ impl Neighbor {
     }
 }
 
+/// The nodes that a walk has met, by their distance: a later one takes an earlier one's place. So it is told of most nodes whether they
+/// are equal to one before.
+struct Met {
+    /// A distance's bits, and the node that was first of those that are equal to it; how many were.
+    places: Box<[(u32, u32, u32)]>,
+}
+
+impl Met {
+    /// Most places: 48 kB.
+    const PLACES_MAX: usize = 4096;
+    /// Places for each node that is kept: a walk meets some times as many that are good for a time.
+    const PLACES_PER_KEPT: usize = 8;
+
+    fn new(ef: usize) -> Self {
+        let places = (Self::PLACES_PER_KEPT * ef).next_power_of_two().min(Self::PLACES_MAX);
+        Self { places: vec![(0, u32::MAX, 0); places].into_boxed_slice() }
+    }
+
+    /// How many nodes equal to this one were met before it. `equal`: whether the rows of two nodes are.
+    #[inline]
+    fn equal_before(&mut self, node: Neighbor, equal: impl Fn(u32, u32) -> bool) -> u32 {
+        let distance = (node.0 >> 32) as u32;
+        let at = distance.wrapping_mul(0x9E37_79B9) as usize >> (32 - self.places.len().trailing_zeros());
+        let place = &mut self.places[at];
+        if place.1 != u32::MAX && place.0 == distance && equal(place.1, node.slot()) {
+            place.2 += 1;
+            return place.2;
+        }
+        *place = (distance, node.slot(), 0);
+        0
+    }
+}
+
 /// A search of the bottom level, the paper's SEARCH-LAYER: what is still to be expanded, and the best so far.
+///
+/// Many nodes with equal rows would be all that a walk keeps, and it would end beside them. So they count as one.
 pub(crate) struct SearchLayer<'a, P> {
     graph: &'a ReadGuard<'a>,
     query: &'a Query<'a>,
@@ -47,8 +82,11 @@ pub(crate) struct SearchLayer<'a, P> {
     ef: usize,
     /// Nodes to expand, nearest first.
     open: BinaryHeap<Reverse<Neighbor>>,
-    /// The nearest nodes that pass, at most `ef`, farthest first.
+    /// The nearest nodes that pass, at most `ef`, farthest first; of equal ones the first.
     best: BinaryHeap<Neighbor>,
+    /// Others that are equal to one of these, or to one that was: at most `ef` of each.
+    equal: Vec<Neighbor>,
+    met: Met,
     cost: Cost,
 }
 
@@ -57,7 +95,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a Query<'a>, ef: usize, passes: P) -> Self {
         let ef = ef.clamp(1, graph.len().max(1));
         let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
-        Self { graph, query, passes, ef, open, best, cost: Cost::default() }
+        Self { graph, query, passes, ef, open, best, equal: Vec::new(), met: Met::new(ef), cost: Cost::default() }
     }
 
     /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns the nearest ones that pass, nearest first.
@@ -74,7 +112,8 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
             visited.keep_new(&mut links);
             self.meet(&links);
         }
-        (self.best.into_sorted_vec(), self.cost)
+        let cost = self.cost;
+        (self.nearest(), cost)
     }
 
     /// The node to expand now; `None` at the end of the walk.
@@ -120,11 +159,23 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         if full && self.best.peek().is_some_and(|worst| !node.is_nearer_than(*worst)) {
             return;
         }
+        let passes = (self.passes)(node.slot());
+        if passes {
+            let graph = self.graph;
+            let before = self.met.equal_before(node, |a, b| graph.row(a) == graph.row(b));
+            if before > 0 {
+                if (before as usize) < self.ef {
+                    self.equal.push(node);
+                    self.open.push(Reverse(node));
+                }
+                return;
+            }
+        }
         if self.open.peek().is_none_or(|Reverse(next)| node.is_nearer_than(*next)) {
             self.graph.prefetch(node.slot());
         }
         self.open.push(Reverse(node));
-        if (self.passes)(node.slot()) {
+        if passes {
             match self.best.peek_mut() {
                 Some(mut worst) if full => *worst = node,
                 worst => {
@@ -145,9 +196,20 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         self.cost
     }
 
-    /// The best so far, in no order.
+    /// The best so far, in no order; of equal ones maybe one.
     pub(crate) fn best(&self) -> impl Iterator<Item = Neighbor> {
         self.best.iter().copied()
+    }
+
+    /// The nearest of those met so far, at most `ef`, nearest first.
+    pub(crate) fn nearest(self) -> Vec<Neighbor> {
+        let mut nearest = self.best.into_sorted_vec();
+        if !self.equal.is_empty() {
+            nearest.extend(self.equal);
+            nearest.sort_unstable();
+            nearest.truncate(self.ef);
+        }
+        nearest
     }
 
     fn is_full(&self) -> bool {

@@ -5,6 +5,7 @@ mod churn;
 mod codes;
 mod compared;
 mod concurrent;
+mod equal;
 mod filtered;
 mod finish;
 mod health;

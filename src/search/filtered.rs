@@ -96,7 +96,7 @@ impl Searcher<'_> {
         };
         let cost = cost + walk.walk.cost();
         let hit = |node: Neighbor| generation.hit(node.slot(), node.distance(), graph.norm(node.slot()));
-        (done.then(|| walk.walk.best().map(hit).collect()), cost)
+        (done.then(|| walk.walk.nearest().into_iter().map(hit).collect()), cost)
     }
 
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.
