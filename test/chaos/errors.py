@@ -11,6 +11,8 @@ ALLOWED = re.compile(
     r"|depend|no transaction is active|Cannot detach|different catalog|not enough|memory limit|has been dropped|reverted by a concurrent transaction"
     # what hnsw_explain says of a query with an open parameter
     r"|the type of a parameter of the query is open"
+    # what hnsw_recall says of a query over a table whose index is gone
+    r"|no HNSW index is searched"
 )
 #: These are findings wherever they come from.
 FATAL = re.compile(r"^(INTERNAL|FATAL|Fatal|Internal)|database has been invalidated|panicked|InternalException|FatalException")

@@ -145,7 +145,40 @@ def explain(actor):
 
 @role
 def recall(actor):
-    actor.run(f"SELECT recall FROM hnsw_recall('{index_path(actor, actor.table())}', k := 5, queries := 10)")
+    """Of an index, or of the searches of a query."""
+    if actor.rng.random() < 0.5:
+        actor.run(f"SELECT recall FROM hnsw_recall('{index_path(actor, actor.table())}', k := 5, queries := 10)")
+    else:
+        layout, table = actor.round.layout, actor.table()
+        probes = f"(SELECT {layout.query(actor.rng)} AS q FROM range({actor.rng.choice([1, 20, 200])}))"
+        near = f"SELECT id FROM {table} ORDER BY {layout.distance('probe.q')} LIMIT 10"
+        actor.run(f"SELECT recall FROM hnsw_recall('SELECT near.id FROM {probes} AS probe, LATERAL ({near}) AS near')")
+    pause(actor, 0.1)
+
+
+@role
+def want_share(actor):
+    """Searches of which each is to find a share of the nearest rows: indexes measure themselves meanwhile."""
+    rng, layout = actor.rng, actor.round.layout
+    actor.run(rng.choice([f"SET hnsw_target_recall = {rng.choice([0.5, 0.9, 0.99])}"] * 3 + ["RESET hnsw_target_recall"]))
+    for _ in range(rng.choice([1, 10, 100])):
+        actor.run(f"SELECT id FROM {actor.table()} ORDER BY {layout.distance(layout.query(rng))} LIMIT {rng.choice([1, 10, 100])}")
+
+
+@role
+def look_at_log(actor):
+    """Entries of what becomes of indexes: begun, read, and ended."""
+    actor.run(
+        actor.rng.choice(
+            [
+                "CALL enable_logging('vss')",
+                "CALL enable_logging('vss')",
+                "CALL disable_logging()",
+                "CALL truncate_duckdb_logs()",
+                "FROM duckdb_logs_parsed('vss')",
+            ]
+        )
+    )
     pause(actor, 0.1)
 
 
@@ -365,8 +398,8 @@ def vacuum(actor):
 
 @role
 def compact(actor):
-    pragma = actor.rng.choice(["hnsw_compact_index", "hnsw_compact_index", "hnsw_finish"])
-    actor.run(f"PRAGMA {pragma}('{index_path(actor, actor.table())}')")
+    pragma = actor.rng.choice(["hnsw_compact_index", "hnsw_compact_index", "hnsw_finish", "hnsw_finish", None])
+    actor.run(f"PRAGMA {pragma}('{index_path(actor, actor.table())}')" if pragma else "PRAGMA hnsw_finish")
     pause(actor, 0.05)
 
 

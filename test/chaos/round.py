@@ -161,9 +161,8 @@ class Round:
         rng = self.rng
         self.in_file = rng.random() < 0.65
         dimensions = rng.choice([4, 8, 32, 256, 1000])
-        options = rng.choice(
-            ["m = 8, ef_construction = 32", "m = 12, ef_construction = 64", "quantization = 'sq8'", "quantization = 'sq4'", "", ""]
-        )
+        graphs = ["m = 8, ef_construction = 32", "m = 12, ef_construction = 64"]
+        options = rng.choice([*graphs, "quantization = 'sq8'", "quantization = 'sq4'", "target_recall = 0.9", "", ""])
         metric = rng.choice(["l2sq", "l2sq", "cosine", "ip"]) if options else "l2sq"
         self.layout = Layout(dimensions, metric, options)
         self.checkpoint_on_detach = rng.choice(["enabled", "disabled", "disabled"])
