@@ -133,7 +133,7 @@ impl RowTable {
     }
 
     /// Rows that are live.
-    pub(super) fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.published.live.load(Ordering::Relaxed)
     }
 

@@ -154,7 +154,7 @@ impl Searcher<'_> {
         if self.rows.widths.wanted() == 0.0 {
             return false;
         }
-        let due = self.may_be_measured() && self.rows.widths.due(self.rows.alive());
+        let due = self.may_be_measured() && self.rows.widths.due(self.rows.live());
         if !due {
             // what was begun is not gone on with
             self.rows.widths.give_up();
@@ -164,7 +164,7 @@ impl Searcher<'_> {
 
     /// Whether walks are what finds the rows, and nearly all of these are linked.
     fn may_be_measured(&self) -> bool {
-        let rows = self.rows.alive();
+        let rows = self.rows.live();
         Strategy::cheaper(rows, EF_MIN) != Strategy::Exact && self.rows.pending() <= rows / PENDING_PART * 2
     }
 
@@ -199,7 +199,7 @@ impl Searcher<'_> {
                     return Err(error);
                 }
                 *under_way = None;
-                widths.fail(self.rows.alive());
+                widths.fail(self.rows.live());
                 Ok(false)
             }
         }
@@ -217,7 +217,7 @@ impl Searcher<'_> {
     }
 
     fn begin(&self, generation: &Arc<Generation>) -> Result<Measuring> {
-        let rows = self.rows.alive();
+        let rows = self.rows.live();
         let size = sample_size(rows);
         let vector_bytes = self.codec().row_bytes().max(size_of::<f32>() * self.codec().space.dimensions);
         let charge = self.rows.setup.memory.charge(size * (vector_bytes + size_of::<(f32, i64)>() * NEIGHBORS))?;

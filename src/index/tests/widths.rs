@@ -161,6 +161,24 @@ fn an_index_is_measured_again_when_half_of_its_rows_were_replaced() {
     assert!(found_share(&index, 82, 300, 10, again) > 0.935);
 }
 
+/// Rows that only an old snapshot sees are none to measure by, and no measure of how many have come.
+#[test]
+fn an_index_is_measured_by_rows_that_are_there() {
+    const FEW: usize = 4;
+    let index = wanting(0.95);
+    let vectors = normals(&mut Random(86), 2 * ROWS);
+    append_all(&index, &vectors[..ROWS * WIDE], WIDE);
+    link_all(&index, 1);
+    index.remove(&(FEW as i64..ROWS as i64).collect::<Vec<_>>(), 1);
+    index.searcher().finish_measurement(&Uninterrupted).unwrap();
+    assert_eq!(index.searcher().target_info(0.95).queries, 0, "there is nothing to measure by");
+    let more = ROWS * 2 / 5;
+    let ids: Vec<i64> = (ROWS..ROWS + more).map(|row| row as i64).collect();
+    index.append(Origin::Host, &ids, &vectors[ROWS * WIDE..][..more * WIDE]).unwrap();
+    link_all(&index, 1);
+    assert!(index.searcher().measurement_due(), "nobody knows how its rows are found");
+}
+
 /// Rows that go or come while an index is measured are not missed.
 #[test]
 fn changes_during_a_measurement_do_not_count() {
