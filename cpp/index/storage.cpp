@@ -248,6 +248,8 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 	auto &blocks = table_io_manager.GetIndexBlockManager();
 	vss::HostPages pages(blocks, QueryContext());
 	IndexLog log(db.GetDatabase());
+	auto &name = info.name.GetIdentifierName();
+	unique_ptr<Opened> opened;
 	string problem;
 	try {
 		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
@@ -258,25 +260,28 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 			                       {ids.data(), ids.size()}};
 			return vss::load_core(options, ArrayType::GetSize(key), std::move(memory), image, pages);
 		});
-		Opened result(std::move(loaded.core), options);
-		result.has_image = true;
-		result.covered = loaded.covered;
-		result.trusted = loaded.verified != 0 && loaded.verified == Checkpoint(table_io_manager, false);
-		result.bytes_on_disk = ids.size() * blocks.GetBlockAllocSize();
-		if (log.IsOn()) {
-			auto rows = Translate([&] { return result.core->info().count; });
-			auto size = StringUtil::BytesToHumanReadableString(result.bytes_on_disk);
-			log.Write("load", string(), info.name.GetIdentifierName(), StringUtil::Format("%llu rows, %s", rows, size));
-		}
-		return result;
+		opened = make_uniq<Opened>(std::move(loaded.core), options);
+		opened->has_image = true;
+		opened->covered = loaded.covered;
+		opened->trusted = loaded.verified != 0 && loaded.verified == Checkpoint(table_io_manager, false);
+		opened->bytes_on_disk = ids.size() * blocks.GetBlockAllocSize();
 	} catch (std::exception &ex) {
 		ErrorData error(ex);
 		if (error.Type() == ExceptionType::OUT_OF_MEMORY || pages.MayBeReadLater()) {
 			throw;
 		}
 		problem = error.RawMessage();
-		log.Write("damage", string(), info.name.GetIdentifierName(), problem);
 	}
+	// from here on: an entry that cannot be written says nothing about the image
+	if (opened) {
+		if (log.IsOn()) {
+			auto rows = Translate([&] { return opened->core->info().count; });
+			auto size = StringUtil::BytesToHumanReadableString(opened->bytes_on_disk);
+			log.Write("load", string(), name, StringUtil::Format("%llu rows, %s", rows, size));
+		}
+		return std::move(*opened);
+	}
+	log.Write("damage", string(), name, problem);
 	Opened result(MakeCore(options, key, db), options);
 	result.problem = std::move(problem);
 	result.useless_blocks = std::move(ids);
