@@ -27,8 +27,9 @@ public:
 	void TransactionCommit(MetaTransaction &transaction, ClientContext &context) override;
 	void TransactionRollback(MetaTransaction &transaction, ClientContext &context) override;
 	//! Links rows of these indexes until not many are pending, and takes slots of deleted rows out of graphs that have too
-	//! many; what a commit has appended or deleted is known by now. Compacts those that were to be vacuumed. Ends early when
-	//! interrupted or out of memory: then the work is left to the background. No lock of DuckDB's storage is held meanwhile.
+	//! many, as far as statements have made that work, and a piece of what nobody has; what a commit has appended or deleted
+	//! is known by now. Compacts those that were to be vacuumed. Ends early when interrupted or out of memory: then the work
+	//! is left to the background. No lock of DuckDB's storage is held meanwhile.
 	void QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) override;
 
 private:

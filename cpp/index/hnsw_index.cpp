@@ -84,7 +84,9 @@ bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWInde
 		// dropped between two of these lines: an exception that DuckDB would invalidate the database over
 		return false;
 	}
-	visit(*handle->operator->());
+	auto &index = *handle->operator->();
+	index.replayed = true;
+	visit(index);
 	return true;
 }
 
@@ -95,7 +97,9 @@ void HNSWIndex::Change(IndexEntry &entry, const std::function<void(HNSWIndex &in
 	} catch (const InternalException &) {
 		return; // dropped
 	}
-	change(*handle->operator->());
+	auto &index = *handle->operator->();
+	index.replayed = true;
+	change(index);
 }
 
 unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table) {
@@ -181,6 +185,7 @@ void HNSWIndex::Maintain() const {
 }
 
 ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) {
+	replayed = true;
 	return TakeRows(vss::RowOrigin::Host, chunk, row_ids);
 }
 
@@ -208,14 +213,16 @@ ErrorData HNSWIndex::TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &r
 }
 
 ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, IndexAppendInfo &info) {
-	auto error = Append(lock, chunk, row_ids);
-	// Rows of the log come while the index is bound, and may be taken as duplicates. A binding that fails is tried again
-	// for ever by everybody, or invalidates the database; the table has the rows.
-	if (error.HasError() && info.append_mode == IndexAppendMode::INSERT_DUPLICATES) {
-		Close(Agreement::Reason::FOR_NOW, error.RawMessage());
-		return ErrorData();
+	if (info.append_mode != IndexAppendMode::INSERT_DUPLICATES) {
+		return Append(lock, chunk, row_ids);
 	}
-	return error;
+	// Rows of the log come while the index is bound, and may be taken as duplicates; so may those that a vacuum has moved. A
+	// binding that fails is tried again for ever by everybody, or invalidates the database; the table has the rows.
+	auto error = TakeRows(vss::RowOrigin::Log, chunk, row_ids);
+	if (error.HasError()) {
+		Close(Agreement::Reason::FOR_NOW, error.RawMessage());
+	}
+	return ErrorData();
 }
 
 ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids) {
@@ -259,7 +266,7 @@ idx_t HNSWIndex::TryDelete(IndexLock &lock, DataChunk &entries, Vector &row_ids,
 		for (idx_t i = 0; i < size; i++) {
 			ids[i] = rows[format.sel->get_index(begin + i)];
 		}
-		core->remove({ids, size}, last_commit);
+		core->remove(replayed ? vss::RowOrigin::Host : vss::RowOrigin::Log, {ids, size}, last_commit);
 	}
 	if (deleted_sel) {
 		for (idx_t i = 0; i < count; i++) {

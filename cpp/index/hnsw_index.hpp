@@ -181,6 +181,9 @@ private:
 	//! What the last checkpoint stored.
 	atomic<idx_t> bytes_on_disk {0};
 	unique_ptr<CheckpointReport> last_checkpoint;
+	//! Somebody has asked the index, or appended to it: deletes are those of statements from now on. What the log tells comes before, while
+	//! nobody else knows the index. The first statement's deletes may be taken for the log's.
+	mutable atomic<bool> replayed {false};
 };
 
 //! Options of `WITH (…)`, checked by the core. Throws a BinderException that names the option.

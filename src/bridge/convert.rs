@@ -55,8 +55,12 @@ impl From<ffi::Quantization> for Quantization {
 
 impl From<ffi::RowOrigin> for Origin {
     fn from(origin: ffi::RowOrigin) -> Self {
-        // An origin that C++ made up wins over nothing.
-        if origin == ffi::RowOrigin::Host { Self::Host } else { Self::Scan }
+        match origin {
+            ffi::RowOrigin::Host => Self::Host,
+            ffi::RowOrigin::Log => Self::Log,
+            // one that C++ made up wins over nothing
+            _ => Self::Scan,
+        }
     }
 }
 

@@ -101,8 +101,8 @@ impl IndexHandle {
         self.0.soundness.guard_or("without_vector", (), || self.0.without_vector(origin.into(), row_ids));
     }
 
-    pub(super) fn remove(&self, row_ids: &[i64], last_commit: u64) {
-        self.0.soundness.guard_or("remove", (), || self.0.remove(row_ids, UNSETTLED | last_commit));
+    pub(super) fn remove(&self, origin: ffi::RowOrigin, row_ids: &[i64], last_commit: u64) {
+        self.0.soundness.guard_or("remove", (), || self.0.remove_as(origin.into(), row_ids, UNSETTLED | last_commit));
     }
 
     pub(super) fn expire(&self, last_commit: u64, lowest_visible: u64) {

@@ -79,6 +79,7 @@ mod ffi {
     /// Who hands rows to the index, see [`crate::index::Origin`].
     enum RowOrigin {
         Host,
+        Log,
         Scan,
     }
 
@@ -380,7 +381,7 @@ mod ffi {
         fn scatter(self: &IndexHandle);
         fn append(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
         fn without_vector(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64]);
-        fn remove(self: &IndexHandle, row_ids: &[i64], last_commit: u64);
+        fn remove(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], last_commit: u64);
         fn expire(self: &IndexHandle, last_commit: u64, lowest_visible: u64);
         fn pending(self: &IndexHandle) -> usize;
         fn link(self: &IndexHandle, max_rows: usize, interrupt: &HostInterrupt) -> Result<usize>;

@@ -12,10 +12,19 @@ use crate::vectors::{Encoder, Norms, Row};
 /// Who hands rows to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The host, as it commits them: every change of such a row reaches the index, too, so index and table agree on it.
+    /// A statement of the host, as it is committed: every change of such a row reaches the index, too, so index and table agree on it.
     Host,
+    /// The same when the host reads its log, or moves rows: no statement has to do the work that they make.
+    Log,
     /// A scan of the table. The host may have changed a row since the scan read it, so what the host says wins.
     Scan,
+}
+
+impl Origin {
+    /// Whether it is the host that says so, rather than a scan that looks.
+    fn is_host(self) -> bool {
+        self != Self::Scan
+    }
 }
 
 /// Bytes of vectors copied in one hold of the row lock.
@@ -33,7 +42,7 @@ impl Index {
     pub fn append(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         self.check(row_ids, vectors)?;
         let appending = self.rows.appending();
-        if origin == Origin::Host && self.revive_same(row_ids, vectors) {
+        if origin.is_host() && self.revive_same(row_ids, vectors) {
             return Ok(());
         }
         let mut encoder = self.setup.codec.encoder();
@@ -91,9 +100,17 @@ impl Index {
             self.rows.widths.add_rows(row_ids.len());
             let mut rows = self.rows.change();
             rows.norms.widen(norms);
+            match origin {
+                Origin::Host => rows.debts.links += row_ids.len(),
+                // who moves rows deletes them first
+                Origin::Log => rows.debts.forgive_deleted(row_ids.len()),
+                Origin::Scan => {}
+            }
             if let Err(error) = self.rows.unrankable.reserve(unrankable) {
-                if origin == Origin::Host {
-                    all[..number * batch].iter().for_each(|&row_id| rows.bury(row_id, 0));
+                if origin.is_host() {
+                    for &row_id in &all[..number * batch] {
+                        rows.bury(row_id, 0);
+                    }
                 }
                 return Err(error);
             }
@@ -107,7 +124,7 @@ impl Index {
                 let row = range.clone().map(|range| encoder.row(&encoded[range]));
                 rows.put(row_id, row);
                 // What a scan reads may be a row that the host has deleted: it stays a tombstone.
-                if origin == Origin::Host {
+                if origin.is_host() {
                     rows.revive(row_id, revived);
                     rows.places.set_hosted(row_id);
                 }
@@ -201,7 +218,7 @@ impl RowsChange<'_> {
     /// Whether the index takes what it is told about a row. It takes all that the host says. Of a scan it takes nothing
     /// about rows that are the host's, nor about rows it had when the scan read them, but has no more.
     fn admit(&mut self, origin: Origin, row_id: i64) -> bool {
-        if origin == Origin::Host {
+        if origin.is_host() {
             self.touch(row_id);
             return true;
         }

@@ -1,6 +1,6 @@
 //! Rows go: a deleted row is a tombstone until no snapshot sees it, then it is dead.
 
-use super::Index;
+use super::{Index, Origin};
 use crate::index::rows::State;
 
 /// Rows deleted in one hold of the row lock.
@@ -11,9 +11,17 @@ impl Index {
     /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
     /// Takes the row lock for some microseconds at a time.
     pub fn remove(&self, row_ids: &[i64], bound: u64) {
+        self.remove_as(Origin::Host, row_ids, bound);
+    }
+
+    /// The same by a statement or by the log.
+    pub fn remove_as(&self, origin: Origin, row_ids: &[i64], bound: u64) {
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows.change();
-            row_ids.iter().for_each(|&row_id| rows.bury(row_id, bound));
+            let deleted = row_ids.iter().filter(|&&row_id| rows.bury(row_id, bound)).count();
+            if origin == Origin::Host {
+                rows.debts.add_deleted(deleted);
+            }
         }
     }
 
@@ -50,8 +58,7 @@ impl Index {
                 let Some(place) = rows.places.get(row_id) else { continue };
                 // it may be live again, and about to be forgotten here
                 if rows.entry(place).load().state == State::Tombstone {
-                    rows.kill(place);
-                    rows.places.forget(row_id);
+                    rows.let_go(row_id, place);
                 }
             }
         }

@@ -44,6 +44,8 @@ pub(crate) struct Generation {
     pub(super) unconnected: AtomicUsize,
     /// Slots whose entry is dead. Changed with the index's row lock held.
     dead: AtomicUsize,
+    /// How many of these no statement owes the work for, see [`Debts`](super::debts::Debts). Changed as `dead` is.
+    unowed: AtomicUsize,
     free: Mutex<Free>,
 }
 
@@ -99,6 +101,7 @@ impl Generation {
             reconnecting: Arc::default(),
             unconnected: AtomicUsize::new(0),
             dead: AtomicUsize::new(0),
+            unowed: AtomicUsize::new(0),
             free: Mutex::new(Free {
                 slots: Vec::new(),
                 relinked: None,
@@ -192,15 +195,31 @@ impl Generation {
         self.dead.load(Ordering::Relaxed)
     }
 
+    /// Dead slots that no statement owes the work for: until they are free they count as if their rows were there.
+    pub(crate) fn unowed(&self) -> usize {
+        self.unowed.load(Ordering::Relaxed)
+    }
+
+    /// The other dead slots.
+    pub(super) fn owed(&self) -> usize {
+        self.dead().saturating_sub(self.unowed())
+    }
+
     /// The entry of this slot is dead from now on. The caller holds the row lock, and says so once.
     pub(crate) fn die(&self, slot: u32) {
         self.entries.at(slot).set_state(State::Dead);
         self.dead.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many dead slots are free now. The caller holds the row lock.
+    /// So many of the dead slots no statement owes the work for; of all of them if they are fewer. The caller holds the row lock.
+    pub(super) fn set_unowed(&self, slots: usize) {
+        self.unowed.store(slots.min(self.dead()), Ordering::Relaxed);
+    }
+
+    /// So many dead slots are free now, those that are owed first. The caller holds the row lock.
     pub(super) fn dead_freed(&self, slots: usize) {
         self.dead.fetch_sub(slots, Ordering::Relaxed);
+        self.set_unowed(self.unowed());
     }
 
     /// Slots that were used again since the graph was stored; nothing if nobody knows.

@@ -106,6 +106,8 @@ impl Index {
                 }
             }
         }
+        // of a session that is over
+        generation.set_unowed(usize::MAX);
         generation.reserve_free(free.len())?;
         let freed = generation.free_slots(&free, &mut generation.graph.exclusive());
         debug_assert!(freed, "nobody else knows the generation");

@@ -32,6 +32,7 @@
 //! The pin may also be taken with the row lock held, as nobody waits to have it alone.
 
 mod append;
+mod debts;
 mod delete;
 #[allow(unsafe_code)]
 mod generation;

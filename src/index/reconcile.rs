@@ -64,7 +64,9 @@ impl Reconciler {
             .filter(|&(_, place, _)| rows.entry(place).load().state == State::Live)
             .map(|(row_id, ..)| row_id)
             .collect();
-        gone.iter().for_each(|&row_id| rows.bury(row_id, bound));
+        for &row_id in &gone {
+            rows.bury(row_id, bound);
+        }
         gone.len()
     }
 }

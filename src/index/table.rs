@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::Generation;
+use super::debts::Debts;
 use super::norms::HeldNorms;
 use super::reconcile::Comparison;
 use super::setup::Setup;
@@ -49,6 +50,7 @@ pub(crate) struct Rows {
     pub(super) tombstones: Tombstones,
     pub(super) live: usize,
     pub(super) norms: HeldNorms,
+    pub(super) debts: Debts,
     /// While the index is compared with its table.
     pub(super) comparison: Option<Comparison>,
 }
@@ -81,6 +83,7 @@ impl RowTable {
             tombstones: Tombstones::new(memory)?,
             live: 0,
             norms: HeldNorms::EMPTY,
+            debts: Debts::default(),
             comparison: None,
         };
         Ok(Self {
@@ -220,6 +223,26 @@ impl RowTable {
         self.rows.lock().pending.release_held_out();
     }
 
+    /// Rows that statements have appended, and that nobody has linked yet, as far as these statements owe it.
+    pub(super) fn owed_links(&self) -> usize {
+        self.rows.lock().debts.links
+    }
+
+    /// So many rows were linked for those that are owed.
+    pub(super) fn pay_links(&self, rows: usize) {
+        let debts = &mut self.rows.lock().debts;
+        debts.links = debts.links.saturating_sub(rows);
+    }
+
+    /// A statement ends, see [`Debts::settle`].
+    pub(super) fn settle_debts(&self) {
+        let mut rows = self.rows.lock();
+        let committing = rows.tombstones.unsettled();
+        let others = rows.debts.settle(committing);
+        let generation = self.generation();
+        generation.set_unowed(generation.unowed().saturating_sub(others));
+    }
+
     /// A comparison with the table begins; one that was not ended is forgotten.
     pub(super) fn begin_comparison(&self, comparison: Comparison) {
         self.rows.lock().comparison = Some(comparison);
@@ -355,15 +378,27 @@ impl RowsChange<'_> {
         }
     }
 
-    /// Makes a live row a tombstone. Unknown and deleted rows are ignored.
-    pub(super) fn bury(&mut self, row_id: i64, bound: u64) {
-        let Some(place) = self.rows.places.get(row_id) else { return };
+    /// Makes a live row a tombstone. Whether it was one: unknown and deleted rows are ignored.
+    pub(super) fn bury(&mut self, row_id: i64, bound: u64) -> bool {
+        let Some(place) = self.rows.places.get(row_id) else { return false };
         let entry = self.entry(place);
-        if entry.load().state == State::Live {
-            entry.set_state(State::Tombstone);
-            self.rows.live -= 1;
-            self.rows.tombstones.push(bound, row_id);
+        if entry.load().state != State::Live {
+            return false;
         }
+        entry.set_state(State::Tombstone);
+        self.rows.live -= 1;
+        self.rows.tombstones.push(bound, row_id);
+        true
+    }
+
+    /// A tombstone that nobody sees any more dies, and the row map forgets it.
+    pub(super) fn let_go(&mut self, row_id: i64, place: Place) {
+        let owed = self.rows.debts.take_death();
+        self.kill(place);
+        if !owed && matches!(place, Place::Slot(_)) {
+            self.generation.set_unowed(self.generation.unowed() + 1);
+        }
+        self.rows.places.forget(row_id);
     }
 
     /// Nobody needs what is at this place any more. The row map and the number of live rows are the caller's.

@@ -280,6 +280,62 @@ def test_memory_that_is_enough_for_an_index_many_times_is_enough_for_its_updates
     assert used <= 3.5 * made
 
 
+# ---- work that is not the writer's own
+
+
+def test_the_first_commit_after_reopening_does_not_link_all_rows_of_the_log(connect, tmp_path):
+    rows, dimensions = 20_000, 8
+    # no thread but the user's
+    config = {"threads": 1, "checkpoint_threshold": "1GB"}
+    con = connect(str(tmp_path / "log.db"), **config)
+    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+    con.execute(f"CREATE TABLE t AS SELECT -1 AS id, {vector('1', dimensions)} AS v")
+    con.execute(f"CREATE INDEX i ON t USING HNSW (v) {QUICK}")
+    con.execute("CHECKPOINT")
+    con.execute("PRAGMA disable_checkpoint_on_shutdown")
+    con.execute(f"INSERT INTO t SELECT i, {vector('i', dimensions)} FROM range({rows}) r(i)")
+    con.close()
+    con = connect(str(tmp_path / "log.db"), **config)
+    info = "SELECT count, pending, status FROM pragma_hnsw_index_info()"
+    con.execute(f"INSERT INTO t SELECT -2, {vector('2', dimensions)}")
+    count, pending, status = con.execute(info).fetchone()
+    assert (count, status) == (rows + 2, "ready")
+    assert pending >= rows - 600, f"{rows - pending} rows of the log were linked"
+    # what statements append they link
+    con.execute(f"INSERT INTO t SELECT -i, {vector('i', dimensions)} FROM range(3, 8_000) r(i)")
+    assert con.execute(info).fetchone()[1] <= pending
+    con.execute("PRAGMA hnsw_finish")
+    assert con.execute(info).fetchone() == (rows + 7_999, 0, "ready")
+
+
+def test_rows_that_a_snapshot_has_held_back_are_not_all_freed_by_the_next_statement(connect):
+    rows, dimensions = 20_000, 8
+    con = connect(threads=1)
+    reader = con.cursor()
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', dimensions)} AS v FROM range({rows}) r(i)")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM t")
+    con.execute("DELETE FROM t WHERE id % 2 = 0")
+    reader.execute("COMMIT")
+    con.execute(f"UPDATE t SET v = {vector('(id + 0.5)', dimensions)} WHERE id = 7")
+    info = "SELECT count, deleted, levels_stats[1].nodes, status FROM pragma_hnsw_index_info()"
+    count, deleted, _, status = con.execute(info).fetchone()
+    assert (count, status) == (rows // 2, "ready")
+    assert deleted >= rows // 2 - 600, f"{rows // 2 - deleted} slots were freed by an UPDATE of one row"
+    near = f"SELECT id FROM t ORDER BY array_distance(v, {vector('100', dimensions)}) LIMIT 100"
+    found = con.execute(near).fetchall()
+    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
+    exact = con.execute(near).fetchall()
+    con.execute("RESET disabled_optimizers")
+    assert len(set(found) & set(exact)) >= 95
+    con.execute("PRAGMA hnsw_finish")
+    con.execute(f"UPDATE t SET v = {vector('id', dimensions)} WHERE id = 7")
+    count, deleted, slots, status = con.execute(info).fetchone()
+    assert (count, status) == (rows // 2, "ready")
+    assert deleted <= rows // 16 and slots <= 1.3 * rows // 2 + 4096, f"{deleted} deleted, {slots} slots"
+
+
 # ---- memory short at bind
 
 # In a process of its own, with an end: DuckDB 2.0.0 waits for ever for an index whose binding has failed.

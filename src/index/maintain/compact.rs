@@ -7,6 +7,7 @@ use crate::graph::Source;
 use crate::graph::lock::ReadGuard;
 use crate::host::Interrupt;
 use crate::index::Generation;
+use crate::index::progress::UnderWay;
 use crate::index::rows::{Place, State};
 
 /// Marks a slot that is not copied.
@@ -28,9 +29,27 @@ impl Maintenance {
     pub fn compact(&self, interrupt: &dyn Interrupt) -> Result<()> {
         let _compacting = self.compacting.lock();
         let old = self.rows.generation();
-        let (nodes, dead) = (old.graph.len(), old.dead());
-        let work = self.compaction.begin(dead * FREED_STEPS + nodes.saturating_sub(dead) * KEPT_STEPS);
+        let work = self.begin_compaction(&old, old.dead());
         self.consolidate_all(&old, interrupt, &|freed| work.set(freed * FREED_STEPS))?;
+        self.copy(&old, &work, interrupt)
+    }
+
+    /// The same for the slots that statements owe, if the graph is [`oversize`](Self::oversize) when nobody else compacts it any more.
+    pub(super) fn compact_owed(&self, interrupt: &dyn Interrupt) -> Result<()> {
+        let _compacting = self.compacting.lock();
+        let old = self.rows.generation();
+        let work = self.begin_compaction(&old, old.owed());
+        self.consolidate_owed(&old, interrupt, &|freed| work.set(freed * FREED_STEPS))?;
+        if self.oversize() { self.copy(&old, &work, interrupt) } else { Ok(()) }
+    }
+
+    /// Of which so many slots are to be freed.
+    fn begin_compaction(&self, old: &Generation, dead: usize) -> UnderWay {
+        self.compaction.begin(dead * FREED_STEPS + old.graph.len().saturating_sub(dead) * KEPT_STEPS)
+    }
+
+    /// Makes a copy of the current generation without its free slots, and switches over to it. The compaction lock is held.
+    fn copy(&self, old: &Generation, work: &UnderWay, interrupt: &dyn Interrupt) -> Result<()> {
         self.rows.appending().trim();
 
         let _paused = self.pause();
@@ -38,9 +57,9 @@ impl Maintenance {
         // Waits for linkers that do not know yet: while they wait for us, searches would wait behind them.
         old.graph.drain();
         let graph = old.graph.read();
-        let norms = self.rows.measure_norms(&old, &graph, &pending, interrupt)?;
+        let norms = self.rows.measure_norms(old, &graph, &pending, interrupt)?;
         drop(pending);
-        let copy = Copy::plan(&old, &graph)?;
+        let copy = Copy::plan(old, &graph)?;
         if copy.kept.len() == old.graph.len() {
             if self.rows.read().norms.would_change(norms) {
                 self.rows.change().norms.measured(norms);
@@ -60,7 +79,7 @@ impl Maintenance {
         }
         drop(to_rows);
         drop(to);
-        self.reconnect_all(&new, interrupt, &work)?;
+        self.reconnect_all(&new, interrupt, work)?;
         let mut rows = self.rows.change();
         for (slot, &origin) in (0..).zip(&copy.kept) {
             // Now, not when it was copied: the row may have been deleted or replaced since.
@@ -72,9 +91,10 @@ impl Maintenance {
                 rows.places.set(entry.row_id, Place::Slot(slot));
             }
         }
+        new.set_unowed(old.unowed());
         rows.norms.measured(norms);
         rows.switch_to(new);
-        self.repaired(RepairKind::Compaction, nodes.saturating_sub(copy.kept.len()));
+        self.repaired(RepairKind::Compaction, old.graph.len() - copy.kept.len());
         Ok(())
     }
 }
@@ -105,7 +125,7 @@ impl<'a> Copy<'a> {
         let mut upper = 0;
         for slot in 0..nodes as u32 {
             let state = old.entries.at(slot).load().state;
-            // A dead entry is all that consolidations leave; rows that have died since are still linked, so they stay.
+            // A dead entry is what consolidations leave; rows that have died since, or that nobody owes, are still linked, so they stay.
             if state == State::Empty || state == State::Dead && old_entry == Some(slot) {
                 moved.push(GONE);
                 continue;

@@ -53,7 +53,7 @@ impl Maintenance {
         let generation = self.rows.generation();
         let Some(mut consolidation) = generation.consolidation.try_lock() else { return Ok(0) };
         if consolidation.is_none() && self.consolidate_due() {
-            *consolidation = Some(self.begin_consolidation(&generation)?);
+            *consolidation = Some(self.begin_consolidation(&generation, usize::MAX)?);
         }
         let Some(running) = consolidation.as_mut() else { return Ok(0) };
         let first = running.next;
@@ -68,18 +68,44 @@ impl Maintenance {
     }
 
     /// Frees all slots that are dead now, except the one where walks begin, and tells `freed` how many are so far. Errors: as for
-    /// `consolidation`.
+    /// `consolidate`.
     pub(in crate::index) fn consolidate_all(
         &self,
         generation: &Generation,
         interrupt: &dyn Interrupt,
         freed: &dyn Fn(usize),
     ) -> Result<()> {
+        self.consolidate_most(generation, &|| usize::MAX, interrupt, freed)
+    }
+
+    /// The same for as many slots as statements owe.
+    pub(super) fn consolidate_owed(
+        &self,
+        generation: &Generation,
+        interrupt: &dyn Interrupt,
+        freed: &dyn Fn(usize),
+    ) -> Result<()> {
+        self.consolidate_most(generation, &|| generation.owed(), interrupt, freed)
+    }
+
+    /// The same for `most` slots at most, asked anew before each pass, until that is 0. Ends a pass that is under way, unless it is.
+    fn consolidate_most(
+        &self,
+        generation: &Generation,
+        most: &dyn Fn() -> usize,
+        interrupt: &dyn Interrupt,
+        freed: &dyn Fn(usize),
+    ) -> Result<()> {
         let mut consolidation = generation.consolidation.lock();
         let mut before = 0;
         loop {
+            let most = most();
+            if most == 0 {
+                return Ok(());
+            }
             if consolidation.is_none() {
-                *consolidation = Some(self.begin_consolidation(generation)?).filter(|begun| !begun.slots.is_empty());
+                let begun = self.begin_consolidation(generation, most)?;
+                *consolidation = Some(begun).filter(|begun| !begun.slots.is_empty());
             }
             let Some(running) = consolidation.as_mut() else { return Ok(()) };
             while (running.next as usize) < generation.graph.len() {
@@ -97,11 +123,12 @@ impl Maintenance {
         }
     }
 
-    fn begin_consolidation(&self, generation: &Generation) -> Result<Consolidation> {
+    /// Of `most` slots at most.
+    fn begin_consolidation(&self, generation: &Generation, most: usize) -> Result<Consolidation> {
         let full = |_| Error::out_of_memory("while consolidating an HNSW index");
         let nodes = generation.graph.len();
         let words = nodes.div_ceil(64);
-        let dead = generation.dead().min((nodes / SLOTS_PER_DELETED).max(DEAD_MIN));
+        let dead = generation.dead().min((nodes / SLOTS_PER_DELETED).max(DEAD_MIN)).min(most);
         let charge = self.setup().memory.charge(words * size_of::<u64>() + dead * size_of::<u32>())?;
         generation.reserve_free(dead)?;
         let (mut deleted, mut slots) = (Vec::new(), Vec::new());
@@ -149,6 +176,12 @@ impl Maintenance {
 }
 
 impl Consolidation {
+    /// Nodes that it has passed.
+    #[cfg(test)]
+    pub(in crate::index) fn passed(&self) -> usize {
+        self.next as usize
+    }
+
     /// Consolidates the nodes up to `end`.
     fn pass(&mut self, generation: &Generation, end: u32, interrupt: &dyn Interrupt) -> Result<()> {
         while self.next < end {

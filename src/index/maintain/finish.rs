@@ -11,13 +11,15 @@ use crate::host::Interrupt;
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Maintenance {
-    /// Links all pending rows, ends the consolidation and the pass of `reach` that are under way, and those that are due. Returns when none
-    /// of it is left: also what other threads do at the same time is waited for. While rows keep coming it goes on. Takes the guards of
-    /// `link`, `consolidate` and `reconnect` do. Errors: `OutOfMemory`, `Interrupted`; what is done stays done.
+    /// Links all pending rows, ends the consolidation and the pass of `reach` that are under way, and those that are due, and makes a graph
+    /// small that has too many slots. Returns when none of it is left: also what other threads do at the same time is waited for. While
+    /// rows keep coming it goes on. Takes the guards of `link`, `consolidate`, `reconnect` and `compact`. Errors: `OutOfMemory`,
+    /// `Interrupted`; what is done stays done.
     pub fn finish(&self, interrupt: &dyn Interrupt) -> Result<()> {
         loop {
             check(interrupt)?;
-            let mut done = self.consolidate(usize::MAX, interrupt)?;
+            let mut done = usize::from(self.shrink_if_oversize(interrupt)?);
+            done += self.consolidate(usize::MAX, interrupt)?;
             done += self.link(usize::MAX, interrupt)?;
             if done == 0 {
                 done = self.reconnect(usize::MAX, interrupt)?;
@@ -36,6 +38,7 @@ impl Maintenance {
         let generation = self.rows.generation();
         let consolidating = generation.consolidation.lock().is_some();
         let reconnecting = generation.reconnection.lock().is_some();
-        !consolidating && !reconnecting && self.rows.pending() == 0 && !self.consolidate_due() && !self.reconnect_due()
+        let due = self.consolidate_due() || self.reconnect_due() || self.oversize();
+        !consolidating && !reconnecting && self.rows.pending() == 0 && !due
     }
 }

@@ -7,7 +7,7 @@ mod finish;
 pub(in crate::index) mod link;
 pub(crate) mod reconnect;
 mod renew;
-mod upkeep;
+pub(in crate::index) mod upkeep;
 
 use std::sync::Arc;
 

@@ -52,6 +52,8 @@ impl Maintenance {
         }
         rows.pending.release();
         reserved?;
+        // linking them is less than what was owed for the dead
+        rows.debts.links += old.survivors().min(old.owed());
         rows.pending.scatter();
         rows.trim();
         rows.renew(new);

@@ -3,6 +3,7 @@
 use super::Maintenance;
 use crate::error::Result;
 use crate::host::Interrupt;
+use crate::index::Generation;
 
 /// A graph may have a slot in excess for so many rows, and `SPARE_MIN` more.
 const ROWS_PER_SPARE: usize = 4;
@@ -10,28 +11,53 @@ const ROWS_PER_SPARE: usize = 4;
 const SPARE_MIN: usize = if cfg!(feature = "model") { 4 } else { 2048 };
 /// Rows linked between two looks at the size of the graph.
 const LINK_ROWS: usize = 64;
+/// Rows that a statement links beside its own: some hundredths of a second.
+pub(in crate::index) const OTHERS_ROWS: usize = if cfg!(feature = "model") { 2 } else { 512 };
+/// Nodes that it passes for slots that it does not owe: about as much.
+pub(in crate::index) const OTHERS_NODES: usize = 4 * OTHERS_ROWS;
 
 impl Maintenance {
     /// Whether the graph has, or will have once all rows are linked, more slots than a quarter above what the rows need, and some
-    /// thousand. Takes the lock of the free slots.
+    /// thousand; or so little of it is alive that it is better given up. Slots of dead rows that nobody owes count as if their rows were
+    /// there. Takes the lock of the free slots.
     pub fn oversize(&self) -> bool {
         let generation = self.rows.generation();
-        self.slots_with(generation.free_slots_count()) > self.slots_allowed()
+        self.slots_with(generation.free_slots_count()) > self.slots_allowed(&generation)
+            || generation.unowed() > SPARE_MIN && self.renewal_pays(&generation)
     }
 
-    /// Links rows until at most `pending_max` are pending, and keeps the graph from being [`oversize`](Self::oversize): slots of
-    /// dead rows are used again, and when they are many, their memory goes back. Ends early when others copy the graph.
+    /// At the end of a statement: links rows until at most `pending_max` are pending, and keeps the graph from being
+    /// [`oversize`](Self::oversize): slots of dead rows are used again, and when they are many, their memory goes back. Ends early when
+    /// others copy the graph.
     ///
     /// To be called after changes by whoever made them, so that no rhythm of changes makes the index grow without bound. Costs
-    /// about as much for each row deleted or added as linking one. Takes the locks of [`link`](Self::link) and
-    /// [`compact`](Self::compact). Errors: `OutOfMemory`, `Interrupted`; the index stays usable, and the work can go on later.
+    /// about as much for each row that statements have deleted or added as linking one, and for all others together, which may be any
+    /// number, as linking `OTHERS_ROWS`, and at most one copy of the graph: what is left of them is left to the background, and to the next
+    /// calls. Takes the locks of [`link`](Self::link) and [`compact`](Self::compact), and the row lock for moments. Errors: `OutOfMemory`,
+    /// `Interrupted`; the index stays usable, and the work can go on later.
     pub fn tend(&self, pending_max: usize, interrupt: &dyn Interrupt) -> Result<()> {
+        self.rows.settle_debts();
+        if self.rows.generation().unowed() > 0 {
+            self.consolidate(OTHERS_NODES, interrupt)?;
+        }
+        let mut others = OTHERS_ROWS;
         loop {
             if self.oversize() {
                 self.shrink(interrupt)?;
             }
-            if self.rows.pending() <= pending_max || self.link(LINK_ROWS, interrupt)? == 0 {
+            if self.rows.pending() <= pending_max {
+                self.rows.pay_links(usize::MAX);
                 return Ok(());
+            }
+            let owed = self.rows.owed_links();
+            let linked = self.link(LINK_ROWS.min(if owed > 0 { owed } else { others }), interrupt)?;
+            if linked == 0 {
+                return Ok(());
+            }
+            if owed > 0 {
+                self.rows.pay_links(linked);
+            } else {
+                others -= linked;
             }
         }
     }
@@ -51,10 +77,10 @@ impl Maintenance {
         if self.renewal_pays(&generation) {
             return self.renew();
         }
-        if self.slots_with(generation.free_slots_count() + generation.dead()) <= self.slots_allowed() {
-            return self.consolidate_all(&generation, interrupt, &|_| ());
+        if self.slots_with(generation.free_slots_count() + generation.owed()) <= self.slots_allowed(&generation) {
+            return self.consolidate_owed(&generation, interrupt, &|_| ());
         }
-        self.compact(interrupt)
+        self.compact_owed(interrupt)
     }
 
     /// Slots of the graph when all rows are linked, if so many are free.
@@ -62,7 +88,8 @@ impl Maintenance {
         self.rows.generation().graph.len() + self.rows.pending().saturating_sub(free)
     }
 
-    fn slots_allowed(&self) -> usize {
-        self.rows.alive() + self.rows.alive() / ROWS_PER_SPARE + SPARE_MIN
+    fn slots_allowed(&self, generation: &Generation) -> usize {
+        let rows = self.rows.alive() + generation.unowed();
+        rows + rows / ROWS_PER_SPARE + SPARE_MIN
     }
 }

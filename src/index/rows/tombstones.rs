@@ -65,6 +65,11 @@ impl Tombstones {
         self.list.push_back((bound, row_id));
     }
 
+    /// How many were deleted by commits that were going on when that was last asked.
+    pub(in crate::index) fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
     /// The last commit before the oldest unsettled one, or an older one; `u64::MAX` if all are settled.
     pub(in crate::index) fn unsettled_after(&self) -> u64 {
         if self.unsettled == 0 { u64::MAX } else { self.unsettled_after }

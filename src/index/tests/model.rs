@@ -457,6 +457,11 @@ impl Host {
                 "{when}: dead and free slots"
             );
             assert_eq!(stats.deleted, generation.dead(), "{when}: tombstones are left");
+            assert!(
+                generation.unowed() <= generation.dead(),
+                "{when}: {} dead slots are not owed",
+                generation.unowed()
+            );
         }
         assert_eq!(self.index().rows().generation().dead(), 0, "compacted");
     }

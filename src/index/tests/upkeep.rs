@@ -1,17 +1,31 @@
 //! However rows come and go, the graph is not much larger than they need.
 
 use super::*;
+use crate::index::maintain::upkeep::{OTHERS_NODES, OTHERS_ROWS};
 
 const WIDE: usize = 16;
 const ROWS: usize = 12_000;
 const PENDING_MAX: usize = 512;
 
-/// Slots of the graph, and rows in the index that are not dead.
+/// Slots of the graph, and rows in the index that are not dead, or whose slots no statement owes.
 fn slots(index: &Index) -> (usize, usize) {
     let stats = index.stats().unwrap();
     let generation = index.rows().generation();
     let slots = generation.graph.len();
-    (slots, stats.count + stats.deleted - generation.dead())
+    (slots, stats.count + stats.deleted - generation.owed())
+}
+
+/// What the background does, to its end.
+fn work_off(index: &Index) {
+    let maintenance = index.maintenance();
+    loop {
+        while maintenance.shrink_if_oversize(&Uninterrupted).unwrap() {}
+        assert_small(index, "meanwhile");
+        let done = maintenance.consolidate(256, &Uninterrupted).unwrap();
+        if done + maintenance.link(64, &Uninterrupted).unwrap() == 0 {
+            return;
+        }
+    }
 }
 
 fn assert_small(index: &Index, what: &str) {
@@ -116,8 +130,177 @@ fn a_snapshot_keeps_its_rows_and_no_longer() {
     let commit = table.commit;
     table.end_statement(commit);
     assert_small(&table.index, "after a snapshot");
-    assert_eq!(slots(&table.index).1, ROWS);
+    assert_eq!(table.index.rows().alive(), ROWS);
+    work_off(&table.index);
+    let (slots, rows) = slots(&table.index);
+    assert!(rows < ROWS * 11 / 10 && slots < ROWS * 3 / 2, "{slots} slots for {rows} rows");
     table.check_answers();
+}
+
+/// A table of which a snapshot has held back half of the rows, until now.
+fn after_a_snapshot() -> Table {
+    let mut table = Table::new();
+    let snapshot = table.commit;
+    table.delete(ROWS / 2);
+    table.end_statement(snapshot);
+    assert_eq!(table.index.rows().generation().dead(), 0);
+    let commit = table.commit;
+    table.index.advance(commit);
+    table
+}
+
+/// The nodes that a consolidation has passed; nothing if none is under way.
+fn passed(index: &Index) -> Option<usize> {
+    index.rows().generation().consolidation.lock().as_ref().map(|running| running.passed())
+}
+
+/// Whoever writes next does not free the slots of all rows that a snapshot has held back.
+#[test]
+fn a_statement_frees_few_slots_that_it_does_not_owe() {
+    let mut table = after_a_snapshot();
+    assert_eq!(table.index.rows().generation().unowed(), ROWS / 2);
+    assert_eq!(table.index.rows().alive(), ROWS / 2, "nobody sees the others");
+    let mut statements = 0;
+    while table.index.rows().generation().unowed() > ROWS / 20 {
+        let before = passed(&table.index).unwrap_or(0);
+        table.insert(1);
+        table.delete(1);
+        let commit = table.commit;
+        table.end_statement(commit);
+        if let Some(after) = passed(&table.index) {
+            assert!(after <= before + OTHERS_NODES, "{after} nodes, {before} before one statement");
+        }
+        assert_small(&table.index, "after a statement");
+        statements += 1;
+        assert!(statements < 200, "{} left", table.index.rows().generation().unowed());
+    }
+    // at most one slot in eight goes in a pass over all nodes
+    assert!(statements >= 4 * ROWS / 2 / OTHERS_NODES, "{statements} statements");
+    table.check_answers();
+}
+
+/// What statements delete they owe, also while slots are left that they do not.
+#[test]
+fn statements_free_the_slots_that_they_owe_beside_others() {
+    let mut table = after_a_snapshot();
+    for _ in 0..6 {
+        table.insert(ROWS / 2);
+        table.delete(ROWS / 2);
+        let commit = table.commit;
+        table.end_statement(commit);
+        assert_small(&table.index, "after an update");
+        let generation = table.index.rows().generation();
+        assert!(generation.graph.len() <= 5 * (ROWS + generation.unowed()) / 4 + 2048);
+        assert!(generation.unowed() <= ROWS / 2);
+    }
+    table.check_answers();
+}
+
+/// Each statement's rows are kept until the next one by a snapshot that has just begun: so nothing that dies is owed.
+#[test]
+fn snapshots_that_follow_each_other_do_not_make_the_graph_grow() {
+    for share in [1, 3, 10] {
+        let mut table = Table::new();
+        for turn in 0..(6 * share).min(24) {
+            let snapshot = table.commit;
+            table.insert(ROWS / share);
+            table.delete(ROWS / share);
+            table.end_statement(snapshot);
+            assert_small(&table.index, "an update");
+            let generation = table.index.rows().generation();
+            assert!(generation.unowed() <= 2 * ROWS / share, "{} after {turn} updates", generation.unowed());
+        }
+        table.check_answers();
+    }
+}
+
+#[test]
+fn the_background_frees_what_a_snapshot_has_held_back() {
+    let table = after_a_snapshot();
+    work_off(&table.index);
+    let (slots, rows) = slots(&table.index);
+    assert!(rows < ROWS * 6 / 10 && slots < ROWS * 9 / 10, "{slots} slots for {rows} rows");
+    table.check_answers();
+}
+
+/// A graph of which hardly anything is left costs nothing to give up; linking the rest is left to the background.
+#[test]
+fn a_graph_of_which_a_snapshot_has_held_back_nearly_all_is_renewed() {
+    let mut table = Table::new();
+    let snapshot = table.commit;
+    table.insert(ROWS / 4);
+    table.delete(ROWS);
+    table.end_statement(snapshot);
+    let renewals = table.index.rows().renewals();
+    table.insert(1);
+    let commit = table.commit;
+    table.end_statement(commit);
+    assert_eq!(table.index.rows().renewals(), renewals + 1);
+    assert_eq!(table.index.rows().generation().dead(), 0);
+    let pending = table.index.pending();
+    assert!(pending >= ROWS / 4 - OTHERS_ROWS, "{pending} rows are pending");
+    table.check_answers();
+}
+
+/// Rows that no statement has appended are linked by the background; a statement links some of them, and all of its own.
+#[test]
+fn a_statement_links_few_rows_that_are_not_its_own() {
+    for origin in [Origin::Log, Origin::Scan] {
+        let mut table = Table::new();
+        let others = PENDING_MAX + 10 * OTHERS_ROWS;
+        let ids: Vec<i64> = (table.next..).take(others).collect();
+        let vectors: Vec<f32> = (0..others * WIDE).map(|_| table.random.normal()).collect();
+        table.index.append(origin, &ids, &vectors).unwrap();
+        table.rows.extend(&ids);
+        table.next += others as i64;
+        table.insert(1);
+        table.end_statement(0);
+        assert_eq!(table.index.pending(), others - OTHERS_ROWS);
+        table.insert(3 * PENDING_MAX);
+        table.end_statement(0);
+        assert_eq!(table.index.pending(), others - 2 * OTHERS_ROWS, "all of its own, and some");
+        let mut statements = 0;
+        while table.index.pending() > PENDING_MAX {
+            table.end_statement(0);
+            statements += 1;
+        }
+        assert_eq!(statements, 10 - 2);
+        table.insert(3 * PENDING_MAX);
+        table.end_statement(0);
+        assert_eq!(table.index.pending(), PENDING_MAX);
+        table.check_answers();
+    }
+}
+
+/// What the log tells of is not the next statement's work either.
+#[test]
+fn rows_that_were_deleted_by_the_log_are_nobody_s() {
+    let mut table = Table::new();
+    let gone = table.rows.split_off(ROWS / 2);
+    table.index.remove_as(Origin::Log, &gone, 1);
+    table.delete(1);
+    table.index.advance(u64::MAX);
+    let generation = table.index.rows().generation();
+    // which of them are the statement's is not known
+    assert_eq!((generation.dead(), generation.unowed()), (gone.len() + 1, gone.len()));
+    table.check_answers();
+}
+
+/// A statement that is stopped leaves what it owes to the next one.
+#[test]
+fn what_a_stopped_statement_owes_is_not_forgotten() {
+    struct Stopped;
+    impl Interrupt for Stopped {
+        fn interrupted(&self) -> bool {
+            true
+        }
+    }
+    let mut table = Table::new();
+    table.insert(4 * OTHERS_ROWS);
+    assert!(table.index.maintenance().tend(PENDING_MAX, &Stopped).is_err());
+    assert_eq!(table.index.pending(), 4 * OTHERS_ROWS);
+    table.end_statement(0);
+    assert_eq!(table.index.pending(), PENDING_MAX);
 }
 
 #[test]
