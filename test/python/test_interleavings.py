@@ -350,6 +350,8 @@ def open():
     con.load_extension(extension)
     con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
     con.execute("PRAGMA disable_checkpoint_on_shutdown")
+    # what is printed is compared
+    con.execute("PRAGMA disable_progress_bar")
     return con
 
 vector = "list_transform(range(128), lambda x: sin(i * (x + 1)))::FLOAT[128]"
