@@ -20,8 +20,10 @@ def connect(database=":memory:", read_only=False, config=None):
     extension = os.environ.get("VSS_EXTENSION")
     if extension:
         config["allow_unsigned_extensions"] = True
-        # `make in-host` leaves a repository beside it, from which INSTALL takes it
-        config["custom_extension_repository"] = str(pathlib.Path(extension).resolve().parent / "repository")
+        # `make in-host` leaves a repository beside it, from which INSTALL takes it; not into the home of whoever tries this
+        folder = pathlib.Path(extension).resolve().parent
+        config["custom_extension_repository"] = str(folder / "repository")
+        config["extension_directory"] = str(folder / "installed")
     con = _plain(database, read_only=read_only, config=config)
     con.load_extension(extension or "vss")
     for name, value in ours.items():
