@@ -24,6 +24,11 @@ def title(name, record):
     return f"**{text}**" if name.split(":")[0] in ("core", "vss") else text
 
 
+def reason(record):
+    """Without the path of its log."""
+    return record["failed"].partition("; see ")[0]
+
+
 def size(contest, record):
     found, kind = bytes_of(record)
     return f"{found / contest['rows']:,.0f}{' on disk' if kind == 'disk' else ''}" if found else "–"
@@ -38,7 +43,7 @@ def libraries(results, contest):
     rows = []
     for name, record in contest["systems"].items():
         if "failed" in record:
-            rows.append([title(name, record), f"not measured: {record['failed']}", *[""] * (len(LIBRARIES) - 2)])
+            rows.append([title(name, record), f"not measured: {reason(record)}", *[""] * (len(LIBRARIES) - 2)])
             continue
         batches = {int(key.split()[0]): batch for key, batch in record["batches"].items()}
         recalls = [sum(batches[ef]["recall"]) / len(batches[ef]["recall"]) for ef in (16, 64, 256)]
@@ -71,7 +76,7 @@ def clients(contest):
     rows = []
     for name, record in contest["systems"].items():
         if "failed" in record:
-            rows.append([title(name, record), f"not measured: {record['failed']}", *[""] * (len(SYSTEMS) - 2)])
+            rows.append([title(name, record), f"not measured: {reason(record)}", *[""] * (len(SYSTEMS) - 2)])
             continue
         single = at_width(record)
         row = [title(name, record), number(build(record, 2)), size(contest, record), width(record), f"{recall(single):.3f}"]

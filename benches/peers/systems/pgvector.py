@@ -70,7 +70,7 @@ class System(Peer):
         elif self.variant == "bit":
             # as its documentation has it: the nearest by their bits, then by their vectors
             bits = f"ORDER BY {self.key} <~> binary_quantize(%s::vector)::bit({dimensions}) LIMIT {self.ef}"
-            sql = f"SELECT id FROM (SELECT id, v FROM items {where} {bits}) AS some ORDER BY {near} LIMIT {k}"
+            sql = f"SELECT id FROM (SELECT id, v FROM items {where} {bits}) AS nearest ORDER BY {near} LIMIT {k}"
             return [row for (row,) in self.con.execute(sql, (argument, argument)).fetchall()]
         rows = self.con.execute(f"SELECT id FROM items {where} ORDER BY {near} LIMIT {k}", given)
         return [row for (row,) in rows.fetchall()]
