@@ -1,6 +1,6 @@
 """Clients of DuckDB that store and search vectors, each with its own calls: served by the index, with the rows of an exact search.
 
-Those whose packages cannot be installed are skipped aloud.
+Those whose packages are not here are skipped aloud.
 """
 
 import pytest
@@ -10,7 +10,8 @@ SERVED = {"HNSW_INDEX_SCAN", "HNSW_INDEX_JOIN"}
 
 def client(*modules):
     for module in modules:
-        pytest.importorskip(module, reason=f"{module} cannot be installed here: its example does not run")
+        reason = f"{module} is not here (make examples installs it beside the newest DuckDB): its example does not run"
+        pytest.importorskip(module, reason=reason)
 
 
 @pytest.mark.filterwarnings("ignore:.*langchain-community")

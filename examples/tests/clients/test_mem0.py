@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-pytest.importorskip("mem0", reason="mem0 cannot be installed here: its store is not tested")
+pytest.importorskip("mem0", reason="mem0 is not here (make examples installs it beside the newest DuckDB): its store is not tested")
 
 
 @pytest.fixture
