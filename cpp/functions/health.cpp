@@ -12,18 +12,13 @@ namespace duckdb {
 
 namespace {
 
-struct HealthColumn {
-	const char *name;
-	LogicalType type;
-};
-
 LogicalType WorkType() {
 	return LogicalType::STRUCT(
 	    {{"what", LogicalType::VARCHAR}, {"done", LogicalType::BIGINT}, {"total", LogicalType::BIGINT}});
 }
 
 //! Names are those of `pragma_hnsw_index_info()`, where it has the same.
-vector<HealthColumn> HealthColumns() {
+vector<IndexColumn> HealthColumns() {
 	return {{"catalog_name", LogicalType::VARCHAR},
 	        {"schema_name", LogicalType::VARCHAR},
 	        {"index_name", LogicalType::VARCHAR},
@@ -154,10 +149,7 @@ vector<Value> Look(const FoundIndex &found) {
 
 static unique_ptr<FunctionData> HealthBind(ClientContext &context, TableFunctionBindInput &input,
                                            vector<LogicalType> &return_types, vector<Identifier> &names) {
-	for (auto &column : HealthColumns()) {
-		names.emplace_back(column.name);
-		return_types.push_back(column.type);
-	}
+	BindColumns(HealthColumns(), return_types, names);
 	return nullptr;
 }
 
@@ -172,14 +164,11 @@ static void HealthScan(ClientContext &context, TableFunctionInput &input, DataCh
 	idx_t row = 0;
 	for (; state.next < state.indexes.size() && row < STANDARD_VECTOR_SIZE; state.next++) {
 		auto &found = state.indexes[state.next];
-		auto &entry = found.entry.get();
 		auto seen = Look(found);
 		if (seen.empty()) {
 			continue; // dropped meanwhile
 		}
-		vector<Value> values {Value(entry.catalog.GetName().GetIdentifierName()),
-		                      Value(entry.schema.name.GetIdentifierName()), Value(entry.name.GetIdentifierName()),
-		                      Value(entry.GetTableName().GetIdentifierName())};
+		auto values = found.Names();
 		values.insert(values.end(), seen.begin(), seen.end());
 		for (idx_t col = 0; col < output.ColumnCount(); col++) {
 			auto known = col < values.size() && !values[col].IsNull();

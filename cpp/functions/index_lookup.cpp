@@ -14,6 +14,19 @@
 
 namespace duckdb {
 
+vector<Value> FoundIndex::Names() const {
+	auto &index = entry.get();
+	return {Value(index.catalog.GetName().GetIdentifierName()), Value(index.schema.name.GetIdentifierName()),
+	        Value(index.name.GetIdentifierName()), Value(index.GetTableName().GetIdentifierName())};
+}
+
+void BindColumns(const vector<IndexColumn> &columns, vector<LogicalType> &types, vector<Identifier> &names) {
+	for (auto &column : columns) {
+		names.emplace_back(column.name);
+		types.push_back(column.type);
+	}
+}
+
 //! Index entries of the catalog, HNSW or not.
 static vector<reference<IndexCatalogEntry>> CatalogIndexes(ClientContext &context) {
 	vector<reference<IndexCatalogEntry>> result;

@@ -18,7 +18,19 @@ struct FoundIndex {
 	reference<DataTable> storage;
 	//! The indexed column or expression, as SQL.
 	string expression;
+
+	//! The names of its database, its schema, of itself and its table: the first columns of functions that have a row for each index.
+	vector<Value> Names() const;
 };
+
+//! A column of a function that has a row for each index.
+struct IndexColumn {
+	const char *name;
+	LogicalType type;
+};
+
+//! What such a function returns.
+void BindColumns(const vector<IndexColumn> &columns, vector<LogicalType> &types, vector<Identifier> &names);
 
 //! Every HNSW index of every attached database.
 vector<FoundIndex> FindIndexes(ClientContext &context);

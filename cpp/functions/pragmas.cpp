@@ -25,13 +25,8 @@ namespace duckdb {
 
 namespace {
 
-struct InfoColumn {
-	const char *name;
-	LogicalType type;
-};
-
 //! The first eleven are those of the official extension, in its order.
-vector<InfoColumn> InfoColumns() {
+vector<IndexColumn> InfoColumns() {
 	auto level = LogicalType::STRUCT({{"nodes", LogicalType::BIGINT},
 	                                  {"edges", LogicalType::BIGINT},
 	                                  {"max_edges", LogicalType::BIGINT},
@@ -117,10 +112,7 @@ void AddTarget(ClientContext &context, const HNSWIndex &index, vector<Value> &va
 
 static unique_ptr<FunctionData> InfoBind(ClientContext &context, TableFunctionBindInput &input,
                                          vector<LogicalType> &return_types, vector<Identifier> &names) {
-	for (auto &column : InfoColumns()) {
-		names.emplace_back(column.name);
-		return_types.push_back(column.type);
-	}
+	BindColumns(InfoColumns(), return_types, names);
 	return nullptr;
 }
 
@@ -139,37 +131,33 @@ static void InfoScan(ClientContext &context, TableFunctionInput &input, DataChun
 	idx_t row = 0;
 	for (; state.next < state.indexes.size() && row < STANDARD_VECTOR_SIZE; state.next++) {
 		auto &found = state.indexes[state.next];
-		auto &entry = found.entry.get();
-		vector<Value> values;
+		auto values = found.Names();
 		auto exists = HNSWIndex::Visit(*found.index, [&](const HNSWIndex &index) {
 			index.Maintain();
 			auto info = Translate([&] { return index.Core().info(); });
 			auto &options = index.Options();
-			values = {Value(entry.catalog.GetName().GetIdentifierName()),
-			          Value(entry.schema.name.GetIdentifierName()),
-			          Value(entry.name.GetIdentifierName()),
-			          Value(entry.GetTableName().GetIdentifierName()),
-			          Value(string(vss::metric_name(options.metric))),
-			          BigInt(index.Dimensions()),
-			          BigInt(info.count),
-			          BigInt(info.capacity),
-			          BigInt(info.memory),
-			          BigInt(info.levels.size()),
-			          LevelStats(info, columns[10].type),
-			          Value(found.expression),
-			          BigInt(options.m),
-			          BigInt(options.m0),
-			          BigInt(options.ef_construction),
-			          BigInt(options.ef_search),
-			          BigInt(info.deleted),
-			          BigInt(info.pending),
-			          BigInt(index.BytesOnDisk()),
-			          Value(index.Status(found.storage)),
-			          Value(string(vss::quantization_name(options.quantization))),
-			          BigInt(info.row_bytes),
-			          Value::DOUBLE(info.code_error),
-			          info.norms.known ? Value::DOUBLE(info.norms.min) : Value(LogicalType::DOUBLE),
-			          info.norms.known ? Value::DOUBLE(info.norms.max) : Value(LogicalType::DOUBLE)};
+			values.insert(values.end(),
+			              {Value(string(vss::metric_name(options.metric))),
+			               BigInt(index.Dimensions()),
+			               BigInt(info.count),
+			               BigInt(info.capacity),
+			               BigInt(info.memory),
+			               BigInt(info.levels.size()),
+			               LevelStats(info, columns[10].type),
+			               Value(found.expression),
+			               BigInt(options.m),
+			               BigInt(options.m0),
+			               BigInt(options.ef_construction),
+			               BigInt(options.ef_search),
+			               BigInt(info.deleted),
+			               BigInt(info.pending),
+			               BigInt(index.BytesOnDisk()),
+			               Value(index.Status(found.storage)),
+			               Value(string(vss::quantization_name(options.quantization))),
+			               BigInt(info.row_bytes),
+			               Value::DOUBLE(info.code_error),
+			               info.norms.known ? Value::DOUBLE(info.norms.min) : Value(LogicalType::DOUBLE),
+			               info.norms.known ? Value::DOUBLE(info.norms.max) : Value(LogicalType::DOUBLE)});
 			AddTarget(context, index, values);
 		});
 		if (!exists) {
