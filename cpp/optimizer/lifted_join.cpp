@@ -8,7 +8,7 @@
 #include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "optimizer/row_id_plan.hpp"
-#include "optimizer/scan_path.hpp"
+#include "optimizer/plan_parts.hpp"
 
 namespace duckdb {
 

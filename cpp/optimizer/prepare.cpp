@@ -18,7 +18,7 @@
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "index/backlog.hpp"
 #include "optimizer/distance_matcher.hpp"
-#include "optimizer/scan_path.hpp"
+#include "optimizer/plan_parts.hpp"
 
 namespace duckdb {
 

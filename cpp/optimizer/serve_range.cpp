@@ -18,7 +18,7 @@
 #include "optimizer/range.hpp"
 #include "optimizer/range_parts.hpp"
 #include "optimizer/row_id_plan.hpp"
-#include "optimizer/scan_path.hpp"
+#include "optimizer/plan_parts.hpp"
 
 namespace duckdb {
 
