@@ -3,7 +3,12 @@
 //! The host implements these traits; the index never names it. The unit types at the end are hosts without limits,
 //! for tests and benches.
 
-use crate::error::Result;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a caller sleeps that waits for others.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Where the index gets its memory from. Called with the index's accounting lock held: it must not call back.
 pub trait Ledger: Send + Sync {
@@ -17,6 +22,21 @@ pub trait Ledger: Send + Sync {
 pub trait Interrupt {
     /// True once the operation should return an `Interrupted` error.
     fn interrupted(&self) -> bool;
+
+    /// Errors: `Interrupted`.
+    fn check(&self) -> Result<()> {
+        if self.interrupted() {
+            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+        }
+        Ok(())
+    }
+
+    /// Sleeps for a moment, as the rest of the work is another thread's, or waits for readers. Errors: `Interrupted`.
+    fn pause(&self) -> Result<()> {
+        self.check()?;
+        std::thread::sleep(PAUSE);
+        Ok(())
+    }
 }
 
 /// Which committed rows one transaction sees. Costs the host some 100 ns a row, so it is asked late.

@@ -1,7 +1,7 @@
 //! Locks, atomics and waiting: `parking_lot`'s locks, which know no poison: a panic leaves what is locked to the next one. With the
 //! feature `model` they are those of `shuttle`, which then decides at each of them which thread goes on, see `index/tests/model.rs`.
 //!
-//! Atomics that are read row by row (entries, counters of memory) stay the standard library's: each use would be a place to
+//! Atomics that are read row by row (states, counters of memory) stay the standard library's: each use would be a place to
 //! switch threads, and the schedules that differ at the locks would be lost among those.
 
 #[cfg(not(feature = "model"))]

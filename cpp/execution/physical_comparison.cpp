@@ -93,13 +93,13 @@ SourceResultType PhysicalComparison::GetDataInternal(ExecutionContext &context, 
                                                      OperatorSourceInput &input) const {
 	auto &state = input.global_state.Cast<ComparisonState>();
 	if (!state.work) {
-		if (!HNSWIndex::CatchUpDue(*entry)) {
+		if (!HNSWIndex::ReconcileDue(*entry)) {
 			state.done = true;
 			return SourceResultType::FINISHED;
 		}
 		auto &client = context.client;
 		state.work = make_uniq<Aside>(client, [this, &client](const vss::HostInterrupt &interrupt) {
-			HNSWIndex::CatchUp(client, interrupt, *entry, table.GetStorage());
+			HNSWIndex::Reconcile(client, interrupt, *entry, table.GetStorage());
 		});
 	}
 	state.done = state.work->Wait();

@@ -26,7 +26,7 @@ struct ExplainState : public GlobalTableFunctionState {
 	vector<vector<Value>> rows;
 	idx_t next = 0;
 	//! Last: it works on the indexes.
-	CatchUpFirst first;
+	ReconcileFirst first;
 };
 
 } // namespace

@@ -165,13 +165,13 @@ FoundIndex FindIndex(ClientContext &context, const string &name) {
 	return found;
 }
 
-void CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found) {
-	HNSWIndex::CatchUp(context, interrupt, *found.index, found.storage);
+void Reconcile(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found) {
+	HNSWIndex::Reconcile(context, interrupt, *found.index, found.storage);
 }
 
 unique_ptr<SharedIndex> ShareInStep(ClientContext &context, const vss::HostInterrupt &interrupt,
                                     const FoundIndex &found) {
-	CatchUp(context, interrupt, found);
+	Reconcile(context, interrupt, found);
 	auto result = HNSWIndex::TryShare(*found.index, found.storage);
 	if (!result) {
 		auto name = found.entry.get().name.GetIdentifierName();
@@ -183,12 +183,12 @@ unique_ptr<SharedIndex> ShareInStep(ClientContext &context, const vss::HostInter
 	return result;
 }
 
-bool CatchUpFirst::Done(ClientContext &context, TableFunctionInput &input, const vector<FoundIndex> &indexes) {
-	auto due = [](const FoundIndex &found) { return HNSWIndex::CatchUpDue(*found.index); };
+bool ReconcileFirst::Done(ClientContext &context, TableFunctionInput &input, const vector<FoundIndex> &indexes) {
+	auto due = [](const FoundIndex &found) { return HNSWIndex::ReconcileDue(*found.index); };
 	if (!work && !is_done && std::any_of(indexes.begin(), indexes.end(), due)) {
 		work = make_uniq<Aside>(context, [&context, &indexes](const vss::HostInterrupt &interrupt) {
 			for (auto &found : indexes) {
-				CatchUp(context, interrupt, found);
+				Reconcile(context, interrupt, found);
 			}
 		});
 	}

@@ -45,15 +45,15 @@ vector<FoundIndex> FindIndexes(ClientContext &context, DuckTableEntry &table);
 //! none, if it has another type, or if the name fits several.
 FoundIndex FindIndex(ClientContext &context, const string &name);
 
-//! Brings an index in step with its table, see `HNSWIndex::CatchUp`.
-void CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found);
+//! Brings an index in step with its table, see `HNSWIndex::Reconcile`.
+void Reconcile(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found);
 
 //! The index for a search or for its upkeep, in step with its table. Throws an InvalidInputException if it does not cover that.
 unique_ptr<SharedIndex> ShareInStep(ClientContext &context, const vss::HostInterrupt &interrupt,
                                     const FoundIndex &found);
 
 //! What a table function does before it reads indexes: it brings them in step with their tables, aside.
-class CatchUpFirst {
+class ReconcileFirst {
 public:
 	//! Whether it is done; the function has to return if it is not, and will be called again. Always with the same indexes.
 	bool Done(ClientContext &context, TableFunctionInput &input, const vector<FoundIndex> &indexes);

@@ -70,7 +70,7 @@ struct InfoState : public GlobalTableFunctionState {
 	vector<FoundIndex> indexes;
 	idx_t next = 0;
 	//! Last: it works on the indexes.
-	CatchUpFirst first;
+	ReconcileFirst first;
 };
 
 Value BigInt(uint64_t value) {
@@ -334,7 +334,7 @@ static unique_ptr<GlobalTableFunctionState> FinishInit(ClientContext &context, T
 
 //! Does what is left to background threads, and waits for what they are doing.
 static void Finish(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found) {
-	CatchUp(context, interrupt, found);
+	Reconcile(context, interrupt, found);
 	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
 	if (!shared) {
 		if (found.index->GetBindState() != IndexBindState::BOUND) {

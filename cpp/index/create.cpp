@@ -447,7 +447,7 @@ void MeasureEvent::FinishEvent() {
 SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                               OperatorSinkFinalizeInput &input) const {
 	auto &state = input.global_state.Cast<CreateHNSWGlobalState>();
-	state.index->Core().scatter();
+	state.index->Core().seed_in_random_order();
 	state.holds_out = state.index->Core().hold_out();
 	event.InsertEvent(make_shared_ptr<LinkRowsEvent>(pipeline, *this, state));
 	return SinkFinalizeType::READY;
@@ -458,8 +458,8 @@ SinkFinalizeType PhysicalCreateHNSW::Finalize(Pipeline &pipeline, Event &event, 
 //---------------------------------------------------------------------------------------------------------------------
 
 //! Appends the rows that reached the table while the graph was built; returns the next row id. The append lock must be held.
-static idx_t CatchUp(const vss::HostInterrupt &interrupt, DuckTransaction &transaction, DataTable &storage,
-                     HNSWIndex &index, idx_t scanned_until) {
+static idx_t AppendArrived(const vss::HostInterrupt &interrupt, DuckTransaction &transaction, DataTable &storage,
+                           HNSWIndex &index, idx_t scanned_until) {
 	auto next_row_id = storage.GetNextRowId();
 	auto row = scanned_until;
 	if (next_row_id > scanned_until) {
@@ -508,7 +508,7 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	auto &transaction = DuckTransaction::Get(context, storage.db);
 	TableAppendState append_state;
 	storage.AppendLock(transaction, append_state);
-	auto next_row_id = CatchUp(state.interrupt, transaction, storage, *state.index, state.scanned_until);
+	auto next_row_id = AppendArrived(state.interrupt, transaction, storage, *state.index, state.scanned_until);
 	entry.initial_index_size = state.index->Core().memory_used();
 	auto &manager = DuckTransactionManager::Get(storage.db);
 	auto unsure = UpdatedInPlace(storage, storage_ids);

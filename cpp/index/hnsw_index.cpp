@@ -160,16 +160,16 @@ void HNSWIndex::Published(idx_t next_row_id, uint64_t last_commit, bool unsure) 
 	}
 }
 
-bool HNSWIndex::CatchUpDue() const {
+bool HNSWIndex::ReconcileDue() const {
 	if (!core->is_sound()) {
 		return true;
 	}
 	return agreement.IsDue(CommitsOf(db));
 }
 
-bool HNSWIndex::CatchUpDue(IndexEntry &entry) {
+bool HNSWIndex::ReconcileDue(IndexEntry &entry) {
 	auto due = false;
-	Visit(entry, [&](const HNSWIndex &index) { due = index.CatchUpDue(); });
+	Visit(entry, [&](const HNSWIndex &index) { due = index.ReconcileDue(); });
 	return due;
 }
 

@@ -62,10 +62,10 @@ public:
 	//! all vectors if they may have changed. Afterwards the index covers the table, unless memory is short: then queries
 	//! go on scanning the table, and the next call tries again. Its options must have been learnt. Takes the entry's lock for
 	//! moments only; must not be called with it or the index list's held. Throws only an InterruptException.
-	static void CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, IndexEntry &entry,
-	                    DataTable &table);
-	//! Whether `CatchUp` has something to do. Takes the entry's lock for a moment.
-	static bool CatchUpDue(IndexEntry &entry);
+	static void Reconcile(ClientContext &context, const vss::HostInterrupt &interrupt, IndexEntry &entry,
+	                      DataTable &table);
+	//! Whether `Reconcile` has something to do. Takes the entry's lock for a moment.
+	static bool ReconcileDue(IndexEntry &entry);
 	//! Runs `visit` with the index behind `entry`, which is locked (shared) meanwhile. False, without a call, if there is
 	//! none: it was dropped, is not bound or of another type.
 	static bool Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit);
@@ -80,7 +80,7 @@ public:
 		return dimensions;
 	}
 	//! Whether the index has to be compared with its table, see `Agreement::IsDue`.
-	bool CatchUpDue() const;
+	bool ReconcileDue() const;
 	//! The index behind `entry` for a search of `table`; nothing if it was dropped or does not cover the table. Holds
 	//! the entry's shared lock only for the moment of the call, so a long search never stops a commit.
 	static unique_ptr<SharedIndex> TryShare(IndexEntry &entry, DataTable &table);

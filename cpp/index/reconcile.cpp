@@ -124,7 +124,7 @@ uint64_t HNSWIndex::Comparison::ForgetDeleted(DataTable &table) {
 	auto deleting = *deleted_after == last_commit;
 	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
 	ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_COMMITTED_ROWS, progress->done,
-	         [&](DataChunk &chunk) { core->saw(RowIds(chunk)); });
+	         [&](DataChunk &chunk) { core->seen(RowIds(chunk)); });
 	core->end_comparison(DuckTransactionManager::Get(table.db).GetLastCommit());
 	return deleting ? last_commit : Agreement::NEVER;
 }
@@ -143,7 +143,7 @@ uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 	// taken; which rows are left is what the last scan says.
 	if (!vectors) {
 		ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, progress->done,
-		         [&](DataChunk &chunk) { vectors = core->saw(RowIds(chunk)) || vectors; });
+		         [&](DataChunk &chunk) { vectors = core->seen(RowIds(chunk)) || vectors; });
 		if (vectors) {
 			progress->total += rows;
 		}
@@ -178,11 +178,11 @@ static unique_lock<mutex> LockUnlessInterrupted(const vss::HostInterrupt &interr
 	return result;
 }
 
-void HNSWIndex::CatchUp(ClientContext &context, const vss::HostInterrupt &interrupt, IndexEntry &entry,
-                        DataTable &table) {
+void HNSWIndex::Reconcile(ClientContext &context, const vss::HostInterrupt &interrupt, IndexEntry &entry,
+                          DataTable &table) {
 	shared_ptr<mutex> compare_lock;
 	Visit(entry, [&](const HNSWIndex &index) {
-		if (index.CatchUpDue()) {
+		if (index.ReconcileDue()) {
 			compare_lock = index.compare_lock;
 		}
 	});
@@ -201,7 +201,7 @@ void HNSWIndex::CatchUp(ClientContext &context, const vss::HostInterrupt &interr
 		OpenLate(entry, table);
 		unique_ptr<Comparison> comparison;
 		Visit(entry, [&](const HNSWIndex &index) {
-			if (!index.agreement.IsClosed() && index.CatchUpDue()) {
+			if (!index.agreement.IsClosed() && index.ReconcileDue()) {
 				comparison = make_uniq<Comparison>(context, interrupt, index, table.db);
 			}
 		});

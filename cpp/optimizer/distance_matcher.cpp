@@ -418,7 +418,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		}
 		auto &options = index.Options();
 		auto covers = index.Covers(duck_table.GetStorage());
-		auto compare = index.CatchUpDue();
+		auto compare = index.ReconcileDue();
 		auto own_metric = options.metric == metric;
 		// before the comparison nobody knows, and the search decides
 		auto may_rank = own_metric || (covers ? index.Core().ranks_by(metric) : compare);

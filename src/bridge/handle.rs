@@ -11,7 +11,7 @@ use super::range::RangeSearch;
 use super::row_set::RowSet;
 use crate::bridge::guard::{Crossing, Soundness, guard, guard_or};
 use crate::host::Unlimited;
-use crate::index::{Index, Steps, UNSETTLED};
+use crate::index::{Index, Steps, UNRESOLVED};
 use crate::options::Options;
 use crate::search::TargetInfo;
 
@@ -84,8 +84,8 @@ impl IndexHandle {
         self.0.soundness.guard_or("reserve_rows", (), || self.0.reserve_rows(rows));
     }
 
-    pub(super) fn scatter(&self) {
-        self.0.soundness.guard_or("scatter", (), || self.0.maintenance().scatter());
+    pub(super) fn seed_in_random_order(&self) {
+        self.0.soundness.guard_or("seed_in_random_order", (), || self.0.maintenance().seed_in_random_order());
     }
 
     pub(super) fn append(
@@ -102,7 +102,7 @@ impl IndexHandle {
     }
 
     pub(super) fn remove(&self, origin: ffi::RowOrigin, row_ids: &[i64], last_commit: u64) {
-        self.0.soundness.guard_or("remove", (), || self.0.remove_as(origin.into(), row_ids, UNSETTLED | last_commit));
+        self.0.soundness.guard_or("remove", (), || self.0.remove_as(origin.into(), row_ids, UNRESOLVED | last_commit));
     }
 
     pub(super) fn expire(&self, last_commit: u64, lowest_visible: u64) {
@@ -174,12 +174,12 @@ impl IndexHandle {
         self.0.soundness.guard("begin_comparison", || self.0.reconciler().begin(end))
     }
 
-    pub(super) fn saw(&self, row_ids: &[i64]) -> bool {
-        self.0.soundness.guard_or("saw", true, || self.0.reconciler().seen(row_ids))
+    pub(super) fn seen(&self, row_ids: &[i64]) -> bool {
+        self.0.soundness.guard_or("seen", true, || self.0.reconciler().seen(row_ids))
     }
 
     pub(super) fn end_comparison(&self, last_commit: u64) -> usize {
-        self.0.soundness.guard_or("end_comparison", 0, || self.0.reconciler().end(UNSETTLED | last_commit))
+        self.0.soundness.guard_or("end_comparison", 0, || self.0.reconciler().end(UNRESOLVED | last_commit))
     }
 
     /// Searches among `rows`, or among those that `visibility` sees if that is null.

@@ -378,7 +378,7 @@ mod ffi {
         fn defect(self: &IndexHandle) -> String;
         fn share(self: &IndexHandle) -> Box<IndexHandle>;
         fn reserve_rows(self: &IndexHandle, rows: usize);
-        fn scatter(self: &IndexHandle);
+        fn seed_in_random_order(self: &IndexHandle);
         fn append(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], vectors: &[f32]) -> Result<()>;
         fn without_vector(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64]);
         fn remove(self: &IndexHandle, origin: RowOrigin, row_ids: &[i64], last_commit: u64);
@@ -396,7 +396,7 @@ mod ffi {
         fn store(self: &IndexHandle, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;
         fn forget_pages(self: &IndexHandle) -> Vec<i64>;
         fn begin_comparison(self: &IndexHandle, end: usize) -> Result<()>;
-        fn saw(self: &IndexHandle, row_ids: &[i64]) -> bool;
+        fn seen(self: &IndexHandle, row_ids: &[i64]) -> bool;
         fn end_comparison(self: &IndexHandle, last_commit: u64) -> usize;
         unsafe fn search(
             self: &IndexHandle,

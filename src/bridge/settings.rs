@@ -45,13 +45,14 @@ pub(super) fn metric_name(metric: ffi::Metric) -> &'static str {
     Metric::from(metric).name()
 }
 
+fn set_if_found(metric: &mut ffi::Metric, found: Option<Metric>) -> bool {
+    *metric = found.map_or(*metric, ffi::Metric::from);
+    found.is_some()
+}
+
 /// Whether a metric has this name, or this other name; `metric` is it then.
 pub(super) fn find_metric(given: &str, metric: &mut ffi::Metric) -> bool {
-    guard_or(false, || {
-        let found = Metric::find(given);
-        *metric = found.map_or(*metric, ffi::Metric::from);
-        found.is_some()
-    })
+    guard_or(false, || set_if_found(metric, Metric::find(given)))
 }
 
 /// All names of metrics, as messages list them.
@@ -70,11 +71,7 @@ pub(super) fn repair_name(kind: ffi::RepairKind) -> &'static str {
 
 /// Whether a metric ranks like the SQL function; `metric` is it then.
 pub(super) fn ranking_metric(function: &str, descending: bool, metric: &mut ffi::Metric) -> bool {
-    guard_or(false, || {
-        let found = Metric::ranking_like(function, descending);
-        *metric = found.map_or(*metric, ffi::Metric::from);
-        found.is_some()
-    })
+    guard_or(false, || set_if_found(metric, Metric::ranking_like(function, descending)))
 }
 
 /// The distance, by the metric that ranks like the SQL function, at which that has this value; NaN for other functions.

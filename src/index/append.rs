@@ -139,7 +139,7 @@ impl Index {
             return;
         }
         let mut rows = self.rows.change();
-        let deleted = |place| rows.entry(place).load().state == State::Tombstone;
+        let deleted = |place| rows.state_of(place).load().state == State::Tombstone;
         revived.retain(|&row_id| !rows.places.get(row_id).is_some_and(deleted));
         rows.tombstones.forget(revived);
     }
@@ -201,7 +201,7 @@ impl Index {
                     continue;
                 }
                 let Some(place) = rows.places.get(row_id) else { continue };
-                if rows.entry(place).load().state == State::Tombstone {
+                if rows.state_of(place).load().state == State::Tombstone {
                     revived.push(row_id);
                 } else {
                     rows.live -= 1;
@@ -250,8 +250,8 @@ impl RowsChange<'_> {
             None => Place::Unrankable(self.table.unrankable.push(row_id)),
         };
         if let Some(before) = before {
-            let state = self.entry(before).load().state;
-            self.entry(place).set_state(state);
+            let state = self.state_of(before).load().state;
+            self.state_of(place).set_state(state);
             self.kill(before);
         } else {
             self.live += 1;
@@ -262,9 +262,9 @@ impl RowsChange<'_> {
     /// A row that is there is live, also if it was a tombstone: then it goes to `revived`.
     fn revive(&mut self, row_id: i64, revived: &mut Vec<i64>) {
         let Some(place) = self.places.get(row_id) else { return };
-        let entry = self.entry(place);
-        if entry.load().state == State::Tombstone {
-            entry.set_state(State::Live);
+        let slot_state = self.state_of(place);
+        if slot_state.load().state == State::Tombstone {
+            slot_state.set_state(State::Live);
             self.live += 1;
             revived.push(row_id);
         }

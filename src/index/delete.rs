@@ -8,7 +8,7 @@ pub(super) const REMOVE_ROWS: usize = 1024;
 
 impl Index {
     /// Deletes rows: they become tombstones, returned only to searches that may see them, until
-    /// [`advance`](Self::advance) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
+    /// [`expire_tombstones`](Self::expire_tombstones) passes `bound`. Unknown and deleted rows are ignored. Never fails, never allocates.
     /// Takes the row lock for some microseconds at a time.
     pub fn remove(&self, row_ids: &[i64], bound: u64) {
         self.remove_as(Origin::Host, row_ids, bound);
@@ -34,21 +34,21 @@ impl Index {
     ///
     /// One comparison when there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
     pub fn expire(&self, last_commit: u64, lowest_visible: u64) {
-        self.settle(last_commit);
-        self.advance(lowest_visible.min(last_commit.saturating_add(1)));
+        self.resolve_commit(last_commit);
+        self.expire_tombstones(lowest_visible.min(last_commit.saturating_add(1)));
     }
 
-    /// Gives rows removed with `UNSETTLED | before` their bound: `last_commit`, once it is past `before`. One comparison
+    /// Gives rows removed with `UNRESOLVED | before` their bound: `last_commit`, once it is past `before`. One comparison
     /// when there are none; otherwise takes the row lock. Never allocates.
-    pub fn settle(&self, last_commit: u64) {
-        if self.rows.unsettled() < last_commit {
-            self.rows.change().tombstones.settle(last_commit);
+    pub fn resolve_commit(&self, last_commit: u64) {
+        if self.rows.unresolved() < last_commit {
+            self.rows.change().tombstones.resolve_commit(last_commit);
         }
     }
 
     /// Tombstones with a bound below `lowest_visible` die: no snapshot sees their rows any more. One comparison when
     /// there are none; otherwise takes the row lock for some microseconds at a time. Never allocates.
-    pub fn advance(&self, lowest_visible: u64) {
+    pub fn expire_tombstones(&self, lowest_visible: u64) {
         while self.rows.oldest() < lowest_visible {
             let mut rows = self.rows.change();
             for _ in 0..REMOVE_ROWS {
@@ -57,7 +57,7 @@ impl Index {
                 rows.touch(row_id);
                 let Some(place) = rows.places.get(row_id) else { continue };
                 // it may be live again, and about to be forgotten here
-                if rows.entry(place).load().state == State::Tombstone {
+                if rows.state_of(place).load().state == State::Tombstone {
                     rows.let_go(row_id, place);
                 }
             }

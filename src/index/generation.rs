@@ -1,4 +1,4 @@
-//! One generation of the linked rows: graph, vectors and entries by slot. Compaction replaces it as a whole.
+//! One generation of the linked rows: graph, vectors and states by slot. Compaction replaces it as a whole.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -26,12 +26,12 @@ const NODE_BYTES: usize = size_of::<usize>();
 /// Bytes of a node's key and level.
 const HEAD_BYTES: usize = 6;
 
-/// Linked rows. The entry of a slot is published once the slot's row is linked; until then it is empty, and again when
+/// Linked rows. The state of a slot is published once the slot's row is linked; until then it is empty, and again when
 /// the slot is free.
 pub(crate) struct Generation {
     /// The graph and the vectors. A generation is replaced with a read guard held, which keeps additions out.
     pub(crate) graph: GraphLock,
-    pub(crate) entries: SlotStates,
+    pub(crate) states: SlotStates,
     options: Options,
     growth: Mutex<Growth>,
     pub(super) consolidation: Mutex<Option<Consolidation>>,
@@ -42,7 +42,7 @@ pub(crate) struct Generation {
     pub(super) reconnecting: Arc<Progress>,
     /// Nodes linked, or freed, since the last pass of `reconnect` began, or the graph was loaded: as many may be out of reach.
     pub(super) unconnected: AtomicUsize,
-    /// Slots whose entry is dead. Changed with the index's row lock held.
+    /// Slots whose state is dead. Changed with the index's row lock held.
     dead: AtomicUsize,
     /// How many of these no statement owes the work for, see [`Debts`](super::debts::Debts). Changed as `dead` is.
     unowed: AtomicUsize,
@@ -82,7 +82,7 @@ struct Growth {
 }
 
 impl Generation {
-    /// Expected bytes of a row: vector, links, entry and place.
+    /// Expected bytes of a row: vector, links, state and place.
     pub(super) fn row_bytes(setup: &Setup) -> usize {
         setup.codec.row_bytes() + link_bytes(&setup.options) as usize + NODE_BYTES + 2 * size_of::<u64>()
     }
@@ -92,7 +92,7 @@ impl Generation {
         let Setup { options, codec, memory, .. } = setup;
         Ok(Arc::new(Self {
             graph: GraphLock::new(options, codec, memory)?,
-            entries: SlotStates::new(memory)?,
+            states: SlotStates::new(memory)?,
             options: options.clone(),
             growth: Mutex::new(Growth { hint: 0, charge: memory.charge(0)? }),
             consolidation: Mutex::new(None),
@@ -111,7 +111,7 @@ impl Generation {
         }))
     }
 
-    /// `rows` nodes linked as `source` says, with memory for their vectors and entries, which are the caller's to set.
+    /// `rows` nodes linked as `source` says, with memory for their vectors and states, which are the caller's to set.
     /// `upper`: lists above the bottom level, of all nodes together. `entry`: a node with the highest level. Errors: `OutOfMemory`.
     pub(crate) fn load(setup: &Setup, rows: usize, upper: usize, entry: u32, source: &dyn Source) -> Result<Arc<Self>> {
         let mut generation = Self::new(setup)?;
@@ -125,13 +125,13 @@ impl Generation {
         growth.charge.resize(rows * (NODE_BYTES + bottom) + upper * list_bytes(options.m))?;
         loaded.graph = GraphLock::load(options, codec, memory, rows, entry, source)?;
         growth.charge.resize(loaded.graph.bytes())?;
-        loaded.entries.extend(rows)?;
+        loaded.states.extend(rows)?;
         Ok(generation)
     }
 
-    /// While it is held, the row of a slot whose entry is published stays what it is. Additions go on.
+    /// While it is held, the row of a slot whose state is published stays what it is. Additions go on.
     pub(crate) fn pin_rows(&self) -> PinnedRows<'_> {
-        PinnedRows { entries: &self.entries, pin: self.graph.pin() }
+        PinnedRows { states: &self.states, pin: self.graph.pin() }
     }
 
     /// Slots that need no further growth.
@@ -144,7 +144,7 @@ impl Generation {
         self.growth.lock().hint = rows;
     }
 
-    /// Links a row: at a free slot, else at a new one. `None` if `grow` has to come first. The entry
+    /// Links a row: at a free slot, else at a new one. `None` if `grow` has to come first. The state
     /// is the caller's to publish. `links`: of this generation's graph. Errors: `OutOfMemory`, with the slot if it may be linked to by
     /// now.
     pub(crate) fn link(
@@ -190,7 +190,7 @@ impl Generation {
         self.graph.len().saturating_sub(self.dead() + self.free_slots_count())
     }
 
-    /// Slots whose entry is dead.
+    /// Slots whose state is dead.
     pub(crate) fn dead(&self) -> usize {
         self.dead.load(Ordering::Relaxed)
     }
@@ -205,9 +205,9 @@ impl Generation {
         self.dead().saturating_sub(self.unowed())
     }
 
-    /// The entry of this slot is dead from now on. The caller holds the row lock, and says so once.
+    /// The state of this slot is dead from now on. The caller holds the row lock, and says so once.
     pub(crate) fn die(&self, slot: u32) {
-        self.entries.at(slot).set_state(State::Dead);
+        self.states.at(slot).set_state(State::Dead);
         self.dead.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -244,16 +244,16 @@ impl Generation {
         free.relinked = Some(Vec::with_capacity(RELINKED_MAX));
     }
 
-    /// These slots are free, unless somebody pins rows: then nothing happens. Their nodes are cleared and their entries emptied.
+    /// These slots are free, unless somebody pins rows: then nothing happens. Their nodes are cleared and their states emptied.
     /// `graph`: of this generation. The caller has reserved room for them, and no node links to them.
     pub(crate) fn free_slots(&self, slots: &[u32], graph: &mut ExclusiveGuard<'_>) -> bool {
         let mut free = self.free();
-        // SAFETY: as the caller says; their entries are dead or empty, and come from this generation's own lists of the dead.
+        // SAFETY: as the caller says; their states are dead or empty, and come from this generation's own lists of the dead.
         if !unsafe { graph.clear(slots, &mut free.slots) } {
             return false;
         }
         for &slot in slots {
-            self.entries.at(slot).store(SlotState::EMPTY);
+            self.states.at(slot).store(SlotState::EMPTY);
         }
         self.unconnected.fetch_add(slots.len(), Ordering::Relaxed);
         free.slots.sort_unstable_by_key(|free| Reverse(free.slot()));
@@ -284,8 +284,8 @@ impl Generation {
                 return Err(error);
             }
         }
-        self.entries.extend(rows)?;
-        let open = self.graph.extend(rows, self.entries.rows())?;
+        self.states.extend(rows)?;
+        let open = self.graph.extend(rows, self.states.rows())?;
         let expected = (open - self.graph.len()) as f64 * link_bytes(&self.options);
         growth.charge.resize(self.graph.bytes() + expected as usize)
     }
@@ -293,7 +293,7 @@ impl Generation {
 
 /// Rows that stay what they are while others are linked: those of published slots.
 pub(crate) struct PinnedRows<'a> {
-    entries: &'a SlotStates,
+    states: &'a SlotStates,
     pin: PinGuard<'a>,
 }
 
@@ -309,7 +309,7 @@ impl PinnedRows<'_> {
     ) {
         self.keep_published(slots, scratch);
         let estimates = self.pin.estimates();
-        // SAFETY: an entry is published when its slot's node has been added, and the pin is older than that was read.
+        // SAFETY: a state is published when its slot's node has been added, and the pin is older than that was read.
         unsafe {
             self.pin.measure(query, scratch, |slot, distance| {
                 each(slot, distance, if estimates { self.pin.norm(slot) } else { 0.0 });
@@ -332,14 +332,14 @@ impl PinnedRows<'_> {
 
     /// Puts those of `slots` that hold a row into `published`.
     fn keep_published(&self, slots: impl Iterator<Item = u32>, published: &mut Vec<u32>) {
-        let holds = |slot: &u32| matches!(self.entries.at(*slot).load().state, State::Live | State::Tombstone);
+        let holds = |slot: &u32| matches!(self.states.at(*slot).load().state, State::Live | State::Tombstone);
         published.clear();
         published.extend(slots.filter(holds));
     }
 
     /// The row of a slot, if it holds one.
     pub(crate) fn get(&self, slot: u32) -> Option<&[u8]> {
-        let published = matches!(self.entries.at(slot).load().state, State::Live | State::Tombstone);
+        let published = matches!(self.states.at(slot).load().state, State::Live | State::Tombstone);
         // SAFETY: as in `measure`.
         published.then(|| unsafe { self.pin.row(slot) })
     }

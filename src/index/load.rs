@@ -87,17 +87,17 @@ impl Index {
         Ok((index, root))
     }
 
-    /// Makes `generation` the generation of an empty index: its entries, free slots, and the places of its rows.
+    /// Makes `generation` the generation of an empty index: its states, free slots, and the places of its rows.
     fn adopt(&self, generation: &Arc<Generation>, reader: &mut Reader<'_>, root: &Root, linked: &[u64]) -> Result<()> {
         let mut free = Vec::new();
         let mut rows = self.rows.change();
         for slot in 0..root.slots as u32 {
-            let entry = SlotState::unpack(u64::from_le_bytes(reader.array(Region::SlotStates, slot as usize)?));
+            let slot_state = SlotState::unpack(u64::from_le_bytes(reader.array(Region::SlotStates, slot as usize)?));
             let is_linked = bits::is_set(linked, slot as usize);
-            match entry.state {
+            match slot_state.state {
                 State::Live => {
-                    rows.adopt(entry.row_id, Place::Slot(slot))?;
-                    generation.entries.at(slot).store(entry);
+                    rows.adopt(slot_state.row_id, Place::Slot(slot))?;
+                    generation.states.at(slot).store(slot_state);
                 }
                 // A slot that walks can reach must not be used again before it is repaired.
                 State::Empty if !is_linked && root.entry != u64::from(slot) => free.push(slot),

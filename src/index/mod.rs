@@ -10,7 +10,7 @@
 //! | [`Health`] | nothing: what readers see of all of these without waiting |
 //! | [`Searcher`](crate::search::Searcher) | nothing: it searches |
 //!
-//! A row is in one *place*: pending (copied, searched exactly), in a slot (linked), or unrankable (by id only). Its entry
+//! A row is in one *place*: pending (copied, searched exactly), in a slot (linked), or unrankable (by id only). Its state
 //! there says whether it is live, a tombstone, or dead.
 //!
 //! # Locks
@@ -68,7 +68,7 @@ pub use self::image::{Image, Images};
 pub use self::maintain::Maintenance;
 pub use self::progress::{Repair, RepairKind, Steps};
 pub use self::reconcile::Reconciler;
-pub use self::rows::tombstones::UNSETTLED;
+pub use self::rows::tombstones::UNRESOLVED;
 pub(crate) use self::table::RowTable;
 pub use crate::vectors::Norms;
 

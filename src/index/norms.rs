@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use super::maintain::link::check;
 use super::{Generation, Index, RowTable};
 use crate::error::Result;
 use crate::graph::lock::ReadGuard;
@@ -76,15 +75,14 @@ impl RowTable {
         pending: &[Arc<Block>],
         interrupt: &dyn Interrupt,
     ) -> Result<Option<Norms>> {
-        let published =
-            |&slot: &u32| matches!(generation.entries.at(slot).load().state, State::Live | State::Tombstone);
+        let published = |&slot: &u32| matches!(generation.states.at(slot).load().state, State::Live | State::Tombstone);
         let linked = (0..graph.len() as u32).filter(published).map(|slot| Row::Coded(graph.row(slot)));
         let waiting = pending.iter().flat_map(|block| block.rows());
-        let waiting = waiting.filter(|(entry, _)| entry.state != State::Dead).map(|(_, row)| row);
+        let waiting = waiting.filter(|(slot_state, _)| slot_state.state != State::Dead).map(|(_, row)| row);
         let mut norms = Norms::EMPTY;
         for (number, row) in linked.chain(waiting).enumerate() {
             if number.is_multiple_of(MEASURED_ROWS) {
-                check(interrupt)?;
+                interrupt.check()?;
             }
             let Some(norm) = self.setup.codec.norm_given(row) else { return Ok(None) };
             norms = norms.union(norm);

@@ -61,7 +61,7 @@ impl Reconciler {
             .places
             .entries()
             .filter(|&(row_id, _, hosted)| !hosted && !comparison.knows(row_id))
-            .filter(|&(_, place, _)| rows.entry(place).load().state == State::Live)
+            .filter(|&(_, place, _)| rows.state_of(place).load().state == State::Live)
             .map(|(row_id, ..)| row_id)
             .collect();
         for &row_id in &gone {

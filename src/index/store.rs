@@ -29,7 +29,7 @@ struct Snapshot<'a> {
     /// Lists above the bottom level: node and level.
     upper: Vec<(u32, usize)>,
     /// Slots of the stored graph's slots.
-    entries: Vec<SlotState>,
+    states: Vec<SlotState>,
     pending: Vec<(i64, Cow<'a, [u8]>)>,
     unrankable: Vec<i64>,
     /// Room for the links of a node.
@@ -131,33 +131,33 @@ impl Images {
         let mut snapshot = Snapshot {
             graph: links,
             upper: Vec::new(),
-            entries: Vec::new(),
+            states: Vec::new(),
             pending: Vec::new(),
             unrankable: Vec::new(),
             list: Vec::new(),
             base: Packed::default(),
             above: Packed::default(),
         };
-        snapshot.entries.try_reserve_exact(slots).map_err(full)?;
-        snapshot.entries.extend((0..slots as u32).map(|slot| generation.entries.at(slot).load()));
+        snapshot.states.try_reserve_exact(slots).map_err(full)?;
+        snapshot.states.extend((0..slots as u32).map(|slot| generation.states.at(slot).load()));
         let unstored = if light.is_some() { again } else { &[] };
         snapshot.pending.try_reserve(nodes - slots + unstored.len() + rows.pending.len()).map_err(full)?;
         for slot in unstored.iter().copied().chain(slots as u32..nodes as u32) {
-            let entry = generation.entries.at(slot).load();
-            if entry.state == State::Live {
-                snapshot.pending.push((entry.row_id, Cow::Borrowed(links.row(slot))));
+            let slot_state = generation.states.at(slot).load();
+            if slot_state.state == State::Live {
+                snapshot.pending.push((slot_state.row_id, Cow::Borrowed(links.row(slot))));
             }
-            if let Some(stored) = snapshot.entries.get_mut(slot as usize) {
+            if let Some(stored) = snapshot.states.get_mut(slot as usize) {
                 *stored = SlotState::EMPTY;
             }
         }
-        for (entry, row) in blocks.iter().flat_map(|block| block.rows()) {
-            if entry.state == State::Live {
+        for (slot_state, row) in blocks.iter().flat_map(|block| block.rows()) {
+            if slot_state.state == State::Live {
                 let row = match row {
                     Row::Plain(row) if !ready => Cow::Borrowed(row),
                     row => setup.codec.coded(row),
                 };
-                snapshot.pending.push((entry.row_id, row));
+                snapshot.pending.push((slot_state.row_id, row));
             }
         }
         snapshot.unrankable.extend(self.rows.unrankable.live_rows());
@@ -310,10 +310,10 @@ impl Snapshot<'_> {
             Region::Base | Region::Upper => self.links(region, index, out),
             Region::Vectors => out.copy_from_slice(self.graph.row(index as u32)),
             Region::SlotStates => {
-                let entry = self.entries[index];
+                let slot_state = self.states[index];
                 // A snapshot of another transaction does not outlive the process.
                 let gone = SlotState { state: State::Dead, row_id: 0 };
-                let kept = if entry.state == State::Tombstone { gone } else { entry };
+                let kept = if slot_state.state == State::Tombstone { gone } else { slot_state };
                 out.copy_from_slice(&kept.pack().to_le_bytes());
             }
             Region::PendingRows => out.copy_from_slice(&self.pending[index].0.to_le_bytes()),

@@ -67,8 +67,8 @@ struct Published {
     live: AtomicUsize,
     /// Bound of the oldest tombstone, `u64::MAX` without one.
     oldest: AtomicU64,
-    /// A commit not after that before the oldest unsettled tombstone, `u64::MAX` without one.
-    unsettled: AtomicU64,
+    /// A commit not after that before the oldest unresolved tombstone, `u64::MAX` without one.
+    unresolved: AtomicU64,
     /// See `norms`.
     norms: AtomicU64,
 }
@@ -99,7 +99,7 @@ impl RowTable {
                 alive: AtomicUsize::new(0),
                 live: AtomicUsize::new(0),
                 oldest: AtomicU64::new(u64::MAX),
-                unsettled: AtomicU64::new(u64::MAX),
+                unresolved: AtomicU64::new(u64::MAX),
                 norms: AtomicU64::new(Norms::EMPTY.to_bits()),
             },
             setup,
@@ -145,9 +145,9 @@ impl RowTable {
         self.published.oldest.load(Ordering::Relaxed)
     }
 
-    /// A commit not after that before the oldest unsettled tombstone, `u64::MAX` without one.
-    pub(super) fn unsettled(&self) -> u64 {
-        self.published.unsettled.load(Ordering::Relaxed)
+    /// A commit not after that before the oldest unresolved tombstone, `u64::MAX` without one.
+    pub(super) fn unresolved(&self) -> u64 {
+        self.published.unresolved.load(Ordering::Relaxed)
     }
 
     /// Between which norms the vectors are which the index ranks: those it has, or has had since its last compaction, as they were
@@ -208,9 +208,9 @@ impl RowTable {
         self.rows.lock().pending.unclaim(claim);
     }
 
-    /// Pending rows are claimed in random order, see [`Pending::scatter`].
-    pub(super) fn scatter(&self) {
-        self.rows.lock().pending.scatter();
+    /// Pending rows are claimed in random order, see [`Pending::seed_in_random_order`].
+    pub(super) fn seed_in_random_order(&self) {
+        self.rows.lock().pending.seed_in_random_order();
     }
 
     /// About one pending row of `rows` is not linked before `release_held_out`.
@@ -237,7 +237,7 @@ impl RowTable {
     /// A statement ends, see [`Debts::settle`].
     pub(super) fn settle_debts(&self) {
         let mut rows = self.rows.lock();
-        let committing = rows.tombstones.unsettled();
+        let committing = rows.tombstones.unresolved();
         let others = rows.debts.settle(committing);
         let generation = self.generation();
         generation.set_unowed(generation.unowed().saturating_sub(others));
@@ -274,8 +274,8 @@ impl RowTable {
             let rows = self.read();
             (rows.pending.snapshot(), rows.pending.len())
         };
-        let plain = blocks.iter().flat_map(|block| block.rows()).filter_map(|(entry, row)| match row {
-            Row::Plain(row) if entry.state != State::Dead => Some(row),
+        let plain = blocks.iter().flat_map(|block| block.rows()).filter_map(|(slot_state, row)| match row {
+            Row::Plain(row) if slot_state.state != State::Dead => Some(row),
             _ => None,
         });
         // once: rows may die meanwhile
@@ -369,23 +369,23 @@ impl Drop for RowsChange<'_> {
 }
 
 impl RowsChange<'_> {
-    /// The entry of a row that is not dead.
-    pub(super) fn entry(&self, place: Place) -> &AtomicSlotState {
+    /// The state of a row that is not dead.
+    pub(super) fn state_of(&self, place: Place) -> &AtomicSlotState {
         match place {
-            Place::Slot(slot) => self.generation.entries.at(slot),
-            Place::Pending(ticket) => self.rows.pending.entry(ticket),
-            Place::Unrankable(position) => self.table.unrankable.entry(position),
+            Place::Slot(slot) => self.generation.states.at(slot),
+            Place::Pending(ticket) => self.rows.pending.state_of(ticket),
+            Place::Unrankable(position) => self.table.unrankable.state_of(position),
         }
     }
 
     /// Makes a live row a tombstone. Whether it was one: unknown and deleted rows are ignored.
     pub(super) fn bury(&mut self, row_id: i64, bound: u64) -> bool {
         let Some(place) = self.rows.places.get(row_id) else { return false };
-        let entry = self.entry(place);
-        if entry.load().state != State::Live {
+        let slot_state = self.state_of(place);
+        if slot_state.load().state != State::Live {
             return false;
         }
-        entry.set_state(State::Tombstone);
+        slot_state.set_state(State::Tombstone);
         self.rows.live -= 1;
         self.rows.tombstones.push(bound, row_id);
         true
@@ -433,7 +433,7 @@ impl RowsChange<'_> {
         published.alive.store(rows.live + rows.tombstones.len(), Ordering::Relaxed);
         published.live.store(rows.live, Ordering::Relaxed);
         published.oldest.store(rows.tombstones.oldest(), Ordering::Relaxed);
-        published.unsettled.store(rows.tombstones.unsettled_after(), Ordering::Relaxed);
+        published.unresolved.store(rows.tombstones.unresolved_after(), Ordering::Relaxed);
         published.norms.store(rows.norms.held().to_bits(), Ordering::Release);
     }
 }

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use proptest::prelude::*;
 
-use super::{Index, Origin, UNSETTLED};
+use super::{Index, Origin, UNRESOLVED};
 use crate::error::ErrorKind;
 use crate::host::{AllVisible, Interrupt, Uninterrupted, Unlimited};
 use crate::index::rows::State;
@@ -189,7 +189,7 @@ proptest! {
                     let mut random = Random(seed);
                     for _ in 0..rows {
                         let row = random.below(220) as i64;
-                        index.remove(&[row], UNSETTLED | last_commit);
+                        index.remove(&[row], UNRESOLVED | last_commit);
                         if let Some(vector) = model.live.remove(&row) {
                             model.tombstones.insert(row, (last_commit + 1, vector));
                         }
@@ -200,16 +200,16 @@ proptest! {
                 }
                 Step::Commit => {
                     last_commit += 1;
-                    index.settle(last_commit);
+                    index.resolve_commit(last_commit);
                     // snapshots of the commit before may still be open
-                    index.advance(last_commit);
+                    index.expire_tombstones(last_commit);
                     model.tombstones.retain(|_, (bound, _)| *bound >= last_commit);
                 }
                 Step::Consolidation(nodes) => {
                     index.maintenance().consolidate(nodes, &Uninterrupted).unwrap();
                 }
                 Step::Compact => {
-                    index.advance(last_commit);
+                    index.expire_tombstones(last_commit);
                     index.maintenance().compact(&Uninterrupted).unwrap();
                 }
                 Step::Search { seed, k, tombstones, hidden } => {
@@ -279,7 +279,7 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
         assert!(changed > 0.97, "{metric:?} after replacement: {changed}");
         let gone: Vec<i64> = (0..ROWS).filter(|row| row % 5 == 0).collect();
         index.remove(&gone, 1);
-        index.advance(2);
+        index.expire_tombstones(2);
         let left = recall(&index, metric, &vectors, WIDE, |row| row % 5 != 0);
         assert!(left > 0.97, "{metric:?} after deletes: {left}");
         index.maintenance().compact(&Uninterrupted).unwrap();
@@ -364,7 +364,7 @@ fn an_interrupt_stops_linking_and_compaction_without_harm() {
     assert_eq!(index.pending(), 1_300);
     link_all(&index, 1);
     index.remove(&[1, 2, 3], 1);
-    index.advance(9);
+    index.expire_tombstones(9);
     assert_eq!(index.maintenance().compact(&After(AtomicI64::new(50))).unwrap_err().kind, ErrorKind::Interrupted);
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (1_997, 0));
@@ -418,7 +418,7 @@ fn everything_at_once() {
                 while turns.load(Ordering::Relaxed) < bound * COMPACT_EVERY {
                     std::thread::yield_now();
                 }
-                index.advance(bound as u64);
+                index.expire_tombstones(bound as u64);
                 index.maintenance().compact(&Uninterrupted).unwrap();
             }
         });

@@ -10,7 +10,7 @@ use crate::index::rows::State;
 use crate::index::{Generation, PinnedRows};
 use crate::vectors::{Query, Row};
 
-/// Slots whose entries are read before their vectors.
+/// Slots whose states are read before their vectors.
 const BLOCK_SLOTS: usize = 1024;
 
 impl Searcher<'_> {
@@ -34,13 +34,13 @@ impl Searcher<'_> {
         let query = prepared();
         let plain = self.codec().plain().prepare(vector);
         reserve(hits, rows)?;
-        for (entry, row) in blocks.iter().flat_map(|block| block.rows()) {
-            if entry.state != State::Dead && filter.is_none_or(|rows| rows.contains(entry.row_id)) {
+        for (slot_state, row) in blocks.iter().flat_map(|block| block.rows()) {
+            if slot_state.state != State::Dead && filter.is_none_or(|rows| rows.contains(slot_state.row_id)) {
                 let (distance, norm) = match (row, &query) {
                     (Row::Coded(row), Some(query)) => (self.codec().distance(query, row), self.codec().norm(row)),
                     (Row::Plain(row) | Row::Coded(row), _) => (self.codec().plain().distance(&plain, row), 0.0),
                 };
-                hits.push(Hit { distance, norm, row_id: entry.row_id });
+                hits.push(Hit { distance, norm, row_id: slot_state.row_id });
             }
         }
         // What was linked since then is dead here, and has made the codec ready: it is found among the linked rows.
@@ -172,7 +172,7 @@ pub(super) struct Scratch {
     published: Vec<u32>,
 }
 
-/// Slots in blocks whose entries are read before their vectors.
+/// Slots in blocks whose states are read before their vectors.
 pub(super) fn blocks(slots: Range<u32>) -> impl Iterator<Item = Range<u32>> {
     let end = slots.end;
     slots.step_by(BLOCK_SLOTS).map(move |block| block..end.min(block + BLOCK_SLOTS as u32))

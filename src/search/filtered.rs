@@ -44,8 +44,8 @@ struct Set<'a> {
 
 impl Set<'_> {
     fn has(&self, slot: u32) -> bool {
-        let entry = self.generation.entries.at(slot).load();
-        matches!(entry.state, State::Live | State::Tombstone) && self.rows.contains(entry.row_id)
+        let slot_state = self.generation.states.at(slot).load();
+        matches!(slot_state.state, State::Live | State::Tombstone) && self.rows.contains(slot_state.row_id)
     }
 }
 

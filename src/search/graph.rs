@@ -18,14 +18,14 @@ impl Searcher<'_> {
     ) -> (Vec<Hit>, Cost) {
         let generation = self.rows.generation();
         let allow = |slot| {
-            let entry = generation.entries.at(slot).load();
-            match entry.state {
+            let slot_state = generation.states.at(slot).load();
+            match slot_state.state {
                 State::Live if !ask_all => true,
-                State::Live | State::Tombstone => visibility.visible(entry.row_id),
+                State::Live | State::Tombstone => visibility.visible(slot_state.row_id),
                 State::Empty | State::Dead => false,
             }
         };
-        // held until the entries are read: until then no slot is used again
+        // held until the states are read: until then no slot is used again
         let graph = generation.graph.read();
         let (found, cost) = graph.nearest(query, ef, allow);
         (

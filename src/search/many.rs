@@ -2,7 +2,6 @@
 //! answer is that of a search of its own.
 
 use super::exact::Collector;
-use super::pairs::check;
 use super::range::BEGINS_MAX;
 use super::{Found, Hit, Outcome, RESCORE_EXACT, Report, Request, Searcher, Strategy};
 use crate::error::Result;
@@ -75,7 +74,7 @@ impl Collected<'_> {
 
 impl Collector for Collected<'_> {
     fn goes_on(&mut self, _rows: usize) -> Result<bool> {
-        check(self.interrupt)?;
+        self.interrupt.check()?;
         Ok(true)
     }
 
@@ -147,7 +146,7 @@ impl Searcher<'_> {
         let one = |(found, query): (Option<Found>, &[f32])| match found {
             Some(found) if !metric_changed => Ok(found),
             _ => {
-                check(interrupt)?;
+                interrupt.check()?;
                 self.search(Request { query, ..request }, visibility)
             }
         };
@@ -181,7 +180,7 @@ impl Searcher<'_> {
         // Pending rows first: one that is linked meanwhile is then found twice, not missed.
         let mut hits = Vec::new();
         for at in 0..collected.searches.len() {
-            check(collected.interrupt)?;
+            collected.interrupt.check()?;
             hits.clear();
             let search = &mut collected.searches[at];
             search.hits.clear();

@@ -501,7 +501,7 @@ impl Generation {
 
     /// The id of the row of a slot.
     fn row_id(&self, slot: u32) -> i64 {
-        self.entries.at(slot).load().row_id
+        self.states.at(slot).load().row_id
     }
 }
 

@@ -7,7 +7,7 @@ use super::exact::Collector;
 use super::range::{BEGINS_MAX, Limits, Place};
 use super::strategy::READ_SHARE;
 use super::{Bounds, Hit, RowSet, Searcher};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::host::Interrupt;
 use crate::vectors::Query;
 
@@ -89,7 +89,7 @@ struct Finds<'a> {
 impl Finds<'_> {
     /// Makes sure that so many pairs more can be added; false if there are too many already.
     fn reserve(&mut self, pairs: usize) -> Result<bool> {
-        check(self.interrupt)?;
+        self.interrupt.check()?;
         let found = self.pairs.len();
         if found as f64 > self.scan_above {
             self.ended = Some(PairsOutcome::Scan);
@@ -213,11 +213,4 @@ impl Searcher<'_> {
         let grew = queries.iter().zip(&finds.errors).any(|(query, &error)| self.range_error(query) > error);
         Ok((!grew).then_some(PairsOutcome::Complete))
     }
-}
-
-pub(super) fn check(interrupt: &dyn Interrupt) -> Result<()> {
-    if interrupt.interrupted() {
-        return Err(Error::new(ErrorKind::Interrupted, "interrupted while searching an HNSW index"));
-    }
-    Ok(())
 }

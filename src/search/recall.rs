@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::pairs::check;
 use super::target::mean_of;
 use super::{Found, Outcome, Request, Searcher, Strategy};
 use crate::error::Result;
@@ -88,7 +87,7 @@ impl Searcher<'_> {
         let (mut index_ms, mut exact_ms) = (0.0, 0.0);
         let generation = self.rows.generation();
         for probe in self.sample(&generation, queries) {
-            check(interrupt)?;
+            interrupt.check()?;
             let start = Instant::now();
             let found = self.walked_distances(&generation, &probe, self.effective_ef(k, ef), i64::MAX);
             index_ms += start.elapsed().as_secs_f64() * 1e3;

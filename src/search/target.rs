@@ -8,10 +8,8 @@
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::exact::Collector;
-use super::pairs::check;
 use super::recall::interval;
 use super::strategy::{SPARE_MAX, Strategy};
 use super::{Hit, Searcher};
@@ -35,8 +33,6 @@ const EF_MIN: usize = 20;
 const EF_MAX: usize = 20_000;
 /// Of two widths measured one after the other, the second in thirds of the first.
 const EF_GROWTH: usize = 4;
-/// How long who waits for another thread's measurement sleeps.
-const PAUSE: Duration = Duration::from_millis(1);
 /// With which power of the number of rows the width for a share grows: of random vectors, the hardest, with its root.
 const EF_GROWTH_POWER: f64 = 0.5;
 /// Neighbours that are looked for.
@@ -81,7 +77,7 @@ struct Exact<'a> {
 
 impl Collector for Exact<'_> {
     fn goes_on(&mut self, _rows: usize) -> Result<bool> {
-        check(self.interrupt)?;
+        self.interrupt.check()?;
         Ok(true)
     }
 
@@ -209,8 +205,7 @@ impl Searcher<'_> {
     pub fn finish_measurement(&self, interrupt: &dyn Interrupt) -> Result<()> {
         while self.measurement_due() {
             if !self.measure_step(SEARCHES_PER_STEP, interrupt)? {
-                check(interrupt)?;
-                std::thread::sleep(PAUSE);
+                interrupt.pause()?;
             }
         }
         Ok(())
@@ -275,10 +270,11 @@ impl Searcher<'_> {
             let rows = self.rows.read();
             (rows.pending.snapshot(), rows.pending.len())
         };
-        let rows = blocks.iter().flat_map(|block| block.rows()).filter(|(entry, _)| entry.state == State::Live);
-        let probe = |(entry, row): (SlotState, Row<'_>)| Probe::Row {
+        let rows =
+            blocks.iter().flat_map(|block| block.rows()).filter(|(slot_state, _)| slot_state.state == State::Live);
+        let probe = |(slot_state, row): (SlotState, Row<'_>)| Probe::Row {
             slot: None,
-            row_id: entry.row_id,
+            row_id: slot_state.row_id,
             row: self.codec().coded(row).into_owned(),
         };
         let probes: Vec<Probe> = rows.step_by((waiting / count.max(1)).max(1)).map(probe).take(count).collect();
@@ -296,9 +292,9 @@ impl Searcher<'_> {
         // the first one of each stretch that will do
         let suits = |slot: &u32| graph.level(*slot) == 0 && entry != Some(*slot);
         let probe = |slot: u32| {
-            let entry = generation.entries.at(slot).load();
-            let row = pinned.get(slot).filter(|_| entry.state == State::Live)?;
-            Some(Probe::Row { slot: Some(slot), row_id: entry.row_id, row: row.to_vec() })
+            let slot_state = generation.states.at(slot).load();
+            let row = pinned.get(slot).filter(|_| slot_state.state == State::Live)?;
+            Some(Probe::Row { slot: Some(slot), row_id: slot_state.row_id, row: row.to_vec() })
         };
         let stretch = |first: usize| (first..slots.min(first + step)).map(|slot| slot as u32);
         let found = (0..slots).step_by(step).filter_map(|first| stretch(first).filter(suits).find_map(probe));
@@ -325,7 +321,7 @@ impl Searcher<'_> {
         if done < measuring.probes.len() {
             let walks = (searches * measuring.rows / (DISTANCES_PER_EF * measuring.ef)).clamp(1, SEARCHES_PER_STEP);
             for at in done..measuring.probes.len().min(done + walks) {
-                check(interrupt)?;
+                interrupt.check()?;
                 let Measuring { probes, exact, end, ef, .. } = &*measuring;
                 let found = self.walked_distances(generation, &probes[at], *ef, *end);
                 let exact = self.still_there(&exact[at]);
@@ -399,8 +395,8 @@ impl Searcher<'_> {
         let query = self.prepare(probe);
         let graph = generation.graph.read();
         let passes = |slot| {
-            let entry = generation.entries.at(slot).load();
-            matches!(entry.state, State::Live | State::Tombstone) && entry.row_id < end
+            let slot_state = generation.states.at(slot).load();
+            matches!(slot_state.state, State::Live | State::Tombstone) && slot_state.row_id < end
         };
         let found = graph.nearest_beside(&query, ef, own, passes);
         found.into_iter().map(|node| node.distance()).collect()

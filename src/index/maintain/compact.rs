@@ -1,6 +1,5 @@
 //! Compaction: a new generation without the slots that are dead or free.
 
-use super::link::check;
 use super::{Maintenance, RepairKind};
 use crate::error::{Error, Result};
 use crate::graph::Source;
@@ -72,7 +71,7 @@ impl Maintenance {
         let mut to_rows = to.rows();
         for (slot, &origin) in (0..).zip(&copy.kept) {
             if (slot as usize).is_multiple_of(COPY_ROWS) {
-                check(interrupt)?;
+                interrupt.check()?;
                 work.add(COPY_ROWS.min(rows - slot as usize));
             }
             to_rows.get_mut(slot).copy_from_slice(graph.row(origin));
@@ -83,12 +82,12 @@ impl Maintenance {
         let mut rows = self.rows.change();
         for (slot, &origin) in (0..).zip(&copy.kept) {
             // Now, not when it was copied: the row may have been deleted or replaced since.
-            let entry = old.entries.at(origin).load();
-            new.entries.at(slot).store(entry);
-            if entry.state == State::Dead {
+            let slot_state = old.states.at(origin).load();
+            new.states.at(slot).store(slot_state);
+            if slot_state.state == State::Dead {
                 new.die(slot);
             } else {
-                rows.places.set(entry.row_id, Place::Slot(slot));
+                rows.places.set(slot_state.row_id, Place::Slot(slot));
             }
         }
         new.set_unowed(old.unowed());
@@ -124,7 +123,7 @@ impl<'a> Copy<'a> {
         let mut entry = (0, 0);
         let mut upper = 0;
         for slot in 0..nodes as u32 {
-            let state = old.entries.at(slot).load().state;
+            let state = old.states.at(slot).load().state;
             // A dead entry is what consolidations leave; rows that have died since, or that nobody owes, are still linked, so they stay.
             if state == State::Empty || state == State::Dead && old_entry == Some(slot) {
                 moved.push(GONE);

@@ -1,6 +1,5 @@
 //! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
 
-use super::link::check;
 use super::{Maintenance, RepairKind};
 use crate::bits;
 use crate::error::{Error, Result};
@@ -113,7 +112,7 @@ impl Maintenance {
                 running.pass(generation, end, interrupt)?;
                 freed(before + running.slots.len() * running.next as usize / generation.graph.len());
             }
-            check(interrupt)?;
+            interrupt.check()?;
             if self.finish_consolidation(generation, running)? {
                 before += running.slots.len();
                 *consolidation = None;
@@ -137,7 +136,7 @@ impl Maintenance {
         deleted.resize(words, 0);
         let entry = generation.graph.read().entry();
         for slot in 0..nodes as u32 {
-            let dead = generation.entries.at(slot).load().state == State::Dead;
+            let dead = generation.states.at(slot).load().state == State::Dead;
             // Walks begin at the entry, so it has to stay.
             if dead && entry != Some(slot) && slots.len() < slots.capacity() {
                 bits::set(&mut deleted, slot as usize);
@@ -185,7 +184,7 @@ impl Consolidation {
     /// Consolidates the nodes up to `end`.
     fn pass(&mut self, generation: &Generation, end: u32, interrupt: &dyn Interrupt) -> Result<()> {
         while self.next < end {
-            check(interrupt)?;
+            interrupt.check()?;
             let until = end.min(self.next + VISIT_NODES);
             generation.graph.exclusive().consolidate(&self.deleted, self.next..until, &mut self.orphans)?;
             self.next = until;

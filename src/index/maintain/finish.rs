@@ -1,23 +1,17 @@
 //! Work that the host leaves to background threads, done by one caller to its end.
 
-use std::time::Duration;
-
 use super::Maintenance;
-use super::link::check;
 use crate::error::Result;
 use crate::host::Interrupt;
 
-/// How long the caller sleeps when the rest of the work is another thread's, or waits for readers.
-const PAUSE: Duration = Duration::from_millis(1);
-
 impl Maintenance {
-    /// Links all pending rows, ends the consolidation and the pass of `reach` that are under way, and those that are due, and makes a graph
+    /// Links all pending rows, ends the consolidation and the pass of `reconnect` that are under way, and those that are due, and makes a graph
     /// small that has too many slots. Returns when none of it is left: also what other threads do at the same time is waited for. While
     /// rows keep coming it goes on. Takes the guards of `link`, `consolidate`, `reconnect` and `compact`. Errors: `OutOfMemory`,
     /// `Interrupted`; what is done stays done.
     pub fn finish(&self, interrupt: &dyn Interrupt) -> Result<()> {
         loop {
-            check(interrupt)?;
+            interrupt.check()?;
             let mut done = usize::from(self.shrink_if_oversize(interrupt)?);
             done += self.consolidate(usize::MAX, interrupt)?;
             done += self.link(usize::MAX, interrupt)?;
@@ -28,7 +22,7 @@ impl Maintenance {
                 if self.finished() {
                     return Ok(());
                 }
-                std::thread::sleep(PAUSE);
+                interrupt.pause()?;
             }
         }
     }

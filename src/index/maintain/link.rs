@@ -1,7 +1,7 @@
 //! Rows enter the graph from the pending area.
 
 use super::Maintenance;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::host::Interrupt;
 use crate::index::Generation;
 use crate::index::rows::pending::Claim;
@@ -9,16 +9,16 @@ use crate::index::rows::{Place, State};
 
 impl Maintenance {
     /// Announces that many rows will be linked which were appended in any order; for the quality of the graph.
-    pub fn scatter(&self) {
-        self.rows.scatter();
+    pub fn seed_in_random_order(&self) {
+        self.rows.seed_in_random_order();
     }
 
-    /// Links at most `max_rows` pending rows into the graph, oldest first, unless they were scattered; returns how many.
+    /// Links at most `max_rows` pending rows into the graph, oldest first, but for those that are seeds; returns how many.
     /// Several threads may link at once. Stops while somebody copies the graph. Takes the graph's link guard for each row. Errors:
     /// `OutOfMemory`, `Interrupted`; the rows that are not linked stay pending.
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         for linked in 0..max_rows {
-            check(interrupt)?;
+            interrupt.check()?;
             if self.is_paused() {
                 return Ok(linked);
             }
@@ -67,21 +67,13 @@ impl Maintenance {
     fn publish_slot(&self, generation: &Generation, slot: u32, claim: &Claim) {
         let mut rows = self.rows.change();
         // The row may have been deleted, or replaced, while it was linked.
-        let entry = claim.entry();
-        generation.entries.at(slot).store(entry);
-        if entry.state == State::Dead {
+        let slot_state = claim.slot_state();
+        generation.states.at(slot).store(slot_state);
+        if slot_state.state == State::Dead {
             generation.die(slot);
         } else {
-            rows.places.set(entry.row_id, Place::Slot(slot));
+            rows.places.set(slot_state.row_id, Place::Slot(slot));
             rows.pending.finish(claim.ticket());
         }
     }
-}
-
-/// Errors: `Interrupted`.
-pub(in crate::index) fn check(interrupt: &dyn Interrupt) -> Result<()> {
-    if interrupt.interrupted() {
-        return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
-    }
-    Ok(())
 }

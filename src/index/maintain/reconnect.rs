@@ -7,7 +7,6 @@
 use crate::sync::atomic::Ordering;
 
 use super::Maintenance;
-use super::link::check;
 use crate::bits;
 use crate::error::{Error, Result};
 use crate::graph::lock::ExclusiveGuard;
@@ -65,7 +64,7 @@ impl Maintenance {
         let Some(running) = reconnection.as_mut() else { return Ok(0) };
         let mut visited = 0;
         while visited < max_nodes && !self.is_paused() {
-            check(interrupt)?;
+            interrupt.check()?;
             visited += VISIT_NODES;
             if !running.visit(&generation) {
                 *reconnection = None;
@@ -85,7 +84,7 @@ impl Maintenance {
         let mut reconnection = self.begin_reconnection(generation)?;
         while reconnection.visit(generation) {
             work.add(VISIT_NODES);
-            check(interrupt)?;
+            interrupt.check()?;
         }
         Ok(())
     }

@@ -40,13 +40,13 @@ impl Maintenance {
         let mut survivors = 0;
         if reserved.is_ok() {
             for slot in 0..graph.len() as u32 {
-                let entry = old.entries.at(slot).load();
-                if !matches!(entry.state, State::Live | State::Tombstone) {
+                let slot_state = old.states.at(slot).load();
+                if !matches!(slot_state.state, State::Live | State::Tombstone) {
                     continue;
                 }
-                let ticket = rows.pending.push(entry.row_id, Row::Coded(graph.row(slot)));
-                rows.pending.entry(ticket).set_state(entry.state);
-                rows.places.set(entry.row_id, Place::Pending(ticket));
+                let ticket = rows.pending.push(slot_state.row_id, Row::Coded(graph.row(slot)));
+                rows.pending.state_of(ticket).set_state(slot_state.state);
+                rows.places.set(slot_state.row_id, Place::Pending(ticket));
                 survivors += 1;
             }
         }
@@ -54,7 +54,7 @@ impl Maintenance {
         reserved?;
         // linking them is less than what was owed for the dead
         rows.debts.links += old.survivors().min(old.owed());
-        rows.pending.scatter();
+        rows.pending.seed_in_random_order();
         rows.trim();
         rows.renew(new);
         self.repaired(RepairKind::Renewal, graph.len() - survivors);

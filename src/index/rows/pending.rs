@@ -21,18 +21,18 @@ const POSITION_BITS: u32 = BLOCK_ROWS_MAX.ilog2();
 const BLOCK_ROWS_MIN: usize = 16;
 /// Most bytes of a block of more than one row.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
-/// Of so many rows one is claimed early, see [`Pending::scatter`].
-const ROWS_PER_SCATTERED: usize = 16;
+/// Of so many rows one is claimed early, see [`Pending::seed_in_random_order`].
+const ROWS_PER_SEED: usize = 16;
 /// Spreads consecutive numbers over all of them: 2^64 by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Tickets wrap around; so many blocks may exist at once.
 const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 
-/// Rows and their entries, filled from the front. An entry that is not empty has its row.
+/// Rows and their states, filled from the front. A state that is not empty has its row.
 pub struct Block {
-    entries: Box<[AtomicSlotState]>,
+    states: Box<[AtomicSlotState]>,
     /// Written by `Pending::push` alone, which needs `&mut Pending` and writes each position once, before it publishes the
-    /// position's entry; everyone else reads only positions whose entry is published.
+    /// position's state; everyone else reads only positions whose state is published.
     rows: Mapping,
     row_bytes: usize,
     coded: bool,
@@ -44,19 +44,19 @@ impl Block {
         let full = || Error::out_of_memory("for new rows of an HNSW index");
         let layout = Layout::array::<u8>(rows * row_bytes).map_err(|_| full())?;
         let charge = memory.charge(layout.size() + rows * size_of::<AtomicSlotState>())?;
-        let mut entries = Vec::new();
-        entries.try_reserve_exact(rows).map_err(|_| full())?;
-        entries.resize_with(rows, AtomicSlotState::default);
+        let mut states = Vec::new();
+        states.try_reserve_exact(rows).map_err(|_| full())?;
+        states.resize_with(rows, AtomicSlotState::default);
         let rows = Mapping::new(layout).ok_or_else(full)?;
-        Ok(Arc::new(Self { entries: entries.into_boxed_slice(), rows, row_bytes, coded, _charge: charge }))
+        Ok(Arc::new(Self { states: states.into_boxed_slice(), rows, row_bytes, coded, _charge: charge }))
     }
 
-    /// The published rows, with their entries as they are now.
+    /// The published rows, with their states as they are now.
     pub fn rows(&self) -> impl Iterator<Item = (SlotState, Row<'_>)> {
-        let entries = self.entries.iter().map(AtomicSlotState::load).enumerate();
-        entries.take_while(|(_, entry)| entry.state != State::Empty).map(|(at, entry)| {
-            // SAFETY: the entry is published, so its row is written.
-            (entry, unsafe { self.row(at) })
+        let states = self.states.iter().map(AtomicSlotState::load).enumerate();
+        states.take_while(|(_, slot_state)| slot_state.state != State::Empty).map(|(at, slot_state)| {
+            // SAFETY: the state is published, so its row is written.
+            (slot_state, unsafe { self.row(at) })
         })
     }
 
@@ -66,10 +66,10 @@ impl Block {
     }
 
     /// # Safety
-    /// The entry at `at` was published.
+    /// The state at `at` was published.
     unsafe fn row(&self, at: usize) -> Row<'_> {
-        assert!(at < self.entries.len());
-        // SAFETY: in bounds; written before the entry was published, and never again.
+        assert!(at < self.states.len());
+        // SAFETY: in bounds; written before the state was published, and never again.
         let row = unsafe { std::slice::from_raw_parts(self.place(at), self.row_bytes) };
         if self.coded { Row::Coded(row) } else { Row::Plain(row) }
     }
@@ -83,14 +83,14 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The row's entry as it is now.
-    pub fn entry(&self) -> SlotState {
-        self.block.entries[self.at].load()
+    /// The row's state as it is now.
+    pub fn slot_state(&self) -> SlotState {
+        self.block.states[self.at].load()
     }
 
     /// The row.
     pub fn row(&self) -> Row<'_> {
-        // SAFETY: only published entries are claimed.
+        // SAFETY: only published states are claimed.
         unsafe { self.block.row(self.at) }
     }
 
@@ -108,7 +108,7 @@ struct BlockState {
     filled: usize,
     /// Entries below were claimed, except those handed back (which set it back).
     next: usize,
-    /// Published entries that are not dead.
+    /// Published states that are not dead.
     remaining: usize,
     claimed: [u64; BLOCK_ROWS_MAX / 64],
 }
@@ -129,7 +129,7 @@ pub struct Pending {
     /// Free room is promised to pushes to come.
     reserved: bool,
     /// Tickets to be claimed before the others, the last first; some are outdated.
-    scattered: Vec<u32>,
+    seeds: Vec<u32>,
     /// One row of so many is not claimed; 0: all are.
     held_out_of: u32,
 }
@@ -146,7 +146,7 @@ impl Pending {
             first: 0,
             remaining: 0,
             reserved: false,
-            scattered: Vec::new(),
+            seeds: Vec::new(),
             held_out_of: 0,
         }
     }
@@ -172,7 +172,7 @@ impl Pending {
         }
         let row_bytes = if coded { self.coded_bytes } else { self.plain_bytes };
         let open = self.blocks.iter().rev().map_while(|state| state.as_ref().filter(|state| !state.full()));
-        let mut free: usize = open.map(|state| state.block.entries.len() - state.filled).sum();
+        let mut free: usize = open.map(|state| state.block.states.len() - state.filled).sum();
         while free < rows {
             let full = || Error::new(ErrorKind::OutOfMemory, "too many rows of an HNSW index are pending");
             if self.blocks.len() >= BLOCKS_MASK as usize || self.blocks.try_reserve(1).is_err() {
@@ -217,31 +217,31 @@ impl Pending {
             let to = state.block.place(at);
             std::ptr::copy_nonoverlapping(row.as_ptr(), to, row.len());
         }
-        state.block.entries[at].store(SlotState::live(row_id));
+        state.block.states[at].store(SlotState::live(row_id));
         state.filled += 1;
         state.remaining += 1;
         self.remaining += 1;
         ticket(self.first.wrapping_add(index as u32), at)
     }
 
-    /// The entry of a row that is not dead.
-    pub fn entry(&self, ticket: u32) -> &AtomicSlotState {
+    /// The state of a row that is not dead.
+    pub fn state_of(&self, ticket: u32) -> &AtomicSlotState {
         let (index, at) = self.locate(ticket);
-        &self.state(index).block.entries[at]
+        &self.state(index).block.states[at]
     }
 
     /// A row that is not dead.
     pub fn row(&self, ticket: u32) -> Row<'_> {
         let (index, at) = self.locate(ticket);
-        // SAFETY: tickets are given out for published entries.
+        // SAFETY: tickets are given out for published states.
         unsafe { self.state(index).block.row(at) }
     }
 
-    /// The row is gone or linked: marks its entry dead and drops its block if it was the last one there. Once a row.
+    /// The row is gone or linked: marks its state dead and drops its block if it was the last one there. Once a row.
     pub fn finish(&mut self, ticket: u32) {
         let (index, at) = self.locate(ticket);
-        let state = self.blocks[index].as_mut().expect("a block with live entries is kept");
-        state.block.entries[at].set_state(State::Dead);
+        let state = self.blocks[index].as_mut().expect("a block with live states is kept");
+        state.block.states[at].set_state(State::Dead);
         state.remaining -= 1;
         self.remaining -= 1;
         if state.remaining == 0 && state.full() {
@@ -275,22 +275,22 @@ impl Pending {
     /// Puts rows from all over the area in front of the others, in random order. Graphs that grow in several far places
     /// at once, each by rows close to the last, lose touch between these; with a sparse net below they do not. Without
     /// memory for it nothing happens.
-    pub fn scatter(&mut self) {
+    pub fn seed_in_random_order(&mut self) {
         let mut tickets = Vec::new();
-        if tickets.try_reserve_exact(self.remaining / ROWS_PER_SCATTERED + self.blocks.len()).is_err() {
+        if tickets.try_reserve_exact(self.remaining / ROWS_PER_SEED + self.blocks.len()).is_err() {
             return;
         }
         let mut random = Random(self.remaining as u64);
         for (index, state) in self.blocks.iter().enumerate() {
             let filled = state.as_ref().map_or(0, |state| state.filled);
             let number = self.first.wrapping_add(index as u32);
-            let somewhere = |begin: usize| begin + random.below(ROWS_PER_SCATTERED.min(filled - begin));
-            tickets.extend((0..filled).step_by(ROWS_PER_SCATTERED).map(somewhere).map(|at| ticket(number, at)));
+            let somewhere = |begin: usize| begin + random.below(ROWS_PER_SEED.min(filled - begin));
+            tickets.extend((0..filled).step_by(ROWS_PER_SEED).map(somewhere).map(|at| ticket(number, at)));
         }
         for last in (1..tickets.len()).rev() {
             tickets.swap(last, random.below(last + 1));
         }
-        self.scattered = tickets;
+        self.seeds = tickets;
     }
 
     /// From now on about one row of `rows`, from all over the area, is not claimed.
@@ -311,7 +311,7 @@ impl Pending {
         let is_held_out = |ticket: u32| {
             held_out_of > 0 && (u64::from(ticket).wrapping_mul(GOLDEN) >> 32).is_multiple_of(held_out_of.into())
         };
-        while let Some(ticket) = self.scattered.pop() {
+        while let Some(ticket) = self.seeds.pop() {
             if is_held_out(ticket) {
                 continue;
             }
@@ -323,7 +323,7 @@ impl Pending {
                 return claim;
             }
         }
-        self.scattered = Vec::new();
+        self.seeds = Vec::new();
         for (index, state) in self.blocks.iter_mut().enumerate() {
             let Some(state) = state else { continue };
             let number = self.first.wrapping_add(index as u32);
@@ -343,7 +343,7 @@ impl Pending {
 
     /// Hands a claimed row back: it was not linked.
     pub fn unclaim(&mut self, claim: &Claim) {
-        if claim.entry().state != State::Dead {
+        if claim.slot_state().state != State::Dead {
             let (index, at) = self.locate(claim.ticket);
             if let Some(state) = self.blocks[index].as_mut() {
                 state.claimed[at / 64] &= !(1 << (at % 64));
@@ -358,7 +358,7 @@ impl Pending {
     }
 
     fn state(&self, index: usize) -> &BlockState {
-        self.blocks[index].as_ref().expect("a block with live entries is kept")
+        self.blocks[index].as_ref().expect("a block with live states is kept")
     }
 }
 
@@ -366,7 +366,7 @@ impl BlockState {
     /// Takes on a published row of this block, whose number is given, unless it is claimed or dead.
     fn claim(&mut self, number: u32, at: usize) -> Option<Claim> {
         let bit = 1 << (at % 64);
-        if self.claimed[at / 64] & bit != 0 || self.block.entries[at].load().state == State::Dead {
+        if self.claimed[at / 64] & bit != 0 || self.block.states[at].load().state == State::Dead {
             return None;
         }
         self.claimed[at / 64] |= bit;
@@ -374,7 +374,7 @@ impl BlockState {
     }
 
     fn full(&self) -> bool {
-        self.closed || self.filled == self.block.entries.len()
+        self.closed || self.filled == self.block.states.len()
     }
 }
 
@@ -395,7 +395,9 @@ mod tests {
 
     fn rows(blocks: &[Arc<Block>]) -> Vec<(i64, i64)> {
         let rows = blocks.iter().flat_map(|block| block.rows());
-        rows.filter(|(entry, _)| entry.state == State::Live).map(|(entry, row)| (entry.row_id, number(row))).collect()
+        rows.filter(|(slot_state, _)| slot_state.state == State::Live)
+            .map(|(slot_state, row)| (slot_state.row_id, number(row)))
+            .collect()
     }
 
     #[test]
@@ -414,11 +416,11 @@ mod tests {
             let back = claims.remove(1);
             pending.unclaim(&back);
             for claim in &claims {
-                assert_eq!(number(claim.row()), claim.entry().row_id % 3);
+                assert_eq!(number(claim.row()), claim.slot_state().row_id % 3);
                 pending.finish(claim.ticket());
             }
             assert_eq!(pending.len(), 1);
-            assert_eq!(rows(&pending.snapshot()), [(back.entry().row_id, number(back.row()))]);
+            assert_eq!(rows(&pending.snapshot()), [(back.slot_state().row_id, number(back.row()))]);
             if round > 0 {
                 assert!(memory.used() < 4 * 16 * (8 + 8), "{}", memory.used());
             }
@@ -428,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn scattered_rows_are_claimed_first_and_all_of_them_once() {
+    fn seeds_are_claimed_first_and_all_of_them_once() {
         const ROWS: usize = 5000;
         let memory = Memory::new(Box::new(Unlimited));
         let mut pending = Pending::new(&memory, 8, 16);
@@ -437,18 +439,18 @@ mod tests {
         pending.release();
         // gone before, and after, some were put in front; among them a whole block
         (0..32).for_each(|i| pending.finish(tickets[i]));
-        pending.scatter();
+        pending.seed_in_random_order();
         (32..64).chain(1024..2048).for_each(|i| pending.finish(tickets[i]));
         let back = pending.claim().unwrap();
         pending.unclaim(&back);
         drop(back);
         let mut claimed: Vec<i64> = Vec::new();
         while let Some(claim) = pending.claim() {
-            claimed.push(claim.entry().row_id);
+            claimed.push(claim.slot_state().row_id);
             pending.finish(claim.ticket());
         }
-        let front = &claimed[..(ROWS - 1024 - 64) / ROWS_PER_SCATTERED - 1];
-        let groups: std::collections::HashSet<_> = front.iter().map(|row| row / ROWS_PER_SCATTERED as i64).collect();
+        let front = &claimed[..(ROWS - 1024 - 64) / ROWS_PER_SEED - 1];
+        let groups: std::collections::HashSet<_> = front.iter().map(|row| row / ROWS_PER_SEED as i64).collect();
         assert_eq!(groups.len(), front.len());
         assert!(!front[..10].is_sorted());
         assert!(claimed[front.len() + 2..].is_sorted());

@@ -8,26 +8,26 @@ use crate::memory::{Charge, Memory};
 
 /// Marks the bound of a row whose deletion is being committed, when only the last commit before is known: the host does
 /// not say which commit it is. Commits that delete are serial, so the row is gone for all when another commit is the last.
-pub const UNSETTLED: u64 = 1 << 63;
+pub const UNRESOLVED: u64 = 1 << 63;
 
 /// Room for so many is not given back.
 const ROOM_MIN: usize = 1024;
 
 /// Bounds and rows. Pushing never allocates within what was reserved.
 pub(in crate::index) struct Tombstones {
-    /// The bound: the commit that deleted the row, or a later one; or `UNSETTLED` and the last commit before. Bounds need not
-    /// ascend: who deletes, who compares and who settles read the last commit at different times.
+    /// The bound: the commit that deleted the row, or a later one; or `UNRESOLVED` and the last commit before. Bounds need not
+    /// ascend: who deletes, who compares and who resolves commits read the last commit at different times.
     list: VecDeque<(u64, i64)>,
-    /// How many are unsettled.
-    unsettled: usize,
+    /// How many are unresolved.
+    unresolved: usize,
     /// Not above the last commit before any of these.
-    unsettled_after: u64,
+    unresolved_after: u64,
     charge: Charge,
 }
 
 impl Tombstones {
     pub(in crate::index) fn new(memory: &Arc<Memory>) -> Result<Self> {
-        Ok(Self { list: VecDeque::new(), unsettled: 0, unsettled_after: u64::MAX, charge: memory.charge(0)? })
+        Ok(Self { list: VecDeque::new(), unresolved: 0, unresolved_after: u64::MAX, charge: memory.charge(0)? })
     }
 
     pub(in crate::index) fn len(&self) -> usize {
@@ -58,39 +58,39 @@ impl Tombstones {
 
     /// A row is deleted. Needs a reservation.
     pub(in crate::index) fn push(&mut self, bound: u64, row_id: i64) {
-        if bound & UNSETTLED != 0 {
-            self.unsettled += 1;
-            self.unsettled_after = self.unsettled_after.min(bound & !UNSETTLED);
+        if bound & UNRESOLVED != 0 {
+            self.unresolved += 1;
+            self.unresolved_after = self.unresolved_after.min(bound & !UNRESOLVED);
         }
         self.list.push_back((bound, row_id));
     }
 
     /// How many were deleted by commits that were going on when that was last asked.
-    pub(in crate::index) fn unsettled(&self) -> usize {
-        self.unsettled
+    pub(in crate::index) fn unresolved(&self) -> usize {
+        self.unresolved
     }
 
-    /// The last commit before the oldest unsettled one, or an older one; `u64::MAX` if all are settled.
-    pub(in crate::index) fn unsettled_after(&self) -> u64 {
-        if self.unsettled == 0 { u64::MAX } else { self.unsettled_after }
+    /// The last commit before the oldest unresolved one, or an older one; `u64::MAX` if all are resolved.
+    pub(in crate::index) fn unresolved_after(&self) -> u64 {
+        if self.unresolved == 0 { u64::MAX } else { self.unresolved_after }
     }
 
     /// Those that were deleted after a commit before `last_commit` were deleted by it, or earlier.
-    pub(in crate::index) fn settle(&mut self, last_commit: u64) {
-        let mut left = self.unsettled;
-        self.unsettled_after = u64::MAX;
+    pub(in crate::index) fn resolve_commit(&mut self, last_commit: u64) {
+        let mut left = self.unresolved;
+        self.unresolved_after = u64::MAX;
         for (bound, _) in self.list.iter_mut().rev() {
             if left == 0 {
                 return;
             }
-            if *bound & UNSETTLED != 0 {
+            if *bound & UNRESOLVED != 0 {
                 left -= 1;
-                let after = *bound & !UNSETTLED;
+                let after = *bound & !UNRESOLVED;
                 if after < last_commit {
                     *bound = last_commit;
-                    self.unsettled -= 1;
+                    self.unresolved -= 1;
                 } else {
-                    self.unsettled_after = self.unsettled_after.min(after);
+                    self.unresolved_after = self.unresolved_after.min(after);
                 }
             }
         }
@@ -114,10 +114,10 @@ impl Tombstones {
         rows.sort_unstable();
         // Most tombstones are of other rows, far away.
         let range = rows[0]..=rows[rows.len() - 1];
-        let unsettled = &mut self.unsettled;
+        let unresolved = &mut self.unresolved;
         self.list.retain(|(bound, row_id)| {
             let stays = !range.contains(row_id) || rows.binary_search(row_id).is_err();
-            *unsettled -= usize::from(!stays && bound & UNSETTLED != 0);
+            *unresolved -= usize::from(!stays && bound & UNRESOLVED != 0);
             stays
         });
     }

@@ -10,7 +10,7 @@ use crate::memory::{Charge, Memory};
 
 /// Unrankable rows by position. Read without locks; changed with the index's row lock held.
 pub struct Unrankable {
-    entries: SlotStates,
+    states: SlotStates,
     /// Positions ever used.
     end: AtomicUsize,
     /// Rows that came and may have distances, at most so many.
@@ -28,7 +28,7 @@ impl Unrankable {
     /// No rows; allocates nothing.
     pub fn new(memory: &Arc<Memory>) -> Result<Self> {
         let free = Mutex::new(Free { positions: Vec::new(), charge: memory.charge(0)? });
-        Ok(Self { entries: SlotStates::new(memory)?, end: AtomicUsize::new(0), comparable: AtomicUsize::new(0), free })
+        Ok(Self { states: SlotStates::new(memory)?, end: AtomicUsize::new(0), comparable: AtomicUsize::new(0), free })
     }
 
     /// Rows that are not dead.
@@ -65,43 +65,45 @@ impl Unrankable {
             let additional = end - free.positions.len();
             free.positions.try_reserve_exact(additional).map_err(|_| full())?;
         }
-        self.entries.extend(end)
+        self.states.extend(end)
     }
 
     /// Publishes a row and returns its position. Needs a reservation.
     pub fn push(&self, row_id: i64) -> u32 {
         let position = self.free().positions.pop().unwrap_or_else(|| self.end.load(Ordering::Relaxed) as u32);
-        self.entries.at(position).store(SlotState::live(row_id));
+        self.states.at(position).store(SlotState::live(row_id));
         self.end.fetch_max(position as usize + 1, Ordering::Release);
         position
     }
 
-    /// The entry of a row that is not dead.
-    pub fn entry(&self, position: u32) -> &AtomicSlotState {
-        self.entries.at(position)
+    /// The state of a row that is not dead.
+    pub fn state_of(&self, position: u32) -> &AtomicSlotState {
+        self.states.at(position)
     }
 
     /// The row is gone. Once a row. Never allocates.
     pub fn finish(&self, position: u32) {
-        self.entries.at(position).set_state(State::Dead);
+        self.states.at(position).set_state(State::Dead);
         self.free().positions.push(position);
     }
 
-    /// Positions ever used: all below it have an entry.
+    /// Positions ever used: all below it have a state.
     pub fn end(&self) -> u32 {
         self.end.load(Ordering::Acquire) as u32
     }
 
     /// Ids of the rows that are not dead.
     pub fn rows(&self) -> impl Iterator<Item = i64> {
-        let entries = (0..self.end()).map(|position| self.entries.at(position).load());
-        entries.filter(|entry| matches!(entry.state, State::Live | State::Tombstone)).map(|entry| entry.row_id)
+        let states = (0..self.end()).map(|position| self.states.at(position).load());
+        states
+            .filter(|slot_state| matches!(slot_state.state, State::Live | State::Tombstone))
+            .map(|slot_state| slot_state.row_id)
     }
 
     /// Ids of the rows that are live.
     pub fn live_rows(&self) -> impl Iterator<Item = i64> {
-        let entries = (0..self.end()).map(|position| self.entries.at(position).load());
-        entries.filter(|entry| entry.state == State::Live).map(|entry| entry.row_id)
+        let states = (0..self.end()).map(|position| self.states.at(position).load());
+        states.filter(|slot_state| slot_state.state == State::Live).map(|slot_state| slot_state.row_id)
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
@@ -124,7 +126,7 @@ mod tests {
             assert!(position < 3);
             if row_id >= 2 {
                 let oldest = unrankable.rows().min().unwrap();
-                let at = (0..3).find(|&at| unrankable.entry(at).load() == SlotState::live(oldest)).unwrap();
+                let at = (0..3).find(|&at| unrankable.state_of(at).load() == SlotState::live(oldest)).unwrap();
                 unrankable.finish(at);
             }
         }

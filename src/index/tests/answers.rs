@@ -128,7 +128,7 @@ fn odd_rows_come_with_every_answer_and_odd_queries_scan() {
         check(3_000);
         index.remove(&[10_000], 5);
         assert_eq!(index.stats().unwrap().unrankable, unrankable.len(), "a tombstone may still be seen");
-        index.advance(6);
+        index.expire_tombstones(6);
         assert_eq!(index.stats().unwrap().unrankable, unrankable.len() - 1);
         let found = index.searcher().nearest(&[1.0, 2.0], 3, 64, &AllVisible).unwrap();
         assert!(found.rows.iter().all(|row| row.row_id != 10_000));
@@ -154,7 +154,7 @@ fn row_ids_are_used_again_with_other_vectors() {
                     index.remove(&[7], 4);
                 }
                 if before == "dead" {
-                    index.advance(5);
+                    index.expire_tombstones(5);
                     assert_eq!(all(&index, |_| true), [1, 2, 3]);
                 }
                 index.append(Origin::Host, &[7], if to == "unrankable" { &ODD } else { &[6.0, 6.0] }).unwrap();
@@ -162,7 +162,7 @@ fn row_ids_are_used_again_with_other_vectors() {
                     link_all(&index, 1);
                 }
                 // The old tombstone is forgotten: it must not take the new row with it.
-                index.advance(100);
+                index.expire_tombstones(100);
                 for compacted in [false, true] {
                     let case = format!("{from} to {to} from {before}, compacted: {compacted}");
                     assert_eq!(index.stats().unwrap().count, 4, "{case}");
@@ -174,7 +174,7 @@ fn row_ids_are_used_again_with_other_vectors() {
                         if to == "unrankable" { distance.is_nan() } else { (distance - 72.0).abs() <= error },
                         "{case}: {distance}"
                     );
-                    index.advance(100);
+                    index.expire_tombstones(100);
                     index.maintenance().compact(&Uninterrupted).unwrap();
                     assert_eq!(index.stats().unwrap().deleted, 0, "{case}");
                 }
@@ -192,21 +192,21 @@ fn removal_of_strange_rows_is_ignored_and_bounds_are_kept() {
     assert_eq!(index.stats().unwrap().deleted, 0);
     index.remove(&[1, 1], 5);
     index.remove(&[1], 9);
-    index.remove(&[2], UNSETTLED | 6);
+    index.remove(&[2], UNRESOLVED | 6);
     let counts = || index.stats().map(|stats| (stats.count, stats.deleted)).unwrap();
     assert_eq!(counts(), (1, 2));
-    index.advance(5);
+    index.expire_tombstones(5);
     assert_eq!(all(&index, |_| true), [1, 2, 3], "the bound itself may still be seen");
-    index.advance(6);
+    index.expire_tombstones(6);
     assert_eq!(all(&index, |_| true), [2, 3]);
-    index.settle(6);
-    index.advance(1_000);
+    index.resolve_commit(6);
+    index.expire_tombstones(1_000);
     assert_eq!(all(&index, |_| true), [2, 3], "the deletion is not committed yet");
-    index.settle(8);
-    index.settle(20);
-    index.advance(8);
-    assert_eq!(all(&index, |_| true), [2, 3], "settled once, at the first commit seen");
-    index.advance(9);
+    index.resolve_commit(8);
+    index.resolve_commit(20);
+    index.expire_tombstones(8);
+    assert_eq!(all(&index, |_| true), [2, 3], "resolved once, at the first commit seen");
+    index.expire_tombstones(9);
     assert_eq!(all(&index, |_| true), [3]);
     assert_eq!(counts().0, 1);
     index.remove(&[2], 10);
@@ -226,7 +226,7 @@ fn a_row_twice_in_one_batch_keeps_its_last_vector() {
         [(5, 1.0), (4, 9.0)]
     );
     index.remove(&[4, 5], 1);
-    index.advance(2);
+    index.expire_tombstones(2);
     assert_eq!((index.stats().unwrap().count, all(&index, |_| true).len()), (0, 0));
 }
 
@@ -259,9 +259,9 @@ fn empty_graphs_are_searched_without_harm() {
     assert_eq!((found.rows[0].row_id, found.report.strategy), (999, SearchStrategy::Graph));
     link_all(&index, 1);
     index.remove(&(0..1_000).collect::<Vec<_>>(), 1);
-    index.advance(2);
+    index.expire_tombstones(2);
     assert!(index.searcher().nearest(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().exhausted);
-    index.advance(2);
+    index.expire_tombstones(2);
     index.maintenance().compact(&Uninterrupted).unwrap();
     assert!(index.searcher().nearest(&[1.0, 1.0], 1, 1, &AllVisible).unwrap().rows.is_empty());
     assert_eq!(index.stats().unwrap().deleted, 0);
@@ -301,7 +301,7 @@ fn rows_without_a_distance_come_only_where_they_may_be_wanted() {
             assert_eq!(ask(&index, true, 3, false).0, 20, "{metric:?} {vector:?} {linked}");
             let all: Vec<i64> = (10_000..10_020).collect();
             index.remove(&all, 5);
-            index.advance(6);
+            index.expire_tombstones(6);
             index.append(Origin::Host, &[10_000], &vector).unwrap();
             assert_eq!(ask(&index, true, 3, false), (0, false), "all rows before are gone");
         }

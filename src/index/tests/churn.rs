@@ -59,7 +59,7 @@ fn replacing_all_rows_in_tenths_keeps_recall_and_space() {
             rows.extend(come.iter().map(|&row| (row, vector(row as usize))));
             put(&index, &rows, &come);
             index.remove(gone, step as u64);
-            index.advance(step as u64 + 1);
+            index.expire_tombstones(step as u64 + 1);
             work(&index);
             let stats = index.stats().unwrap();
             assert_eq!((stats.count, stats.pending), (ROWS, 0));
@@ -68,7 +68,7 @@ fn replacing_all_rows_in_tenths_keeps_recall_and_space() {
         }
         let (churned, rebuilt) = (recall_of(&index, metric, &rows), recall_of(&fresh(metric, &rows), metric, &rows));
         assert!(churned >= rebuilt - 0.02, "{metric:?}: {churned} after churn, {rebuilt} when built anew");
-        index.advance(100);
+        index.expire_tombstones(100);
         index.maintenance().compact(&Uninterrupted).unwrap();
         let compacted = recall_of(&index, metric, &rows);
         assert!(compacted >= rebuilt - 0.02, "{metric:?}: {compacted} after compaction, {rebuilt} when built anew");
@@ -88,7 +88,7 @@ fn compaction_of_a_half_dead_index_keeps_recall() {
         let gone: Vec<i64> = rows.keys().copied().filter(|row| row * 7919 % 1000 < 500).collect();
         gone.iter().for_each(|row| drop(rows.remove(row)));
         index.remove(&gone, 1);
-        index.advance(2);
+        index.expire_tombstones(2);
         index.maintenance().compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted, stats.levels[0].nodes), (rows.len(), 0, rows.len()));
@@ -115,7 +115,7 @@ fn deleting_whole_clusters_keeps_the_rest_in_reach() {
         let gone: Vec<i64> = near.iter().map(|hit| hit.0).collect();
         gone.iter().for_each(|row| drop(rows.remove(row)));
         index.remove(&gone, 1);
-        index.advance(2);
+        index.expire_tombstones(2);
         work(&index);
     }
     let stats = index.stats().unwrap();
@@ -140,9 +140,9 @@ fn an_index_can_be_emptied_and_filled_again() {
             let found = index.searcher().nearest(&vectors[80..88], 1, 64, &AllVisible).unwrap();
             assert_eq!(found.rows[0].row_id, 10);
             index.remove(&ids, round);
-            index.advance(round + 1);
+            index.expire_tombstones(round + 1);
             if compact {
-                index.advance(round + 1);
+                index.expire_tombstones(round + 1);
                 index.maintenance().compact(&Uninterrupted).unwrap();
                 assert!(index.stats().unwrap().levels.is_empty());
             } else {
@@ -161,7 +161,7 @@ fn slots_are_not_freed_under_a_reader() {
     append_all(&index, &Random(1).clustered(200, 4, 5), 4);
     work(&index);
     index.remove(&(0..100).collect::<Vec<_>>(), 1);
-    index.advance(2);
+    index.expire_tombstones(2);
     let generation = index.rows().generation();
     let pinned = generation.pin_rows();
     while index.maintenance().consolidate(256, &Uninterrupted).unwrap() > 0 {}

@@ -236,7 +236,7 @@ fn renewal_and_compaction_keep_codes() {
         let before = distances(&index);
         assert_eq!(before.len(), 1_125);
         index.remove(&gone, 1);
-        index.advance(2);
+        index.expire_tombstones(2);
         let renewals = index.rows().renewals();
         index.maintenance().tend(usize::MAX, &Uninterrupted).unwrap();
         assert!(index.rows().renewals() > renewals && index.pending() == 1_125);
@@ -244,7 +244,7 @@ fn renewal_and_compaction_keep_codes() {
         index.maintenance().finish(&Uninterrupted).unwrap();
         assert_eq!(distances(&index), before);
         index.remove(&(0..500).collect::<Vec<_>>(), 3);
-        index.advance(4);
+        index.expire_tombstones(4);
         index.maintenance().compact(&Uninterrupted).unwrap();
         let kept: BTreeMap<_, _> = before.into_iter().filter(|&(row, _)| row >= 500).collect();
         assert_eq!(distances(&index), kept);

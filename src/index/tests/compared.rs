@@ -49,13 +49,13 @@ fn rows_that_the_host_hands_over_stay_although_no_scan_sees_them() {
         index.reconciler().begin(2).unwrap();
         assert!(!index.reconciler().seen(&[0, 1]));
         assert_eq!(index.reconciler().end(AGES + commits), 0);
-        index.settle(AGES + commits + 1);
-        index.advance(u64::MAX);
+        index.resolve_commit(AGES + commits + 1);
+        index.expire_tombstones(u64::MAX);
         assert_eq!(found(&index), [0, 1, 2, 3]);
     }
     // the commit fails: the host removes its rows
     index.remove(&[2, 3], AGES);
-    index.advance(u64::MAX);
+    index.expire_tombstones(u64::MAX);
     assert_eq!(found(&index), [0, 1]);
     // and a number used again is the host's, whoever had it before
     index.append(Origin::Host, &[1], &[9.0]).unwrap();
@@ -74,7 +74,7 @@ fn a_scan_does_not_bring_back_what_the_host_deletes() {
     index.reconciler().begin(3).unwrap();
     index.append(Origin::Scan, &[0, 1, 2], &[0.0, 1.0, 2.0]).unwrap();
     assert_eq!(live(&index), 2);
-    index.advance(u64::MAX);
+    index.expire_tombstones(u64::MAX);
     index.append(Origin::Scan, &[1], &[1.0]).unwrap();
     assert_eq!(found(&index), [0, 2]);
     index.reconciler().seen(&[0, 2]);
@@ -99,6 +99,6 @@ fn a_number_used_again_by_a_row_without_a_vector_is_forgotten() {
     assert!(!index.reconciler().seen(&[0, 1]));
     index.reconciler().end(AGES);
     assert_eq!(live(&index), 2);
-    index.advance(u64::MAX);
+    index.expire_tombstones(u64::MAX);
     assert_eq!(index.stats().unwrap().count, 2);
 }

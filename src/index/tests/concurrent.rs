@@ -114,11 +114,11 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                     std::thread::yield_now();
                 }
                 let lowest = commit.load(Ordering::Relaxed) as u64;
-                index.advance(lowest.saturating_sub(20));
+                index.expire_tombstones(lowest.saturating_sub(20));
                 index.maintenance().compact(&Uninterrupted).unwrap();
                 let stats = index.stats().unwrap();
                 assert!(stats.count >= STABLE as usize);
-                index.advance(lowest);
+                index.expire_tombstones(lowest);
             }
         });
         writers.into_iter().map(|writer| writer.join().unwrap()).collect()
@@ -126,7 +126,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
 
     let mut model: BTreeMap<i64, Vec<f32>> = models.into_iter().flatten().collect();
     model.extend((0..STABLE).map(|row| (row, stable(row))));
-    index.advance(commit.load(Ordering::Relaxed) as u64 + 1);
+    index.expire_tombstones(commit.load(Ordering::Relaxed) as u64 + 1);
     for work in ["at the end", "linked", "compacted"] {
         match work {
             "linked" => link_all(&index, 2),

@@ -29,7 +29,7 @@ fn every_strategy_keeps_the_promises() {
         append_all(&index, &vectors.concat(), DIMENSIONS);
         index.maintenance().link(2_900, &Uninterrupted).unwrap();
         index.remove(&(0..500).collect::<Vec<_>>(), 3);
-        index.advance(4);
+        index.expire_tombstones(4);
         index.remove(&(500..600).collect::<Vec<_>>(), 5);
         let model = Model { metric, live: BTreeMap::new(), tombstones: BTreeMap::new() };
         for turn in 0..300 {

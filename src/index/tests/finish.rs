@@ -27,7 +27,7 @@ fn with_work(random: &mut Random) -> Index {
     let more: Vec<i64> = (ROWS as i64 / 2..ROWS as i64).collect();
     index.append(Origin::Host, &more, &random.clustered(ROWS / 2, WIDE, 20)).unwrap();
     index.remove(&(0..400).collect::<Vec<_>>(), 1);
-    index.advance(2);
+    index.expire_tombstones(2);
     index
 }
 

@@ -17,7 +17,7 @@ fn linked(rows: usize) -> Index {
 
 fn die(index: &Index, rows: std::ops::Range<i64>) {
     index.remove(&rows.collect::<Vec<_>>(), 1);
-    index.advance(2);
+    index.expire_tombstones(2);
 }
 
 /// Nothing is left of work that has ended, however it has.
@@ -36,7 +36,7 @@ fn rows_and_slots_are_counted() {
     let health = index.health();
     assert_eq!((health.count, health.tombstones, health.pending), (ROWS - 298, 300, 2));
     assert_eq!((health.slots, health.dead, health.free), (ROWS, 0, 0));
-    index.advance(2);
+    index.expire_tombstones(2);
     let health = index.health();
     assert_eq!((health.count, health.tombstones, health.dead), (ROWS - 298, 0, 300));
     index.maintenance().consolidate(usize::MAX, &Uninterrupted).unwrap();

@@ -109,12 +109,12 @@ fn images_follow_the_index() {
             index.remove(&gone, round);
             match random.below(5) {
                 0 => {
-                    index.advance(round + 1);
+                    index.expire_tombstones(round + 1);
                     index.maintenance().compact(&Uninterrupted).unwrap();
                 }
                 1 => {}
                 _ => {
-                    index.advance(round + 1);
+                    index.expire_tombstones(round + 1);
                     work(&index);
                 }
             }
@@ -210,7 +210,7 @@ fn an_image_after_a_failed_write_is_whole() {
         index.images().store(&disk, 1000, 1).unwrap();
         // rows come to slots of others
         index.remove(&ids[..100], 1);
-        index.advance(2);
+        index.expire_tombstones(2);
         work(&index);
         let others: Vec<i64> = (ROWS..ROWS + 90).collect();
         index.append(Origin::Host, &others, &vectors(&others)).unwrap();
@@ -253,7 +253,7 @@ fn small_image(options: &Options, disk: &Disk) -> Image {
     }
     index.append(Origin::Host, &[100], &[f32::NAN; DIMENSIONS]).unwrap();
     index.remove(&[3, 4, 5], 1);
-    index.advance(2);
+    index.expire_tombstones(2);
     index.images().store(disk, 101, 5).unwrap()
 }
 
@@ -312,7 +312,7 @@ fn lie(options: &Options) {
                     index.append(Origin::Host, &[row], &vector(&mut new)).unwrap();
                 }
                 work(&index);
-                index.advance(100);
+                index.expire_tombstones(100);
                 index.maintenance().compact(&Uninterrupted).unwrap();
                 index.searcher().nearest(&[0.1; DIMENSIONS], 100, 10, &AllVisible).unwrap();
             }

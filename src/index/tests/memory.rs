@@ -87,7 +87,7 @@ fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
         let gone: Vec<i64> = rows.iter().copied().filter(|row| row % 11 == 0).collect();
         index.remove(&gone, turn as u64);
         model.retain(|row, _| !gone.contains(row));
-        index.advance(turn as u64 + 1);
+        index.expire_tombstones(turn as u64 + 1);
         if turn % 4 == 3
             && let Err(error) = index.maintenance().compact(&Uninterrupted)
         {
@@ -114,7 +114,7 @@ fn a_refusal_at_any_limit_changes_nothing_and_all_memory_comes_back() {
                 let limit = ledger.limit.swap(usize::MAX, Ordering::Relaxed);
                 assert_eq!(work(&index, &mut model), 0);
                 link_all(&index, 2);
-                index.advance(u64::MAX >> 1);
+                index.expire_tombstones(u64::MAX >> 1);
                 index.maintenance().compact(&Uninterrupted).unwrap();
                 assert_same(&index, &model, "in the end");
                 assert_eq!(index.stats().unwrap().deleted, 0);
@@ -146,7 +146,7 @@ fn memory_does_not_grow_with_turnover() {
         index.maintenance().link(500, &Uninterrupted).unwrap();
         index.remove(&rows, round as u64);
         index.remove(&[(round + 1) * 1_000_000], round as u64);
-        index.advance(round as u64 + 1);
+        index.expire_tombstones(round as u64 + 1);
         index.maintenance().compact(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.deleted, stats.pending, stats.unrankable), (0, 0, 0, 0));
@@ -169,7 +169,7 @@ fn rows_come_back_without_memory() {
     vectors[0] = f32::NAN;
     index.append(Origin::Host, &ids, &vectors).unwrap();
     index.maintenance().link(2_000, &Uninterrupted).unwrap();
-    index.remove(&ids, UNSETTLED | 5);
+    index.remove(&ids, UNRESOLVED | 5);
     limited.refuse_from.store(1, Ordering::Relaxed);
     index.append(Origin::Host, &ids, &vectors).unwrap();
     assert_eq!(index.stats().unwrap().count, 3_000);
@@ -201,7 +201,7 @@ fn a_refused_append_leaves_none_of_its_rows() {
         if index.append(Origin::Host, &rows, &vectors).is_err() {
             assert_eq!(index.stats().unwrap().count, 0, "limit {limit}, again");
         }
-        index.advance(1);
+        index.expire_tombstones(1);
         ledger.limit.store(usize::MAX, Ordering::Relaxed);
         index.append(Origin::Host, &rows, &vectors).unwrap();
         assert_eq!(index.stats().unwrap().count, rows.len());

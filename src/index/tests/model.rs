@@ -178,7 +178,7 @@ fn listed_beside_deletes() {
     let host = unlisted(2);
     let lists = |host: &Host| {
         host.publish(0);
-        host.catch_up();
+        host.reconcile();
     };
     let threads =
         [spawn(&host, 1, lists), spawn(&host, 1, |host| host.write(0, 1, false)), spawn(&host, 1, Host::read_only)];

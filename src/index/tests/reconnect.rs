@@ -68,7 +68,7 @@ fn rows_from_several_places_at_once_are_found() {
             some.for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());
         }
     }
-    index.maintenance().scatter();
+    index.maintenance().seed_in_random_order();
     link_all(&index, 2);
     check_lost(&index, rows);
 }
@@ -87,7 +87,7 @@ fn unconnected(index: &Index) -> usize {
             }
         }
     }
-    let live = |slot: usize| generation.entries.at(slot as u32).load().state == State::Live;
+    let live = |slot: usize| generation.states.at(slot as u32).load().state == State::Live;
     (0..seen.len()).filter(|&slot| !seen[slot] && live(slot)).count()
 }
 
@@ -124,8 +124,8 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
 
     let gone: Vec<i64> = (0..2 * ROWS as i64).filter(|row| row % 3 == 0).collect();
     index.remove(&gone, 1);
-    index.advance(2);
-    index.advance(2);
+    index.expire_tombstones(2);
+    index.expire_tombstones(2);
     index.maintenance().compact(&Uninterrupted).unwrap();
     assert_eq!(index.stats().unwrap().count, 8_000);
     assert_eq!(unconnected(&index), 0);

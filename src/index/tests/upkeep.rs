@@ -71,7 +71,7 @@ impl Table {
 
     /// What the statement's thread does at its end. `lowest_visible`: the oldest snapshot.
     fn end_statement(&mut self, lowest_visible: u64) {
-        self.index.advance(lowest_visible);
+        self.index.expire_tombstones(lowest_visible);
         self.index.maintenance().tend(PENDING_MAX, &Uninterrupted).unwrap();
     }
 
@@ -145,7 +145,7 @@ fn after_a_snapshot() -> Table {
     table.end_statement(snapshot);
     assert_eq!(table.index.rows().generation().dead(), 0);
     let commit = table.commit;
-    table.index.advance(commit);
+    table.index.expire_tombstones(commit);
     table
 }
 
@@ -279,7 +279,7 @@ fn rows_that_were_deleted_by_the_log_are_nobody_s() {
     let gone = table.rows.split_off(ROWS / 2);
     table.index.remove_as(Origin::Log, &gone, 1);
     table.delete(1);
-    table.index.advance(u64::MAX);
+    table.index.expire_tombstones(u64::MAX);
     let generation = table.index.rows().generation();
     // which of them are the statement's is not known
     assert_eq!((generation.dead(), generation.unowed()), (gone.len() + 1, gone.len()));
@@ -354,7 +354,7 @@ fn searches_find_the_rows_that_outlive_a_renewal() {
             index.append(Origin::Host, &ids, &others).unwrap();
             index.maintenance().tend(0, &Uninterrupted).unwrap();
             index.remove(&ids, round);
-            index.advance(round + 1);
+            index.expire_tombstones(round + 1);
             index.maintenance().tend(0, &Uninterrupted).unwrap();
             renewals = index.rows().renewals();
             if searchers.iter().any(|searcher| searcher.is_finished()) {

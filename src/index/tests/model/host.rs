@@ -11,7 +11,7 @@ use shuttle::sync::{Mutex, MutexGuard, RwLock};
 use super::empty;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{AllVisible, Pages, Uninterrupted};
-use crate::index::{Index, Origin, UNSETTLED};
+use crate::index::{Index, Origin, UNRESOLVED};
 
 /// Rows that a scan reads at a time, and that a commit hands over at a time.
 const CHUNK: usize = 2;
@@ -149,7 +149,7 @@ impl Host {
         if *self.agreement.lock().unwrap() != Agreement::Unlisted {
             let last_commit = self.last_commit();
             self.deleted_after.store(last_commit, Ordering::SeqCst);
-            index.remove(ids, UNSETTLED | last_commit);
+            index.remove(ids, UNRESOLVED | last_commit);
             self.note(format!("remove {ids:?}"));
         }
     }
@@ -326,8 +326,8 @@ impl Host {
         self.note("opened");
     }
 
-    /// `HNSWIndex::CatchUp`.
-    pub(super) fn catch_up(&self) {
+    /// `HNSWIndex::Reconcile`.
+    pub(super) fn reconcile(&self) {
         let due = |agreement| match agreement {
             Agreement::Closed | Agreement::Unknown => true,
             Agreement::Recheck { after } => after < self.last_commit(),
@@ -363,7 +363,7 @@ impl Host {
             index.reconciler().seen(ids);
             self.note(format!("saw {ids:?}"));
         });
-        let gone = index.reconciler().end(UNSETTLED | self.last_commit());
+        let gone = index.reconciler().end(UNRESOLVED | self.last_commit());
         self.note(format!("comparison ends, {gone} rows are gone"));
         *self.agreement.lock().unwrap() =
             if deleting { Agreement::Recheck { after: last_commit } } else { Agreement::InStep };
@@ -377,7 +377,7 @@ impl Host {
     /// Takes a snapshot and searches in it, if the index serves.
     pub(super) fn search(&self) {
         let bound = self.begin();
-        self.catch_up();
+        self.reconcile();
         if self.serves() {
             self.expire();
             let _vacuum = self.vacuum.read().unwrap();
@@ -421,9 +421,9 @@ impl Host {
                 "compacted" => self.index().maintenance().compact(&Uninterrupted).unwrap(),
                 _ => {
                     self.read_only();
-                    self.catch_up();
+                    self.reconcile();
                     self.read_only();
-                    self.catch_up();
+                    self.reconcile();
                     self.expire();
                 }
             }
