@@ -89,10 +89,21 @@ struct Met {
 		uint32_t slot = NO_SLOT;
 	};
 
-	Place &Of(float distance) noexcept {
+	Place &Of(float distance, uint32_t checksum = 0) noexcept {
 		uint32_t bits;
 		std::memcpy(&bits, &distance, sizeof(bits));
-		return places[bits * 0x9E3779B9U >> (32 - PLACES_BITS)];
+		return places[(bits ^ checksum) * 0x9E3779B9U >> (32 - PLACES_BITS)];
+	}
+	//! Of a row's bytes.
+	static uint32_t Checksum(const uint8_t *row, size_t bytes) noexcept {
+		uint64_t sum = 0;
+		for (size_t i = 0; i < bytes; i += sizeof(uint64_t)) {
+			uint64_t word = 0;
+			std::memcpy(&word, row + i, std::min(sizeof(word), bytes - i));
+			sum = (sum ^ word) * 0x9E3779B97F4A7C15ULL;
+			sum = sum << 29 | sum >> 35;
+		}
+		return uint32_t(sum >> 32);
 	}
 
 	Place places[size_t(1) << PLACES_BITS];
@@ -141,13 +152,20 @@ struct Metric {
 			return FLT_MAX;
 		}
 		auto &met = measured->met;
-		auto &place = met.Of(distance);
-		auto met_before = place.distance == distance && place.slot != Met::NO_SLOT && place.slot != slot;
-		if (!met_before || !AreEqual(rows.At(slot), rows.At(place.slot))) {
-			place = {distance, uint32_t(slot)};
+		auto row = rows.At(slot);
+		auto place = &met.Of(distance);
+		if (place->slot != Met::NO_SLOT && place->distance == distance && place->slot != slot &&
+		    !AreEqual(row, rows.At(place->slot))) {
+			// Of whole numbers, many rows that are not equal are at one distance: the others have their places by what they are
+			// made of.
+			place = &met.Of(distance, Met::Checksum(row, rows.row_bytes));
+		}
+		auto met_before = place->distance == distance && place->slot != Met::NO_SLOT && place->slot != slot;
+		if (!met_before || !AreEqual(row, rows.At(place->slot))) {
+			*place = {distance, uint32_t(slot)};
 			return distance;
 		}
-		return AreEqual(rows.At(slot), added) && met.equal_to_added++ < 2 * EQUAL_MAX ? distance : FLT_MAX;
+		return AreEqual(row, added) && met.equal_to_added++ < 2 * EQUAL_MAX ? distance : FLT_MAX;
 	}
 	float Between(const uint8_t *query, size_t slot) const noexcept {
 		return measure(query, rows.At(slot), length);

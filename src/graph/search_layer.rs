@@ -56,19 +56,43 @@ impl Met {
         Self { places: vec![(0, u32::MAX, 0); places].into_boxed_slice() }
     }
 
-    /// How many nodes equal to this one were met before it. `equal`: whether the rows of two nodes are.
+    /// How many nodes equal to this one were met before it. `row`: of a node.
     #[inline]
-    fn equal_before(&mut self, node: Neighbor, equal: impl Fn(u32, u32) -> bool) -> u32 {
+    fn equal_before<'r>(&mut self, node: Neighbor, row: impl Fn(u32) -> &'r [u8]) -> u32 {
         let distance = (node.0 >> 32) as u32;
-        let at = distance.wrapping_mul(0x9E37_79B9) as usize >> (32 - self.places.len().trailing_zeros());
-        let place = &mut self.places[at];
-        if place.1 != u32::MAX && place.0 == distance && equal(place.1, node.slot()) {
+        let place = self.place(distance);
+        if place.1 == u32::MAX || place.0 != distance {
+            *place = (distance, node.slot(), 0);
+            return 0;
+        }
+        let this = row(node.slot());
+        if row(place.1) == this {
+            place.2 += 1;
+            return place.2;
+        }
+        // Of whole numbers, many rows that are not equal are at one distance: the others have their places by what they are made of.
+        let place = self.place(distance ^ checksum(this));
+        if place.1 != u32::MAX && place.0 == distance && row(place.1) == this {
             place.2 += 1;
             return place.2;
         }
         *place = (distance, node.slot(), 0);
         0
     }
+
+    #[inline]
+    fn place(&mut self, key: u32) -> &mut (u32, u32, u32) {
+        let at = key.wrapping_mul(0x9E37_79B9) as usize >> (32 - self.places.len().trailing_zeros());
+        &mut self.places[at]
+    }
+}
+
+/// Of a row's bytes.
+fn checksum(row: &[u8]) -> u32 {
+    let (words, rest) = row.as_chunks::<8>();
+    let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    let sum = words.iter().fold(0, |sum, &word| mix(sum, u64::from_le_bytes(word)));
+    (rest.iter().fold(sum, |sum, &byte| mix(sum, byte.into())) >> 32) as u32
 }
 
 /// A search of the bottom level, the paper's SEARCH-LAYER: what is still to be expanded, and the best so far.
@@ -162,7 +186,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         let passes = (self.passes)(node.slot());
         if passes {
             let graph = self.graph;
-            let before = self.met.equal_before(node, |a, b| graph.row(a) == graph.row(b));
+            let before = self.met.equal_before(node, |slot| graph.row(slot));
             if before > 0 {
                 if (before as usize) < self.ef {
                     self.equal.push(node);

@@ -100,3 +100,43 @@ fn equal_rows_are_found_and_go() {
     let live = recall_of(&index, &all, |row| !gone.contains(&row));
     assert!(live >= 0.95, "{live} beside {} equal rows", left.len());
 }
+
+/// Rows of zeros and ones, some of them many times: most are as far from a query as others that they are not equal to.
+#[test]
+fn rows_beside_equal_ones_at_one_distance_are_found() {
+    const WIDE: usize = 64;
+    const ONES: usize = 8;
+    let mut random = Random(7);
+    let mut sparse = |rows: usize| -> Vec<f32> {
+        let mut vectors = vec![0.0; rows * WIDE];
+        for row in vectors.chunks_exact_mut(WIDE) {
+            while row.iter().filter(|&&x| x > 0.0).count() < ONES {
+                row[random.below(WIDE)] = 1.0;
+            }
+        }
+        vectors
+    };
+    let (rows, queries) = (sparse(ROWS), sparse(100));
+    let recall = |copies: usize| {
+        let mut all: Vec<&[f32]> = rows.chunks_exact(WIDE).collect();
+        let units: Vec<f32> = (0..WIDE * WIDE).map(|at| f32::from(at / WIDE == at % WIDE)).collect();
+        (0..copies).for_each(|_| all.extend(units.chunks_exact(WIDE)));
+        let mut random = Random(5);
+        (1..all.len()).rev().for_each(|i| all.swap(i, random.below(i + 1)));
+        let index = Index::new(Options { metric: Metric::L2sq, ..defaults() }, WIDE, Box::new(Unlimited)).unwrap();
+        append_all(&index, &all.concat(), WIDE);
+        link_all(&index, 2);
+        let away = |row: &[f32], query: &[f32]| row.iter().zip(query).map(|(x, y)| (x - y).powi(2)).sum::<f32>();
+        let mut hits = 0;
+        for query in queries.chunks_exact(WIDE) {
+            let mut exact: Vec<f32> = all.iter().map(|row| away(row, query)).collect();
+            exact.sort_by(f32::total_cmp);
+            let found = index.searcher().nearest(query, 5, 64, &AllVisible).unwrap();
+            let near = found.rows.iter().filter(|row| away(all[row.row_id as usize], query) <= exact[4]).count();
+            hits += near.min(5);
+        }
+        hits as f64 / (5 * queries.len() / WIDE) as f64
+    };
+    let (once, often) = (recall(1), recall(300));
+    assert!(often >= once - 0.02, "{often} beside equal rows, {once} beside one of each");
+}
