@@ -40,7 +40,7 @@ pub const ONE_NORM: f64 = 1e-3;
 /// million distances less than one is off by more.
 const RESCORE_EXACT: f32 = 5.0;
 
-/// Rows with the vector of others before them, beyond those wanted: no more of them are fetched, unless all that tie are wanted.
+/// Rows of one vector: no more of them are fetched, nor than are wanted, unless all that tie are wanted.
 const EQUAL_MAX: usize = 64;
 
 /// What is asked of a search.
@@ -379,6 +379,7 @@ impl<'a> Searcher<'a> {
             && margin.other_metric == 0.0
             && self.codec().space.metric != Metric::Cosine
             && !self.codec().estimates();
+        let equal_max = k.max(EQUAL_MAX);
         let (mut equal, mut distance, mut first) = (0, f32::NAN, 0);
         while let Some(Reverse(hit)) = heap.pop() {
             if hit.at_best > limit {
@@ -388,13 +389,13 @@ impl<'a> Searcher<'a> {
             if hit.distance != distance {
                 (equal, distance, first) = (0, hit.distance, hit.row_id);
             }
-            equal += 1;
-            let many = skips_equal && equal > EQUAL_MAX && nearest.len() == k;
-            if many && self.rows.have_same_vector(first, hit.row_id) {
+            let same = skips_equal && (hit.row_id == first || self.rows.have_same_vector(first, hit.row_id));
+            if same && equal >= equal_max && nearest.len() == k {
                 all = false;
                 continue;
             }
             if visibility.visible(hit.row_id) && seen.insert(hit.row_id) {
+                equal += usize::from(same);
                 let candidate = Candidate { row_id: hit.row_id, distance: hit.distance, certain: false };
                 rows.push((candidate, hit.at_worst()));
                 nearest.push(Farthest(hit.at_worst()));

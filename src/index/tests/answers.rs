@@ -339,6 +339,23 @@ fn no_more_equal_rows_than_may_be_wanted() {
     }
 }
 
+/// The host may rank the farther ones first, as it sums in another order.
+#[test]
+fn as_many_equal_rows_as_are_wanted_of_those_that_tie_with_the_last() {
+    for gone in [0, 100] {
+        let index = index(Metric::L2sq, 2);
+        for row in 0..1_000 {
+            let y = if row < 200 { 2.0 } else { 2.000_000_2 };
+            index.append(Origin::Host, &[row], &[1.0, y]).unwrap();
+        }
+        index.remove(&(200..200 + gone).collect::<Vec<_>>(), 1);
+        let visible = |row_id: i64| !(200..200 + gone).contains(&row_id);
+        let found = index.searcher().nearest(&[0.0, 0.0], 200, 64, &visible).unwrap();
+        let farther = found.rows.iter().filter(|row| row.row_id >= 200).count();
+        assert!(farther >= 200, "{farther} with {gone} gone");
+    }
+}
+
 /// Vectors near to each other, and nearly of one length: an index of another metric has them in an order that says little of the one
 /// wanted.
 #[test]
