@@ -108,18 +108,24 @@ pub(crate) struct SearchLayer<'a, P> {
     open: BinaryHeap<Reverse<Neighbor>>,
     /// The nearest nodes that pass, at most `ef`, farthest first; of equal ones the first.
     best: BinaryHeap<Neighbor>,
-    /// Others that are equal to one of these, or to one that was: at most `ef` of each.
+    /// Others that are equal to one of these, or to one that was.
     equal: Vec<Neighbor>,
+    /// The nearest of both, at most `ef`, farthest first; empty until two are equal.
+    nearest: BinaryHeap<Neighbor>,
     met: Met,
     cost: Cost,
 }
 
 impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
+    /// Nodes that are expanded of those equal to another, though there are nearer ones to keep: as many as a node links to.
+    const WAYS_OUT: usize = 8;
+
     /// See [`ReadGuard::search_layer`].
     pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a Query<'a>, ef: usize, passes: P) -> Self {
         let ef = ef.clamp(1, graph.len().max(1));
         let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
-        Self { graph, query, passes, ef, open, best, equal: Vec::new(), met: Met::new(ef), cost: Cost::default() }
+        let (equal, nearest, met) = (Vec::new(), BinaryHeap::new(), Met::new(ef));
+        Self { graph, query, passes, ef, open, best, equal, nearest, met, cost: Cost::default() }
     }
 
     /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns the nearest ones that pass, nearest first.
@@ -188,11 +194,11 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
             let graph = self.graph;
             let before = self.met.equal_before(node, |slot| graph.row(slot));
             if before > 0 {
-                if (before as usize) < self.ef {
-                    self.equal.push(node);
-                    self.open.push(Reverse(node));
-                }
+                self.offer_equal(node, before as usize);
                 return;
+            }
+            if !self.nearest.is_empty() {
+                self.keep_nearest(node);
             }
         }
         if self.open.peek().is_none_or(|Reverse(next)| node.is_nearer_than(*next)) {
@@ -208,6 +214,37 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
                 }
             }
         }
+    }
+
+    /// The same for one that is equal to so many before it: kept if it is one of the nearest, and expanded if it is kept, or may be the way
+    /// out of these. Where there are fewer vectors than nodes are kept a walk would go through all nodes, else.
+    fn offer_equal(&mut self, node: Neighbor, before: usize) {
+        if before >= self.ef {
+            return;
+        }
+        if self.nearest.is_empty() {
+            self.nearest.extend(self.best.iter().copied());
+        }
+        let kept = self.keep_nearest(node);
+        if kept {
+            self.equal.push(node);
+        }
+        if kept || before <= Self::WAYS_OUT {
+            self.open.push(Reverse(node));
+        }
+    }
+
+    /// Whether a node is one of the nearest so far.
+    fn keep_nearest(&mut self, node: Neighbor) -> bool {
+        if self.nearest.len() == self.ef {
+            match self.nearest.peek_mut() {
+                Some(mut worst) if node.is_nearer_than(*worst) => *worst = node,
+                _ => return false,
+            }
+        } else {
+            self.nearest.push(node);
+        }
+        true
     }
 
     /// Most links of a node on one level.

@@ -140,3 +140,28 @@ fn rows_beside_equal_ones_at_one_distance_are_found() {
     let (once, often) = (recall(1), recall(300));
     assert!(often >= once - 0.02, "{often} beside equal rows, {once} beside one of each");
 }
+
+/// A walk ends once it has what it keeps, though that is never full of rows that are not equal.
+#[test]
+fn few_vectors_of_many_rows_are_searched_as_fast_as_many() {
+    const VECTORS: usize = 100;
+    let mut random = Random(11);
+    let vectors: Vec<f32> = (0..VECTORS * WIDE).map(|_| random.normal()).collect();
+    let rows: Vec<f32> = (0..VECTORS * 120)
+        .flat_map(|_| {
+            let at = random.below(VECTORS) * WIDE;
+            vectors[at..at + WIDE].to_vec()
+        })
+        .collect();
+    let index = index();
+    append_all(&index, &rows, WIDE);
+    link_all(&index, 2);
+    let (mut visited, mut hits) = (0, 0);
+    for vector in vectors.chunks_exact(WIDE) {
+        let found = index.searcher().nearest(vector, 10, 64, &AllVisible).unwrap();
+        visited += found.report.visited;
+        hits += found.rows.iter().filter(|row| rows[row.row_id as usize * WIDE..][..WIDE] == *vector).count().min(10);
+    }
+    assert!(visited < 2_000 * VECTORS, "{visited} nodes visited by {VECTORS} searches");
+    assert!(hits >= 10 * VECTORS - VECTORS / 10, "{hits} found");
+}
