@@ -12,13 +12,29 @@ pub(super) struct Debts {
     /// Rows that statements have appended since few were pending, or have left alone in a graph that was given up for what they have
     /// deleted, less those that were linked by statements.
     pub(super) links: usize,
+    /// Rows that were appended since a statement ended.
+    appended: usize,
     /// Rows that statements have deleted, and that are not dead yet.
     deaths: usize,
     /// Rows that were deleted since a statement ended.
     deleted: usize,
 }
 
+/// What is a statement's own of this.
+pub(super) struct Own {
+    /// Rows that it has appended.
+    pub(super) appended: usize,
+    /// Rows that it has deleted.
+    pub(super) deleted: usize,
+}
+
 impl Debts {
+    /// A statement appends rows.
+    pub(super) fn add_appended(&mut self, rows: usize) {
+        self.links += rows;
+        self.appended += rows;
+    }
+
     /// A statement deletes rows.
     pub(super) fn add_deleted(&mut self, rows: usize) {
         self.deaths += rows;
@@ -39,9 +55,9 @@ impl Debts {
     }
 
     /// A statement ends: rows that it has deleted, and that are not dead, wait for snapshots, but for those `committing`, which are
-    /// another statement's. For how many others it owes the work instead.
-    pub(super) fn settle(&mut self, committing: usize) -> usize {
+    /// another statement's. It owes the work for as many others as it has deleted instead.
+    pub(super) fn settle(&mut self, committing: usize) -> Own {
         self.deaths = self.deaths.min(committing);
-        std::mem::take(&mut self.deleted)
+        Own { appended: std::mem::take(&mut self.appended), deleted: std::mem::take(&mut self.deleted) }
     }
 }

@@ -234,13 +234,14 @@ impl RowTable {
         debts.links = debts.links.saturating_sub(rows);
     }
 
-    /// A statement ends, see [`Debts::settle`].
-    pub(super) fn settle_debts(&self) {
+    /// A statement ends, see [`Debts::settle`]. How many rows it has appended.
+    pub(super) fn settle_debts(&self) -> usize {
         let mut rows = self.rows.lock();
         let committing = rows.tombstones.unresolved();
-        let others = rows.debts.settle(committing);
+        let own = rows.debts.settle(committing);
         let generation = self.generation();
-        generation.set_unowed(generation.unowed().saturating_sub(others));
+        generation.set_unowed(generation.unowed().saturating_sub(own.deleted));
+        own.appended
     }
 
     /// A comparison with the table begins; one that was not ended is forgotten.

@@ -22,12 +22,13 @@ impl Maintenance {
 
     /// Begins a new generation without nodes. The rows of the old one, tombstones included, are pending again; its memory
     /// goes back when the last search has left it. Takes the compaction and append locks, and the row lock while the
-    /// vectors are copied. Errors: `OutOfMemory`; then nothing has changed.
-    pub(in crate::index) fn renew(&self) -> Result<()> {
+    /// vectors are copied. Returns how many of these rows are owed to be linked. Errors: `OutOfMemory`; then
+    /// nothing has changed.
+    pub(in crate::index) fn renew(&self) -> Result<usize> {
         let _compacting = self.compacting.lock();
         let old = self.rows.generation();
         if !self.renewal_pays(&old) {
-            return Ok(()); // somebody was faster
+            return Ok(0); // somebody was faster
         }
         let new = Generation::new(self.setup())?;
         // Nobody else may have reserved room in the pending area.
@@ -53,11 +54,12 @@ impl Maintenance {
         rows.pending.release();
         reserved?;
         // linking them is less than what was owed for the dead
-        rows.debts.links += old.survivors().min(old.owed());
+        let owed = old.survivors().min(old.owed());
+        rows.debts.links += owed;
         rows.pending.seed_in_random_order();
         rows.trim();
         rows.renew(new);
         self.repaired(RepairKind::Renewal, graph.len() - survivors);
-        Ok(())
+        Ok(owed)
     }
 }

@@ -13,6 +13,8 @@ const SPARE_MIN: usize = if cfg!(feature = "model") { 4 } else { 2048 };
 const LINK_ROWS: usize = 64;
 /// Rows that a statement links beside its own: some hundredths of a second.
 pub(in crate::index) const OTHERS_ROWS: usize = if cfg!(feature = "model") { 2 } else { 512 };
+/// Rows that it links beside its own of those that other statements owe: these are still at it, or were stopped.
+const OTHERS_OWED_ROWS: usize = 4 * OTHERS_ROWS;
 /// Nodes that it passes for slots that it does not owe: about as much.
 pub(in crate::index) const OTHERS_NODES: usize = 4 * OTHERS_ROWS;
 
@@ -31,31 +33,32 @@ impl Maintenance {
     /// others copy the graph.
     ///
     /// To be called after changes by whoever made them, so that no rhythm of changes makes the index grow without bound. Costs
-    /// about as much for each row that statements have deleted or added as linking one, and for all others together, which may be any
-    /// number, as linking `OTHERS_ROWS`, and at most one copy of the graph: what is left of them is left to the background, and to the next
-    /// calls. Takes the locks of [`link`](Self::link) and [`compact`](Self::compact), and the row lock for moments. Errors: `OutOfMemory`,
+    /// about as much for each row that statements have deleted, or this one has added, as linking one, and for all others together, which
+    /// may be any number, as linking `OTHERS_OWED_ROWS`, and at most one copy of the graph: what is left of them is left to the
+    /// background, and to the next calls. Takes the locks of [`link`](Self::link) and [`compact`](Self::compact), and the row lock for moments. Errors: `OutOfMemory`,
     /// `Interrupted`; the index stays usable, and the work can go on later.
     pub fn tend(&self, pending_max: usize, interrupt: &dyn Interrupt) -> Result<()> {
-        self.rows.settle_debts();
+        let mut most = self.rows.settle_debts() + OTHERS_OWED_ROWS;
         if self.rows.generation().unowed() > 0 {
             self.consolidate(OTHERS_NODES, interrupt)?;
         }
         let mut others = OTHERS_ROWS;
         loop {
             if self.oversize() {
-                self.shrink(interrupt)?;
+                most += self.shrink(interrupt)?;
             }
             if self.rows.pending() <= pending_max {
                 self.rows.pay_links(usize::MAX);
                 return Ok(());
             }
             let owed = self.rows.owed_links();
-            let linked = self.link(LINK_ROWS.min(if owed > 0 { owed } else { others }), interrupt)?;
+            let linked = self.link(LINK_ROWS.min(if owed > 0 { owed.min(most) } else { others }), interrupt)?;
             if linked == 0 {
                 return Ok(());
             }
             if owed > 0 {
                 self.rows.pay_links(linked);
+                most -= linked;
             } else {
                 others -= linked;
             }
@@ -71,16 +74,19 @@ impl Maintenance {
         Ok(true)
     }
 
-    /// Frees slots for the pending rows, or gives the memory of those that are too many back. Errors: as for `tend`.
-    fn shrink(&self, interrupt: &dyn Interrupt) -> Result<()> {
+    /// Frees slots for the pending rows, or gives the memory of those that are too many back; returns how many rows are owed to be linked
+    /// by it. Errors: as for `tend`.
+    fn shrink(&self, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.rows.generation();
         if self.renewal_pays(&generation) {
             return self.renew();
         }
         if self.slots_with(generation.free_slots_count() + generation.owed()) <= self.slots_allowed(&generation) {
-            return self.consolidate_owed(&generation, interrupt, &|_| ());
+            self.consolidate_owed(&generation, interrupt, &|_| ())?;
+        } else {
+            self.compact_owed(interrupt)?;
         }
-        self.compact_owed(interrupt)
+        Ok(0)
     }
 
     /// Slots of the graph when all rows are linked, if so many are free.

@@ -303,6 +303,25 @@ fn what_a_stopped_statement_owes_is_not_forgotten() {
     assert_eq!(table.index.pending(), PENDING_MAX);
 }
 
+/// But the next one does not pay for all of it, if it has appended few rows itself, nor for a statement that is still at it.
+#[test]
+fn a_statement_does_not_wait_for_what_others_have_appended() {
+    let mut table = Table::new();
+    table.insert(4 * PENDING_MAX);
+    table.index.rows().settle_debts(); // the statement that has done so is about to link them
+    let before = table.index.pending();
+    table.insert(1);
+    table.end_statement(0);
+    let linked = before + 1 - table.index.pending();
+    assert!((1..=4 * OTHERS_ROWS + 1).contains(&linked), "{linked} rows linked");
+    while table.index.pending() > PENDING_MAX {
+        let before = table.index.pending();
+        table.end_statement(0);
+        assert!(table.index.pending() < before);
+    }
+    table.check_answers();
+}
+
 #[test]
 fn updates_need_no_more_memory_the_longer_they_go_on() {
     let mut table = Table::new();
