@@ -78,9 +78,9 @@ private:
 	const uint8_t *query = nullptr;
 };
 
-//! The nodes that were met while a row is added, by their distance: a later one takes an earlier one's place. As `Met` in
+//! The nodes that were met while a row is added, by their distance: a later one takes an earlier one's place. As `EqualNodes` in
 //! src/graph/search_layer.rs, so that many equal rows are not all that is found.
-struct Met {
+struct EqualNodes {
 	static constexpr size_t PLACES_BITS = 9;
 	static constexpr uint32_t NO_SLOT = UINT32_MAX;
 
@@ -121,7 +121,7 @@ struct Measured {
 	size_t next = 0;
 	uint32_t slots[ROOM];
 	float distances[ROOM];
-	Met met;
+	EqualNodes met;
 };
 
 //! usearch's metric functor.
@@ -154,13 +154,13 @@ struct Metric {
 		auto &met = measured->met;
 		auto row = rows.At(slot);
 		auto place = &met.Of(distance);
-		if (place->slot != Met::NO_SLOT && place->distance == distance && place->slot != slot &&
+		if (place->slot != EqualNodes::NO_SLOT && place->distance == distance && place->slot != slot &&
 		    !AreEqual(row, rows.At(place->slot))) {
 			// Of whole numbers, many rows that are not equal are at one distance: the others have their places by what they are
 			// made of.
-			place = &met.Of(distance, Met::Checksum(row, rows.row_bytes));
+			place = &met.Of(distance, EqualNodes::Checksum(row, rows.row_bytes));
 		}
-		auto met_before = place->distance == distance && place->slot != Met::NO_SLOT && place->slot != slot;
+		auto met_before = place->distance == distance && place->slot != EqualNodes::NO_SLOT && place->slot != slot;
 		if (!met_before || !AreEqual(row, rows.At(place->slot))) {
 			*place = {distance, uint32_t(slot)};
 			return distance;

@@ -38,14 +38,27 @@ impl Neighbor {
     }
 }
 
-/// The nodes that a walk has met, by their distance: a later one takes an earlier one's place. So it is told of most nodes whether they
-/// are equal to one before.
-struct Met {
-    /// A distance's bits, and the node that was first of those that are equal to it; how many were.
-    places: Box<[(u32, u32, u32)]>,
+/// The nodes that a walk has met, by their distance: a later one takes an earlier one's place. So it is told of most nodes how many
+/// equal ones there were before.
+struct EqualNodes {
+    places: Box<[EqualNode]>,
 }
 
-impl Met {
+/// The first of nodes whose rows are equal.
+#[derive(Clone, Copy)]
+struct EqualNode {
+    /// The distance's bits.
+    distance: u32,
+    slot: u32,
+    /// How many others there were.
+    others: u32,
+}
+
+impl EqualNode {
+    const NONE: Self = Self { distance: 0, slot: u32::MAX, others: 0 };
+}
+
+impl EqualNodes {
     /// Most places: 48 kB.
     const PLACES_MAX: usize = 4096;
     /// Places for each node that is kept: a walk meets some times as many that are good for a time.
@@ -53,35 +66,36 @@ impl Met {
 
     fn new(ef: usize) -> Self {
         let places = (Self::PLACES_PER_KEPT * ef).next_power_of_two().min(Self::PLACES_MAX);
-        Self { places: vec![(0, u32::MAX, 0); places].into_boxed_slice() }
+        Self { places: vec![EqualNode::NONE; places].into_boxed_slice() }
     }
 
     /// How many nodes equal to this one were met before it. `row`: of a node.
     #[inline]
-    fn equal_before<'r>(&mut self, node: Neighbor, row: impl Fn(u32) -> &'r [u8]) -> u32 {
+    fn before<'r>(&mut self, node: Neighbor, row: impl Fn(u32) -> &'r [u8]) -> u32 {
         let distance = (node.0 >> 32) as u32;
+        let first = EqualNode { distance, slot: node.slot(), others: 0 };
         let place = self.place(distance);
-        if place.1 == u32::MAX || place.0 != distance {
-            *place = (distance, node.slot(), 0);
+        if place.slot == u32::MAX || place.distance != distance {
+            *place = first;
             return 0;
         }
         let this = row(node.slot());
-        if row(place.1) == this {
-            place.2 += 1;
-            return place.2;
+        if row(place.slot) == this {
+            place.others += 1;
+            return place.others;
         }
         // Of whole numbers, many rows that are not equal are at one distance: the others have their places by what they are made of.
         let place = self.place(distance ^ checksum(this));
-        if place.1 != u32::MAX && place.0 == distance && row(place.1) == this {
-            place.2 += 1;
-            return place.2;
+        if place.slot != u32::MAX && place.distance == distance && row(place.slot) == this {
+            place.others += 1;
+            return place.others;
         }
-        *place = (distance, node.slot(), 0);
+        *place = first;
         0
     }
 
     #[inline]
-    fn place(&mut self, key: u32) -> &mut (u32, u32, u32) {
+    fn place(&mut self, key: u32) -> &mut EqualNode {
         let at = key.wrapping_mul(0x9E37_79B9) as usize >> (32 - self.places.len().trailing_zeros());
         &mut self.places[at]
     }
@@ -112,7 +126,7 @@ pub(crate) struct SearchLayer<'a, P> {
     equal: Vec<Neighbor>,
     /// The nearest of both, at most `ef`, farthest first; empty until two are equal.
     nearest: BinaryHeap<Neighbor>,
-    met: Met,
+    met: EqualNodes,
     cost: Cost,
 }
 
@@ -124,7 +138,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a Query<'a>, ef: usize, passes: P) -> Self {
         let ef = ef.clamp(1, graph.len().max(1));
         let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
-        let (equal, nearest, met) = (Vec::new(), BinaryHeap::new(), Met::new(ef));
+        let (equal, nearest, met) = (Vec::new(), BinaryHeap::new(), EqualNodes::new(ef));
         Self { graph, query, passes, ef, open, best, equal, nearest, met, cost: Cost::default() }
     }
 
@@ -192,7 +206,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         let passes = (self.passes)(node.slot());
         if passes {
             let graph = self.graph;
-            let before = self.met.equal_before(node, |slot| graph.row(slot));
+            let before = self.met.before(node, |slot| graph.row(slot));
             if before > 0 {
                 self.offer_equal(node, before as usize);
                 return;

@@ -35,8 +35,8 @@ impl Maintenance {
     /// To be called after changes by whoever made them, so that no rhythm of changes makes the index grow without bound. Costs
     /// about as much for each row that statements have deleted, or this one has added, as linking one, and for all others together, which
     /// may be any number, as linking `OTHERS_OWED_ROWS`, and at most one copy of the graph: what is left of them is left to the
-    /// background, and to the next calls. Takes the locks of [`link`](Self::link) and [`compact`](Self::compact), and the row lock for moments. Errors: `OutOfMemory`,
-    /// `Interrupted`; the index stays usable, and the work can go on later.
+    /// background, and to the next calls. Takes the locks of [`link`](Self::link) and [`compact`](Self::compact), and the row lock for
+    /// moments. Errors: `OutOfMemory`, `Interrupted`; the index stays usable, and the work can go on later.
     pub fn tend(&self, pending_max: usize, interrupt: &dyn Interrupt) -> Result<()> {
         let mut most = self.rows.settle_debts() + OTHERS_OWED_ROWS;
         if self.rows.generation().unowed() > 0 {
