@@ -142,7 +142,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         Self { graph, query, passes, ef, open, best, equal, nearest, met, cost: Cost::default() }
     }
 
-    /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns the nearest ones that pass, nearest first.
+    /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns [`nearest`](Self::nearest).
     pub(crate) fn run(mut self, without: Option<u32>) -> (Vec<Neighbor>, Cost) {
         let Some(entry) = self.graph.entry() else { return (Vec::new(), self.cost) };
         let mut visited = VisitedSet::new(self.graph.len(), self.ef);
@@ -276,13 +276,13 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         self.best.iter().copied()
     }
 
-    /// The nearest of those met so far, at most `ef`, nearest first.
+    /// The nearest of those met so far, nearest first: at most `ef` that are not equal, and besides them others that are equal to some. Where
+    /// the distances are those of codes many equal rows may be before one that is nearer.
     pub(crate) fn nearest(self) -> Vec<Neighbor> {
         let mut nearest = self.best.into_sorted_vec();
         if !self.equal.is_empty() {
             nearest.extend(self.equal);
             nearest.sort_unstable();
-            nearest.truncate(self.ef);
         }
         nearest
     }

@@ -138,7 +138,9 @@ fn rows_beside_equal_ones_at_one_distance_are_found() {
         hits as f64 / (5 * queries.len() / WIDE) as f64
     };
     let (once, often) = (recall(1), recall(300));
-    assert!(often >= once - 0.02, "{often} beside equal rows, {once} beside one of each");
+    // by their codes these rows are not at one distance, so walks end where others still go on
+    let less = if exact_distances() { 0.02 } else { 0.1 };
+    assert!(often >= once - less, "{often} beside equal rows, {once} beside one of each");
 }
 
 /// A walk ends once it has what it keeps, though that is never full of rows that are not equal.
