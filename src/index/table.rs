@@ -177,19 +177,30 @@ impl RowTable {
 
     /// Whether both rows are there with the same vector, as far as the index can tell now. Takes the row lock.
     pub(crate) fn have_same_vector(&self, a: i64, b: i64) -> bool {
+        self.which_have_vector_of(a, &[b])[0]
+    }
+
+    /// Whether each of `rows` is there with the same vector as `a`, as far as the index can tell now. Takes the row lock for some
+    /// microseconds at a time.
+    pub(crate) fn which_have_vector_of(&self, a: i64, rows: &[i64]) -> Vec<bool> {
+        const ROWS: usize = 1024;
         let generation = self.generation();
         let pinned = generation.pin_rows();
-        let rows = self.read();
-        // Places are those of the current generation.
-        if !Arc::ptr_eq(&generation, &self.generation()) {
-            return false;
+        let mut same = Vec::with_capacity(rows.len());
+        for chunk in rows.chunks(ROWS) {
+            let rows = self.read();
+            // Places are those of the current generation.
+            let current = Arc::ptr_eq(&generation, &self.generation());
+            let vector = |row_id| match rows.places.get(row_id)? {
+                Place::Slot(slot) => pinned.get(slot).map(Row::Coded),
+                Place::Pending(ticket) => Some(rows.pending.row(ticket)),
+                Place::Unrankable(_) => None,
+            };
+            let wanted = vector(a).filter(|_| current);
+            let is_same = |row| wanted.zip(vector(row)).is_some_and(|(a, b)| self.setup.codec.same(a, b));
+            same.extend(chunk.iter().map(|&row| is_same(row)));
         }
-        let vector = |row_id| match rows.places.get(row_id)? {
-            Place::Slot(slot) => pinned.get(slot).map(Row::Coded),
-            Place::Pending(ticket) => Some(rows.pending.row(ticket)),
-            Place::Unrankable(_) => None,
-        };
-        vector(a).zip(vector(b)).is_some_and(|(a, b)| self.setup.codec.same(a, b))
+        same
     }
 
     /// Takes the row lock to change rows.

@@ -380,18 +380,28 @@ impl<'a> Searcher<'a> {
             && self.codec().space.metric != Metric::Cosine
             && !self.codec().estimates();
         let equal_max = k.max(EQUAL_MAX);
-        let (mut equal, mut distance, mut first) = (0, f32::NAN, 0);
+        let (mut equal, mut swept, mut distance, mut first) = (0, false, f32::NAN, 0);
         while let Some(Reverse(hit)) = heap.pop() {
             if hit.at_best > limit {
                 (all, ended) = (false, true);
                 break;
             }
             if hit.distance != distance {
-                (equal, distance, first) = (0, hit.distance, hit.row_id);
+                (equal, swept, distance, first) = (0, false, hit.distance, hit.row_id);
             }
             let same = skips_equal && (hit.row_id == first || self.rows.have_same_vector(first, hit.row_id));
             if same && equal >= equal_max && nearest.len() == k {
                 all = false;
+                if !swept {
+                    // All at once: to take one after the other from the heap, and to ask for each, would take longer than a scan.
+                    swept = true;
+                    let mut left = std::mem::take(&mut heap).into_vec();
+                    let at_distance = |hit: &&Reverse<Bounded>| hit.0.distance == distance;
+                    let ids: Vec<i64> = left.iter().filter(at_distance).map(|hit| hit.0.row_id).collect();
+                    let mut are_same = self.rows.which_have_vector_of(first, &ids).into_iter();
+                    left.retain(|hit| !(hit.0.distance == distance && are_same.next().unwrap_or(false)));
+                    heap = BinaryHeap::from(left);
+                }
                 continue;
             }
             if visibility.visible(hit.row_id) && seen.insert(hit.row_id) {
