@@ -57,9 +57,9 @@ impl Maintenance {
         let Some(running) = consolidation.as_mut() else { return Ok(0) };
         let first = running.next;
         let end = (generation.graph.len() as u32).min(first.saturating_add(max_nodes as u32));
-        running.pass(&generation, end, interrupt)?;
+        running.pass(self, &generation, end, interrupt)?;
         let mut done = (end - first) as usize;
-        if end as usize == generation.graph.len() && self.finish_consolidation(&generation, running)? {
+        if end as usize == generation.graph.len() && self.finish_consolidation(&generation, running, interrupt)? {
             done += running.slots.len();
             *consolidation = None;
         }
@@ -109,11 +109,11 @@ impl Maintenance {
             let Some(running) = consolidation.as_mut() else { return Ok(()) };
             while (running.next as usize) < generation.graph.len() {
                 let end = (generation.graph.len() as u32).min(running.next.saturating_add(NOTED_NODES));
-                running.pass(generation, end, interrupt)?;
+                running.pass(self, generation, end, interrupt)?;
                 freed(before + running.slots.len() * running.next as usize / generation.graph.len());
             }
             interrupt.check()?;
-            if self.finish_consolidation(generation, running)? {
+            if self.finish_consolidation(generation, running, interrupt)? {
                 before += running.slots.len();
                 *consolidation = None;
             } else {
@@ -152,7 +152,13 @@ impl Maintenance {
 
     /// Every node was passed: consolidates what was linked to deleted nodes meanwhile, then frees them. False if that has to
     /// be tried again, as vectors are being read.
-    fn finish_consolidation(&self, generation: &Generation, consolidation: &mut Consolidation) -> Result<bool> {
+    fn finish_consolidation(
+        &self,
+        generation: &Generation,
+        consolidation: &mut Consolidation,
+        interrupt: &dyn Interrupt,
+    ) -> Result<bool> {
+        self.wait_for_copy(interrupt)?;
         consolidation.adopt_orphans(generation)?;
         let freed = {
             let mut graph = generation.graph.exclusive();
@@ -172,6 +178,14 @@ impl Maintenance {
         }
         Ok(freed)
     }
+
+    /// Whoever copies the graph keeps a read guard all the time, and searches would wait behind us.
+    fn wait_for_copy(&self, interrupt: &dyn Interrupt) -> Result<()> {
+        while self.is_paused() {
+            interrupt.pause()?;
+        }
+        Ok(())
+    }
 }
 
 impl Consolidation {
@@ -182,13 +196,22 @@ impl Consolidation {
     }
 
     /// Consolidates the nodes up to `end`.
-    fn pass(&mut self, generation: &Generation, end: u32, interrupt: &dyn Interrupt) -> Result<()> {
+    fn pass(
+        &mut self,
+        maintenance: &Maintenance,
+        generation: &Generation,
+        end: u32,
+        interrupt: &dyn Interrupt,
+    ) -> Result<()> {
         while self.next < end {
             interrupt.check()?;
+            maintenance.wait_for_copy(interrupt)?;
             let until = end.min(self.next + VISIT_NODES);
             generation.graph.exclusive().consolidate(&self.deleted, self.next..until, &mut self.orphans)?;
             self.next = until;
             self.progress.set(until as usize);
+            // At once: a copy of the graph may come before the end.
+            self.adopt_orphans(generation)?;
         }
         Ok(())
     }

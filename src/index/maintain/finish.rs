@@ -27,11 +27,12 @@ impl Maintenance {
         }
     }
 
-    /// Whether nothing is left to do or under way. Waits for the steps that others are in.
+    /// Whether nothing is left to do or under way.
     fn finished(&self) -> bool {
         let generation = self.rows.generation();
-        let consolidating = generation.consolidation.lock().is_some();
-        let reconnecting = generation.reconnection.lock().is_some();
+        // who is at it now may wait for a copy, which takes its time
+        let consolidating = generation.consolidation.try_lock().is_none_or(|running| running.is_some());
+        let reconnecting = generation.reconnection.try_lock().is_none_or(|running| running.is_some());
         let due = self.consolidate_due() || self.reconnect_due() || self.oversize();
         !consolidating && !reconnecting && self.rows.pending() == 0 && !due
     }

@@ -13,6 +13,7 @@ use crate::graph::lock::ExclusiveGuard;
 use crate::host::Interrupt;
 use crate::index::Generation;
 use crate::index::progress::UnderWay;
+use crate::index::rows::State;
 use crate::memory::Charge;
 
 /// Fewest nodes that must have come or gone since the last pass for another one.
@@ -62,11 +63,12 @@ impl Maintenance {
             *reconnection = Some(self.begin_reconnection(&generation)?);
         }
         let Some(running) = reconnection.as_mut() else { return Ok(0) };
+        let is_free = |node| !matches!(generation.states.at(node).load().state, State::Live | State::Tombstone);
         let mut visited = 0;
         while visited < max_nodes && !self.is_paused() {
             interrupt.check()?;
             visited += VISIT_NODES;
-            if !running.visit(&generation) {
+            if !running.visit(&generation, &is_free) {
                 *reconnection = None;
                 break;
             }
@@ -82,7 +84,8 @@ impl Maintenance {
         work: &UnderWay,
     ) -> Result<()> {
         let mut reconnection = self.begin_reconnection(generation)?;
-        while reconnection.visit(generation) {
+        // a copy has no free slots
+        while reconnection.visit(generation, &|_| false) {
             work.add(VISIT_NODES);
             interrupt.check()?;
         }
@@ -119,8 +122,9 @@ impl Maintenance {
 }
 
 impl Reconnection {
-    /// Visits up to `VISIT_NODES` nodes; false if there are no more.
-    fn visit(&mut self, generation: &Generation) -> bool {
+    /// Visits up to `VISIT_NODES` nodes; false if there are no more. `is_free`: whether a node without links is a free slot's, or will be;
+    /// another one has lost them in a consolidation.
+    fn visit(&mut self, generation: &Generation, is_free: &dyn Fn(u32) -> bool) -> bool {
         let mut graph = generation.graph.exclusive();
         let mut links = vec![0; graph.links_max()];
         let mut left = VISIT_NODES;
@@ -133,7 +137,7 @@ impl Reconnection {
                 }
             } else if (self.next as usize) < self.nodes {
                 let node = self.next;
-                if !self.seen(node) && !graph.neighbors(node, 0, &mut links).is_empty() {
+                if !self.seen(node) && !(graph.neighbors(node, 0, &mut links).is_empty() && is_free(node)) {
                     self.attach(generation, &mut graph, node);
                     left = left.saturating_sub(VISITS_PER_ATTACHED);
                 }

@@ -130,3 +130,35 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
     assert_eq!(index.stats().unwrap().count, 8_000);
     assert_eq!(unconnected(&index), 0);
 }
+
+/// In the middle of a consolidation a node may be without links, when somebody copies the graph.
+#[test]
+fn rows_that_have_lost_their_links_are_linked_to() {
+    const LOST: u32 = 150;
+    for copies in [false, true] {
+        let index = plane();
+        (0..400).for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());
+        link_all(&index, 1);
+        let generation = index.rows().generation();
+        let mut deleted = vec![0; generation.graph.len().div_ceil(64)];
+        crate::bits::set(&mut deleted, LOST as usize);
+        generation.reserve_free(1).unwrap();
+        let slot_state = generation.states.at(LOST).load();
+        let mut graph = generation.graph.exclusive();
+        let end = graph.len() as u32;
+        graph.consolidate(&deleted, 0..end, &mut Vec::new()).unwrap();
+        assert!(generation.free_slots(&[LOST], &mut graph));
+        generation.states.at(LOST).store(slot_state);
+        drop(graph);
+        assert_eq!(unconnected(&index), 1);
+        if copies {
+            index.remove(&[7], 1);
+            index.expire_tombstones(2);
+            index.maintenance().compact(&Uninterrupted).unwrap();
+        } else {
+            generation.unconnected.store(400, std::sync::atomic::Ordering::Relaxed);
+            while index.maintenance().reconnect(100, &Uninterrupted).unwrap() > 0 {}
+        }
+        assert_eq!(unconnected(&index), 0, "copied: {copies}");
+    }
+}
