@@ -137,7 +137,8 @@ impl Reconnection {
                 }
             } else if (self.next as usize) < self.nodes {
                 let node = self.next;
-                if !self.seen(node) && !(graph.neighbors(node, 0, &mut links).is_empty() && is_free(node)) {
+                let mut is_linked = || !graph.neighbors(node, 0, &mut links).is_empty();
+                if !self.seen(node) && (is_linked() || !is_free(node)) {
                     self.attach(generation, &mut graph, node);
                     left = left.saturating_sub(VISITS_PER_ATTACHED);
                 }

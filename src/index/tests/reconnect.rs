@@ -136,7 +136,9 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
 fn rows_that_have_lost_their_links_are_linked_to() {
     const LOST: u32 = 150;
     for copies in [false, true] {
-        let index = plane();
+        // every node has room for one more link
+        let options = Options { metric: Metric::L2sq, m: 8, m0: 64, ef_construction: 32, ..defaults() };
+        let index = Index::new(options, 2, Box::new(Unlimited)).unwrap();
         (0..400).for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());
         link_all(&index, 1);
         let generation = index.rows().generation();
