@@ -230,8 +230,8 @@ impl ReadGuard<'_> {
         SearchLayer::new(self, query, ef, passes)
     }
 
-    /// The nodes nearest to `query` that pass, nearest first; approximate. `ef`: the paper's, and most that are returned but for those equal
-    /// to others.
+    /// The nodes nearest to `query` that pass, nearest first; approximate. `ef`: the paper's, and most that are returned but for those
+    /// equal to others.
     pub(crate) fn nearest(&self, query: &Query<'_>, ef: usize, passes: impl Fn(u32) -> bool) -> (Vec<Neighbor>, Cost) {
         self.search_layer(query, ef, passes).run(None)
     }

@@ -40,7 +40,7 @@ pub const ONE_NORM: f64 = 1e-3;
 /// million distances less than one is off by more.
 const RESCORE_EXACT: f32 = 5.0;
 
-/// Rows of one vector: no more of them are fetched, nor than are wanted, unless all that tie are wanted.
+/// Most rows of one vector that are fetched, or as many as are wanted, unless all that tie are wanted.
 const EQUAL_MAX: usize = 64;
 
 /// What is asked of a search.

@@ -5,9 +5,9 @@ use crate::error::Result;
 use crate::host::Interrupt;
 
 impl Maintenance {
-    /// Links all pending rows, ends the consolidation and the pass of `reconnect` that are under way, and those that are due, and makes a graph
-    /// small that has too many slots. Returns when none of it is left: also what other threads do at the same time is waited for. While
-    /// rows keep coming it goes on. Takes the guards of `link`, `consolidate`, `reconnect` and `compact`. Errors: `OutOfMemory`,
+    /// Links all pending rows, ends the consolidation and the pass of `reconnect` that are under way, and those that are due, and makes a
+    /// graph small that has too many slots. Returns when none of it is left: also what other threads do at the same time is waited for.
+    /// While rows keep coming it goes on. Takes the guards of `link`, `consolidate`, `reconnect` and `compact`. Errors: `OutOfMemory`,
     /// `Interrupted`; what is done stays done.
     pub fn finish(&self, interrupt: &dyn Interrupt) -> Result<()> {
         loop {
