@@ -41,10 +41,7 @@ class Statement:
         """LIMIT and OFFSET of a call: numbers, or None where there is none."""
         bounds = []
         for what, bound in (("LIMIT", self.limit), ("OFFSET", self.offset)):
-            value = values[bound] if isinstance(bound, str) else bound
-            if bound is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST):
-                raise ValueError(f"{what} {value!r}: give a whole number of rows, from 0 on, below 2^63")
-            bounds.append(value)
+            bounds.append(None if bound is None else _checked_rows(what, values[bound] if isinstance(bound, str) else bound))
         return bounds
 
     def shard_values(self, values):
@@ -76,9 +73,10 @@ def parse(con, manifest, sql, values):
         if node["type"] != "SELECT_NODE":
             raise NotMergeable("a set operation compares rows of all shards: send its sides one by one")
         _check_values(sql, tree, values)
+        limit, offset = _bounds(node)
         _check_plan(_explain(con, sql, values), manifest)
         _check_rowid(node, manifest)
-        return _split(con, tree, values)
+        return _split(con, tree, values, limit, offset)
     except duckdb.Error as error:
         raise ValueError(f"{error}") from None
 
@@ -141,18 +139,30 @@ def _walk(tree, kind):
             yield from _walk(child, kind)
 
 
-def _split(con, tree, values):
+def _modifier(node, kind):
+    """The ORDER BY or the LIMIT of a SELECT, or None."""
+    return next((modifier for modifier in node["modifiers"] if modifier["type"] == kind), None)
+
+
+def _bounds(node):
+    """LIMIT and OFFSET of a SELECT, each a number, the name of a value, or None."""
+    limits = _modifier(node, "LIMIT_MODIFIER")
+    if not limits:
+        return None, None
+    if limits["limit_type"] != "ROW_COUNT":
+        raise NotMergeable("a LIMIT in percent is one of each shard: give a number of rows")
+    limit, offset = _bound("LIMIT", limits["limit"]), _bound("OFFSET", limits["offset"])
+    if limit is None:
+        raise NotMergeable("an OFFSET without a LIMIT would fetch all rows of all shards: add a LIMIT")
+    return limit, offset
+
+
+def _split(con, tree, values, limit, offset):
     """The shard's statement, and the merge."""
     node = tree["statements"][0]["node"]
-    modifiers = {modifier["type"]: modifier for modifier in node["modifiers"]}
-    limit, offset, limits = None, None, modifiers.get("LIMIT_MODIFIER")
-    if limits:
-        if limits["limit_type"] != "ROW_COUNT":
-            raise NotMergeable("a LIMIT in percent is one of each shard: give a number of rows")
-        limit, offset = _bound(limits["limit"]), _bound(limits["offset"])
-        if limit is None:
-            raise NotMergeable("an OFFSET without a LIMIT would fetch all rows of all shards: add a LIMIT")
-    orders = modifiers["ORDER_MODIFIER"]["orders"] if "ORDER_MODIFIER" in modifiers else []
+    limits = _modifier(node, "LIMIT_MODIFIER")
+    order_by = _modifier(node, "ORDER_MODIFIER")
+    orders = order_by["orders"] if order_by else []
     plain = copy.deepcopy(tree)
     plain["statements"][0]["node"]["modifiers"] = []
     names = [column[0] for column in _described(con, plain, values)]
@@ -199,14 +209,21 @@ def _parameters(tree):
     return tuple(sorted({parameter["identifier"] for parameter in _walk(tree, "PARAMETER")}))
 
 
-def _bound(expression):
+def _checked_rows(what, value):
+    """The value of a LIMIT or OFFSET, if it can be one."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise ValueError(f"{what} {value!r}: give a whole number of rows, from 0 on, below 2^63")
+    return value
+
+
+def _bound(what, expression):
     """A LIMIT or OFFSET: a number, the name of a value, or None."""
     if expression is None:
         return None
     if expression["class"] == "PARAMETER":
         return expression["identifier"]
     if expression["class"] == "CONSTANT" and expression["literal"]["kind"] == "INTEGER":
-        return int(expression["literal"]["text"])
+        return _checked_rows(what, int(expression["literal"]["text"]))
     raise NotMergeable("LIMIT and OFFSET are numbers or parameters here")
 
 
