@@ -56,6 +56,9 @@ public:
 		Entry(const Entry &) = delete;
 
 		void Enter(uint32_t slot) noexcept {
+			if (nodes.slots[thread].load(std::memory_order_relaxed) == slot) {
+				return;
+			}
 			nodes.slots[thread].store(slot, std::memory_order_relaxed);
 			nodes.counts[slot % COUNTS].fetch_add(1, std::memory_order_relaxed);
 		}

@@ -79,16 +79,6 @@ private:
 	char *at;
 };
 
-//! A candidate for the links of a node.
-struct Near {
-	float distance;
-	uint32_t slot;
-
-	bool operator<(const Near &other) const noexcept {
-		return distance < other.distance || (distance == other.distance && slot < other.slot);
-	}
-};
-
 //! Takes the message out of a usearch error, whose destructor would throw it.
 template <class RESULT>
 void Check(RESULT &result) {
@@ -113,10 +103,13 @@ struct Hnsw::State {
 		        reinterpret_cast<Measure4Function>(shape.measure4),
 		        shape.length,
 		        shape.relax,
+		        shape.crowd,
+		        shape.norms_count,
 		        half_linked,
 		        prepared,
 		        measured,
-		        step.row};
+		        step.row,
+		        step.query};
 	}
 
 	//! Links a node has room for on a level.
@@ -134,6 +127,8 @@ struct Hnsw::State {
 	size_t ListBytes(size_t level) const noexcept {
 		return sizeof(uint32_t) * (1 + Room(level));
 	}
+	//! After a row was linked: if all that its walk has found is a crowd, links it anew, beside that.
+	void LinkBeyond(const Step &step, HalfLinked::Entry &self, uint32_t slot, const Metric &metric) const noexcept;
 	//! Sorts candidates for the links of a node by their distance, each once.
 	void Measure(const Metric &metric, uint32_t slot, std::vector<Near> &near) const;
 	//! Adds to the `kept` links of a node up to `room` of the candidates: first those that are nearer to the node than
@@ -190,6 +185,7 @@ Added Hnsw::add(const Step &step) const {
 	};
 	auto result = state->base->add(0, query, metric, {step.ef, step.thread}, place, Prefetch {metric, step.query});
 	Check(result);
+	state->LinkBeyond(step, self, uint32_t(result.slot), metric);
 	return {result.slot, result.visited_members, result.computed_distances};
 }
 
@@ -209,7 +205,26 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	    state->base->iterator_at(slot), 0, Query {step.query}, metric, {step.ef, step.thread},
 	    [](Base::member_ref_t) {}, Prefetch {metric, step.query});
 	Check(result);
+	state->LinkBeyond(step, self, slot, metric);
 	return {slot, result.visited_members, result.computed_distances};
+}
+
+void Hnsw::State::LinkBeyond(const Step &step, HalfLinked::Entry &self, uint32_t slot,
+                             const Metric &metric) const noexcept {
+	auto &measured = *metric.measured;
+	auto around = [&](const Near &node) { return metric.Around(node); };
+	auto is_in = [&](const Crowd &crowd, uint32_t other) { return metric.IsIn(crowd, other); };
+	while (measured.crowds.Find(step.ef, around, is_in)) {
+		self.Enter(slot);
+		measured.Restart();
+		// The row has links: without memory it keeps those.
+		auto result = base->update(
+		    base->iterator_at(slot), 0, Query {step.query}, metric, {step.ef, step.thread}, [](Base::member_ref_t) {},
+		    Prefetch {metric, step.query});
+		if (result.error.release()) {
+			return;
+		}
+	}
 }
 
 size_t Hnsw::consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,

@@ -1,6 +1,7 @@
 //! What usearch asks while it adds a row: how far nodes are from it and from each other, which are equal, and what to fetch ahead.
 #pragma once
 
+#include "graph/crowds.hpp"
 #include "graph/half_linked.hpp"
 #include "vss/src/graph/mod.rs.h"
 
@@ -109,6 +110,13 @@ struct Measured {
 	uint32_t slots[ROOM];
 	float distances[ROOM];
 	EqualNodes met;
+	Crowds crowds;
+
+	//! Before the row walks again.
+	void Restart() noexcept {
+		count = next = 0;
+		met = EqualNodes();
+	}
 };
 
 //! usearch's metric functor.
@@ -122,12 +130,16 @@ struct Metric {
 	size_t length;
 	//! How much farther apart two neighbours of a node count while links are chosen.
 	float relax;
+	//! See `SHARE` in src/graph/crowds.rs, and whether rows are compared by inner product, so that their norms count.
+	float crowd;
+	bool norms_count;
 	//! Among them the node that is added itself: as its own nearest neighbour it would crowd out all others.
 	const HalfLinked &half_linked;
 	PreparedRow &prepared;
 	Measured *measured;
-	//! The row that is added.
+	//! The row that is added, as a row and as a query.
 	const uint8_t *added;
+	const uint8_t *query;
 
 	bool AreEqual(const uint8_t *a, const uint8_t *b) const noexcept {
 		return std::memcmp(a, b, rows.row_bytes) == 0;
@@ -150,9 +162,36 @@ struct Metric {
 		auto met_before = place->distance == distance && place->slot != EqualNodes::NO_SLOT && place->slot != slot;
 		if (!met_before || !AreEqual(row, rows.At(place->slot))) {
 			*place = {distance, uint32_t(slot)};
-			return distance;
+			return SeenInCrowds(slot, distance);
 		}
 		return AreEqual(row, added) && met.equal_to_added++ < 2 * EQUAL_MAX ? distance : FLT_MAX;
+	}
+	//! The same, where one of each crowd hides the others.
+	float SeenInCrowds(size_t slot, float distance) const noexcept {
+		auto &crowds = measured->crowds;
+		for (auto &crowd : crowds) {
+			if (crowd.centre != slot && IsIn(crowd, uint32_t(slot))) {
+				return FLT_MAX;
+			}
+		}
+		crowds.Meet({distance, uint32_t(slot)});
+		return distance;
+	}
+	//! The crowd around a node that the row that is added has met.
+	Crowd Around(const Near &node) const noexcept {
+		auto away = norms_count
+		                ? node.distance - (measure(query, added, length) + Between(size_t(node.slot), node.slot)) / 2
+		                : node.distance;
+		return {node.slot, crowd * away};
+	}
+	bool IsIn(const Crowd &crowd, uint32_t slot) const noexcept {
+		auto apart = Between(size_t(crowd.centre), slot);
+		if (norms_count) {
+			// half the square of the distance, which is `(|a|² + |b|²) / 2 - ab`: each product is known as 1 less it
+			auto centre = Between(size_t(crowd.centre), crowd.centre);
+			apart -= (centre + Between(size_t(slot), slot)) / 2;
+		}
+		return apart <= crowd.within;
 	}
 	float Between(const uint8_t *query, size_t slot) const noexcept {
 		return measure(query, rows.At(slot), length);

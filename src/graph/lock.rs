@@ -11,7 +11,7 @@ use super::turns::{Access, Turn, Turns};
 use super::{Cost, Graph, LevelStats, Source};
 use crate::error::Result;
 use crate::memory::Memory;
-use crate::options::Options;
+use crate::options::{Metric, Options};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::vectors::{Arena, Codec, Query};
@@ -200,6 +200,11 @@ impl ReadGuard<'_> {
         assert!((slot as usize) < self.lock.arena.rows());
         // SAFETY: memory of the arena is zeroed or written, and nobody writes it.
         unsafe { self.lock.arena.get(slot) }
+    }
+
+    /// What the graph's distances are.
+    pub(crate) fn metric(&self) -> Metric {
+        self.lock.codec.space.metric
     }
 
     /// The norm of a node's row, see [`Codec::norm`]. Panics if there is no such node.

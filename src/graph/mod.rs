@@ -3,6 +3,7 @@
 //! Graph slot and arena slot are the same number: slots are given out densely, from 0, in the order of additions.
 //! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1). Searches are in [`crate::graph::search_layer`].
 
+mod crowds;
 pub(crate) mod lock;
 pub(crate) mod search_layer;
 mod turns;
@@ -34,6 +35,10 @@ mod ffi {
         prepare_row: usize,
         /// See [`relax`].
         relax: f32,
+        /// See [`super::crowds::SHARE`].
+        crowd: f32,
+        /// Whether rows are compared by inner product, so that their norms count.
+        norms_count: bool,
     }
 
     /// One addition.
@@ -404,6 +409,8 @@ fn shape(options: &Options, arena: &Arena, codec: &Codec) -> ffi::Shape {
         length,
         prepare_row,
         relax: relax(options.metric),
+        crowd: crowds::SHARE,
+        norms_count: options.metric == Metric::Ip,
     }
 }
 

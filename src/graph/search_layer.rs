@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Cost;
+use super::crowds::Crowds;
 use super::lock::ReadGuard;
 use super::visited::VisitedSet;
 use crate::vectors::Query;
@@ -111,7 +112,7 @@ fn checksum(row: &[u8]) -> u32 {
 
 /// A search of the bottom level, the paper's SEARCH-LAYER: what is still to be expanded, and the best so far.
 ///
-/// Many nodes with equal rows would be all that a walk keeps, and it would end beside them. So they count as one.
+/// Many nodes with equal rows would be all that a walk keeps, and it would end beside them. So they count as one, as do [crowds](super::crowds).
 pub(crate) struct SearchLayer<'a, P> {
     graph: &'a ReadGuard<'a>,
     query: &'a Query<'a>,
@@ -120,13 +121,16 @@ pub(crate) struct SearchLayer<'a, P> {
     ef: usize,
     /// Nodes to expand, nearest first.
     open: BinaryHeap<Reverse<Neighbor>>,
-    /// The nearest nodes that pass, at most `ef`, farthest first; of equal ones the first.
+    /// The nearest nodes that pass, at most `ef`, farthest first; of equal ones the first, and one of a crowd.
     best: BinaryHeap<Neighbor>,
-    /// Others that are equal to one of these, or to one that was.
-    equal: Vec<Neighbor>,
-    /// The nearest of both, at most `ef`, farthest first; empty until two are equal.
+    /// Others that are equal to one of these, or to one that was, or of one crowd with it.
+    beside: Vec<Neighbor>,
+    /// The nearest of both, at most `ef`, farthest first; empty until there are others.
     nearest: BinaryHeap<Neighbor>,
+    /// Nodes that were met when as many nearer ones were kept as may be.
+    far: Vec<Neighbor>,
     met: EqualNodes,
+    crowds: Crowds<'a>,
     cost: Cost,
 }
 
@@ -138,8 +142,9 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a Query<'a>, ef: usize, passes: P) -> Self {
         let ef = ef.clamp(1, graph.len().max(1));
         let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
-        let (equal, nearest, met) = (Vec::new(), BinaryHeap::new(), EqualNodes::new(ef));
-        Self { graph, query, passes, ef, open, best, equal, nearest, met, cost: Cost::default() }
+        let (beside, nearest, far) = (Vec::new(), BinaryHeap::new(), Vec::new());
+        let (met, crowds) = (EqualNodes::new(ef), Crowds::new());
+        Self { graph, query, passes, ef, open, best, beside, nearest, far, met, crowds, cost: Cost::default() }
     }
 
     /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns [`nearest`](Self::nearest).
@@ -163,10 +168,16 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     /// The node to expand now; `None` at the end of the walk.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<u32> {
-        let Reverse(node) = self.open.pop()?;
-        if self.is_full() && self.best.peek().is_some_and(|worst| worst.is_nearer_than(node)) {
-            return None;
-        }
+        let node = loop {
+            match self.open.pop() {
+                Some(Reverse(node)) if !self.is_beyond(node) => break node,
+                Some(Reverse(node)) => self.far.push(node),
+                None => {}
+            }
+            if !self.disperse() {
+                return None;
+            }
+        };
         self.cost.visited += 1;
         if let Some(Reverse(following)) = self.open.peek() {
             self.graph.prefetch(following.slot());
@@ -201,14 +212,21 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     pub(crate) fn offer(&mut self, node: Neighbor) {
         let full = self.is_full();
         if full && self.best.peek().is_some_and(|worst| !node.is_nearer_than(*worst)) {
+            self.far.push(node);
             return;
         }
         let passes = (self.passes)(node.slot());
         if passes {
             let graph = self.graph;
-            let before = self.met.before(node, |slot| graph.row(slot));
+            let before = self.met.before(node, |slot| graph.row(slot)) as usize;
             if before > 0 {
-                self.offer_equal(node, before as usize);
+                if before < self.ef {
+                    self.offer_beside(node, before);
+                }
+                return;
+            }
+            if let Some(others) = self.crowds.others(graph, node.slot(), &mut self.cost.distances) {
+                self.offer_beside(node, others);
                 return;
             }
             if !self.nearest.is_empty() {
@@ -230,22 +248,42 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         }
     }
 
-    /// The same for one that is equal to so many before it: kept if it is one of the nearest, and expanded if it is kept, or may be the way
-    /// out of these. Where there are fewer vectors than nodes are kept a walk would go through all nodes, else.
-    fn offer_equal(&mut self, node: Neighbor, before: usize) {
-        if before >= self.ef {
-            return;
-        }
+    /// The same for one beside so many others that are equal to it, or of its crowd: kept if it is one of the nearest, and expanded if it is
+    /// kept, or may be the way out of these. Where there are fewer vectors than nodes are kept a walk would go through all nodes, else.
+    fn offer_beside(&mut self, node: Neighbor, others: usize) {
         if self.nearest.is_empty() {
             self.nearest.extend(self.best.iter().copied());
         }
         let kept = self.keep_nearest(node);
         if kept {
-            self.equal.push(node);
+            self.beside.push(node);
         }
-        if kept || before <= Self::WAYS_OUT {
+        if kept || others <= Self::WAYS_OUT {
             self.open.push(Reverse(node));
         }
+    }
+
+    /// At the end of a walk: if what it keeps is a crowd, keeps one of that, and takes back what was too far beside the others. False if not.
+    #[cold]
+    fn disperse(&mut self) -> bool {
+        if !self.is_full() {
+            return false;
+        }
+        let Some(members) = self.crowds.find(self.graph, self.best.as_slice(), &mut self.cost.distances) else {
+            return false;
+        };
+        if self.nearest.is_empty() {
+            self.nearest.extend(self.best.iter().copied());
+        }
+        let is_member = |node: &Neighbor| members.binary_search(&node.slot()).is_ok();
+        self.beside.extend(self.best.iter().copied().filter(is_member));
+        self.best.retain(|node| !is_member(node));
+        let mut far = std::mem::take(&mut self.far);
+        far.sort_unstable();
+        for node in far {
+            self.offer(node);
+        }
+        true
     }
 
     /// Whether a node is one of the nearest so far.
@@ -271,20 +309,25 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         self.cost
     }
 
-    /// The best so far, in no order; of equal ones maybe one.
+    /// The best so far, in no order; of equal ones, and of a crowd, maybe one.
     pub(crate) fn best(&self) -> impl Iterator<Item = Neighbor> {
         self.best.iter().copied()
     }
 
-    /// The nearest of those met so far, nearest first: at most `ef` that are not equal, and besides them others that are equal to some. Where
-    /// the distances are those of codes many equal rows may be before one that is nearer.
+    /// The nearest of those met so far, nearest first: at most `ef` that are not equal, and besides them others that are equal to some, or
+    /// of a crowd. Where the distances are those of codes many equal rows may be before one that is nearer.
     pub(crate) fn nearest(self) -> Vec<Neighbor> {
         let mut nearest = self.best.into_sorted_vec();
-        if !self.equal.is_empty() {
-            nearest.extend(self.equal);
+        if !self.beside.is_empty() {
+            nearest.extend(self.beside);
             nearest.sort_unstable();
         }
         nearest
+    }
+
+    /// Whether a node is farther than all that is kept, of which there are enough.
+    fn is_beyond(&self, node: Neighbor) -> bool {
+        self.is_full() && self.best.peek().is_some_and(|worst| worst.is_nearer_than(node))
     }
 
     fn is_full(&self) -> bool {

@@ -5,6 +5,7 @@ mod churn;
 mod codes;
 mod compared;
 mod concurrent;
+mod crowds;
 mod equal;
 mod filtered;
 mod finish;

@@ -1,0 +1,89 @@
+//! Crowds that are met while a row is added, as in src/graph/crowds.rs: rows that are so near to each other that from where the added one
+//! is they are as one. A walk that keeps only such finds nothing else to link to.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace vss {
+namespace hnsw {
+
+//! A candidate for the links of a node.
+struct Near {
+	float distance;
+	uint32_t slot;
+
+	bool operator<(const Near &other) const noexcept {
+		return distance < other.distance || (distance == other.distance && slot < other.slot);
+	}
+};
+
+//! One row of a crowd, and how far from it the others are at most.
+struct Crowd {
+	uint32_t centre;
+	float within;
+};
+
+//! The crowds that the row that is added has met.
+class Crowds {
+public:
+	Crowds() noexcept = default;
+
+	//! Takes notice of a node that the walk has met. Some are remembered, the last `ROOM` of them.
+	void Meet(Near node) noexcept {
+		if (++met % STRIDE == 0) {
+			sample[taken++ % ROOM] = node;
+		}
+	}
+
+	//! Whether so many nodes that are kept, the nearest, are a crowd; it is one of `begin` to `end` then.
+	//! `is_in(crowd, slot)`: whether a node is in it; `around(node)`: the crowd around a node.
+	template <class AROUND, class IS_IN>
+	bool Find(size_t kept, AROUND &&around, IS_IN &&is_in) noexcept {
+		auto nearest = kept / STRIDE;
+		auto known = std::min(taken, ROOM);
+		if (count == found.size() || nearest < SAMPLE_MIN || known < nearest) {
+			return false;
+		}
+		std::nth_element(sample.begin(), sample.begin() + (nearest - 1), sample.begin() + known);
+		for (auto centre : {nearest / 2, nearest / 3}) {
+			auto crowd = around(sample[centre]);
+			size_t members = 0;
+			for (size_t i = 0; i < nearest; i++) {
+				members += is_in(crowd, sample[i].slot) ? 1 : 0;
+			}
+			if (members * 2 >= nearest) {
+				found[count++] = crowd;
+				met = taken = 0;
+				return true;
+			}
+		}
+		return false;
+	}
+
+	const Crowd *begin() const noexcept {
+		return found.data();
+	}
+	const Crowd *end() const noexcept {
+		return found.data() + count;
+	}
+
+private:
+	//! One of so many nodes is remembered.
+	static constexpr size_t STRIDE = 7;
+	static constexpr size_t ROOM = 512;
+	//! Nodes that are looked at; fewer are no crowd.
+	static constexpr size_t SAMPLE_MIN = 8;
+	static constexpr size_t CROWDS_MAX = 4;
+
+	size_t met = 0;
+	size_t taken = 0;
+	std::array<Near, ROOM> sample;
+	size_t count = 0;
+	std::array<Crowd, CROWDS_MAX> found;
+};
+
+} // namespace hnsw
+} // namespace vss

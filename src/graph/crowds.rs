@@ -1,0 +1,123 @@
+//! Crowds: nodes that are so near to each other that from where a query is they are as one.
+//!
+//! A walk that keeps only such nodes ends among them, and does not see what is around them: thousands of rows of texts that say nearly the
+//! same hide all that is farther than they are from the query, though the graph would lead there. So a walk that has come to its end looks
+//! at what it keeps. What is a crowd counts as one node from then on, and the walk goes on. While rows are linked it is the same, see
+//! cpp/graph/crowds.hpp.
+
+use super::lock::ReadGuard;
+use super::search_layer::Neighbor;
+use crate::options::Metric;
+use crate::vectors::Query;
+
+/// The square of: how far a node of a crowd is from its centre, as a share of how far the query is from there.
+pub(super) const SHARE: f32 = 0.4 * 0.4;
+
+/// The crowds that a walk has met.
+pub(super) struct Crowds<'a>(Vec<Crowd<'a>>);
+
+struct Crowd<'a> {
+    /// One of its nodes.
+    centre: Query<'a>,
+    /// Half the squared norm of it by inner product, else 0.
+    half_square: f32,
+    /// How far the others are from it at most.
+    within: f32,
+    /// How many others were met.
+    others: usize,
+}
+
+impl<'a> Crowd<'a> {
+    /// The crowd around a node.
+    fn around(graph: &'a ReadGuard<'a>, node: Neighbor) -> Self {
+        let centre = graph.prepare_row(node.slot());
+        let half_square = half_square(graph, &centre, node.slot());
+        let within = match graph.metric() {
+            Metric::L2sq | Metric::Cosine => SHARE * node.distance(),
+            // The length of the query says nothing: it is taken for as far away as rows at 60 degrees are.
+            Metric::Ip => SHARE * half_square,
+        };
+        Self { centre, half_square, within, others: 0 }
+    }
+
+    /// Calls `each` with the slots, and whether they are in the crowd.
+    fn look(&self, graph: &ReadGuard<'_>, slots: &[u32], mut each: impl FnMut(u32, bool)) {
+        graph.measure(&self.centre, slots, |slot, distance| {
+            let apart = match graph.metric() {
+                Metric::L2sq | Metric::Cosine => distance,
+                // Half the square of the distance, which is `(|a|² + |b|²) / 2 - ab`, and 1 - ab is known.
+                Metric::Ip => self.half_square + half_square(graph, &graph.prepare_row(slot), slot) - (1.0 - distance),
+            };
+            each(slot, apart <= self.within);
+        });
+    }
+}
+
+/// Half the squared norm of a node's row by inner product, else 0. `query`: the row.
+fn half_square(graph: &ReadGuard<'_>, query: &Query<'_>, slot: u32) -> f32 {
+    let mut half = 0.0;
+    if graph.metric() == Metric::Ip {
+        graph.measure(query, &[slot], |_, distance| half = (1.0 - distance) / 2.0);
+    }
+    half
+}
+
+impl<'a> Crowds<'a> {
+    /// Most that a walk looks for.
+    const MAX: usize = 4;
+    /// Nodes of those that are kept that are looked at first; fewer are no crowd.
+    const SAMPLE: usize = 8;
+
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// If half of the nodes that a walk keeps are a crowd, but its centre, remembers it and returns the slots of those of them that are
+    /// not the centre. Adds to `distances` how many were computed.
+    pub(super) fn find(
+        &mut self,
+        graph: &'a ReadGuard<'a>,
+        kept: &[Neighbor],
+        distances: &mut usize,
+    ) -> Option<Vec<u32>> {
+        if kept.len() < 2 * Self::SAMPLE || self.0.len() == Self::MAX {
+            return None;
+        }
+        let sample: Vec<u32> = kept.iter().step_by(kept.len() / Self::SAMPLE).map(|node| node.slot()).collect();
+        for centre in [kept[kept.len() / 2], kept[kept.len() / 3]] {
+            let mut crowd = Crowd::around(graph, centre);
+            let mut members = 0;
+            crowd.look(graph, &sample, |_, is_in| members += usize::from(is_in));
+            *distances += sample.len();
+            if members * 2 < sample.len() {
+                continue;
+            }
+            let others: Vec<u32> = kept.iter().map(|node| node.slot()).filter(|&slot| slot != centre.slot()).collect();
+            let mut members = Vec::new();
+            crowd.look(graph, &others, |slot, is_in| members.extend(is_in.then_some(slot)));
+            *distances += others.len();
+            if members.len() * 3 >= kept.len() {
+                crowd.others = members.len();
+                self.0.push(crowd);
+                members.sort_unstable();
+                return Some(members);
+            }
+        }
+        None
+    }
+
+    /// If a node is in a crowd, counts it and returns how many others of it were met. Adds to `distances` how many were computed.
+    #[inline]
+    pub(super) fn others(&mut self, graph: &ReadGuard<'_>, slot: u32, distances: &mut usize) -> Option<usize> {
+        for crowd in &mut self.0 {
+            let mut member = false;
+            crowd.look(graph, &[slot], |_, is_in| member = is_in);
+            *distances += 1;
+            if member {
+                crowd.others += 1;
+                return Some(crowd.others);
+            }
+        }
+        None
+    }
+}

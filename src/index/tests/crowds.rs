@@ -1,0 +1,79 @@
+//! Many rows that are nearly equal, as of texts that say nearly the same, do not hide what is around them.
+
+use super::*;
+
+const WIDE: usize = 32;
+const ROWS: usize = 4_000;
+const CROWD: usize = 400;
+const K: usize = 10;
+
+fn vector(random: &mut Random, centre: f32, spread: f32) -> Vec<f32> {
+    (0..WIDE).map(|at| if at == 0 { centre } else { 0.0 } + spread * random.normal()).collect()
+}
+
+/// Rows around the origin.
+fn ordinary() -> Vec<Vec<f32>> {
+    let mut random = Random(3);
+    (0..ROWS).map(|_| vector(&mut random, 0.0, 1.0)).collect()
+}
+
+fn crowd(centre: f32, spread: f32) -> Vec<Vec<f32>> {
+    let mut random = Random(17);
+    (0..CROWD).map(|_| vector(&mut random, centre, spread)).collect()
+}
+
+/// The share of the nearest rows that searches find. A row as near as the last of them counts, but for what rounding, or codes, can tell
+/// of rows of a crowd.
+fn recall(index: &Index, metric: Metric, rows: &[Vec<f32>], toward: f32) -> f64 {
+    const QUERIES: usize = 100;
+    let mut random = Random(23);
+    let tied = if exact_distances() { 1e-4 } else { 1e-2 };
+    let mut hits = 0;
+    for _ in 0..QUERIES {
+        let query = vector(&mut random, toward, 1.0);
+        let exact = naive::nearest(metric, (0..).zip(rows.iter().map(Vec::as_slice)), &query, K);
+        let last = exact[K - 1].1;
+        let found = index.searcher().nearest(&query, K, 64, &AllVisible).unwrap();
+        let away = |row: i64| naive::distance(metric, &rows[row as usize], &query);
+        let near = found.rows.iter().filter(|row| away(row.row_id) <= last + tied * last.abs()).count();
+        hits += near.min(K);
+    }
+    hits as f64 / (K * QUERIES) as f64
+}
+
+fn linked(metric: Metric, batches: &[&[Vec<f32>]]) -> Index {
+    let index = Index::new(Options { metric, ..defaults() }, WIDE, Box::new(Unlimited)).unwrap();
+    let mut first = 0;
+    for batch in batches {
+        let ids: Vec<i64> = (first..first + batch.len() as i64).collect();
+        index.append(Origin::Host, &ids, &batch.concat()).unwrap();
+        link_all(&index, 2);
+        first += batch.len() as i64;
+    }
+    index
+}
+
+#[test]
+fn rows_beside_a_crowd_are_found() {
+    let ordinary = ordinary();
+    // where the crowd is, how far its rows are from each other, and the middle of the queries
+    let cases = [
+        (Metric::L2sq, 0.0, [1e-6, 1e-3, 0.1].as_slice(), 0.0),
+        (Metric::Cosine, 3.0, &[1e-3], 2.0),
+        (Metric::Ip, 3.0, &[1e-3], 2.0),
+    ];
+    for (metric, centre, spreads, toward) in cases {
+        let alone = recall(&linked(metric, &[&ordinary]), metric, &ordinary, toward);
+        for &spread in spreads {
+            let crowd = crowd(centre, spread);
+            let mut all = [ordinary.clone(), crowd.clone()].concat();
+            let before = recall(&linked(metric, &[&ordinary, &crowd]), metric, &all, toward);
+            let mut random = Random(5);
+            (1..all.len()).rev().for_each(|i| all.swap(i, random.below(i + 1)));
+            let among = recall(&linked(metric, &[&all]), metric, &all, toward);
+            let what =
+                format!("{metric:?}, spread {spread}: {alone} alone, {before} before a crowd, {among} among one");
+            assert!(before >= alone - 0.02 && among >= alone - 0.02, "{what}");
+        }
+    }
+}
