@@ -34,7 +34,7 @@ pub trait Interrupt {
     /// Sleeps for a moment, as the rest of the work is another thread's, or waits for readers. Errors: `Interrupted`.
     fn pause(&self) -> Result<()> {
         self.check()?;
-        std::thread::sleep(PAUSE);
+        crate::sync::thread::sleep(PAUSE);
         Ok(())
     }
 }

@@ -55,8 +55,26 @@ pub(crate) mod atomic {
 }
 
 pub(crate) mod thread {
+    /// A number of the calling thread that no other one has that lives; never 0.
+    #[cfg(not(feature = "model"))]
+    pub(crate) fn key() -> usize {
+        thread_local!(static HERE: u8 = const { 0 });
+        HERE.with(|here| std::ptr::from_ref(here).addr())
+    }
+    /// All threads of a model are one of the system's.
+    #[cfg(feature = "model")]
+    pub(crate) fn key() -> usize {
+        1
+    }
+
     #[cfg(feature = "model")]
     pub(crate) use shuttle::thread::yield_now;
     #[cfg(not(feature = "model"))]
-    pub(crate) use std::thread::yield_now;
+    pub(crate) use std::thread::{sleep, yield_now};
+
+    /// Time does not pass in a model.
+    #[cfg(feature = "model")]
+    pub(crate) fn sleep(_: std::time::Duration) {
+        yield_now();
+    }
 }

@@ -70,7 +70,8 @@ void Backlog::AddIndexes(DataTableInfo &info, bool compact) {
 	}
 	for (auto &entry : entries) {
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
-			indexes.push_back(Index {index.Core().share(), info.GetDB().shared_from_this(), compact});
+			auto &core = index.Core();
+			indexes.push_back(Index {core.share(), info.GetDB().shared_from_this(), compact, core.take_own()});
 		});
 	}
 }
@@ -113,7 +114,7 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 	for (auto &index : left) {
 		Expire(context, index.db, *index.core);
 		try {
-			index.core->tend(PENDING_MAX, interrupt);
+			index.core->tend(index.own, PENDING_MAX, interrupt);
 			if (index.compact && index.core->info().deleted > 0) {
 				index.core->compact(interrupt);
 			}

@@ -46,10 +46,13 @@ private:
 		//! Tells which deletes nobody sees any more, if it is still there.
 		weak_ptr<AttachedDatabase> db;
 		bool compact;
+		//! What the transaction has changed.
+		vss::Own own;
 	};
 
 	void Add(DataTable &table, bool vacuumed);
-	//! Takes handles on the indexes of a table. Holds their locks for moments only.
+	//! Takes handles on the indexes of a table, and what the transaction that this thread has just committed owes them. Holds their
+	//! locks for moments only.
 	void AddIndexes(DataTableInfo &info, bool compact);
 
 	vector<Table> tables;

@@ -10,10 +10,9 @@ namespace duckdb {
 //! first: it frees slots for the rows.
 static bool MaintenanceStep(const vss::IndexHandle &core, idx_t searches, const vss::HostInterrupt &stop) {
 	try {
-		vss::HostInterrupt never(nullptr);
-		auto done = core.consolidate(MaintenanceQueue::NODES_PER_STEP, never);
-		done += core.link(MaintenanceQueue::ROWS_PER_STEP, never);
-		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, never) > 0 ||
+		auto done = core.consolidate(MaintenanceQueue::NODES_PER_STEP, stop);
+		done += core.link(MaintenanceQueue::ROWS_PER_STEP, stop);
+		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, stop) > 0 ||
 		       core.measure_step(searches, stop);
 	} catch (const rust::Error &) {
 		// Out of memory: rows stay pending, which the index shows and searches exactly, and slots dead; the next one to use the
@@ -32,6 +31,22 @@ static bool Shrink(const vss::IndexHandle &core, const atomic<bool> &stop) {
 	}
 }
 
+//! How many threads there is work for.
+static idx_t WorkFor(const vss::IndexHandle &core) {
+	return core.pending() / MaintenanceQueue::LINK_FROM +
+	       (core.consolidate_due() || core.reconnect_due() || core.oversize() || core.measurement_due() ? 1 : 0);
+}
+
+//! While somebody copies the graph nothing can be done to it, and nobody would schedule us anew at the end: waits a moment, if there is
+//! work, and returns true.
+static bool AwaitCopy(const vss::IndexHandle &core, const atomic<bool> &stop) {
+	try {
+		return WorkFor(core) > 0 && core.await_copy(vss::HostInterrupt(stop));
+	} catch (const rust::Error &) {
+		return false; // stopped
+	}
+}
+
 class MaintenanceQueue::MaintenanceTask : public BaseExecutorTask {
 public:
 	explicit MaintenanceTask(MaintenanceQueue &queue_p)
@@ -46,7 +61,8 @@ public:
 	TaskExecutionResult ExecuteTaskStep() override {
 		auto more = !queue.stopping && (Shrink(queue.core, queue.stopping) ||
 		                                MaintenanceStep(queue.core, MaintenanceQueue::SEARCHES_PER_STEP,
-		                                                vss::HostInterrupt(queue.stopping)));
+		                                                vss::HostInterrupt(queue.stopping)) ||
+		                                AwaitCopy(queue.core, queue.stopping));
 		return more ? TaskExecutionResult::TASK_NOT_FINISHED : TaskExecutionResult::TASK_FINISHED;
 	}
 
@@ -70,12 +86,6 @@ MaintenanceQueue::~MaintenanceQueue() {
 static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 	// one of the threads is the user's own
 	return NumericCast<idx_t>(scheduler.NumberOfThreads()) - 1;
-}
-
-//! How many threads there is work for.
-static idx_t WorkFor(const vss::IndexHandle &core) {
-	return core.pending() / MaintenanceQueue::LINK_FROM +
-	       (core.consolidate_due() || core.reconnect_due() || core.oversize() || core.measurement_due() ? 1 : 0);
 }
 
 void MaintenanceQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {

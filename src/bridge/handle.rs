@@ -11,7 +11,7 @@ use super::range::RangeSearch;
 use super::row_set::RowSet;
 use crate::bridge::guard::{Crossing, Soundness, guard, guard_or};
 use crate::host::Unlimited;
-use crate::index::{Index, Steps, UNRESOLVED};
+use crate::index::{Index, Own, Steps, UNRESOLVED};
 use crate::options::Options;
 use crate::search::TargetInfo;
 
@@ -137,8 +137,25 @@ impl IndexHandle {
         self.0.soundness.guard("shrink_if_oversize", || self.0.maintenance().shrink_if_oversize(interrupt))
     }
 
-    pub(super) fn tend(&self, pending_max: usize, interrupt: &ffi::HostInterrupt) -> std::result::Result<(), Crossing> {
-        self.0.soundness.guard("tend", || self.0.maintenance().tend(pending_max, interrupt))
+    pub(super) fn take_own(&self) -> ffi::Own {
+        guard_or(ffi::Own { appended: 0, deleted: 0 }, || {
+            let Own { appended, deleted } = self.0.maintenance().take_own();
+            ffi::Own { appended, deleted }
+        })
+    }
+
+    pub(super) fn tend(
+        &self,
+        own: ffi::Own,
+        pending_max: usize,
+        interrupt: &ffi::HostInterrupt,
+    ) -> std::result::Result<(), Crossing> {
+        let own = Own { appended: own.appended, deleted: own.deleted };
+        self.0.soundness.guard("tend", || self.0.maintenance().tend(own, pending_max, interrupt))
+    }
+
+    pub(super) fn await_copy(&self, interrupt: &ffi::HostInterrupt) -> std::result::Result<bool, Crossing> {
+        self.0.soundness.guard("await_copy", || self.0.maintenance().await_copy(interrupt))
     }
 
     pub(super) fn consolidate_due(&self) -> bool {

@@ -305,6 +305,12 @@ mod ffi {
         measurement: Steps,
     }
 
+    /// What a thread has changed, see `Maintenance::take_own`.
+    struct Own {
+        appended: usize,
+        deleted: usize,
+    }
+
     /// An image of an index, as the host has to remember it.
     struct StoredImage {
         root: Vec<u8>,
@@ -390,7 +396,9 @@ mod ffi {
         fn consolidate_due(self: &IndexHandle) -> bool;
         fn oversize(self: &IndexHandle) -> bool;
         fn shrink_if_oversize(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<bool>;
-        fn tend(self: &IndexHandle, pending_max: usize, interrupt: &HostInterrupt) -> Result<()>;
+        fn take_own(self: &IndexHandle) -> Own;
+        fn tend(self: &IndexHandle, own: Own, pending_max: usize, interrupt: &HostInterrupt) -> Result<()>;
+        fn await_copy(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<bool>;
         fn consolidate(self: &IndexHandle, max_nodes: usize, interrupt: &HostInterrupt) -> Result<usize>;
         fn finish(self: &IndexHandle, interrupt: &HostInterrupt) -> Result<()>;
         fn store(self: &IndexHandle, store: &HostPages, covered: u64, verified: u64) -> Result<StoredImage>;

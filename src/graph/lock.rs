@@ -83,14 +83,19 @@ impl GraphLock {
         ReadGuard { lock: self, _turn: self.turns.enter(Access::Read) }
     }
 
-    /// Waits until nobody reads, and keeps it so. For additions of one node; any number of them.
-    pub(crate) fn link(&self) -> LinkGuard<'_> {
-        LinkGuard { lock: self, _turn: self.turns.enter(Access::Link) }
+    /// Waits until nobody reads, and keeps it so, unless `refused` when it begins to. For additions of one node; any number of them.
+    pub(crate) fn link_unless(&self, refused: &dyn Fn() -> bool) -> Option<LinkGuard<'_>> {
+        Some(LinkGuard { lock: self, _turn: self.turns.enter_unless(Access::Link, refused)? })
     }
 
     /// Waits until nobody else uses the graph, and keeps it so.
     pub(crate) fn exclusive(&self) -> ExclusiveGuard<'_> {
         ExclusiveGuard(ReadGuard { lock: self, _turn: self.turns.enter(Access::Exclusive) })
+    }
+
+    /// The same, unless `refused` when it would begin to wait.
+    pub(crate) fn exclusive_unless(&self, refused: &dyn Fn() -> bool) -> Option<ExclusiveGuard<'_>> {
+        Some(ExclusiveGuard(ReadGuard { lock: self, _turn: self.turns.enter_unless(Access::Exclusive, refused)? }))
     }
 
     /// Waits until those who use the graph now have left it.

@@ -65,18 +65,26 @@ impl Turns {
 
     /// Waits for the lock.
     pub(super) fn enter(&self, access: Access) -> Turn<'_> {
+        self.enter_unless(access, &|| false).expect("not refused")
+    }
+
+    /// The same, unless `refused`, which is asked before: who enters after it has come true finds out.
+    pub(super) fn enter_unless(&self, access: Access, refused: &dyn Fn() -> bool) -> Option<Turn<'_>> {
         let mut state = self.state();
+        if refused() {
+            return None;
+        }
         if state.enter_now(access) {
             state.inside = access;
             state.count += 1;
-            return Turn { turns: self };
+            return Some(Turn { turns: self });
         }
         state.waiting[access as usize] += 1;
         while state.admitted[access as usize] == 0 {
             self.turn[access as usize].wait(&mut state);
         }
         state.admitted[access as usize] -= 1;
-        Turn { turns: self }
+        Some(Turn { turns: self })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -101,7 +101,7 @@ impl Index {
             let mut rows = self.rows.change();
             rows.norms.widen(norms);
             match origin {
-                Origin::Host => rows.debts.add_appended(row_ids.len()),
+                Origin::Host => rows.debts.add_appended(row_ids),
                 // who moves rows deletes them first
                 Origin::Log => rows.debts.forgive_deleted(row_ids.len()),
                 Origin::Scan => {}

@@ -18,9 +18,10 @@ impl Index {
     pub fn remove_as(&self, origin: Origin, row_ids: &[i64], bound: u64) {
         for row_ids in row_ids.chunks(REMOVE_ROWS) {
             let mut rows = self.rows.change();
-            let deleted = row_ids.iter().filter(|&&row_id| rows.bury(row_id, bound)).count();
-            if origin == Origin::Host {
-                rows.debts.add_deleted(deleted);
+            for &row_id in row_ids {
+                if rows.bury(row_id, bound) && origin == Origin::Host {
+                    rows.debts.add_deleted(row_id);
+                }
             }
         }
     }

@@ -62,6 +62,7 @@ use crate::options::Options;
 use crate::vectors::{Codec, Space};
 
 pub use self::append::Origin;
+pub use self::debts::Own;
 pub(crate) use self::generation::{Generation, PinnedRows};
 pub use self::health::Health;
 pub use self::image::{Image, Images};

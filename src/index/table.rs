@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::Generation;
-use super::debts::Debts;
+use super::debts::{Debts, Own};
 use super::norms::HeldNorms;
 use super::reconcile::Comparison;
 use super::setup::Setup;
@@ -245,14 +245,18 @@ impl RowTable {
         debts.links = debts.links.saturating_sub(rows);
     }
 
-    /// A statement ends, see [`Debts::settle`]. How many rows it has appended.
-    pub(super) fn settle_debts(&self) -> usize {
+    /// See [`Debts::take_own`].
+    pub(super) fn take_own(&self) -> Own {
+        self.rows.lock().debts.take_own()
+    }
+
+    /// A statement ends that has deleted so many rows, see [`Debts::settle`].
+    pub(super) fn settle_debts(&self, deleted: usize) {
         let mut rows = self.rows.lock();
         let committing = rows.tombstones.unresolved();
-        let own = rows.debts.settle(committing);
+        rows.debts.settle(committing);
         let generation = self.generation();
-        generation.set_unowed(generation.unowed().saturating_sub(own.deleted));
-        own.appended
+        generation.set_unowed(generation.unowed().saturating_sub(deleted));
     }
 
     /// A comparison with the table begins; one that was not ended is forgotten.

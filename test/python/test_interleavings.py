@@ -336,6 +336,81 @@ def test_rows_that_a_snapshot_has_held_back_are_not_all_freed_by_the_next_statem
     assert deleted <= rows // 16 and slots <= 1.3 * rows // 2 + 4096, f"{deleted} deleted, {slots} slots"
 
 
+def health(con):
+    return con.execute("SELECT count, slots, pending, dead FROM hnsw_index_health()").fetchone()
+
+
+def insert_one_by_one(con, number, until):
+    """Inserts rows until the event; returns how many."""
+    cursor, inserted = con.cursor(), 0
+    while not until.is_set():
+        cursor.execute(f"INSERT INTO t SELECT {10_000_000 + inserted}, {vector(number, 16)}")
+        inserted += 1
+    return inserted
+
+
+def test_inserts_of_one_row_go_on_beside_a_delete_of_many(connect):
+    con = connect()
+    con.execute("SET threads = 2")
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', 16)} AS v FROM range(60_000) r(i)")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    done, inserted = threading.Event(), []
+    deleter = con.cursor()
+    with beside(lambda: inserted.append(insert_one_by_one(con, 5, done))):
+        try:
+            deleter.execute("DELETE FROM t WHERE id % 20 < 9")
+        finally:
+            done.set()
+    assert inserted[0] > 10, "each waited for the slots of the deleted rows"
+
+
+def test_an_insert_of_one_row_does_not_link_what_a_failed_commit_has_appended(connect):
+    con = connect()
+    con.execute("SET threads = 1")  # nobody else links
+    con.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v FLOAT[16])")
+    con.execute(f"INSERT INTO t SELECT i, {vector('i', 16)} FROM range(3_000) r(i)")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    # who sees rows that were deleted keeps them from going away
+    snapshot, failing = con.cursor(), con.cursor()
+    failing.execute("BEGIN")
+    failing.execute(f"INSERT INTO t SELECT 10_000 + i, {vector('i', 16)} FROM range(30_000) r(i)")
+    failing.execute("INSERT INTO t SELECT 5_000, v FROM t WHERE id = 1")
+    con.execute("INSERT INTO t SELECT 5_000, v FROM t WHERE id = 2")
+    snapshot.execute("BEGIN")
+    snapshot.execute("SELECT count(*) FROM t").fetchall()
+    with pytest.raises(Exception, match="(?i)duplicate key|constraint"):
+        failing.execute("COMMIT")
+    before = con.execute("SELECT capacity FROM pragma_hnsw_index_info()").fetchone()[0]
+    con.execute("INSERT INTO t SELECT 6_000, v FROM t WHERE id = 3")
+    after = con.execute("SELECT capacity FROM pragma_hnsw_index_info()").fetchone()[0]
+    assert after - before < 5_000, f"{after - before} slots for one row"
+    snapshot.execute("COMMIT")
+
+
+def test_rows_that_came_while_checkpoints_copied_the_graph_are_linked(connect, tmp_path):
+    con = connect(tmp_path / "t.duckdb")
+    con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
+    con.execute("SET threads = 2")
+    con.execute("SET checkpoint_threshold = '1MB'")
+    con.execute(f"CREATE TABLE t AS SELECT i AS id, {vector('i', 16)} AS v FROM range(2_000) r(i)")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    done = threading.Event()
+    bulk = con.cursor()
+    with beside(lambda: insert_one_by_one(con, 7, done)):
+        try:
+            for turn in range(6):
+                bulk.execute(f"INSERT INTO t SELECT {turn + 1} * 100_000 + i, {vector('i', 16)} FROM range(20_000) r(i)")
+                assert health(con)[2] < 12_000, f"after {turn + 1} statements of 20,000 rows"
+        finally:
+            done.set()
+    # nobody searches, nor writes: the background threads go on by themselves
+    deadline = time.monotonic() + 120
+    while health(con)[2] >= 64 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    count, _, pending, _ = health(con)
+    assert count > 122_000 and pending < 64
+
+
 # ---- memory short at bind
 
 # In a process of its own, with an end: DuckDB 2.0.0 waits for ever for an index whose binding has failed.

@@ -1,6 +1,6 @@
 //! Compaction: a new generation without the slots that are dead or free.
 
-use super::{Maintenance, RepairKind};
+use super::{Maintenance, RepairKind, wait_for};
 use crate::error::{Error, Result};
 use crate::graph::Source;
 use crate::graph::lock::ReadGuard;
@@ -26,16 +26,15 @@ impl Maintenance {
     ///
     /// Errors: `OutOfMemory` (both generations exist until the end), `Interrupted`; the index stays usable.
     pub fn compact(&self, interrupt: &dyn Interrupt) -> Result<()> {
-        let _compacting = self.compacting.lock();
+        let _compacting = wait_for(&self.compacting, interrupt)?;
         let old = self.rows.generation();
         let work = self.begin_compaction(&old, old.dead());
         self.consolidate_all(&old, interrupt, &|freed| work.set(freed * FREED_STEPS))?;
         self.copy(&old, &work, interrupt)
     }
 
-    /// The same for the slots that statements owe, if the graph is [`oversize`](Self::oversize) when nobody else compacts it any more.
+    /// The same for the slots that statements owe, if the graph is [`oversize`](Self::oversize) after that. The compaction lock is held.
     pub(super) fn compact_owed(&self, interrupt: &dyn Interrupt) -> Result<()> {
-        let _compacting = self.compacting.lock();
         let old = self.rows.generation();
         let work = self.begin_compaction(&old, old.owed());
         self.consolidate_owed(&old, interrupt, &|freed| work.set(freed * FREED_STEPS))?;

@@ -1,8 +1,9 @@
 //! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
 
-use super::{Maintenance, RepairKind};
+use super::{Maintenance, RepairKind, wait_for};
 use crate::bits;
 use crate::error::{Error, Result};
+use crate::graph::lock::ExclusiveGuard;
 use crate::host::Interrupt;
 use crate::index::Generation;
 use crate::index::progress::UnderWay;
@@ -95,7 +96,7 @@ impl Maintenance {
         interrupt: &dyn Interrupt,
         freed: &dyn Fn(usize),
     ) -> Result<()> {
-        let mut consolidation = generation.consolidation.lock();
+        let mut consolidation = wait_for(&generation.consolidation, interrupt)?;
         let mut before = 0;
         loop {
             let most = most();
@@ -158,10 +159,9 @@ impl Maintenance {
         consolidation: &mut Consolidation,
         interrupt: &dyn Interrupt,
     ) -> Result<bool> {
-        self.wait_for_copy(interrupt)?;
-        consolidation.adopt_orphans(generation)?;
+        consolidation.adopt_orphans(self, generation, interrupt)?;
         let freed = {
-            let mut graph = generation.graph.exclusive();
+            let mut graph = self.exclusive(generation, interrupt)?;
             let end = graph.len() as u32;
             graph.consolidate(&consolidation.deleted, 0..end, &mut consolidation.orphans)?;
             let freed = generation.free_slots(&consolidation.slots, &mut graph);
@@ -172,19 +172,23 @@ impl Maintenance {
             }
             freed
         };
-        consolidation.adopt_orphans(generation)?;
+        consolidation.adopt_orphans(self, generation, interrupt)?;
         if freed && !consolidation.slots.is_empty() {
             self.repaired(RepairKind::Consolidation, consolidation.slots.len());
         }
         Ok(freed)
     }
+}
 
-    /// Whoever copies the graph keeps a read guard all the time, and searches would wait behind us.
-    fn wait_for_copy(&self, interrupt: &dyn Interrupt) -> Result<()> {
-        while self.is_paused() {
-            interrupt.pause()?;
+impl Maintenance {
+    /// The graph, alone, once nobody copies it.
+    fn exclusive<'a>(&self, generation: &'a Generation, interrupt: &dyn Interrupt) -> Result<ExclusiveGuard<'a>> {
+        loop {
+            match generation.graph.exclusive_unless(&|| self.is_paused()) {
+                Some(guard) => return Ok(guard),
+                None => self.wait_for_copy(interrupt)?,
+            }
         }
-        Ok(())
     }
 }
 
@@ -205,22 +209,32 @@ impl Consolidation {
     ) -> Result<()> {
         while self.next < end {
             interrupt.check()?;
-            maintenance.wait_for_copy(interrupt)?;
             let until = end.min(self.next + VISIT_NODES);
-            generation.graph.exclusive().consolidate(&self.deleted, self.next..until, &mut self.orphans)?;
+            let mut graph = maintenance.exclusive(generation, interrupt)?;
+            graph.consolidate(&self.deleted, self.next..until, &mut self.orphans)?;
+            drop(graph);
             self.next = until;
             self.progress.set(until as usize);
             // At once: a copy of the graph may come before the end.
-            self.adopt_orphans(generation)?;
+            self.adopt_orphans(maintenance, generation, interrupt)?;
         }
         Ok(())
     }
 
     /// Links nodes that have lost all links as if they were new.
-    fn adopt_orphans(&mut self, generation: &Generation) -> Result<()> {
+    fn adopt_orphans(
+        &mut self,
+        maintenance: &Maintenance,
+        generation: &Generation,
+        interrupt: &dyn Interrupt,
+    ) -> Result<()> {
         while let Some(&slot) = self.orphans.last() {
+            let Some(links) = generation.graph.link_unless(&|| maintenance.is_paused()) else {
+                maintenance.wait_for_copy(interrupt)?;
+                continue;
+            };
             // SAFETY: only a consolidation relinks orphans, and there is one at a time.
-            unsafe { generation.graph.link().relink_orphan(slot) }?;
+            unsafe { links.relink_orphan(slot) }?;
             self.orphans.pop();
         }
         Ok(())

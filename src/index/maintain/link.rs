@@ -23,21 +23,28 @@ impl Maintenance {
                 return Ok(linked);
             }
             let Some(claim) = self.rows.claim() else { return Ok(linked) };
-            if let Err(error) = self.link_one(&claim) {
-                self.rows.unclaim(&claim);
-                return Err(error);
+            match self.link_one(&claim) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.rows.unclaim(&claim);
+                    return Ok(linked);
+                }
+                Err(error) => {
+                    self.rows.unclaim(&claim);
+                    return Err(error);
+                }
             }
         }
         Ok(max_rows)
     }
 
-    /// Links one row into the current generation.
-    fn link_one(&self, claim: &Claim) -> Result<()> {
+    /// Links one row into the current generation; false if somebody copies that.
+    fn link_one(&self, claim: &Claim) -> Result<bool> {
         self.rows.learn();
         let row = self.setup().codec.coded(claim.row());
         loop {
             let generation = self.rows.generation();
-            let links = generation.graph.link();
+            let Some(links) = generation.graph.link_unless(&|| self.is_paused()) else { return Ok(false) };
             // It cannot be replaced any more: that is done with a read guard.
             if !std::ptr::eq(&*generation, &*self.rows.generation()) {
                 continue;
@@ -45,7 +52,7 @@ impl Maintenance {
             match generation.link(&row, &links) {
                 Ok(Some(slot)) => {
                     self.publish_slot(&generation, slot, claim);
-                    return Ok(());
+                    return Ok(true);
                 }
                 Ok(None) => {
                     drop(links);

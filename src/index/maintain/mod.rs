@@ -14,8 +14,10 @@ use std::sync::Arc;
 use super::progress::{Progress, Repair, RepairKind, Steps};
 use super::setup::Setup;
 use super::table::RowTable;
-use crate::sync::Mutex;
+use crate::error::Result;
+use crate::host::Interrupt;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Works on the graph of an index. What is under way on one generation is in the [`Generation`](super::Generation).
 pub struct Maintenance {
@@ -38,6 +40,12 @@ impl Maintenance {
             compaction: Arc::default(),
             repair: Mutex::new(None),
         }
+    }
+
+    /// Keeps others from compacting for as long as the result lives.
+    #[cfg(test)]
+    pub(in crate::index) fn hold_compactions(&self) -> MutexGuard<'_, ()> {
+        self.compacting.lock()
     }
 
     /// How far a compaction is that is under way, in units of what a node costs that is copied. Takes no lock.
@@ -66,8 +74,35 @@ impl Maintenance {
         self.paused.load(Ordering::Relaxed) > 0
     }
 
+    /// Waits as long as somebody copies the graph. Who does keeps a read guard all the time, and searches would wait behind us.
+    fn wait_for_copy(&self, interrupt: &dyn Interrupt) -> Result<()> {
+        while self.is_paused() {
+            interrupt.pause()?;
+        }
+        Ok(())
+    }
+
+    /// Waits a moment if somebody copies the graph; returns whether.
+    pub fn await_copy(&self, interrupt: &dyn Interrupt) -> Result<bool> {
+        let paused = self.is_paused();
+        if paused {
+            interrupt.pause()?;
+        }
+        Ok(paused)
+    }
+
     fn setup(&self) -> &Setup {
         &self.rows.setup
+    }
+}
+
+/// Waits for a lock that may be held for long. Errors: `Interrupted`.
+fn wait_for<'a, T>(mutex: &'a Mutex<T>, interrupt: &dyn Interrupt) -> Result<MutexGuard<'a, T>> {
+    loop {
+        match mutex.try_lock() {
+            Some(guard) => return Ok(guard),
+            None => interrupt.pause()?,
+        }
     }
 }
 

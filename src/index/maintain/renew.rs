@@ -21,15 +21,11 @@ impl Maintenance {
     }
 
     /// Begins a new generation without nodes. The rows of the old one, tombstones included, are pending again; its memory
-    /// goes back when the last search has left it. Takes the compaction and append locks, and the row lock while the
-    /// vectors are copied. Returns how many of these rows are owed to be linked. Errors: `OutOfMemory`; then
+    /// goes back when the last search has left it. Takes the append lock, and the row lock while the
+    /// vectors are copied. The compaction lock is held. Returns how many of these rows are owed to be linked. Errors: `OutOfMemory`; then
     /// nothing has changed.
     pub(in crate::index) fn renew(&self) -> Result<usize> {
-        let _compacting = self.compacting.lock();
         let old = self.rows.generation();
-        if !self.renewal_pays(&old) {
-            return Ok(0); // somebody was faster
-        }
         let new = Generation::new(self.setup())?;
         // Nobody else may have reserved room in the pending area.
         let _appending = self.rows.appending();

@@ -238,7 +238,7 @@ fn renewal_and_compaction_keep_codes() {
         index.remove(&gone, 1);
         index.expire_tombstones(2);
         let renewals = index.rows().renewals();
-        index.maintenance().tend(usize::MAX, &Uninterrupted).unwrap();
+        index.maintenance().tend_own(usize::MAX, &Uninterrupted).unwrap();
         assert!(index.rows().renewals() > renewals && index.pending() == 1_125);
         assert_eq!(distances(&index), before);
         index.maintenance().finish(&Uninterrupted).unwrap();
@@ -392,7 +392,7 @@ fn churn_of_codes_keeps_recall() {
         index.append(Origin::Host, &ids, &vectors).unwrap();
         rows.extend(ids.iter().copied().zip(vectors.chunks(WIDE).map(<[f32]>::to_vec)));
         index.expire(round + 1, round + 2);
-        index.maintenance().tend(0, &Uninterrupted).unwrap();
+        index.maintenance().tend_own(0, &Uninterrupted).unwrap();
         index.maintenance().finish(&Uninterrupted).unwrap();
         let stats = index.stats().unwrap();
         assert_eq!((stats.count, stats.pending), (ROWS, 0));

@@ -222,8 +222,12 @@ fn memory_goes_back_with_the_rows() {
         let full = index.memory_used();
         index.remove(&(keep..ROWS as i64).collect::<Vec<_>>(), 1);
         index.expire(2, 10);
-        if renewed { index.maintenance().tend(0, &Uninterrupted) } else { index.maintenance().compact(&Uninterrupted) }
-            .unwrap();
+        if renewed {
+            index.maintenance().tend_own(0, &Uninterrupted)
+        } else {
+            index.maintenance().compact(&Uninterrupted)
+        }
+        .unwrap();
         assert_eq!(index.stats().unwrap().count, keep as usize);
         let left = index.memory_used();
         assert!(left < full / 16, "{left} of {full} bytes are left");

@@ -108,7 +108,7 @@ fn schedule(start: fn() -> Arc<Host>) {
         2 => host.vacuum(),
         _ => {
             host.expire();
-            host.index().maintenance().tend(1, &Uninterrupted).unwrap();
+            host.index().maintenance().tend_own(1, &Uninterrupted).unwrap();
         }
     };
     let threads = [

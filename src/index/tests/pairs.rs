@@ -111,7 +111,7 @@ fn pairs_miss_no_row_that_moves() {
     let between = Between(RefCell::new(Box::new(|| {
         match turn {
             // the first query vector was compared with the rows that wait; the next one with others
-            1 => index.maintenance().tend(usize::MAX, &Uninterrupted).unwrap(),
+            1 => index.maintenance().tend_own(usize::MAX, &Uninterrupted).unwrap(),
             2 => index.maintenance().link(100, &Uninterrupted).map(|_| ()).unwrap(),
             _ => {}
         }

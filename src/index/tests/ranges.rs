@@ -186,7 +186,7 @@ fn a_range_beside_a_renewal_begins_again() {
     let mut turn = 0;
     let (_, outcome) = found(&index, request(&vectors[..4], Bounds::ALL), || {
         if turn == 0 {
-            index.maintenance().tend(usize::MAX, &Uninterrupted).unwrap();
+            index.maintenance().tend_own(usize::MAX, &Uninterrupted).unwrap();
             assert!(index.pending() > 0, "not renewed");
         }
         turn += 1;

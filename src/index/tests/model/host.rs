@@ -409,7 +409,7 @@ impl Host {
     pub(super) fn check(&self) {
         for when in ["at the end", "tended", "linked", "compacted"] {
             match when {
-                "tended" => self.index().maintenance().tend(0, &Uninterrupted).unwrap(),
+                "tended" => self.index().maintenance().tend_own(0, &Uninterrupted).unwrap(),
                 "linked" => {
                     let index = self.index();
                     while index.maintenance().consolidate(usize::MAX, &Uninterrupted).unwrap()
