@@ -3,11 +3,13 @@
 //! The host implements these traits; the index never names it. The unit types at the end are hosts without limits,
 //! for tests and benches.
 
+#[cfg(not(feature = "model"))]
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a caller sleeps that waits for others.
+#[cfg(not(feature = "model"))]
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Where the index gets its memory from. Called with the index's accounting lock held: it must not call back.
@@ -34,7 +36,11 @@ pub trait Interrupt {
     /// Sleeps for a moment, as the rest of the work is another thread's, or waits for readers. Errors: `Interrupted`.
     fn pause(&self) -> Result<()> {
         self.check()?;
-        crate::sync::thread::sleep(PAUSE);
+        // time does not pass in a model
+        #[cfg(feature = "model")]
+        shuttle::thread::yield_now();
+        #[cfg(not(feature = "model"))]
+        std::thread::sleep(PAUSE);
         Ok(())
     }
 }

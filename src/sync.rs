@@ -70,11 +70,5 @@ pub(crate) mod thread {
     #[cfg(feature = "model")]
     pub(crate) use shuttle::thread::yield_now;
     #[cfg(not(feature = "model"))]
-    pub(crate) use std::thread::{sleep, yield_now};
-
-    /// Time does not pass in a model.
-    #[cfg(feature = "model")]
-    pub(crate) fn sleep(_: std::time::Duration) {
-        yield_now();
-    }
+    pub(crate) use std::thread::yield_now;
 }
