@@ -232,10 +232,7 @@ impl Searcher<'_> {
         let all = self.add_unrankable(&mut rows, &Request { query: &search.query, ..*request }, visibility);
         let exhausted = taken.all && all;
         let enough = rows.len() >= request.k || request.ranked_only && exhausted;
-        let widened = request.narrows || self.codec().estimates();
-        if request.filter.is_some() && !enough
-            || widened && request.may_scan && !self.search_pays(rows.len(), &request.costs)
-        {
+        if request.filter.is_some() && !enough || request.may_scan && !self.search_pays(rows.len(), &request.costs) {
             return None;
         }
         let report = Report { strategy: Strategy::Exact, visited: 0, distances };

@@ -220,8 +220,8 @@ impl<'a> Searcher<'a> {
         let search = search && self.ranks_by(request.metric);
         let enough = found.rows.len() >= k || request.ranked_only && found.exhausted;
         let too_few = filter.is_some() && !enough;
-        let widened = request.narrows || self.codec().estimates();
-        let too_many = widened && request.may_scan && !self.search_pays(found.rows.len(), &request.costs);
+        // codes, narrowed vectors, and rows that tie, want more than was planned for
+        let too_many = request.may_scan && !self.search_pays(found.rows.len(), &request.costs);
         if search && ordinary && !too_few && !too_many {
             found.report = report;
             return Ok(found);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::index::rows::ROW_ID_MAX;
-use crate::search::Request;
+use crate::search::{ReadCosts, Request};
 
 /// Row ids of an answer to a search that asks for everything.
 fn all(index: &Index, visible: impl Fn(i64) -> bool) -> Vec<i64> {
@@ -336,6 +336,25 @@ fn no_more_equal_rows_than_may_be_wanted() {
         let found =
             index.searcher().search(Request { forced: Some(SearchStrategy::Exact), ..request }, &AllVisible).unwrap();
         assert!(found.rows.len() >= 400, "{}", found.rows.len());
+    }
+}
+
+/// Directions of one row, many times: any of these may be nearest by what the table holds, so all would have to be read one by one.
+#[test]
+fn more_rows_that_tie_than_it_pays_to_fetch_are_for_the_table() {
+    let index = index(Metric::Cosine, 2);
+    let rows: Vec<i64> = (0..20_000).collect();
+    index.append(Origin::Host, &rows, &[1.0, 2.0].repeat(rows.len())).unwrap();
+    let even = filtered::row_set(rows.iter().copied().filter(|row| row % 2 == 0));
+    for filter in [None, Some(&even)] {
+        let forced = Some(SearchStrategy::Exact);
+        let costs = ReadCosts { looked_up: 6.0, selected: 4.0, scanned: 1.0, ..ReadCosts::default() };
+        let request = Request { filter, forced, costs, ..Request::new(&[1.0, 2.0], 5, 64) };
+        let found = index.searcher().search(request, &AllVisible).unwrap();
+        let all = rows.len() / if filter.is_some() { 2 } else { 1 };
+        assert_eq!((found.outcome, found.rows.len()), (Outcome::Candidates, all), "where the table cannot be read");
+        let found = index.searcher().search(Request { may_scan: true, ..request }, &AllVisible).unwrap();
+        assert_eq!((found.outcome, found.rows.len()), (Outcome::Scan, 0));
     }
 }
 

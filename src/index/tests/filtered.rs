@@ -4,7 +4,7 @@ use super::*;
 use crate::memory::Memory;
 use crate::search::{ReadCosts, Request, RowSet};
 
-fn row_set(rows: impl Iterator<Item = i64>) -> RowSet {
+pub(super) fn row_set(rows: impl Iterator<Item = i64>) -> RowSet {
     let mut set = RowSet::new(&Memory::new(Box::new(Unlimited))).unwrap();
     set.insert(&rows.collect::<Vec<_>>()).unwrap();
     set
