@@ -12,6 +12,17 @@ pub(crate) use {
     shuttle_parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+/// Waits for a lock in the queue of those who do, but not for long.
+pub(crate) fn lock_for_a_moment<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    #[cfg(not(feature = "model"))]
+    return mutex.try_lock_for(std::time::Duration::from_millis(10));
+    #[cfg(feature = "model")]
+    mutex.try_lock().or_else(|| {
+        thread::yield_now();
+        None
+    })
+}
+
 /// The condition variable that `shuttle_parking_lot` lacks.
 #[cfg(feature = "model")]
 mod scheduled {

@@ -24,6 +24,11 @@ struct Near {
 struct Crowd {
 	uint32_t centre;
 	float within;
+	//! Half the squared norm of the centre by inner product, else 0.
+	float half_square;
+	//! How far the row that is added is from the centre, and by how much less or more from the others at most.
+	float reach;
+	float distance;
 };
 
 //! The crowds that the row that is added has met.
@@ -39,7 +44,7 @@ public:
 	}
 
 	//! Whether so many nodes that are kept, the nearest, are a crowd; it is one of `begin` to `end` then.
-	//! `is_in(crowd, slot)`: whether a node is in it; `around(node)`: the crowd around a node.
+	//! `is_in(crowd, node)`: whether a node is in it; `around(node)`: the crowd around a node.
 	template <class AROUND, class IS_IN>
 	bool Find(size_t kept, AROUND &&around, IS_IN &&is_in) noexcept {
 		auto nearest = kept / STRIDE;
@@ -52,7 +57,7 @@ public:
 			auto crowd = around(sample[centre]);
 			size_t members = 0;
 			for (size_t i = 0; i < nearest; i++) {
-				members += is_in(crowd, sample[i].slot) ? 1 : 0;
+				members += is_in(crowd, sample[i]) ? 1 : 0;
 			}
 			if (members * 2 >= nearest) {
 				found[count++] = crowd;
@@ -76,7 +81,8 @@ private:
 	static constexpr size_t ROOM = 512;
 	//! Nodes that are looked at; fewer are no crowd.
 	static constexpr size_t SAMPLE_MIN = 8;
-	static constexpr size_t CROWDS_MAX = 4;
+	//! The row is linked anew for each.
+	static constexpr size_t CROWDS_MAX = 2;
 
 	size_t met = 0;
 	size_t taken = 0;

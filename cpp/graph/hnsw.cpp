@@ -213,7 +213,7 @@ void Hnsw::State::LinkBeyond(const Step &step, HalfLinked::Entry &self, uint32_t
                              const Metric &metric) const noexcept {
 	auto &measured = *metric.measured;
 	auto around = [&](const Near &node) { return metric.Around(node); };
-	auto is_in = [&](const Crowd &crowd, uint32_t other) { return metric.IsIn(crowd, other); };
+	auto is_in = [&](const Crowd &crowd, const Near &node) { return metric.IsIn(crowd, node); };
 	while (measured.crowds.Find(step.ef, around, is_in)) {
 		self.Enter(slot);
 		measured.Restart();

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cfloat>
+#include <cmath>
 #include <cstring>
 
 #include <usearch/index.hpp>
@@ -130,7 +131,7 @@ struct Metric {
 	size_t length;
 	//! How much farther apart two neighbours of a node count while links are chosen.
 	float relax;
-	//! See `SHARE` in src/graph/crowds.rs, and whether rows are compared by inner product, so that their norms count.
+	//! See `share` in src/graph/crowds.rs, and whether rows are compared by inner product, so that their norms count.
 	float crowd;
 	bool norms_count;
 	//! Among them the node that is added itself: as its own nearest neighbour it would crowd out all others.
@@ -170,7 +171,7 @@ struct Metric {
 	float SeenInCrowds(size_t slot, float distance) const noexcept {
 		auto &crowds = measured->crowds;
 		for (auto &crowd : crowds) {
-			if (crowd.centre != slot && IsIn(crowd, uint32_t(slot))) {
+			if (crowd.centre != slot && IsIn(crowd, {distance, uint32_t(slot)})) {
 				return FLT_MAX;
 			}
 		}
@@ -179,17 +180,29 @@ struct Metric {
 	}
 	//! The crowd around a node that the row that is added has met.
 	Crowd Around(const Near &node) const noexcept {
-		auto away = norms_count
-		                ? node.distance - (measure(query, added, length) + Between(size_t(node.slot), node.slot)) / 2
-		                : node.distance;
-		return {node.slot, crowd * away};
+		if (!norms_count) {
+			return {node.slot, crowd * node.distance, 0, FLT_MAX, node.distance};
+		}
+		auto half_square = HalfSquare(node.slot);
+		auto half_square_of_added = (1 - measure(query, added, length)) / 2;
+		auto away = half_square + half_square_of_added - (1 - node.distance);
+		auto within = crowd * std::min(half_square, away);
+		// of `x(a - b)`, which is at most as long as both
+		auto reach = std::sqrt(std::max(0.F, 4 * half_square_of_added * within));
+		return {node.slot, within, half_square, reach, node.distance};
 	}
-	bool IsIn(const Crowd &crowd, uint32_t slot) const noexcept {
-		auto apart = Between(size_t(crowd.centre), slot);
+	//! Half the squared norm of a row, of whose product with itself 1 less it is known.
+	float HalfSquare(uint32_t slot) const noexcept {
+		return (1 - Between(size_t(slot), slot)) / 2;
+	}
+	bool IsIn(const Crowd &crowd, const Near &node) const noexcept {
+		if (std::abs(node.distance - crowd.distance) > crowd.reach) {
+			return false;
+		}
+		auto apart = Between(size_t(crowd.centre), node.slot);
 		if (norms_count) {
-			// half the square of the distance, which is `(|a|² + |b|²) / 2 - ab`: each product is known as 1 less it
-			auto centre = Between(size_t(crowd.centre), crowd.centre);
-			apart -= (centre + Between(size_t(slot), slot)) / 2;
+			// half the square of the distance, which is `(|a|² + |b|²) / 2 - ab`
+			apart = crowd.half_square + HalfSquare(node.slot) - (1 - apart);
 		}
 		return apart <= crowd.within;
 	}

@@ -37,7 +37,8 @@ static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
 
 void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 	auto table = Target(plan);
-	if (table && table->IsDuckTable() && !table->GetStorage().GetDataTableInfo()->GetIndexes().Empty()) {
+	// also of a table without indexes: it may have one when this is committed
+	if (table && table->IsDuckTable()) {
 		auto vacuumed = plan.type == LogicalOperatorType::LOGICAL_VACUUM;
 		context.registered_state->GetOrCreate<Backlog>("vss_backlog")->Add(table->GetStorage(), vacuumed);
 	}

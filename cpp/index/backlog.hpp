@@ -19,7 +19,7 @@ public:
 	//! Pending rows that stay to the background threads: an exact search of them takes a tenth of a short query's time.
 	static constexpr idx_t PENDING_MAX = 4096;
 
-	//! Notes the tables with indexes that `plan` writes to or vacuums.
+	//! Notes the tables that `plan` writes to or vacuums.
 	static void Note(ClientContext &context, LogicalOperator &plan);
 
 	//! Takes handles on the indexes of the tables in the database that the transaction has written to. Later that

@@ -10,8 +10,14 @@ use super::search_layer::Neighbor;
 use crate::options::Metric;
 use crate::vectors::Query;
 
-/// The square of: how far a node of a crowd is from its centre, as a share of how far the query is from there.
-pub(super) const SHARE: f32 = 0.4 * 0.4;
+/// The square of: how far a node of a crowd is from its centre, as a share of how far the query is from there. By inner product the length of
+/// the query says nothing, and it is taken for as far away as the centre is long; what is near by direction alone is no crowd then.
+pub(super) fn share(metric: Metric) -> f32 {
+    match metric {
+        Metric::L2sq | Metric::Cosine => 0.4 * 0.4,
+        Metric::Ip => 0.1 * 0.1,
+    }
+}
 
 /// The crowds that a walk has met.
 pub(super) struct Crowds<'a>(Vec<Crowd<'a>>);
@@ -32,11 +38,9 @@ impl<'a> Crowd<'a> {
     fn around(graph: &'a ReadGuard<'a>, node: Neighbor) -> Self {
         let centre = graph.prepare_row(node.slot());
         let half_square = half_square(graph, &centre, node.slot());
-        let within = match graph.metric() {
-            Metric::L2sq | Metric::Cosine => SHARE * node.distance(),
-            // The length of the query says nothing: it is taken for as far away as rows at 60 degrees are.
-            Metric::Ip => SHARE * half_square,
-        };
+        let metric = graph.metric();
+        let away = if metric == Metric::Ip { half_square } else { node.distance() };
+        let within = share(metric) * away;
         Self { centre, half_square, within, others: 0 }
     }
 

@@ -35,7 +35,7 @@ mod ffi {
         prepare_row: usize,
         /// See [`relax`].
         relax: f32,
-        /// See [`super::crowds::SHARE`].
+        /// See [`super::crowds::share`].
         crowd: f32,
         /// Whether rows are compared by inner product, so that their norms count.
         norms_count: bool,
@@ -409,7 +409,7 @@ fn shape(options: &Options, arena: &Arena, codec: &Codec) -> ffi::Shape {
         length,
         prepare_row,
         relax: relax(options.metric),
-        crowd: crowds::SHARE,
+        crowd: crowds::share(options.metric),
         norms_count: options.metric == Metric::Ip,
     }
 }

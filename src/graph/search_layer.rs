@@ -80,6 +80,9 @@ impl EqualNodes {
             *place = first;
             return 0;
         }
+        if place.slot == node.slot() {
+            return 0; // it was met, dropped, and taken back
+        }
         let this = row(node.slot());
         if row(place.slot) == this {
             place.others += 1;
@@ -87,7 +90,8 @@ impl EqualNodes {
         }
         // Of whole numbers, many rows that are not equal are at one distance: the others have their places by what they are made of.
         let place = self.place(distance ^ checksum(this));
-        if place.slot != u32::MAX && place.distance == distance && row(place.slot) == this {
+        if place.slot != u32::MAX && place.slot != node.slot() && place.distance == distance && row(place.slot) == this
+        {
             place.others += 1;
             return place.others;
         }
@@ -131,12 +135,17 @@ pub(crate) struct SearchLayer<'a, P> {
     far: Vec<Neighbor>,
     met: EqualNodes,
     crowds: Crowds<'a>,
+    /// Nodes that the walk may expand.
+    visits_max: usize,
     cost: Cost,
 }
 
 impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     /// Nodes that are expanded of those equal to another, though there are nearer ones to keep: as many as a node links to.
     const WAYS_OUT: usize = 8;
+    /// Nodes that a walk may expand for each that it had expanded when it first came to an end, in a crowd: where there is nothing else to
+    /// keep it would go through all that there are.
+    const VISITS_BEYOND: usize = 8;
 
     /// See [`ReadGuard::search_layer`].
     pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a Query<'a>, ef: usize, passes: P) -> Self {
@@ -144,7 +153,8 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
         let (beside, nearest, far) = (Vec::new(), BinaryHeap::new(), Vec::new());
         let (met, crowds) = (EqualNodes::new(ef), Crowds::new());
-        Self { graph, query, passes, ef, open, best, beside, nearest, far, met, crowds, cost: Cost::default() }
+        let (visits_max, cost) = (usize::MAX, Cost::default());
+        Self { graph, query, passes, ef, open, best, beside, nearest, far, met, crowds, visits_max, cost }
     }
 
     /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns [`nearest`](Self::nearest).
@@ -168,6 +178,9 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     /// The node to expand now; `None` at the end of the walk.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<u32> {
+        if self.cost.visited >= self.visits_max {
+            return None;
+        }
         let node = loop {
             match self.open.pop() {
                 Some(Reverse(node)) if !self.is_beyond(node) => break node,
@@ -275,6 +288,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         if self.nearest.is_empty() {
             self.nearest.extend(self.best.iter().copied());
         }
+        self.visits_max = self.visits_max.min(Self::VISITS_BEYOND * (self.cost.visited + self.ef));
         let is_member = |node: &Neighbor| members.binary_search(&node.slot()).is_ok();
         self.beside.extend(self.best.iter().copied().filter(is_member));
         self.best.retain(|node| !is_member(node));
@@ -309,9 +323,9 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         self.cost
     }
 
-    /// The best so far, in no order; of equal ones, and of a crowd, maybe one.
+    /// The best so far, in no order, and others that are equal to some, or of a crowd.
     pub(crate) fn best(&self) -> impl Iterator<Item = Neighbor> {
-        self.best.iter().copied()
+        self.best.iter().chain(&self.beside).copied()
     }
 
     /// The nearest of those met so far, nearest first: at most `ef` that are not equal, and besides them others that are equal to some, or

@@ -98,12 +98,12 @@ impl Maintenance {
 
 /// Waits for a lock that may be held for long. Errors: `Interrupted`.
 fn wait_for<'a, T>(mutex: &'a Mutex<T>, interrupt: &dyn Interrupt) -> Result<MutexGuard<'a, T>> {
-    loop {
-        match mutex.try_lock() {
-            Some(guard) => return Ok(guard),
-            None => interrupt.pause()?,
-        }
+    let mut locked = mutex.try_lock();
+    while locked.is_none() {
+        interrupt.check()?;
+        locked = crate::sync::lock_for_a_moment(mutex);
     }
+    Ok(locked.expect("locked"))
 }
 
 /// See [`Maintenance::pause`].
