@@ -24,11 +24,6 @@ struct Near {
 struct Crowd {
 	uint32_t centre;
 	float within;
-	//! Half the squared norm of the centre by inner product, else 0.
-	float half_square;
-	//! How far the row that is added is from the centre, and by how much less or more from the others at most.
-	float reach;
-	float distance;
 };
 
 //! The crowds that the row that is added has met.
@@ -44,7 +39,7 @@ public:
 	}
 
 	//! Whether so many nodes that are kept, the nearest, are a crowd; it is one of `begin` to `end` then.
-	//! `is_in(crowd, node)`: whether a node is in it; `around(node)`: the crowd around a node.
+	//! `is_in(crowd, slot)`: whether a node is in it; `around(node)`: the crowd around a node.
 	template <class AROUND, class IS_IN>
 	bool Find(size_t kept, AROUND &&around, IS_IN &&is_in) noexcept {
 		auto nearest = kept / STRIDE;
@@ -57,7 +52,7 @@ public:
 			auto crowd = around(sample[centre]);
 			size_t members = 0;
 			for (size_t i = 0; i < nearest; i++) {
-				members += is_in(crowd, sample[i]) ? 1 : 0;
+				members += is_in(crowd, sample[i].slot) ? 1 : 0;
 			}
 			if (members * 2 >= nearest) {
 				found[count++] = crowd;

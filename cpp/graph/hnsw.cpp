@@ -104,12 +104,10 @@ struct Hnsw::State {
 		        shape.length,
 		        shape.relax,
 		        shape.crowd,
-		        shape.norms_count,
 		        half_linked,
 		        prepared,
 		        measured,
-		        step.row,
-		        step.query};
+		        step.row};
 	}
 
 	//! Links a node has room for on a level.
@@ -211,9 +209,12 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 
 void Hnsw::State::LinkBeyond(const Step &step, HalfLinked::Entry &self, uint32_t slot,
                              const Metric &metric) const noexcept {
+	if (shape.crowd == 0) {
+		return;
+	}
 	auto &measured = *metric.measured;
 	auto around = [&](const Near &node) { return metric.Around(node); };
-	auto is_in = [&](const Crowd &crowd, const Near &node) { return metric.IsIn(crowd, node); };
+	auto is_in = [&](const Crowd &crowd, uint32_t other) { return metric.IsIn(crowd, other); };
 	while (measured.crowds.Find(step.ef, around, is_in)) {
 		self.Enter(slot);
 		measured.Restart();

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cfloat>
-#include <cmath>
 #include <cstring>
 
 #include <usearch/index.hpp>
@@ -131,16 +130,14 @@ struct Metric {
 	size_t length;
 	//! How much farther apart two neighbours of a node count while links are chosen.
 	float relax;
-	//! See `share` in src/graph/crowds.rs, and whether rows are compared by inner product, so that their norms count.
+	//! See `share` in src/graph/crowds.rs.
 	float crowd;
-	bool norms_count;
 	//! Among them the node that is added itself: as its own nearest neighbour it would crowd out all others.
 	const HalfLinked &half_linked;
 	PreparedRow &prepared;
 	Measured *measured;
-	//! The row that is added, as a row and as a query.
+	//! The row that is added.
 	const uint8_t *added;
-	const uint8_t *query;
 
 	bool AreEqual(const uint8_t *a, const uint8_t *b) const noexcept {
 		return std::memcmp(a, b, rows.row_bytes) == 0;
@@ -171,7 +168,7 @@ struct Metric {
 	float SeenInCrowds(size_t slot, float distance) const noexcept {
 		auto &crowds = measured->crowds;
 		for (auto &crowd : crowds) {
-			if (crowd.centre != slot && IsIn(crowd, {distance, uint32_t(slot)})) {
+			if (crowd.centre != slot && IsIn(crowd, uint32_t(slot))) {
 				return FLT_MAX;
 			}
 		}
@@ -180,31 +177,10 @@ struct Metric {
 	}
 	//! The crowd around a node that the row that is added has met.
 	Crowd Around(const Near &node) const noexcept {
-		if (!norms_count) {
-			return {node.slot, crowd * node.distance, 0, FLT_MAX, node.distance};
-		}
-		auto half_square = HalfSquare(node.slot);
-		auto half_square_of_added = (1 - measure(query, added, length)) / 2;
-		auto away = half_square + half_square_of_added - (1 - node.distance);
-		auto within = crowd * std::min(half_square, away);
-		// of `x(a - b)`, which is at most as long as both
-		auto reach = std::sqrt(std::max(0.F, 4 * half_square_of_added * within));
-		return {node.slot, within, half_square, reach, node.distance};
+		return {node.slot, crowd * node.distance};
 	}
-	//! Half the squared norm of a row, of whose product with itself 1 less it is known.
-	float HalfSquare(uint32_t slot) const noexcept {
-		return (1 - Between(size_t(slot), slot)) / 2;
-	}
-	bool IsIn(const Crowd &crowd, const Near &node) const noexcept {
-		if (std::abs(node.distance - crowd.distance) > crowd.reach) {
-			return false;
-		}
-		auto apart = Between(size_t(crowd.centre), node.slot);
-		if (norms_count) {
-			// half the square of the distance, which is `(|a|² + |b|²) / 2 - ab`
-			apart = crowd.half_square + HalfSquare(node.slot) - (1 - apart);
-		}
-		return apart <= crowd.within;
+	bool IsIn(const Crowd &crowd, uint32_t slot) const noexcept {
+		return Between(size_t(crowd.centre), slot) <= crowd.within;
 	}
 	float Between(const uint8_t *query, size_t slot) const noexcept {
 		return measure(query, rows.At(slot), length);

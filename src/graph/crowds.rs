@@ -10,12 +10,12 @@ use super::search_layer::Neighbor;
 use crate::options::Metric;
 use crate::vectors::Query;
 
-/// The square of: how far a node of a crowd is from its centre, as a share of how far the query is from there. By inner product the length of
-/// the query says nothing, and it is taken for as far away as the centre is long; what is near by direction alone is no crowd then.
+/// The square of: how far a node of a crowd is from its centre, as a share of how far the query is from there. 0 is no crowd: by inner
+/// product a query's length says nothing, and all rows of a table may be near each other, seen from the origin.
 pub(super) fn share(metric: Metric) -> f32 {
     match metric {
         Metric::L2sq | Metric::Cosine => 0.4 * 0.4,
-        Metric::Ip => 0.1 * 0.1,
+        Metric::Ip => 0.0,
     }
 }
 
@@ -25,8 +25,6 @@ pub(super) struct Crowds<'a>(Vec<Crowd<'a>>);
 struct Crowd<'a> {
     /// One of its nodes.
     centre: Query<'a>,
-    /// Half the squared norm of it by inner product, else 0.
-    half_square: f32,
     /// How far the others are from it at most.
     within: f32,
     /// How many others were met.
@@ -36,34 +34,14 @@ struct Crowd<'a> {
 impl<'a> Crowd<'a> {
     /// The crowd around a node.
     fn around(graph: &'a ReadGuard<'a>, node: Neighbor) -> Self {
-        let centre = graph.prepare_row(node.slot());
-        let half_square = half_square(graph, &centre, node.slot());
-        let metric = graph.metric();
-        let away = if metric == Metric::Ip { half_square } else { node.distance() };
-        let within = share(metric) * away;
-        Self { centre, half_square, within, others: 0 }
+        let within = share(graph.metric()) * node.distance();
+        Self { centre: graph.prepare_row(node.slot()), within, others: 0 }
     }
 
     /// Calls `each` with the slots, and whether they are in the crowd.
     fn look(&self, graph: &ReadGuard<'_>, slots: &[u32], mut each: impl FnMut(u32, bool)) {
-        graph.measure(&self.centre, slots, |slot, distance| {
-            let apart = match graph.metric() {
-                Metric::L2sq | Metric::Cosine => distance,
-                // Half the square of the distance, which is `(|a|² + |b|²) / 2 - ab`, and 1 - ab is known.
-                Metric::Ip => self.half_square + half_square(graph, &graph.prepare_row(slot), slot) - (1.0 - distance),
-            };
-            each(slot, apart <= self.within);
-        });
+        graph.measure(&self.centre, slots, |slot, apart| each(slot, apart <= self.within));
     }
-}
-
-/// Half the squared norm of a node's row by inner product, else 0. `query`: the row.
-fn half_square(graph: &ReadGuard<'_>, query: &Query<'_>, slot: u32) -> f32 {
-    let mut half = 0.0;
-    if graph.metric() == Metric::Ip {
-        graph.measure(query, &[slot], |_, distance| half = (1.0 - distance) / 2.0);
-    }
-    half
 }
 
 impl<'a> Crowds<'a> {
@@ -84,7 +62,7 @@ impl<'a> Crowds<'a> {
         kept: &[Neighbor],
         distances: &mut usize,
     ) -> Option<Vec<u32>> {
-        if kept.len() < 2 * Self::SAMPLE || self.0.len() == Self::MAX {
+        if share(graph.metric()) == 0.0 || kept.len() < 2 * Self::SAMPLE || self.0.len() == Self::MAX {
             return None;
         }
         let sample: Vec<u32> = kept.iter().step_by(kept.len() / Self::SAMPLE).map(|node| node.slot()).collect();

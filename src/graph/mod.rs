@@ -37,8 +37,6 @@ mod ffi {
         relax: f32,
         /// See [`super::crowds::share`].
         crowd: f32,
-        /// Whether rows are compared by inner product, so that their norms count.
-        norms_count: bool,
     }
 
     /// One addition.
@@ -410,7 +408,6 @@ fn shape(options: &Options, arena: &Arena, codec: &Codec) -> ffi::Shape {
         prepare_row,
         relax: relax(options.metric),
         crowd: crowds::share(options.metric),
-        norms_count: options.metric == Metric::Ip,
     }
 }
 
