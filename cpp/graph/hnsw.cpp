@@ -125,6 +125,12 @@ struct Hnsw::State {
 	size_t ListBytes(size_t level) const noexcept {
 		return sizeof(uint32_t) * (1 + Room(level));
 	}
+	//! Links a node anew, with the row of the step.
+	Base::add_result_t Update(const Step &step, uint32_t slot, const Metric &metric) const noexcept {
+		return base->update(
+		    base->iterator_at(slot), 0, Query {step.query}, metric, {step.ef, step.thread}, [](Base::member_ref_t) {},
+		    Prefetch {metric, step.query});
+	}
 	//! After a row was linked: if all that its walk has found is a crowd, links it anew, beside that.
 	void LinkBeyond(const Step &step, HalfLinked::Entry &self, uint32_t slot, const Metric &metric) const noexcept;
 	//! Sorts candidates for the links of a node by their distance, each once.
@@ -199,9 +205,7 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	}
 	HalfLinked::Entry self(state->half_linked, step.thread);
 	self.Enter(slot);
-	auto result = state->base->update(
-	    state->base->iterator_at(slot), 0, Query {step.query}, metric, {step.ef, step.thread},
-	    [](Base::member_ref_t) {}, Prefetch {metric, step.query});
+	auto result = state->Update(step, slot, metric);
 	Check(result);
 	state->LinkBeyond(step, self, slot, metric);
 	return {slot, result.visited_members, result.computed_distances};
@@ -219,9 +223,7 @@ void Hnsw::State::LinkBeyond(const Step &step, HalfLinked::Entry &self, uint32_t
 		self.Enter(slot);
 		measured.Restart();
 		// The row has links: without memory it keeps those.
-		auto result = base->update(
-		    base->iterator_at(slot), 0, Query {step.query}, metric, {step.ef, step.thread}, [](Base::member_ref_t) {},
-		    Prefetch {metric, step.query});
+		auto result = Update(step, slot, metric);
 		if (result.error.release()) {
 			return;
 		}

@@ -54,8 +54,8 @@ impl<'a> Crowds<'a> {
         Self(Vec::new())
     }
 
-    /// If half of the nodes that a walk keeps are a crowd, but its centre, remembers it and returns the slots of those of them that are
-    /// not the centre. Adds to `distances` how many were computed.
+    /// If half of a sample of the nodes that a walk keeps, and a third of all, are a crowd, remembers it and returns the slots of those
+    /// of them that are not its centre. Adds to `distances` how many were computed.
     pub(super) fn find(
         &mut self,
         graph: &'a ReadGuard<'a>,

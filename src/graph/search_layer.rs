@@ -116,7 +116,8 @@ fn checksum(row: &[u8]) -> u32 {
 
 /// A search of the bottom level, the paper's SEARCH-LAYER: what is still to be expanded, and the best so far.
 ///
-/// Many nodes with equal rows would be all that a walk keeps, and it would end beside them. So they count as one, as do [crowds](super::crowds).
+/// Many nodes with equal rows would be all that a walk keeps, and it would end beside them. So they count as one, as do
+/// [crowds](super::crowds).
 pub(crate) struct SearchLayer<'a, P> {
     graph: &'a ReadGuard<'a>,
     query: &'a Query<'a>,
@@ -261,12 +262,11 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         }
     }
 
-    /// The same for one beside so many others that are equal to it, or of its crowd: kept if it is one of the nearest, and expanded if it is
-    /// kept, or may be the way out of these. Where there are fewer vectors than nodes are kept a walk would go through all nodes, else.
+    /// The same for one beside so many others that are equal to it, or of its crowd: kept if it is one of the nearest, and expanded if
+    /// it is kept, or may be the way out of these. Where there are fewer vectors than nodes are kept a walk would go through all
+    /// nodes, else.
     fn offer_beside(&mut self, node: Neighbor, others: usize) {
-        if self.nearest.is_empty() {
-            self.nearest.extend(self.best.iter().copied());
-        }
+        self.begin_nearest();
         let kept = self.keep_nearest(node);
         if kept {
             self.beside.push(node);
@@ -276,7 +276,15 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         }
     }
 
-    /// At the end of a walk: if what it keeps is a crowd, keeps one of that, and takes back what was too far beside the others. False if not.
+    /// There will be others beside the best.
+    fn begin_nearest(&mut self) {
+        if self.nearest.is_empty() {
+            self.nearest.extend(self.best.iter().copied());
+        }
+    }
+
+    /// At the end of a walk: if what it keeps is a crowd, keeps one of that, and takes back what was too far beside the others. False
+    /// if not.
     #[cold]
     fn disperse(&mut self) -> bool {
         if !self.is_full() {
@@ -285,9 +293,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         let Some(members) = self.crowds.find(self.graph, self.best.as_slice(), &mut self.cost.distances) else {
             return false;
         };
-        if self.nearest.is_empty() {
-            self.nearest.extend(self.best.iter().copied());
-        }
+        self.begin_nearest();
         self.visits_max = self.visits_max.min(Self::VISITS_BEYOND * (self.cost.visited + self.ef));
         let is_member = |node: &Neighbor| members.binary_search(&node.slot()).is_ok();
         self.beside.extend(self.best.iter().copied().filter(is_member));

@@ -76,9 +76,7 @@ impl Maintenance {
 
     /// Waits as long as somebody copies the graph. Who does keeps a read guard all the time, and searches would wait behind us.
     fn wait_for_copy(&self, interrupt: &dyn Interrupt) -> Result<()> {
-        while self.is_paused() {
-            interrupt.pause()?;
-        }
+        while self.await_copy(interrupt)? {}
         Ok(())
     }
 

@@ -11,7 +11,8 @@ const ROWS_PER_SPARE: usize = 4;
 const SPARE_MIN: usize = if cfg!(feature = "model") { 4 } else { 2048 };
 /// Rows linked between two looks at the size of the graph.
 const LINK_ROWS: usize = 64;
-/// Rows that a statement links beside its own, of others that are still at it, or were stopped, or are nobody's: some hundredths of a second.
+/// Rows that a statement links beside its own, of others that are still at it, or were stopped, or are nobody's: some hundredths of a
+/// second.
 pub(in crate::index) const OTHERS_ROWS: usize = if cfg!(feature = "model") { 2 } else { 256 };
 /// Nodes that it passes for slots that it does not owe: about as much.
 pub(in crate::index) const OTHERS_NODES: usize = 8 * OTHERS_ROWS;
@@ -95,9 +96,9 @@ impl Maintenance {
         Ok(true)
     }
 
-    /// Frees slots for the pending rows, or gives the memory of those that are too many back; for as long as it takes to pass so many `nodes`,
-    /// and if that is not all of them, unless others are at it; sets that to 0 if it was a part. Returns how many rows are owed to
-    /// be linked by it. Errors: as for `tend`.
+    /// Frees slots for the pending rows, or gives the memory of those that are too many back; for as long as it takes to pass so many
+    /// `nodes`, and if that is not all of them, unless others are at it; sets that to 0 if it was a part. Returns how many rows are owed
+    /// to be linked by it. Errors: as for `tend`.
     fn shrink(&self, nodes: &mut usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.rows.generation();
         if *nodes >= generation.graph.len() {
