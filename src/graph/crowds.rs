@@ -49,13 +49,15 @@ impl<'a> Crowds<'a> {
     const MAX: usize = 4;
     /// Nodes of those that are kept that are looked at first; fewer are no crowd.
     const SAMPLE: usize = 8;
+    /// They are of the nearest half: a crowd that is farther than those hides little of what is wanted.
+    const NEAREST: usize = 2;
 
     pub(super) fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// If half of a sample of the nodes that a walk keeps, and a third of all, are a crowd, remembers it and returns the slots of those
-    /// of them that are not its centre. Adds to `distances` how many were computed.
+    /// If half of a sample of the nearest nodes that a walk keeps, and a third of all, are a crowd, remembers it and returns the slots of
+    /// those of them that are not its centre. Adds to `distances` how many were computed.
     pub(super) fn find(
         &mut self,
         graph: &'a ReadGuard<'a>,
@@ -65,8 +67,11 @@ impl<'a> Crowds<'a> {
         if share(graph.metric()) == 0.0 || kept.len() < 2 * Self::SAMPLE || self.0.len() == Self::MAX {
             return None;
         }
-        let sample: Vec<u32> = kept.iter().step_by(kept.len() / Self::SAMPLE).map(|node| node.slot()).collect();
-        for centre in [kept[kept.len() / 2], kept[kept.len() / 3]] {
+        let mut nearest = kept.to_vec();
+        let (nearest, ..) = nearest.select_nth_unstable((kept.len() / Self::NEAREST).max(Self::SAMPLE));
+        let step = nearest.len() / Self::SAMPLE;
+        let sample: Vec<u32> = nearest.iter().step_by(step).map(|node| node.slot()).collect();
+        for centre in [nearest[nearest.len() / 2], nearest[nearest.len() / 3]] {
             let mut crowd = Crowd::around(graph, centre);
             let mut members = 0;
             crowd.look(graph, &sample, |_, is_in| members += usize::from(is_in));
