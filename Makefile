@@ -111,11 +111,13 @@ example-downloads: preflight $(HOST)/headers $(HOST)/venv/model $(MODEL)/unpacke
 runner: $(HOST)/venv/tests
 	VSS_PYTHON=$(PYTHON) CARGO_TARGET_DIR=$(TOOLS) cargo test --release -p sqllogic -p xtask --no-default-features
 
-# The index without DuckDB: seconds. Then with overflow checks and debug assertions.
+# Tests of what is the same however long codes are.
+ANY_CODES := upkeep:: memory:: image::
+
+# The index without DuckDB: with overflow checks and debug assertions, then as it is released, with codes.
 core: core-checked agreement
-	$(CORE) test --release --no-default-features -p vss
 	VSS_TEST_QUANTIZATION=sq8 $(CORE) test --release --no-default-features -p vss --lib index::
-	VSS_TEST_QUANTIZATION=sq4 $(CORE) test --release --no-default-features -p vss --lib index::
+	VSS_TEST_QUANTIZATION=sq4 $(CORE) test --release --no-default-features -p vss --lib index:: -- $(addprefix --skip ,$(ANY_CODES))
 
 core-checked:
 	$(CORE) test --profile checked --no-default-features -p vss
@@ -190,9 +192,10 @@ example: example-downloads in-host
 	@echo
 	@$(PYTHON) examples/first_search.py $(EXTENSION) $(MODEL) "$$QUERY"
 
-# The examples' tests.
+# The examples' tests; some of them with EXAMPLES="<files>".
+EXAMPLES ?= examples/tests
 examples: example-downloads $(HOST)/venv/examples $(HOST)/venv/ray $(CLIENTS) $(CACHE)/dist/venv/tools in-host
-	$(PYTHON) -m pytest -q -rs examples/tests --extension $(EXTENSION) --model $(MODEL) --dist-python $(DIST_PYTHON)
+	$(PYTHON) -m pytest -q -rs $(EXAMPLES) --extension $(EXTENSION) --model $(MODEL) --dist-python $(DIST_PYTHON)
 
 # The wheel with the in-host build, unpacked: for those who try examples/shards by hand, and its benchmark.
 PACKAGES := build/packages/$(DUCKDB)

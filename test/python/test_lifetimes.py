@@ -75,7 +75,7 @@ def test_an_index_may_be_dropped_beside_everything_that_reads_it(child):
 
     def come_and_go():
         own = con.cursor()
-        for turn in range(3000):
+        for turn in range(1000):
             own.execute("CREATE INDEX i ON t USING HNSW (v)")
             own.execute("DROP INDEX i")
         over.set()

@@ -6,7 +6,7 @@ import embeddings
 import numpy
 import pytest
 
-QUERIES = 500
+QUERIES = 250
 VECTOR = f"FLOAT[{embeddings.DIMENSIONS}]"
 
 
