@@ -79,7 +79,7 @@ Value WorkOn(const Glance &glance, const vss::IndexHealth &health) {
 	vector<Value> work;
 	auto total = glance.comparing->total.load();
 	AddWork(work, "comparison", MinValue<idx_t>(glance.comparing->done, total), total);
-	if (glance.tasks > 0 && health.pending > 0) {
+	if (glance.tasks + health.linkers > 0 && health.pending > 0) {
 		auto rows = health.count + health.tombstones;
 		AddWork(work, "linking", rows - MinValue(rows, health.pending), rows);
 	}

@@ -336,6 +336,7 @@ impl ffi::IndexHealth {
             free: health.free as u64,
             tombstones: health.tombstones as u64,
             pending: health.pending as u64,
+            linkers: health.linkers as u64,
             memory: health.memory as u64,
             target_recall: health.wanted,
             target: target.into(),

@@ -291,6 +291,7 @@ mod ffi {
         free: u64,
         tombstones: u64,
         pending: u64,
+        linkers: u64,
         memory: u64,
         /// 0 if nobody wants any.
         target_recall: f64,

@@ -18,6 +18,8 @@ pub struct Health {
     pub tombstones: usize,
     /// Rows (live or tombstones) that are not linked yet.
     pub pending: usize,
+    /// Threads that link some of these.
+    pub linkers: usize,
     /// Bytes charged to the ledger.
     pub memory: usize,
     /// The largest share of the nearest rows that anybody has wanted; 0 if nobody has.
@@ -46,6 +48,7 @@ impl Index {
             free: generation.free_slots_count(),
             tombstones: alive.saturating_sub(count),
             pending: self.rows.pending(),
+            linkers: self.maintenance.linkers(),
             memory: self.memory_used(),
             wanted: self.rows.widths.wanted(),
             repair: self.maintenance.repair(),

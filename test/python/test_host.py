@@ -50,7 +50,7 @@ def test_only_the_entry_is_exported(extension):
 
 
 def test_an_interrupted_build_stops_and_leaves_nothing(con):
-    table(con, 150_000, dimensions=64)
+    table(con, 40_000, dimensions=64)
     before = reserved(con)
     failure = []
 
@@ -78,7 +78,7 @@ def test_an_interrupted_build_stops_and_leaves_nothing(con):
 
 
 def test_rows_committed_during_the_build_are_in_the_index(con):
-    table(con, 40_000)
+    table(con, 20_000)
     other = con.cursor()
     first = next_id = 1_000_000
     # once is enough, except where a build is over before ten commits
@@ -197,7 +197,7 @@ def test_rows_from_the_appender_are_in_the_index(con):
 def test_progress_reaches_the_end(con):
     # one thread is at it for seconds, in which it is asked thousands of times
     con.execute("SET threads = 1")
-    table(con, 60_000, dimensions=64)
+    table(con, 30_000, dimensions=64)
     con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
     thread = threading.Thread(target=lambda: con.execute("CREATE INDEX i ON t USING HNSW (v)"))
     thread.start()
@@ -229,6 +229,25 @@ def test_a_compaction_shows_its_progress(con):
     con.execute("DELETE FROM t WHERE id % 5 = 0")
     seen = progress_of(con, "PRAGMA hnsw_compact_index('i')")
     assert seen == sorted(seen) and any(0 < percent < 100 for percent in seen)
+
+
+def test_health_shows_the_rows_that_a_statement_links(con):
+    """No task of the background's does it: there is one thread, and that is the statement's."""
+    con.execute("SET threads = 1")
+    table(con, 1_000)
+    con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (ef_construction = 300)")
+    table(con, 15_000, name="more")
+    other = con.cursor()
+    thread = threading.Thread(target=lambda: con.execute("INSERT INTO t SELECT * FROM more"))
+    thread.start()
+    seen = []
+    while thread.is_alive():
+        work = "SELECT w.what, w.done, w.total, background_tasks FROM hnsw_index_health(), unnest(work) u(w)"
+        seen.extend(other.execute(work).fetchall())
+        time.sleep(0.01)
+    done = [done for (what, done, total, tasks) in seen if what == "linking" and total == 16_000 and tasks == 0]
+    assert done == sorted(done) and len(done) > 1
+    assert other.execute("SELECT work FROM hnsw_index_health()").fetchone() == ([],)
 
 
 def test_the_comparison_of_an_index_with_its_table_shows_its_progress(connect, tmp_path):

@@ -1,6 +1,6 @@
 //! Rows enter the graph from the pending area.
 
-use super::Maintenance;
+use super::{Counted, Maintenance};
 use crate::error::Result;
 use crate::host::Interrupt;
 use crate::index::Generation;
@@ -17,6 +17,7 @@ impl Maintenance {
     /// Several threads may link at once. Stops while somebody copies the graph. Takes the graph's link guard for each row. Errors:
     /// `OutOfMemory`, `Interrupted`; the rows that are not linked stay pending.
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {
+        let _linker = Counted::new(&self.linkers);
         for linked in 0..max_rows {
             interrupt.check()?;
             if self.is_paused() {

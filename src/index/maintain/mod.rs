@@ -26,6 +26,8 @@ pub struct Maintenance {
     compacting: Mutex<()>,
     /// Who copies the graph: while it is not 0 nothing may be linked.
     paused: AtomicUsize,
+    /// Threads that link rows.
+    linkers: AtomicUsize,
     /// How far a compaction is that is under way.
     compaction: Arc<Progress>,
     repair: Mutex<Option<Repair>>,
@@ -37,6 +39,7 @@ impl Maintenance {
             rows,
             compacting: Mutex::new(()),
             paused: AtomicUsize::new(0),
+            linkers: AtomicUsize::new(0),
             compaction: Arc::default(),
             repair: Mutex::new(None),
         }
@@ -64,9 +67,13 @@ impl Maintenance {
     }
 
     /// Stops linking for as long as the result lives. Who is linking a row goes on with it.
-    pub(super) fn pause(&self) -> Paused<'_> {
-        self.paused.fetch_add(1, Ordering::Relaxed);
-        Paused(&self.paused)
+    pub(super) fn pause(&self) -> Counted<'_> {
+        Counted::new(&self.paused)
+    }
+
+    /// Threads that link rows, for people to look at. Takes no lock.
+    pub fn linkers(&self) -> usize {
+        self.linkers.load(Ordering::Relaxed)
     }
 
     /// Whether somebody has stopped linking.
@@ -104,10 +111,17 @@ fn wait_for<'a, T>(mutex: &'a Mutex<T>, interrupt: &dyn Interrupt) -> Result<Mut
     Ok(locked.expect("locked"))
 }
 
-/// See [`Maintenance::pause`].
-pub(super) struct Paused<'a>(&'a AtomicUsize);
+/// One of those that a number counts, as long as this lives.
+pub(super) struct Counted<'a>(&'a AtomicUsize);
 
-impl Drop for Paused<'_> {
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

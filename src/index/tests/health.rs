@@ -137,3 +137,19 @@ fn a_measurement_tells_how_far_it_is() {
     }
     assert!(before.done > 0 && at_rest(&index) && index.health().wanted > 0.89);
 }
+
+#[test]
+fn health_counts_who_links() {
+    struct Looks<'a>(&'a Index);
+    impl Interrupt for Looks<'_> {
+        fn interrupted(&self) -> bool {
+            self.0.health().linkers == 1
+        }
+    }
+    let index = index(Metric::L2sq, 8);
+    append_all(&index, &Random(3).clustered(10, 8, 4), 8);
+    assert_eq!(index.health().linkers, 0);
+    let stopped = index.maintenance().link(usize::MAX, &Looks(&index)).unwrap_err();
+    assert_eq!((stopped.kind, index.pending()), (ErrorKind::Interrupted, 10));
+    assert_eq!(index.health().linkers, 0);
+}
