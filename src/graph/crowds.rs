@@ -56,6 +56,11 @@ impl<'a> Crowds<'a> {
         Self(Vec::new())
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// If half of a sample of the nearest nodes that a walk keeps, and a third of all, are a crowd, remembers it and returns the slots of
     /// those of them that are not its centre. Adds to `distances` how many were computed.
     pub(super) fn find(

@@ -4,7 +4,7 @@
 //! of those that will probably be followed are fetched ahead: a walk waits for memory most of its time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 
 use super::Cost;
 use super::crowds::Crowds;
@@ -136,6 +136,8 @@ pub(crate) struct SearchLayer<'a, P> {
     far: Vec<Neighbor>,
     met: EqualNodes,
     crowds: Crowds<'a>,
+    /// Nodes of the upper levels to go on from, beside the neighbours of the node that is expanded next.
+    above: Vec<u32>,
     /// Nodes that the walk may expand.
     visits_max: usize,
     cost: Cost,
@@ -147,15 +149,17 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
     /// Nodes that a walk may expand for each that it had expanded when it first came to an end, in a crowd: where there is nothing else to
     /// keep it would go through all that there are.
     const VISITS_BEYOND: usize = 8;
+    /// Nodes that are kept on each of the upper levels, where a walk looks for other crowds.
+    const KEPT_ABOVE: usize = 256;
 
     /// See [`ReadGuard::search_layer`].
     pub(super) fn new(graph: &'a ReadGuard<'a>, query: &'a Query<'a>, ef: usize, passes: P) -> Self {
         let ef = ef.clamp(1, graph.len().max(1));
         let (open, best) = (BinaryHeap::new(), BinaryHeap::with_capacity(ef));
         let (beside, nearest, far) = (Vec::new(), BinaryHeap::new(), Vec::new());
-        let (met, crowds) = (EqualNodes::new(ef), Crowds::new());
+        let (met, crowds, above) = (EqualNodes::new(ef), Crowds::new(), Vec::new());
         let (visits_max, cost) = (usize::MAX, Cost::default());
-        Self { graph, query, passes, ef, open, best, beside, nearest, far, met, crowds, visits_max, cost }
+        Self { graph, query, passes, ef, open, best, beside, nearest, far, met, crowds, above, visits_max, cost }
     }
 
     /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns [`nearest`](Self::nearest).
@@ -168,7 +172,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         visited.keep_new(&mut links);
         self.offer(start);
         while let Some(node) = self.next() {
-            self.links(node, 0, &mut links);
+            self.links(node, &mut links);
             visited.keep_new(&mut links);
             self.meet(&links);
         }
@@ -199,9 +203,16 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         Some(node.slot())
     }
 
+    /// Writes the nodes of the bottom level to `links` that the walk goes on to from a node.
+    #[inline]
+    pub(crate) fn links(&mut self, slot: u32, links: &mut Vec<u32>) {
+        self.neighbors(slot, 0, links);
+        links.append(&mut self.above);
+    }
+
     /// Writes the neighbours of a node on a level to `links`.
     #[inline]
-    pub(crate) fn links(&self, slot: u32, level: usize, links: &mut Vec<u32>) {
+    pub(crate) fn neighbors(&self, slot: u32, level: usize, links: &mut Vec<u32>) {
         links.resize(self.graph.links_max(), 0);
         let count = self.graph.neighbors(slot, level, links).len();
         links.truncate(count);
@@ -293,17 +304,53 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         let Some(members) = self.crowds.find(self.graph, self.best.as_slice(), &mut self.cost.distances) else {
             return false;
         };
+        if self.crowds.len() == 1 {
+            self.above = self.look_above();
+        }
         self.begin_nearest();
         self.visits_max = self.visits_max.min(Self::VISITS_BEYOND * (self.cost.visited + self.ef));
         let is_member = |node: &Neighbor| members.binary_search(&node.slot()).is_ok();
         self.beside.extend(self.best.iter().copied().filter(is_member));
         self.best.retain(|node| !is_member(node));
+        let beside: HashSet<u32> = self.beside.iter().map(|node| node.slot()).collect();
         let mut far = std::mem::take(&mut self.far);
         far.sort_unstable();
         for node in far {
-            self.offer(node);
+            if beside.contains(&node.slot()) {
+                self.open.push(Reverse(node));
+            } else {
+                self.offer(node);
+            }
         }
         true
+    }
+
+    /// The nearest nodes of the upper levels. There each crowd has few nodes, so those of many are among them.
+    fn look_above(&mut self) -> Vec<u32> {
+        let Some(entry) = self.graph.entry() else { return Vec::new() };
+        let (mut kept, mut found, mut links) = (BinaryHeap::new(), Vec::new(), Vec::new());
+        self.measure(&[entry], |_, node| kept.push(node));
+        for level in (1..=self.graph.level(entry)).rev() {
+            let mut met: HashSet<u32> = kept.iter().map(|node| node.slot()).collect();
+            let mut open: BinaryHeap<_> = kept.iter().copied().map(Reverse).collect();
+            while let Some(Reverse(node)) = open.pop() {
+                if kept.len() == Self::KEPT_ABOVE && kept.peek().is_some_and(|worst| worst.is_nearer_than(node)) {
+                    break;
+                }
+                self.cost.visited += 1;
+                self.neighbors(node.slot(), level, &mut links);
+                links.retain(|&slot| met.insert(slot));
+                self.measure(&links, |_, node| {
+                    open.push(Reverse(node));
+                    kept.push(node);
+                    if kept.len() > Self::KEPT_ABOVE {
+                        kept.pop();
+                    }
+                });
+            }
+            found.extend(kept.iter().map(|node| node.slot()));
+        }
+        found
     }
 
     /// Whether a node is one of the nearest so far.
@@ -364,7 +411,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
             loop {
                 let from = nearest;
                 self.cost.visited += 1;
-                self.links(from.slot(), level, &mut links);
+                self.neighbors(from.slot(), level, &mut links);
                 self.measure(&links, |_, node| nearest = nearest.min(node));
                 if nearest == from {
                     break;

@@ -119,7 +119,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
             if self.walk.cost().distances as f64 + self.looks as f64 * LOOK_COST > budget {
                 return false;
             }
-            self.walk.links(node, 0, &mut links);
+            self.walk.links(node, &mut links);
             match self.traversal {
                 Traversal::PostFilter => {
                     self.visited.keep_new(&mut links);
@@ -156,7 +156,7 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
             if self.set.has(bridge) || !self.visited.insert(bridge) {
                 continue;
             }
-            self.walk.links(bridge, 0, links_behind);
+            self.walk.neighbors(bridge, 0, links_behind);
             self.looks += links_behind.len();
             for &slot in &*links_behind {
                 if !self.visited.contains(slot) && self.set.has(slot) {

@@ -73,3 +73,27 @@ fn rows_beside_a_crowd_are_found() {
         }
     }
 }
+
+/// As of documents that were made from some templates: each of them is a crowd, wider than what a walk keeps.
+#[test]
+fn the_nearest_of_many_crowds_is_found() {
+    const CROWDS: usize = 80;
+    const EACH: usize = 150;
+    let mut random = Random(29);
+    let rows: Vec<Vec<f32>> = (0..CROWDS)
+        .flat_map(|_| {
+            let centre = vector(&mut random, 0.0, 1.0);
+            let near = |random: &mut Random| centre.iter().map(|&x| x + 1e-3 * random.normal()).collect::<Vec<f32>>();
+            (0..EACH).map(|_| near(&mut random)).collect::<Vec<_>>()
+        })
+        .collect();
+    for (metric, shuffled) in [(Metric::L2sq, false), (Metric::L2sq, true), (Metric::Cosine, true)] {
+        let mut rows = rows.clone();
+        if shuffled {
+            let mut random = Random(5);
+            (1..rows.len()).rev().for_each(|i| rows.swap(i, random.below(i + 1)));
+        }
+        let found = recall(&linked(metric, &[&rows]), metric, &rows, 0.0);
+        assert!(found >= if exact_distances() { 0.98 } else { 0.95 }, "{metric:?}, shuffled: {shuffled}: {found}");
+    }
+}
