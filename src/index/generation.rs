@@ -264,13 +264,13 @@ impl Generation {
         self.free.lock()
     }
 
-    /// Makes room for at least one more slot. Waits for the graph when its table has to move, so the caller must not hold a guard of it.
-    /// Errors: `OutOfMemory`; the generation stays usable.
-    pub(crate) fn grow(&self) -> Result<()> {
+    /// Makes room for at least one more slot. Waits for the graph when its table has to move, so the caller must not hold a guard of it;
+    /// false if it is `refused` when it would begin to. Errors: `OutOfMemory`; the generation stays usable.
+    pub(crate) fn grow(&self, refused: &dyn Fn() -> bool) -> Result<bool> {
         let mut growth = self.growth.lock();
         let rows = self.graph.taken() + 1;
         if rows <= self.graph.open() {
-            return Ok(());
+            return Ok(true);
         }
         if rows > SLOTS_MAX {
             return Err(Error::new(ErrorKind::OutOfMemory, format!("an HNSW index holds at most {SLOTS_MAX} rows")));
@@ -279,15 +279,17 @@ impl Generation {
             let capacity = (2 * self.graph.reserved()).max(growth.hint).clamp(FIRST_CAPACITY, SLOTS_MAX);
             // The old table lives until its nodes are copied.
             growth.charge.grow(capacity * NODE_BYTES)?;
-            if let Err(error) = self.graph.exclusive().reserve(capacity) {
+            let reserved = self.graph.exclusive_unless(refused).map(|mut graph| graph.reserve(capacity));
+            if !matches!(reserved, Some(Ok(_))) {
                 growth.charge.shrink(capacity * NODE_BYTES);
-                return Err(error);
+                return reserved.unwrap_or(Ok(())).map(|()| false);
             }
         }
         self.states.extend(rows)?;
         let open = self.graph.extend(rows, self.states.rows())?;
         let expected = (open - self.graph.len()) as f64 * link_bytes(&self.options);
-        growth.charge.resize(self.graph.bytes() + expected as usize)
+        growth.charge.resize(self.graph.bytes() + expected as usize)?;
+        Ok(true)
     }
 }
 

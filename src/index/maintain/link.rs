@@ -57,7 +57,9 @@ impl Maintenance {
                 }
                 Ok(None) => {
                     drop(links);
-                    generation.grow()?;
+                    if !generation.grow(&|| self.is_paused())? {
+                        return Ok(false);
+                    }
                 }
                 Err((error, slot)) => {
                     if let Some(slot) = slot {

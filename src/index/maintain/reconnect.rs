@@ -67,10 +67,14 @@ impl Maintenance {
         let mut visited = 0;
         while visited < max_nodes && !self.is_paused() {
             interrupt.check()?;
-            visited += VISIT_NODES;
-            if !running.visit(&generation, &is_free) {
-                *reconnection = None;
-                break;
+            match running.visit(&generation, &|| self.is_paused(), &is_free) {
+                Some(true) => visited += VISIT_NODES,
+                Some(false) => {
+                    visited += VISIT_NODES;
+                    *reconnection = None;
+                    break;
+                }
+                None => break,
             }
         }
         Ok(visited)
@@ -85,7 +89,7 @@ impl Maintenance {
     ) -> Result<()> {
         let mut reconnection = self.begin_reconnection(generation)?;
         // a copy has no free slots
-        while reconnection.visit(generation, &|_| false) {
+        while reconnection.visit(generation, &|| false, &|_| false) == Some(true) {
             work.add(VISIT_NODES);
             interrupt.check()?;
         }
@@ -122,10 +126,15 @@ impl Maintenance {
 }
 
 impl Reconnection {
-    /// Visits up to `VISIT_NODES` nodes; false if there are no more. `is_free`: whether a node without links is a free slot's, or will be;
-    /// another one has lost them in a consolidation.
-    fn visit(&mut self, generation: &Generation, is_free: &dyn Fn(u32) -> bool) -> bool {
-        let mut graph = generation.graph.exclusive();
+    /// Visits up to `VISIT_NODES` nodes; false if there are no more, nothing if it is `refused` when it would begin to wait. `is_free`:
+    /// whether a node without links is a free slot's, or will be; another one has lost them in a consolidation.
+    fn visit(
+        &mut self,
+        generation: &Generation,
+        refused: &dyn Fn() -> bool,
+        is_free: &dyn Fn(u32) -> bool,
+    ) -> Option<bool> {
+        let mut graph = generation.graph.exclusive_unless(refused)?;
         let mut links = vec![0; graph.links_max()];
         let mut left = VISIT_NODES;
         while left > 0 {
@@ -144,10 +153,10 @@ impl Reconnection {
                 }
                 self.next += 1;
             } else {
-                return false;
+                return Some(false);
             }
         }
-        true
+        Some(true)
     }
 
     /// Makes the nearest node that is reached, and has room, link to this one.
