@@ -15,6 +15,8 @@
 #include "host/host.hpp"
 #include "index/hnsw_index.hpp"
 
+#include <algorithm>
+
 namespace duckdb {
 
 //! The table that `op` appends rows to, or deletes rows from, if it does. An UPDATE of an indexed column does both.
@@ -40,7 +42,10 @@ void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 	// also of a table without indexes: it may have one when this is committed
 	if (table && table->IsDuckTable()) {
 		auto vacuumed = plan.type == LogicalOperatorType::LOGICAL_VACUUM;
-		context.registered_state->GetOrCreate<Backlog>("vss_backlog")->Add(table->GetStorage(), vacuumed);
+		auto backlog = context.registered_state->GetOrCreate<Backlog>("vss_backlog");
+		backlog->Add(table->GetStorage(), vacuumed);
+		// it may not have been there when the statement began
+		backlog->QueryBegin(context);
 	}
 	for (auto &child : plan.children) {
 		Note(context, *child);
@@ -48,23 +53,17 @@ void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 }
 
 void Backlog::Add(DataTable &table, bool vacuumed) {
-	// those that are gone are forgotten
-	vector<Table> known;
-	for (auto &entry : tables) {
-		if (entry.info.expired()) {
-			continue;
-		}
-		if (entry.db == &table.db && entry.info.lock() == table.GetDataTableInfo()) {
-			vacuumed |= entry.vacuumed;
-		} else {
-			known.push_back(entry);
-		}
+	auto &info = table.GetDataTableInfo();
+	auto is_it = [&](const Table &entry) { return entry.address == info.get() && !entry.info.expired(); };
+	auto known = std::find_if(tables.begin(), tables.end(), is_it);
+	if (known == tables.end()) {
+		tables.push_back(Table {&table.db, info.get(), info, vacuumed});
+	} else {
+		known->vacuumed |= vacuumed;
 	}
-	known.push_back(Table {&table.db, table.GetDataTableInfo(), vacuumed});
-	tables = std::move(known);
 }
 
-void Backlog::AddIndexes(DataTableInfo &info, bool compact) {
+bool Backlog::AddIndexes(DataTableInfo &info, bool compact) {
 	vector<shared_ptr<IndexEntry>> entries;
 	for (auto entry : info.GetIndexes().IndexEntries()) {
 		entries.push_back(std::move(entry));
@@ -72,9 +71,14 @@ void Backlog::AddIndexes(DataTableInfo &info, bool compact) {
 	for (auto &entry : entries) {
 		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
 			auto &core = index.Core();
-			indexes.push_back(Index {core.share(), info.GetDB().shared_from_this(), compact, core.take_own()});
+			auto own = core.take_own();
+			// what nobody owes is a part of what is paid for changes of the same index
+			if (own.appended + own.deleted > 0 || compact) {
+				indexes.push_back(Index {core.share(), info.GetDB().shared_from_this(), compact, own});
+			}
 		});
 	}
+	return !entries.empty();
 }
 
 void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &context) {
@@ -82,13 +86,20 @@ void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &con
 		auto &db = used.get();
 		// what a transaction does to temporary tables it does not note
 		auto written = transaction.ModifiedDatabase().get() == &db || db.IsTemporary();
-		for (auto &table : tables) {
-			auto info = table.db == &db && (written || table.vacuumed) ? table.info.lock() : nullptr;
-			if (info) {
-				AddIndexes(*info, table.vacuumed);
+		// A table without indexes is forgotten: who makes one for it has its statements planned anew, also prepared ones.
+		auto is_over = [&](Table &table) {
+			if (table.db != &db) {
+				return table.info.expired();
 			}
-			table.vacuumed = table.vacuumed && table.db != &db;
-		}
+			auto vacuumed = table.vacuumed;
+			table.vacuumed = false;
+			if (!written && !vacuumed) {
+				return false;
+			}
+			auto info = table.info.lock();
+			return !info || !AddIndexes(*info, vacuumed);
+		};
+		tables.erase(std::remove_if(tables.begin(), tables.end(), is_over), tables.end());
 	}
 }
 
@@ -108,9 +119,18 @@ static void Expire(ClientContext &context, const weak_ptr<AttachedDatabase> &wri
 	}
 }
 
+void Backlog::QueryBegin(ClientContext &context) {
+	deadline = context.query_deadline;
+}
+
 void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 	auto left = std::move(indexes);
 	indexes.clear();
+	if (left.empty()) {
+		return;
+	}
+	// of a statement that is over DuckDB has forgotten when it has to be
+	context.query_deadline = deadline;
 	vss::HostInterrupt interrupt(context);
 	for (auto &index : left) {
 		Expire(context, index.db, *index.core);
@@ -124,6 +144,7 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 			// index knows, and whoever uses it next makes it anew. The others are looked at all the same.
 		}
 	}
+	context.query_deadline.SetInvalid();
 }
 
 } // namespace duckdb

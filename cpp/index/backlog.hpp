@@ -26,16 +26,19 @@ public:
 	//! database may be gone, and nothing of its tables may be touched: now the transaction holds it.
 	void TransactionCommit(MetaTransaction &transaction, ClientContext &context) override;
 	void TransactionRollback(MetaTransaction &transaction, ClientContext &context) override;
+	//! Notes when the statement has to be over.
+	void QueryBegin(ClientContext &context) override;
 	//! Links rows of these indexes until not many are pending, and takes slots of deleted rows out of graphs that have too
 	//! many, as far as statements have made that work, and a piece of what nobody has; what a commit has appended or deleted
-	//! is known by now. Compacts those that were to be vacuumed. Ends early when interrupted or out of memory: then the work
-	//! is left to the background. No lock of DuckDB's storage is held meanwhile.
+	//! is known by now. Compacts those that were to be vacuumed. Ends early when interrupted, out of time or out of memory: then the
+	//! work is left to the background. No lock of DuckDB's storage is held meanwhile.
 	void QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) override;
 
 private:
 	struct Table {
-		//! To be compared only: it may be gone.
+		//! To be compared only: they may be gone.
 		const AttachedDatabase *db;
+		const DataTableInfo *address;
 		//! To be locked only while somebody holds the database.
 		weak_ptr<DataTableInfo> info;
 		//! By the transaction that is going on.
@@ -51,11 +54,13 @@ private:
 	};
 
 	void Add(DataTable &table, bool vacuumed);
-	//! Takes handles on the indexes of a table, and what the transaction that this thread has just committed owes them. Holds their
-	//! locks for moments only.
-	void AddIndexes(DataTableInfo &info, bool compact);
+	//! Takes handles on those indexes of a table that the transaction has changed which this thread has just committed, or that are to be
+	//! compacted, and what it owes them. Holds their locks for moments only. Returns whether the table has indexes, of whatever kind.
+	bool AddIndexes(DataTableInfo &info, bool compact);
 
 	vector<Table> tables;
+	//! See `max_execution_time`.
+	optional_idx deadline;
 	//! Of the transaction that was committed.
 	std::vector<Index> indexes;
 };

@@ -336,6 +336,36 @@ def test_rows_that_a_snapshot_has_held_back_are_not_all_freed_by_the_next_statem
     assert deleted <= rows // 16 and slots <= 1.3 * rows // 2 + 4096, f"{deleted} deleted, {slots} slots"
 
 
+def test_a_statement_pays_only_for_tables_that_it_has_changed(connect):
+    """What is nobody's is paid for by who changes the same index, not by all whose connection has ever written to it."""
+    con = connect(threads=1)  # nobody else does it
+    other = con.cursor()
+    for name in ["t0", "t1"]:
+        con.execute(f"CREATE TABLE {name} AS SELECT i AS id, {vector('i', 16)} AS v FROM range(1_000) r(i)")
+        con.execute(f"CREATE INDEX {name}_i ON {name} USING HNSW (v) WITH (ef_construction = 500)")
+    with beside(lambda: con.execute(f"INSERT INTO t0 SELECT i, {vector('i', 16)} FROM range(30_000) r(i)")):
+        while other.execute("SELECT count(*) FROM t0").fetchone() == (1_000,):
+            time.sleep(0.001)
+        con.interrupt()
+    pending = "SELECT pending FROM pragma_hnsw_index_info() WHERE index_name = 't0_i'"
+    before = con.execute(pending).fetchone()[0]
+    assert before > 10_000
+    con.execute(f"INSERT INTO t1 SELECT -1, {vector('5', 16)}")
+    assert con.execute(pending).fetchone()[0] == before
+    con.execute(f"INSERT INTO t0 SELECT -1, {vector('5', 16)}")
+    assert con.execute(pending).fetchone()[0] < before
+
+
+def test_a_prepared_insert_links_its_rows_though_the_index_is_younger(connect):
+    con = connect(threads=1)  # nobody else does it
+    con.execute("CREATE TABLE t (id BIGINT, v FLOAT[8])")
+    con.execute(f"PREPARE add AS INSERT INTO t SELECT i, {vector('i', 8)} FROM range($1) r(i)")
+    con.execute("EXECUTE add(100)")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    con.execute("EXECUTE add(12_000)")
+    assert con.execute("SELECT count, pending <= 4_096 FROM pragma_hnsw_index_info()").fetchone() == (12_100, True)
+
+
 def health(con):
     return con.execute("SELECT count, slots, pending, dead FROM hnsw_index_health()").fetchone()
 

@@ -94,6 +94,19 @@ def test_a_build(connect, stop, threads):
     assert con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall() == [(1001, "ready")]
 
 
+def test_rows_that_a_statement_has_no_time_to_link_are_left_to_the_background(con):
+    con.execute("SET threads = 1")
+    table(con, 20)
+    con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (ef_construction = 1000)")
+    table(con, 30_000, name="more")
+    con.execute("SET max_execution_time = 3000")
+    con.execute("INSERT INTO t SELECT * FROM more")
+    con.execute("RESET max_execution_time")
+    count, pending = con.execute("SELECT count, pending FROM pragma_hnsw_index_info()").fetchone()
+    assert count == 30_020 and 4_096 < pending < 30_000
+    assert con.execute("SELECT count(*) FROM t").fetchone() == (30_020,)
+
+
 def many_dead(con):
     """An index half of whose rows are dead: to compact it takes seconds."""
     table(con, 40_000)
