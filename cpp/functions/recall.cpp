@@ -117,13 +117,18 @@ static bool IsIndex(ClientContext &context, const string &name) {
 	return true;
 }
 
-//! The query that a text is; nothing if it is no statement. Throws a BinderException if it is another one.
+//! The query that a text is; nothing if it is one word, the name of an index that is not there. Throws a BinderException if it is another
+//! statement, or none.
 static unique_ptr<SQLStatement> QueryOf(ClientContext &context, const string &text) {
 	Parser parser(context);
 	try {
 		parser.ParseQuery(text);
-	} catch (const ParserException &) {
-		return nullptr;
+	} catch (const ParserException &ex) {
+		if (text.find_first_of(" \t\r\n") == string::npos) {
+			return nullptr;
+		}
+		throw BinderException("hnsw_recall: there is no index of this name, and as a query it cannot be parsed: %s",
+		                      ErrorData(ex).RawMessage());
 	}
 	if (parser.statements.size() != 1 || parser.statements[0]->type != StatementType::SELECT_STATEMENT) {
 		throw BinderException(
