@@ -86,20 +86,17 @@ void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &con
 		auto &db = used.get();
 		// what a transaction does to temporary tables it does not note
 		auto written = transaction.ModifiedDatabase().get() == &db || db.IsTemporary();
-		// A table without indexes is forgotten: who makes one for it has its statements planned anew, also prepared ones.
-		auto is_over = [&](Table &table) {
-			if (table.db != &db) {
-				return table.info.expired();
+		vector<Table> left;
+		for (auto &table : tables) {
+			auto info = table.db == &db && (written || table.vacuumed) ? table.info.lock() : nullptr;
+			// A table without indexes is forgotten: who makes one for it has its statements planned anew, also prepared ones.
+			auto forgotten = info ? !AddIndexes(*info, table.vacuumed) : table.info.expired();
+			table.vacuumed = table.vacuumed && table.db != &db;
+			if (!forgotten) {
+				left.push_back(std::move(table));
 			}
-			auto vacuumed = table.vacuumed;
-			table.vacuumed = false;
-			if (!written && !vacuumed) {
-				return false;
-			}
-			auto info = table.info.lock();
-			return !info || !AddIndexes(*info, vacuumed);
-		};
-		tables.erase(std::remove_if(tables.begin(), tables.end(), is_over), tables.end());
+		}
+		tables = std::move(left);
 	}
 }
 

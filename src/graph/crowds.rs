@@ -73,7 +73,7 @@ impl<'a> Crowds<'a> {
             return None;
         }
         let mut nearest = kept.to_vec();
-        let (nearest, ..) = nearest.select_nth_unstable((kept.len() / Self::NEAREST).max(Self::SAMPLE));
+        let (nearest, ..) = nearest.select_nth_unstable(kept.len() / Self::NEAREST);
         let step = nearest.len() / Self::SAMPLE;
         let sample: Vec<u32> = nearest.iter().step_by(step).map(|node| node.slot()).collect();
         for centre in [nearest[nearest.len() / 2], nearest[nearest.len() / 3]] {

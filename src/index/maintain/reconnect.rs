@@ -67,14 +67,11 @@ impl Maintenance {
         let mut visited = 0;
         while visited < max_nodes && !self.is_paused() {
             interrupt.check()?;
-            match running.visit(&generation, &|| self.is_paused(), &is_free) {
-                Some(true) => visited += VISIT_NODES,
-                Some(false) => {
-                    visited += VISIT_NODES;
-                    *reconnection = None;
-                    break;
-                }
-                None => break,
+            let Some(goes_on) = running.visit(&generation, &|| self.is_paused(), &is_free) else { break };
+            visited += VISIT_NODES;
+            if !goes_on {
+                *reconnection = None;
+                break;
             }
         }
         Ok(visited)

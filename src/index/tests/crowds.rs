@@ -94,7 +94,12 @@ fn the_nearest_of_many_crowds_is_found() {
             (1..rows.len()).rev().for_each(|i| rows.swap(i, random.below(i + 1)));
         }
         let found = recall(&linked(metric, &[&rows]), metric, &rows, 0.0);
-        // the codes of four bits tell one crowd less well from the next: .926 to .972
-        assert!(found >= if exact_distances() { 0.98 } else { 0.9 }, "{metric:?}, shuffled: {shuffled}: {found}");
+        let least = match defaults().quantization {
+            Quantization::None => 0.98,
+            Quantization::Sq8 => 0.95,
+            // its codes tell one crowd less well from the next: .926 to .972
+            Quantization::Sq4 => 0.9,
+        };
+        assert!(found >= least, "{metric:?}, shuffled: {shuffled}: {found}");
     }
 }
