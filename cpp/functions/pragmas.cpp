@@ -7,14 +7,12 @@
 #include "duckdb/function/table_function.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
-#include "duckdb/storage/storage_manager.hpp"
-#include "duckdb/storage/write_ahead_log.hpp"
 #include "host/aside.hpp"
-#include "host/log.hpp"
 #include "host/errors.hpp"
 #include "functions/index_lookup.hpp"
 #include "host/settings.hpp"
 #include "host/host.hpp"
+#include "index/compaction.hpp"
 #include "index/hnsw_index.hpp"
 
 namespace duckdb {
@@ -179,17 +177,6 @@ static string InfoPragma(ClientContext &context, const FunctionParameters &param
 // Compaction
 //---------------------------------------------------------------------------------------------------------------------
 
-//! DuckDB makes no checkpoint while its log is empty, and nothing else tells it that there is something to store. An empty
-//! commit in the log does. Takes the log's lock.
-static void NoteInLog(StorageManager &storage) {
-	auto guard = storage.GetWALLock();
-	auto log = storage.GetWAL();
-	if (log && storage.GetWALSize() == 0) {
-		log->Initialize();
-		log->Flush();
-	}
-}
-
 namespace {
 
 struct CompactBindData : public TableFunctionData {
@@ -197,16 +184,13 @@ struct CompactBindData : public TableFunctionData {
 };
 
 struct CompactState : public GlobalTableFunctionState {
-	explicit CompactState(FoundIndex found_p) : found(std::move(found_p)) {
+	explicit CompactState(FoundIndex found_p)
+	    : found(std::move(found_p)), compaction(found.storage, found.entry.get().name.GetIdentifierName()) {
 	}
 
 	const FoundIndex found;
-	//! Entries that there were before.
-	idx_t deleted = 0;
-	mutable mutex lock;
-	//! The index, once it is in step with its table; set with `lock` held, and then left as it is.
-	unique_ptr<SharedIndex> index;
-	//! Last: it works on the index.
+	Compaction compaction;
+	//! Last: it works on all of this.
 	unique_ptr<Aside> work;
 };
 
@@ -244,38 +228,19 @@ static unique_ptr<GlobalTableFunctionState> CompactInit(ClientContext &context, 
 
 static void CompactScan(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
 	auto &state = input.global_state->Cast<CompactState>();
-	auto &found = state.found;
 	if (!state.work) {
 		state.work = make_uniq<Aside>(context, [&](const vss::HostInterrupt &interrupt) {
-			auto index = ShareInStep(context, interrupt, found);
-			auto &core = *index->core;
-			{
-				lock_guard<mutex> guard(state.lock);
-				state.index = std::move(index);
-			}
-			state.deleted = Translate([&] { return core.info().deleted; });
-			Translate([&] { core.compact(interrupt); });
+			auto index = ShareInStep(context, interrupt, state.found);
+			state.compaction.Run(context, interrupt, std::move(index->core));
 		});
 	}
-	if (state.work->Done(input)) {
-		NoteInLog(found.storage.get().db.GetStorageManager());
-		IndexLog(context).Write("compaction",
-		                        found.storage.get().GetDataTableInfo()->GetTableName().GetIdentifierName(),
-		                        found.entry.get().name.GetIdentifierName(),
-		                        StringUtil::Format("%llu deleted entries removed", state.deleted));
-	}
+	state.work->Done(input);
 }
 
 //! In percent.
 static double CompactProgress(ClientContext &context, const FunctionData *bind_data,
-                              const GlobalTableFunctionState *state_p) {
-	auto &state = state_p->Cast<CompactState>();
-	lock_guard<mutex> guard(state.lock);
-	if (!state.index) {
-		return 0;
-	}
-	auto steps = state.index->core->compaction();
-	return steps.total > 0 ? 100 * double(steps.done) / double(steps.total) : 0;
+                              const GlobalTableFunctionState *state) {
+	return 100 * state->Cast<CompactState>().compaction.Progress();
 }
 
 static string CompactPragma(ClientContext &context, const FunctionParameters &parameters) {
@@ -350,7 +315,7 @@ static void Finish(ClientContext &context, const vss::HostInterrupt &interrupt, 
 	});
 	auto &db = found.storage.get().db;
 	if (!db.IsReadOnly()) {
-		NoteInLog(db.GetStorageManager());
+		NoteInLog(db);
 	}
 }
 

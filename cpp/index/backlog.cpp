@@ -7,7 +7,6 @@
 #include "duckdb/planner/operator/logical_insert.hpp"
 #include "duckdb/planner/operator/logical_merge_into.hpp"
 #include "duckdb/planner/operator/logical_update.hpp"
-#include "duckdb/planner/operator/logical_vacuum.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
@@ -30,8 +29,6 @@ static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
 		return op.Cast<LogicalUpdate>().table;
 	case LogicalOperatorType::LOGICAL_MERGE_INTO:
 		return op.Cast<LogicalMergeInto>().table;
-	case LogicalOperatorType::LOGICAL_VACUUM:
-		return op.Cast<LogicalVacuum>().table;
 	default:
 		return nullptr;
 	}
@@ -41,9 +38,8 @@ void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 	auto table = Target(plan);
 	// also of a table without indexes: it may have one when this is committed
 	if (table && table->IsDuckTable()) {
-		auto vacuumed = plan.type == LogicalOperatorType::LOGICAL_VACUUM;
 		auto backlog = context.registered_state->GetOrCreate<Backlog>("vss_backlog");
-		backlog->Add(table->GetStorage(), vacuumed);
+		backlog->Add(table->GetStorage());
 		// it may not have been there when the statement began
 		backlog->QueryBegin(context);
 	}
@@ -52,18 +48,15 @@ void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 	}
 }
 
-void Backlog::Add(DataTable &table, bool vacuumed) {
+void Backlog::Add(DataTable &table) {
 	auto &info = table.GetDataTableInfo();
 	auto is_it = [&](const Table &entry) { return entry.address == info.get() && !entry.info.expired(); };
-	auto known = std::find_if(tables.begin(), tables.end(), is_it);
-	if (known == tables.end()) {
-		tables.push_back(Table {&table.db, info.get(), info, vacuumed});
-	} else {
-		known->vacuumed |= vacuumed;
+	if (std::none_of(tables.begin(), tables.end(), is_it)) {
+		tables.push_back(Table {&table.db, info.get(), info});
 	}
 }
 
-bool Backlog::AddIndexes(DataTableInfo &info, bool compact) {
+bool Backlog::AddIndexes(DataTableInfo &info) {
 	vector<shared_ptr<IndexEntry>> entries;
 	for (auto entry : info.GetIndexes().IndexEntries()) {
 		entries.push_back(std::move(entry));
@@ -73,8 +66,8 @@ bool Backlog::AddIndexes(DataTableInfo &info, bool compact) {
 			auto &core = index.Core();
 			auto own = core.take_own();
 			// what nobody owes is a part of what is paid for changes of the same index
-			if (own.appended + own.deleted > 0 || compact) {
-				indexes.push_back(Index {core.share(), info.GetDB().shared_from_this(), compact, own});
+			if (own.appended + own.deleted > 0) {
+				indexes.push_back(Index {core.share(), info.GetDB().shared_from_this(), own});
 			}
 		});
 	}
@@ -88,21 +81,14 @@ void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &con
 		auto written = transaction.ModifiedDatabase().get() == &db || db.IsTemporary();
 		vector<Table> left;
 		for (auto &table : tables) {
-			auto info = table.db == &db && (written || table.vacuumed) ? table.info.lock() : nullptr;
+			auto info = written && table.db == &db ? table.info.lock() : nullptr;
 			// A table without indexes is forgotten: who makes one for it has its statements planned anew, also prepared ones.
-			auto forgotten = info ? !AddIndexes(*info, table.vacuumed) : table.info.expired();
-			table.vacuumed = table.vacuumed && table.db != &db;
+			auto forgotten = info ? !AddIndexes(*info) : table.info.expired();
 			if (!forgotten) {
 				left.push_back(std::move(table));
 			}
 		}
 		tables = std::move(left);
-	}
-}
-
-void Backlog::TransactionRollback(MetaTransaction &transaction, ClientContext &context) {
-	for (auto &table : tables) {
-		table.vacuumed = false;
 	}
 }
 
@@ -133,9 +119,6 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 		Expire(context, index.db, *index.core);
 		try {
 			index.core->tend(index.own, PENDING_MAX, interrupt);
-			if (index.compact && index.core->info().deleted > 0) {
-				index.core->compact(interrupt);
-			}
 		} catch (const rust::Error &) {
 			// Interrupted or out of memory: the work is left to the background, and the statement has done its own. A defect: the
 			// index knows, and whoever uses it next makes it anew. The others are looked at all the same.

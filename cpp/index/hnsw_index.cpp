@@ -282,7 +282,7 @@ bool HNSWIndex::MergeIndexes(IndexLock &lock, BoundIndex &other) {
 }
 
 void HNSWIndex::Vacuum(IndexLock &lock) {
-	// The list and the entry are locked, and nobody could interrupt it: `Backlog` compacts after the statement.
+	// The list and the entry are locked, and nobody could interrupt it: HNSW_VACUUM compacts.
 	Maintain();
 }
 

@@ -5,6 +5,7 @@
 #include "duckdb/optimizer/optimizer_extension.hpp"
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "execution/measured_query.hpp"
+#include "execution/vacuum.hpp"
 #include "host/log.hpp"
 #include "optimizer/nearest.hpp"
 #include "optimizer/plan_notes.hpp"
@@ -32,6 +33,7 @@ static void Serve(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &p
 	Rewrite(input.optimizer.binder, plan, RangeUse());
 	RestoreLateMaterialization(input.optimizer, plan);
 	LogicalMeasuredQuery::Record(*plan);
+	LogicalHNSWVacuum::Add(plan);
 }
 
 static void Optimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {

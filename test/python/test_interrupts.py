@@ -125,12 +125,13 @@ def dead(con):
     return con.execute("SELECT deleted FROM pragma_hnsw_index_info()").fetchone()[0]
 
 
-@pytest.mark.parametrize("stop", [interrupt])
-def test_a_compaction(con, stop):
+@pytest.mark.parametrize("stop", [control_c, interrupt])
+@pytest.mark.parametrize("statement", ["PRAGMA hnsw_compact_index('i')", "VACUUM t"])
+def test_a_compaction(con, stop, statement):
     many_dead(con).execute("ROLLBACK")
-    stopped(con, "PRAGMA hnsw_compact_index('i')", stop, after=0.1)
+    stopped(con, statement, stop, after=0.1)
     assert dead(con) > 0
-    con.execute("PRAGMA hnsw_compact_index('i')")
+    con.execute(statement)
     assert dead(con) == 0
 
 

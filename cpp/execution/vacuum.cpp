@@ -1,0 +1,147 @@
+#include "execution/vacuum.hpp"
+
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/common/exception.hpp"
+#include "duckdb/execution/physical_operator.hpp"
+#include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/planner/operator/logical_vacuum.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
+#include "duckdb/storage/table/index_entry.hpp"
+#include "host/aside.hpp"
+#include "index/compaction.hpp"
+#include "index/hnsw_index.hpp"
+
+namespace duckdb {
+
+static vector<shared_ptr<IndexEntry>> HNSWIndexes(DataTable &table) {
+	vector<shared_ptr<IndexEntry>> result;
+	for (auto entry : table.GetDataTableInfo()->GetIndexes().IndexEntries()) {
+		if (StringUtil::CIEquals(entry->GetIndexType(), HNSWIndex::TYPE_NAME)) {
+			result.push_back(std::move(entry));
+		}
+	}
+	return result;
+}
+
+//! Compacts those indexes of `table` that are bound and have entries of deleted rows. For want of memory they stay as they are: DuckDB's part
+//! of a VACUUM needs none.
+static void CompactAll(ClientContext &context, const vss::HostInterrupt &interrupt, DataTable &table) {
+	for (auto &entry : HNSWIndexes(table)) {
+		unique_ptr<rust::Box<vss::IndexHandle>> core;
+		string name;
+		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
+			core = make_uniq<rust::Box<vss::IndexHandle>>(index.Core().share());
+			name = index.GetIndexName().GetIdentifierName();
+		});
+		if (!core) {
+			continue;
+		}
+		HNSWIndex::Expire(table.db, **core);
+		if ((*core)->info().deleted == 0) {
+			continue;
+		}
+		try {
+			Compaction(table, name).Run(context, interrupt, std::move(*core));
+		} catch (const OutOfMemoryException &) {
+			continue;
+		}
+	}
+}
+
+namespace {
+
+//! Runs its child, then compacts.
+class PhysicalHNSWVacuum : public PhysicalOperator {
+public:
+	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
+
+	PhysicalHNSWVacuum(PhysicalPlan &physical_plan, vector<LogicalType> types, PhysicalOperator &vacuum,
+	                   DuckTableEntry &table_p)
+	    : PhysicalOperator(physical_plan, TYPE, std::move(types), 0), table(table_p) {
+		children.push_back(vacuum);
+	}
+
+	DuckTableEntry &table;
+
+	string GetName() const override {
+		return "HNSW_VACUUM";
+	}
+	bool IsSink() const override {
+		return true;
+	}
+	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override {
+		return SinkResultType::NEED_MORE_INPUT;
+	}
+	bool IsSource() const override {
+		return true;
+	}
+	unique_ptr<GlobalSourceState> GetGlobalSourceState(ClientContext &context) const override;
+
+protected:
+	SourceResultType GetDataInternal(ExecutionContext &context, DataChunk &chunk,
+	                                 OperatorSourceInput &input) const override;
+};
+
+class HNSWVacuumState : public GlobalSourceState {
+public:
+	unique_ptr<Aside> work;
+};
+
+} // namespace
+
+unique_ptr<GlobalSourceState> PhysicalHNSWVacuum::GetGlobalSourceState(ClientContext &context) const {
+	return make_uniq<HNSWVacuumState>();
+}
+
+SourceResultType PhysicalHNSWVacuum::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
+                                                     OperatorSourceInput &input) const {
+	auto &state = input.global_state.Cast<HNSWVacuumState>();
+	if (!state.work) {
+		auto &client = context.client;
+		state.work = make_uniq<Aside>(client, [this, &client](const vss::HostInterrupt &interrupt) {
+			CompactAll(client, interrupt, table.GetStorage());
+		});
+	}
+	return state.work->Wait() ? SourceResultType::FINISHED : SourceResultType::HAVE_MORE_OUTPUT;
+}
+
+LogicalHNSWVacuum::LogicalHNSWVacuum(DuckTableEntry &table_p, unique_ptr<LogicalOperator> vacuum) : table(table_p) {
+	children.push_back(std::move(vacuum));
+}
+
+void LogicalHNSWVacuum::Add(unique_ptr<LogicalOperator> &plan) {
+	if (plan->type != LogicalOperatorType::LOGICAL_VACUUM) {
+		return;
+	}
+	auto table = plan->Cast<LogicalVacuum>().table;
+	if (!table || !table->IsDuckTable()) {
+		return;
+	}
+	auto &duck_table = table->Cast<DuckTableEntry>();
+	auto &storage = duck_table.GetStorage();
+	if (!storage.db.IsReadOnly() && !HNSWIndexes(storage).empty()) {
+		plan = make_uniq<LogicalHNSWVacuum>(duck_table, std::move(plan));
+	}
+}
+
+vector<ColumnBinding> LogicalHNSWVacuum::GetColumnBindings() {
+	return children[0]->GetColumnBindings();
+}
+
+optional_ptr<const string> LogicalHNSWVacuum::GetTypeBindingVerificationIdentifier() const noexcept {
+	static const string IDENTIFIER = "vss.hnsw_vacuum";
+	return &IDENTIFIER;
+}
+
+void LogicalHNSWVacuum::ResolveTypes() {
+	types = children[0]->types;
+}
+
+PhysicalOperator &LogicalHNSWVacuum::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
+	auto &vacuum = planner.CreatePlan(*children[0]);
+	return planner.Make<PhysicalHNSWVacuum>(types, vacuum, table);
+}
+
+} // namespace duckdb
