@@ -193,7 +193,11 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
                 None => {}
             }
             if !self.disperse() {
-                return None;
+                match self.best.peek() {
+                    // with the neighbours of some node, as they have to be met by who knows what was met
+                    Some(&node) if !self.above.is_empty() => break node,
+                    _ => return None,
+                }
             }
         };
         self.cost.visited += 1;

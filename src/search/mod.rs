@@ -313,7 +313,8 @@ impl<'a> Searcher<'a> {
             };
             report.add(cost);
             if let Some(mut hits) = walked {
-                let blind = hits.len() >= ef && is_blind(&hits, error(options::RESCORE as f32), margin.other_metric);
+                let blind =
+                    hits.len() >= ef && is_blind(&mut hits, ef, error(options::RESCORE as f32), margin.other_metric);
                 hits.extend_from_slice(&pending);
                 let Taken { mut rows, all, .. } = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk does not find all rows of the same vector.
@@ -451,21 +452,31 @@ struct Taken {
     ended: bool,
 }
 
-/// Whether the distances of these may be off by more than they differ: then others that were not met may be as near. `error`: by how much
-/// they may be off, for each unit of a hit's norm; `margin`: and whatever that is.
-fn is_blind(hits: &[Hit], error: f32, margin: f32) -> bool {
+/// Of so many hits of a walk the nearest one tells how far the distances differ: the others may be of other places, if a crowd is near.
+const SPREAD_OF: usize = 4;
+/// How much the distances of all hits differ for each unit that those of the nearest of them do, about.
+const SPREAD_OF_ALL: f32 = 2.0;
+
+/// Whether the distances of hits of a walk of this width may be off by more than they differ: then others that were not met may be as
+/// near. `error`: by how much they may be off, for each unit of a hit's norm; `margin`: and whatever that is. Changes their order.
+fn is_blind(hits: &mut [Hit], ef: usize, error: f32, margin: f32) -> bool {
     if error == 0.0 && margin == 0.0 {
         return false;
     }
+    let compared = ef / SPREAD_OF;
+    hits.select_nth_unstable_by(compared, |a, b| a.distance.total_cmp(&b.distance));
     let (mut nearest, mut farthest, mut norm) = (f32::INFINITY, f32::NEG_INFINITY, 0.0f32);
-    for hit in hits {
+    for hit in &hits[..=compared] {
         nearest = nearest.min(hit.distance);
         farthest = farthest.max(hit.distance);
         norm = norm.max(hit.norm);
     }
-    let spread = farthest - nearest;
-    // rows with one code are duplicates, or nearly; by another metric others may be before them
-    (spread > 0.0 || margin > 0.0) && error * norm + margin > spread
+    let spread = SPREAD_OF_ALL * (farthest - nearest);
+    if spread == 0.0 && margin == 0.0 {
+        // Rows with one code are duplicates, or nearly: a walk keeps that many of them, and there may be more.
+        return hits.iter().filter(|hit| hit.distance == nearest).count() >= ef;
+    }
+    error * norm + margin > spread
 }
 
 /// How far behind the last row that is wanted another one may be that the host ranks before it.
