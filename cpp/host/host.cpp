@@ -94,8 +94,8 @@ bool HostInterrupt::interrupted() const noexcept {
 
 void HostInterrupt::Check() const {
 	if (context) {
-		// also notices a statement timeout
-		context->InterruptCheck();
+		// The other check looks at the clock each 256th time only, and between two of ours there may be a whole search.
+		context->BlockingInterruptCheck();
 	}
 	if ((stop && *stop) || (executor && !HasResultBuffer(*executor))) {
 		throw duckdb::InterruptException();
