@@ -175,12 +175,14 @@ void MetricFinder::Replace(unique_ptr<Expression> &expr) {
 	Value given;
 	Value otherwise;
 	Value caller;
-	if (!ExpressionExecutor::TryEvaluateScalar(context, *arguments[OTHERWISE], otherwise) ||
-	    !ExpressionExecutor::TryEvaluateScalar(context, *arguments[CALLER], caller)) {
+	auto evaluate = [&](idx_t argument, Value &value) {
+		auto &of = *arguments[argument];
+		return of.IsFoldable() && !of.HasParameter() && ExpressionExecutor::TryEvaluateScalar(context, of, value);
+	};
+	if (!evaluate(OTHERWISE, otherwise) || !evaluate(CALLER, caller)) {
 		return;
 	}
-	auto is_known = arguments[METRIC]->IsFoldable() && !arguments[METRIC]->HasParameter() &&
-	                ExpressionExecutor::TryEvaluateScalar(context, *arguments[METRIC], given);
+	auto is_known = evaluate(METRIC, given);
 	if (is_known && !given.IsNull()) {
 		expr = make_uniq<BoundConstantExpression>(Value(MetricName(given, caller)));
 		return;
@@ -217,6 +219,7 @@ void RegisterIndexMetric(ExtensionLoader &loader) {
 	ScalarFunction function(NAME, {LogicalType::ANY, LogicalType::VARCHAR, LogicalType::VARCHAR, LogicalType::VARCHAR},
 	                        LogicalType::VARCHAR, Execute);
 	function.SetNullHandling(FunctionNullHandling::SPECIAL_HANDLING);
+	function.SetFallible();
 	loader.RegisterFunction(std::move(function));
 	PlannerExtension extension;
 	extension.post_bind_function = AfterBinding;
