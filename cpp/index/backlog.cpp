@@ -74,7 +74,7 @@ bool Backlog::AddIndexes(DataTableInfo &info) {
 	return !entries.empty();
 }
 
-void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &context) {
+void Backlog::TakeIndexes(MetaTransaction &transaction) {
 	for (auto &used : transaction.OpenedTransactions()) {
 		auto &db = used.get();
 		// what a transaction does to temporary tables it does not note
@@ -89,6 +89,16 @@ void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &con
 			}
 		}
 		tables = std::move(left);
+	}
+}
+
+void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &context) {
+	try {
+		TakeIndexes(transaction);
+	} catch (const std::exception &) {
+		// There is no memory for it: the commit must not seem to have failed, and the background has to do the work.
+		tables.clear();
+		indexes.clear();
 	}
 }
 
@@ -116,12 +126,13 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 	context.query_deadline = deadline;
 	vss::HostInterrupt interrupt(context);
 	for (auto &index : left) {
-		Expire(context, index.db, *index.core);
 		try {
+			Expire(context, index.db, *index.core);
 			index.core->tend(index.own, PENDING_MAX, interrupt);
-		} catch (const rust::Error &) {
+		} catch (const std::exception &) {
 			// Interrupted or out of memory: the work is left to the background, and the statement has done its own. A defect: the
-			// index knows, and whoever uses it next makes it anew. The others are looked at all the same.
+			// index knows, and whoever uses it next makes it anew. The checkpoint of a database that is closed has failed: its log has
+			// what is not stored. The others are looked at all the same.
 		}
 	}
 	context.query_deadline.SetInvalid();

@@ -49,6 +49,8 @@ private:
 	};
 
 	void Add(DataTable &table);
+	//! Takes handles on the indexes that a transaction has changed.
+	void TakeIndexes(MetaTransaction &transaction);
 	//! Takes handles on those indexes of a table that the transaction has changed which this thread has just committed, and what it owes
 	//! them. Holds their locks for moments only. Returns whether the table has indexes, of whatever kind.
 	bool AddIndexes(DataTableInfo &info);

@@ -133,13 +133,16 @@ impl GraphLock {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    /// Gives memory to the vectors of at least `slots` slots, and lets additions take as many slots as have memory and a place in the
-    /// table, `most` at most; returns how many. To be called by one thread at a time. Errors: `OutOfMemory`.
+    /// Gives memory to the vectors of at least `slots` slots; returns how many have that and a place in the table, `most` at most. To be
+    /// called by one thread at a time. Errors: `OutOfMemory`.
     pub(crate) fn extend(&self, slots: usize, most: usize) -> Result<usize> {
         self.arena.extend(slots)?;
-        let open = self.reserved().min(self.arena.rows()).min(most).max(self.open());
-        self.open.store(open, Ordering::Release);
-        Ok(open)
+        Ok(self.reserved().min(self.arena.rows()).min(most).max(self.open()))
+    }
+
+    /// Lets additions take so many slots, which `extend` has returned.
+    pub(crate) fn let_take(&self, slots: usize) {
+        self.open.store(slots, Ordering::Release);
     }
 
     /// Takes one slot for an addition; false if none is open.

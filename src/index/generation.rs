@@ -289,6 +289,7 @@ impl Generation {
         let open = self.graph.extend(rows, self.states.rows())?;
         let expected = (open - self.graph.len()) as f64 * link_bytes(&self.options);
         growth.charge.resize(self.graph.bytes() + expected as usize)?;
+        self.graph.let_take(open);
         Ok(true)
     }
 }

@@ -206,9 +206,8 @@ impl Pending {
             Row::Plain(row) => (row, false),
             Row::Coded(row) => (row, true),
         };
-        // Blocks fill from the front: the first open one is behind the last that is full or dropped.
-        let closed = self.blocks.iter().rposition(|state| state.as_ref().is_none_or(BlockState::full));
-        let index = closed.map_or(0, |last| last + 1);
+        // Blocks fill from the front: all before the first open one are full or dropped.
+        let index = self.blocks.partition_point(|state| state.as_ref().is_none_or(BlockState::full));
         let state = self.blocks[index].as_mut().expect("open blocks are kept");
         let at = state.filled;
         assert_eq!((state.block.coded, state.block.row_bytes), (coded, row.len()), "a row of another kind");
