@@ -55,6 +55,9 @@ public:
 		}
 		return seen.size() >= wanted;
 	}
+	idx_t Count() const {
+		return seen.size();
+	}
 
 private:
 	const idx_t wanted;
@@ -96,10 +99,10 @@ private:
 	//! Searches the index for `query`, and leaves candidates in `row_ids`; false if the table has to be scanned.
 	bool Search(ClientContext &context, const Value &query);
 	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query, idx_t k);
-	//! Whether the first `count` rows of `row_ids` are of as many groups as are wanted.
-	bool HasEnoughGroups(ClientContext &context, idx_t count);
+	//! Of how many groups the first `count` rows of `row_ids` are; counts as many as are wanted.
+	idx_t CountGroups(ClientContext &context, idx_t count);
 	//! The same, of groups that the filter has kept.
-	bool HasEnoughKept(idx_t count);
+	idx_t CountKept(idx_t count);
 
 	unique_ptr<ColumnDataRowCollection> probes;
 	vector<int64_t> row_ids;
@@ -215,6 +218,7 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 		}
 		k *= ROWS_PER_GROUP;
 	}
+	idx_t groups_before = 0;
 	while (true) {
 		auto answer = SearchIndex(context, vector, k);
 		op.Report(answer);
@@ -223,9 +227,17 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 		if (answer.scan || (!answer.complete && row_ids.size() < k)) {
 			return false;
 		}
-		if (answer.complete || !op.search.best_groups || HasEnoughGroups(context, answer.certain)) {
+		if (answer.complete || !op.search.best_groups) {
 			return true;
 		}
+		auto groups = CountGroups(context, answer.certain);
+		if (groups >= op.search.k) {
+			return true;
+		}
+		if (groups > 0 && groups == groups_before) {
+			return false; // not one more among so many more rows: perhaps there are none
+		}
+		groups_before = groups;
 		interrupt.Check();
 		k *= ROWS_PER_GROUP;
 		if (k > ROWS_MAX) {
@@ -234,7 +246,7 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	}
 }
 
-bool HNSWScanGlobalState::HasEnoughKept(idx_t row_count) {
+idx_t HNSWScanGlobalState::CountKept(idx_t row_count) {
 	auto wanted = filter->stored->beside();
 	Translate([&] { wanted->insert({row_ids.data(), row_count}); });
 	auto &rows = filter->keyed.rows;
@@ -261,15 +273,15 @@ bool HNSWScanGlobalState::HasEnoughKept(idx_t row_count) {
 		}
 		chunk.Slice(selected, count);
 		if (groups.Add(chunk, columns)) {
-			return true;
+			break;
 		}
 	}
-	return false;
+	return groups.Count();
 }
 
-bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context, idx_t row_count) {
+idx_t HNSWScanGlobalState::CountGroups(ClientContext &context, idx_t row_count) {
 	if (op.groups.empty()) {
-		return HasEnoughKept(row_count);
+		return CountKept(row_count);
 	}
 	ExpressionExecutor executor(context, op.groups);
 	vector<LogicalType> types;
@@ -290,10 +302,10 @@ bool HNSWScanGlobalState::HasEnoughGroups(ClientContext &context, idx_t row_coun
 		storage.Fetch(transaction, rows, op.group_columns, ids, count, state);
 		executor.Execute(rows, groups);
 		if (met.Add(groups, groups.ColumnCount())) {
-			return true;
+			break;
 		}
 	}
-	return false;
+	return met.Count();
 }
 
 vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const vector<float> &query, idx_t k) {

@@ -349,13 +349,26 @@ static bool RanksCast(const Expression &key, const Expression &stored) {
 	       SameKey(VectorBase(key), VectorBase(stored));
 }
 
-//! Whether `type` is one of vectors that have digits which FLOAT[n] has not.
-static bool Narrows(const LogicalType &type) {
-	if (!IsNumbers(type)) {
+static LogicalTypeId ElementOf(const LogicalType &type) {
+	return (type.id() == LogicalTypeId::LIST ? ListType::GetChildType(type) : ArrayType::GetChildType(type)).id();
+}
+
+//! Whether `stored` is a type of vectors that have digits which FLOAT[n] has not, or `compared`, as which their distances are computed, is.
+static bool Narrows(const LogicalType &stored, const LogicalType &compared) {
+	if (!IsNumbers(stored)) {
 		return false;
 	}
-	auto &element = type.id() == LogicalTypeId::LIST ? ListType::GetChildType(type) : ArrayType::GetChildType(type);
-	return element.id() != LogicalTypeId::FLOAT;
+	switch (ElementOf(stored)) {
+	case LogicalTypeId::FLOAT:
+		return false;
+	case LogicalTypeId::TINYINT:
+	case LogicalTypeId::SMALLINT:
+	case LogicalTypeId::UTINYINT:
+	case LogicalTypeId::USMALLINT:
+		return !IsNumbers(compared) || ElementOf(compared) != LogicalTypeId::FLOAT;
+	default:
+		return true;
+	}
 }
 
 //! The table index that stands for the indexed table in an index's stored key.
@@ -407,7 +420,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		PlanNotes::Add(duck_table, name, PlanNotes::Stage::INDEX, reason);
 	};
 	// rows that differ in the digits beyond FLOAT tie
-	auto narrows = Narrows(VectorBase(key).GetReturnType());
+	auto narrows = Narrows(VectorBase(key).GetReturnType(), key.GetReturnType());
 	unique_ptr<DistanceMatch> best;
 	idx_t best_cost = 0;
 	auto consider = [&](const shared_ptr<IndexEntry> &entry, const HNSWIndex &index) {

@@ -1,6 +1,7 @@
 //! Recognizes filters and joins that keep all rows within some distance: `distance < r` without a LIMIT.
 #pragma once
 
+#include "duckdb/common/limits.hpp"
 #include "duckdb/planner/logical_operator.hpp"
 
 namespace duckdb {
@@ -14,6 +15,8 @@ struct RangeUse {
 	bool may_stop = false;
 	//! They count them, and read no column.
 	bool counts_only = false;
+	//! Of which joins above find partners for so many rows at most, about.
+	idx_t joined = NumericLimits<idx_t>::Maximum();
 	//! They change this table as soon as they get a row.
 	optional_ptr<TableCatalogEntry> changed;
 

@@ -1,5 +1,8 @@
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/column_binding_map.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
@@ -44,18 +47,43 @@ private:
 	unique_ptr<DistanceMatch> match;
 	vector<unique_ptr<Expression>> conditions;
 	vector<DistanceBound> bounds;
+	//! A value of one side has to be between two of the other: DuckDB's IE join meets no other pairs.
+	bool has_band = false;
 };
 
+static column_binding_set_t ColumnsOf(const Expression &expr) {
+	column_binding_set_t result;
+	ExpressionIterator::VisitExpression<BoundColumnRefExpression>(
+	    expr, [&](const BoundColumnRefExpression &column) { result.insert(column.Binding()); });
+	return result;
+}
+
 bool PairsPlan::TakeConditions() {
+	// the columns that are compared
+	vector<column_binding_set_t> less;
+	vector<column_binding_set_t> greater;
 	for (auto &part : JoinPartsOf(*slot)) {
-		auto type = part.condition->GetExpressionType();
-		if (part.compares_sides &&
-		    (type == ExpressionType::COMPARE_EQUAL || type == ExpressionType::COMPARE_NOT_DISTINCT_FROM)) {
+		switch (part.compares_sides ? part.condition->GetExpressionType() : ExpressionType::INVALID) {
+		case ExpressionType::COMPARE_EQUAL:
+		case ExpressionType::COMPARE_NOT_DISTINCT_FROM:
 			return false;
+		case ExpressionType::COMPARE_LESSTHAN:
+		case ExpressionType::COMPARE_LESSTHANOREQUALTO:
+			less.push_back(ColumnsOf(*part.condition));
+			break;
+		case ExpressionType::COMPARE_GREATERTHAN:
+		case ExpressionType::COMPARE_GREATERTHANOREQUALTO:
+			greater.push_back(ColumnsOf(*part.condition));
+			break;
+		default:
+			break;
 		}
 		conditions.push_back(std::move(part.condition));
 	}
 	LogicalFilter::SplitPredicates(conditions);
+	has_band = std::any_of(less.begin(), less.end(), [&](const column_binding_set_t &columns) {
+		return std::find(greater.begin(), greater.end(), columns) != greater.end();
+	});
 	return true;
 }
 
@@ -122,6 +150,10 @@ Refusal PairsPlan::Serve() {
 	}
 	if (slot->Cast<LogicalJoin>().join_type != JoinType::INNER) {
 		return Refuse(*match, "only inner joins on a distance are searched for");
+	}
+	if (has_band) {
+		return Refuse(*match,
+		              "the join has two more bounds on the same columns: DuckDB compares the pairs between these only");
 	}
 	if (ReferencedTables(*match->query).empty()) {
 		return Refuse(*match, "the query vector is the same for all pairs: let the condition stand in WHERE");
