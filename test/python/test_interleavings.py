@@ -426,6 +426,30 @@ def test_an_insert_of_one_row_does_not_link_what_a_failed_commit_has_appended(co
     snapshot.execute("COMMIT")
 
 
+def test_background_work_is_finished_though_others_go_on_changing_rows(connect):
+    con = connect(threads=3)
+    con.execute("CREATE TABLE t (id BIGINT, v FLOAT[8])")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    finished = threading.Event()
+
+    def churn():
+        cursor = con.cursor()
+        # the snapshot of `hnsw_finish` keeps what is deleted, so that there is more and more
+        for number in range(60):
+            if finished.is_set():
+                return
+            rows = f"range({3_000 * number}, {3_000 * (number + 1)})"
+            cursor.execute(f"INSERT INTO t SELECT i, {vector('hash(i)', 8)} FROM {rows} r(i)")
+            cursor.execute("DELETE FROM t")
+        raise AssertionError("it did not end before the changes did")
+
+    with beside(churn):
+        time.sleep(0.5)
+        for _ in range(3):
+            con.execute("PRAGMA hnsw_finish('i')")
+        finished.set()
+
+
 def test_rows_that_came_while_checkpoints_copied_the_graph_are_linked(connect, tmp_path):
     con = connect(tmp_path / "t.duckdb")
     con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")

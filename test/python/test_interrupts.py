@@ -107,6 +107,25 @@ def test_rows_that_a_statement_has_no_time_to_link_are_left_to_the_background(co
     assert con.execute("SELECT count(*) FROM t").fetchone() == (30_020,)
 
 
+def test_a_statement_whose_time_is_up_links_nothing(con):
+    con.execute("SET threads = 1")
+    table(con, 20)
+    con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (ef_construction = 1000)")
+    table(con, 10_000, name="more")
+    for number in range(1, 6):
+        con.execute("SET max_execution_time = 1")
+        inserted = False
+        while not inserted:
+            try:
+                # its time is over when its rows are in the table; DuckDB looks seldom enough to let it go on most of the time
+                con.execute("INSERT INTO t SELECT * FROM more")
+                inserted = True
+            except duckdb.InterruptException:
+                pass
+        con.execute("RESET max_execution_time")
+        assert con.execute("SELECT pending FROM pragma_hnsw_index_info()").fetchone() == (10_000 * number,)
+
+
 def many_dead(con):
     """An index half of whose rows are dead: to compact it takes seconds."""
     table(con, 40_000)
