@@ -14,6 +14,9 @@ const QUERIES_MIN: usize = 8;
 const BLOCK_GAIN: f64 = 2.5;
 /// Hits that are kept beside twice those wanted: some may be of rows that the transaction does not see.
 const SPARE: usize = 32;
+/// Hits beside those that tie, or whose distances do not tell them apart, as far as they are kept of all query vectors at once. Who has more
+/// is searched for alone: rows that are all equal would be kept as often as there are query vectors.
+const TIED_MAX: usize = 4096;
 
 /// The hits that may be among those wanted from one query vector.
 struct Nearest {
@@ -31,6 +34,8 @@ struct Nearest {
     bound: f32,
     /// Some were dropped.
     dropped: bool,
+    /// Too many tie: no hits are kept.
+    given_up: bool,
 }
 
 impl Nearest {
@@ -42,12 +47,16 @@ impl Nearest {
         hit.distance - self.error * hit.norm > bound
     }
 
-    /// Drops what is farther than the `keep` nearest, at best.
+    /// Drops what is farther than the `keep` nearest, at best; if too much is left, everything, and what comes.
     fn shrink(&mut self, keep: usize) {
         let mut worst: Vec<f32> = self.hits.iter().map(|hit| self.at_worst(hit)).collect();
         let (_, &mut bound, _) = worst.select_nth_unstable_by(keep - 1, f32::total_cmp);
         let mut hits = std::mem::take(&mut self.hits);
         hits.retain(|hit| !self.is_beyond(hit, bound));
+        if hits.len() > keep + TIED_MAX {
+            (self.bound, self.given_up) = (f32::NEG_INFINITY, true);
+            return;
+        }
         (self.hits, self.bound, self.dropped) = (hits, bound, true);
         self.full = (2 * self.hits.len()).max(self.full);
     }
@@ -65,6 +74,9 @@ struct Collected<'a> {
 impl Collected<'_> {
     fn add(&mut self, query: usize, hit: Hit) {
         let search = &mut self.searches[query];
+        if search.given_up {
+            return;
+        }
         search.hits.push(hit);
         if search.hits.len() >= search.full {
             search.shrink(self.keep);
@@ -124,8 +136,8 @@ impl Searcher<'_> {
             let mut stored = Vec::with_capacity(dimensions);
             if self.codec().space.store(&query, &mut stored).is_some() {
                 let (hits, full) = (Vec::new(), 2 * keep);
-                let (error, bound, dropped) = (0.0, f32::INFINITY, false);
-                searches.push(Nearest { number, query, stored, error, hits, full, bound, dropped });
+                let (error, bound, dropped, given_up) = (0.0, f32::INFINITY, false, false);
+                searches.push(Nearest { number, query, stored, error, hits, full, bound, dropped, given_up });
             }
         }
         let mut collected = Collected { searches, keep, distances: 0, interrupt };
@@ -184,7 +196,8 @@ impl Searcher<'_> {
             hits.clear();
             let search = &mut collected.searches[at];
             search.hits.clear();
-            (search.full, search.bound, search.dropped) = (2 * keep, f32::INFINITY, false);
+            (search.full, search.bound) = (2 * keep, f32::INFINITY);
+            (search.dropped, search.given_up) = (false, false);
             let query = self.exact_pending(&search.stored, request.filter, &mut hits)?;
             search.error = query.map_or(0.0, |query| self.rescored(request, &query));
             collected.distances += hits.len();
@@ -225,7 +238,7 @@ impl Searcher<'_> {
         let visibility = request.filter.map_or(visibility, |rows| rows);
         let margin = self.margin(&Request { query: &search.query, ..*request });
         let taken = self.take_visible(search.hits, request.k, search.error, margin, visibility);
-        if search.dropped && !taken.ended {
+        if search.given_up || search.dropped && !taken.ended {
             return None;
         }
         let mut rows = taken.rows;
@@ -237,5 +250,26 @@ impl Searcher<'_> {
         }
         let report = Report { strategy: Strategy::Exact, visited: 0, distances };
         Some(Found { outcome: Outcome::Candidates, rows, exhausted, report })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Uninterrupted;
+
+    #[test]
+    fn not_all_rows_that_tie_are_kept() {
+        const KEEP: usize = 30;
+        let (query, stored, hits) = (Vec::new(), Vec::new(), Vec::new());
+        let (full, bound) = (2 * KEEP, f32::INFINITY);
+        let nearest =
+            Nearest { number: 0, query, stored, error: 0.0, hits, full, bound, dropped: false, given_up: false };
+        let mut collected = Collected { searches: vec![nearest], keep: KEEP, distances: 0, interrupt: &Uninterrupted };
+        for first in (0..100_000).step_by(4) {
+            collected.take(0, &[1.0; 4], &[0.0; 4], |at| first + at as i64);
+            assert!(collected.searches[0].hits.len() <= 2 * (KEEP + TIED_MAX));
+        }
+        assert!(collected.searches[0].given_up);
     }
 }

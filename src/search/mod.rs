@@ -452,9 +452,12 @@ struct Taken {
     ended: bool,
 }
 
-/// Of so many hits of a walk the nearest one tells how far the distances differ: the others may be of other places, if a crowd is near.
-const SPREAD_OF: usize = 4;
-/// How much the distances of all hits differ for each unit that those of the nearest of them do, about.
+/// One of so many hits of a walk is among those that tell how far distances differ near the query: the others may be of other places, if a
+/// crowd is near.
+const HITS_PER_NEAR: usize = 4;
+/// Fewest hits that tell it.
+const NEAR_MIN: usize = 16;
+/// How much the distances of all hits differ for each unit that those of the near ones do, at most.
 const SPREAD_OF_ALL: f32 = 2.0;
 
 /// Whether the distances of hits of a walk of this width may be off by more than they differ: then others that were not met may be as
@@ -463,15 +466,13 @@ fn is_blind(hits: &mut [Hit], ef: usize, error: f32, margin: f32) -> bool {
     if error == 0.0 && margin == 0.0 {
         return false;
     }
-    let compared = ef / SPREAD_OF;
-    hits.select_nth_unstable_by(compared, |a, b| a.distance.total_cmp(&b.distance));
-    let (mut nearest, mut farthest, mut norm) = (f32::INFINITY, f32::NEG_INFINITY, 0.0f32);
-    for hit in &hits[..=compared] {
-        nearest = nearest.min(hit.distance);
-        farthest = farthest.max(hit.distance);
-        norm = norm.max(hit.norm);
-    }
-    let spread = SPREAD_OF_ALL * (farthest - nearest);
+    let last = (ef / HITS_PER_NEAR).max(NEAR_MIN).min(hits.len() - 1);
+    let (near, &mut Hit { distance: farthest_near, .. }, far) =
+        hits.select_nth_unstable_by(last, |a, b| a.distance.total_cmp(&b.distance));
+    let nearest = near.iter().fold(farthest_near, |nearest, hit| nearest.min(hit.distance));
+    let farthest = far.iter().fold(farthest_near, |farthest, hit| farthest.max(hit.distance));
+    let norm = near.iter().fold(0.0, |norm: f32, hit| norm.max(hit.norm));
+    let spread = (SPREAD_OF_ALL * (farthest_near - nearest)).min(farthest - nearest);
     if spread == 0.0 && margin == 0.0 {
         // Rows with one code are duplicates, or nearly: a walk keeps that many of them, and there may be more.
         return hits.iter().filter(|hit| hit.distance == nearest).count() >= ef;

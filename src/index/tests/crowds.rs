@@ -102,8 +102,12 @@ fn the_nearest_rows_of_a_crowd_are_found_beside_other_crowds() {
             hits += exact.iter().filter(|(id, _)| found.rows.iter().any(|row| row.row_id == *id)).count();
         }
         let recall = hits as f64 / (K * QUERIES) as f64;
-        // with codes a few walks end in another crowd, see the next test
-        let least = if exact_distances() { 0.95 } else { 0.9 };
+        let least = match defaults().quantization {
+            Quantization::None => 0.95,
+            Quantization::Sq8 => 0.93,
+            // some of its walks end in another crowd: .84 to 1
+            Quantization::Sq4 => 0.7,
+        };
         assert!(recall >= least, "{metric:?}, {count} crowds of {each}: {recall}");
     }
 }

@@ -58,6 +58,28 @@ fn searches_together_answer_as_one_by_one() {
 }
 
 #[test]
+fn rows_that_tie_are_answered_however_many_they_are() {
+    const ROWS: usize = 12_000;
+    let index = index(Metric::L2sq, 8);
+    let mut vectors = Random(11).clustered(ROWS, 8, 10);
+    for row in 0..ROWS - 1_000 {
+        vectors.copy_within((ROWS - 1) * 8.., row * 8);
+    }
+    append_all(&index, &vectors, 8);
+    index.maintenance().link(ROWS - 6_000, &Uninterrupted).unwrap();
+    let queries = [&vectors[..16 * 8], &vectors[(ROWS - 16) * 8..]].concat();
+    for ties in [false, true] {
+        let asked = Request { ties, forced: Some(SearchStrategy::Exact), ..Request::new(&[], 10, 64) };
+        let together = index.searcher().search_many(&queries, asked, &AllVisible, &Uninterrupted).unwrap().unwrap();
+        for (found, query) in together.iter().zip(queries.chunks(8)) {
+            let one = index.searcher().search(Request { query, ..asked }, &AllVisible).unwrap();
+            let ids = |found: &Found| found.rows.iter().map(|row| row.row_id).collect::<Vec<_>>();
+            assert_eq!(ids(found), ids(&one), "ties: {ties}");
+        }
+    }
+}
+
+#[test]
 fn few_query_vectors_and_large_indexes_are_searched_one_by_one() {
     let index = index(Metric::L2sq, 8);
     let vectors = Random(3).clustered(30_000, 8, 10);
