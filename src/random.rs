@@ -16,4 +16,11 @@ impl Random {
     pub fn below(&mut self, end: usize) -> usize {
         (self.bits() % end as u64) as usize
     }
+
+    /// Puts `items` in random order. Source: Fisher & Yates, as in Knuth, The Art of Computer Programming 2, 3.4.2.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
 }

@@ -286,9 +286,7 @@ impl Pending {
             let somewhere = |begin: usize| begin + random.below(ROWS_PER_SEED.min(filled - begin));
             tickets.extend((0..filled).step_by(ROWS_PER_SEED).map(somewhere).map(|at| ticket(number, at)));
         }
-        for last in (1..tickets.len()).rev() {
-            tickets.swap(last, random.below(last + 1));
-        }
+        random.shuffle(&mut tickets);
         self.seeds = tickets;
     }
 

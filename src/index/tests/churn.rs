@@ -52,7 +52,7 @@ fn replacing_all_rows_in_tenths_keeps_recall_and_space() {
         let index = fresh(metric, &rows);
         let mut random = Random(8);
         let mut order: Vec<i64> = (0..ROWS as i64).collect();
-        (1..ROWS).for_each(|i| order.swap(i, random.below(i + 1)));
+        random.shuffle(&mut order);
         for (step, gone) in (0..).zip(order.chunks(ROWS / 10)) {
             let come: Vec<i64> = (0..gone.len()).map(|i| (ROWS + step * gone.len() + i) as i64).collect();
             gone.iter().for_each(|row| drop(rows.remove(row)));

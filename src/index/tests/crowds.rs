@@ -65,7 +65,7 @@ fn rows_beside_a_crowd_are_found() {
             let mut all = [ordinary.clone(), crowd.clone()].concat();
             let before = recall(&linked(metric, &[&ordinary, &crowd]), metric, &all, toward);
             let mut random = Random(5);
-            (1..all.len()).rev().for_each(|i| all.swap(i, random.below(i + 1)));
+            random.shuffle(&mut all);
             let among = recall(&linked(metric, &[&all]), metric, &all, toward);
             let what =
                 format!("{metric:?}, spread {spread}: {alone} alone, {before} before a crowd, {among} among one");
@@ -120,7 +120,7 @@ fn the_nearest_of_many_crowds_is_found() {
         let mut rows = rows.clone();
         if shuffled {
             let mut random = Random(5);
-            (1..rows.len()).rev().for_each(|i| rows.swap(i, random.below(i + 1)));
+            random.shuffle(&mut rows);
         }
         let found = recall(&linked(metric, &[&rows]), metric, &rows, 0.0);
         let least = match defaults().quantization {

@@ -64,7 +64,7 @@ fn rows_beside_equal_ones_are_found() {
         let mixed = index();
         let mut order: Vec<usize> = (0..ROWS + EQUAL).collect();
         let mut random = Random(5);
-        (1..order.len()).rev().for_each(|i| order.swap(i, random.below(i + 1)));
+        random.shuffle(&mut order);
         let shuffled: Vec<f32> =
             order.iter().flat_map(|&row| all[row * WIDE..(row + 1) * WIDE].iter().copied()).collect();
         append_all(&mixed, &shuffled, WIDE);
@@ -122,7 +122,7 @@ fn rows_beside_equal_ones_at_one_distance_are_found() {
         let units: Vec<f32> = (0..WIDE * WIDE).map(|at| f32::from(at / WIDE == at % WIDE)).collect();
         (0..copies).for_each(|_| all.extend(units.chunks_exact(WIDE)));
         let mut random = Random(5);
-        (1..all.len()).rev().for_each(|i| all.swap(i, random.below(i + 1)));
+        random.shuffle(&mut all);
         let index = Index::new(Options { metric: Metric::L2sq, ..defaults() }, WIDE, Box::new(Unlimited)).unwrap();
         append_all(&index, &all.concat(), WIDE);
         link_all(&index, 1); // by how they take turns two threads make a difference of some hundredths
