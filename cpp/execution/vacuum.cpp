@@ -8,42 +8,40 @@
 #include "duckdb/planner/operator/logical_vacuum.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
-#include "duckdb/storage/table/index_entry.hpp"
 #include "host/aside.hpp"
 #include "index/compaction.hpp"
 #include "index/hnsw_index.hpp"
 
 namespace duckdb {
 
-static vector<shared_ptr<IndexEntry>> HNSWIndexes(DataTable &table) {
-	vector<shared_ptr<IndexEntry>> result;
-	for (auto entry : table.GetDataTableInfo()->GetIndexes().IndexEntries()) {
-		if (StringUtil::CIEquals(entry->GetIndexType(), HNSWIndex::TYPE_NAME)) {
-			result.push_back(std::move(entry));
-		}
-	}
+namespace {
+
+struct BoundHNSWIndex {
+	rust::Box<vss::IndexHandle> core;
+	string name;
+};
+
+} // namespace
+
+//! Those that are not bound have nothing in memory that could be compacted.
+static vector<BoundHNSWIndex> BoundIndexes(DataTable &table) {
+	vector<BoundHNSWIndex> result;
+	HNSWIndex::VisitAll(*table.GetDataTableInfo(), [&](const HNSWIndex &index) {
+		result.push_back(BoundHNSWIndex {index.Core().share(), index.GetIndexName().GetIdentifierName()});
+	});
 	return result;
 }
 
-//! Compacts those indexes of `table` that are bound and have entries of deleted rows. For want of memory they stay as they are: DuckDB's part
-//! of a VACUUM needs none.
+//! Compacts those indexes of `table` that have entries of deleted rows. For want of memory they stay as they are: DuckDB's part of a VACUUM
+//! needs none.
 static void CompactAll(ClientContext &context, const vss::HostInterrupt &interrupt, DataTable &table) {
-	for (auto &entry : HNSWIndexes(table)) {
-		unique_ptr<rust::Box<vss::IndexHandle>> core;
-		string name;
-		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
-			core = make_uniq<rust::Box<vss::IndexHandle>>(index.Core().share());
-			name = index.GetIndexName().GetIdentifierName();
-		});
-		if (!core) {
-			continue;
-		}
-		HNSWIndex::Expire(table.db, **core);
-		if ((*core)->info().deleted == 0) {
+	for (auto &index : BoundIndexes(table)) {
+		HNSWIndex::Expire(table.db, *index.core);
+		if (index.core->info().deleted == 0) {
 			continue;
 		}
 		try {
-			Compaction(table, name).Run(context, interrupt, std::move(*core));
+			Compaction(table, index.name).Run(context, interrupt, std::move(index.core));
 		} catch (const OutOfMemoryException &) {
 			continue;
 		}
@@ -121,7 +119,7 @@ void LogicalHNSWVacuum::Add(unique_ptr<LogicalOperator> &plan) {
 	}
 	auto &duck_table = table->Cast<DuckTableEntry>();
 	auto &storage = duck_table.GetStorage();
-	if (!storage.db.IsReadOnly() && !HNSWIndexes(storage).empty()) {
+	if (!storage.db.IsReadOnly() && !BoundIndexes(storage).empty()) {
 		plan = make_uniq<LogicalHNSWVacuum>(duck_table, std::move(plan));
 	}
 }

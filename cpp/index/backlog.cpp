@@ -9,7 +9,6 @@
 #include "duckdb/planner/operator/logical_update.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
-#include "duckdb/storage/table/index_entry.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
 #include "host/host.hpp"
 #include "index/hnsw_index.hpp"
@@ -57,21 +56,14 @@ void Backlog::Add(DataTable &table) {
 }
 
 bool Backlog::AddIndexes(DataTableInfo &info) {
-	vector<shared_ptr<IndexEntry>> entries;
-	for (auto entry : info.GetIndexes().IndexEntries()) {
-		entries.push_back(std::move(entry));
-	}
-	for (auto &entry : entries) {
-		HNSWIndex::Visit(*entry, [&](const HNSWIndex &index) {
-			auto &core = index.Core();
-			auto own = core.take_own();
-			// what nobody owes is a part of what is paid for changes of the same index
-			if (own.appended + own.deleted > 0) {
-				indexes.push_back(Index {core.share(), info.GetDB().shared_from_this(), own});
-			}
-		});
-	}
-	return !entries.empty();
+	return HNSWIndex::VisitAll(info, [&](const HNSWIndex &index) {
+		auto &core = index.Core();
+		auto own = core.take_own();
+		// what nobody owes is a part of what is paid for changes of the same index
+		if (own.appended + own.deleted > 0) {
+			indexes.push_back(Index {core.share(), info.GetDB().shared_from_this(), own});
+		}
+	});
 }
 
 void Backlog::TakeIndexes(MetaTransaction &transaction) {

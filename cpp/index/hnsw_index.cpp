@@ -90,6 +90,17 @@ bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWInde
 	return true;
 }
 
+bool HNSWIndex::VisitAll(DataTableInfo &table, const std::function<void(const HNSWIndex &index)> &visit) {
+	vector<shared_ptr<IndexEntry>> entries;
+	for (auto entry : table.GetIndexes().IndexEntries()) {
+		entries.push_back(std::move(entry));
+	}
+	for (auto &entry : entries) {
+		Visit(*entry, visit);
+	}
+	return !entries.empty();
+}
+
 void HNSWIndex::Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change) {
 	unique_ptr<IndexWriteHandle<HNSWIndex>> handle;
 	try {

@@ -11,6 +11,7 @@
 namespace duckdb {
 
 class DataTable;
+struct DataTableInfo;
 struct CreateIndexInput;
 struct IndexType;
 
@@ -69,6 +70,9 @@ public:
 	//! Runs `visit` with the index behind `entry`, which is locked (shared) meanwhile. False, without a call, if there is
 	//! none: it was dropped, is not bound or of another type.
 	static bool Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit);
+	//! The same with each bound HNSW index of a table, one after the other; the list is locked for a moment before. Returns whether the table
+	//! has indexes, of whatever kind.
+	static bool VisitAll(DataTableInfo &table, const std::function<void(const HNSWIndex &index)> &visit);
 	//! Runs `change` with the index behind `entry`, which is one of ours, and locked exclusively meanwhile, unless it was dropped.
 	static void Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change);
 
