@@ -66,6 +66,7 @@ def test_an_index_may_be_dropped_beside_everything_that_reads_it(child):
     readers = [
         "PRAGMA hnsw_index_info",
         "FROM hnsw_index_health()",
+        "VACUUM t",
         f"SELECT id FROM t {order} LIMIT 3",
         f"SELECT id FROM t WHERE id % 2 = 0 {order} LIMIT 3",
         "SELECT * FROM q, LATERAL (SELECT id FROM t WHERE id < 40 ORDER BY array_distance(t.v, q.v) LIMIT 2)",
