@@ -36,12 +36,11 @@ static vector<BoundHNSWIndex> BoundIndexes(DataTable &table) {
 //! needs none.
 static void CompactAll(ClientContext &context, const vss::HostInterrupt &interrupt, DataTable &table) {
 	for (auto &index : BoundIndexes(table)) {
-		HNSWIndex::Expire(table.db, *index.core);
-		if (index.core->info().deleted == 0) {
-			continue;
-		}
 		try {
-			Compaction(table, index.name).Run(context, interrupt, std::move(index.core));
+			HNSWIndex::Expire(table.db, *index.core);
+			if (index.core->info().deleted > 0) {
+				Compaction(table, index.name).Run(context, interrupt, std::move(index.core));
+			}
 		} catch (const OutOfMemoryException &) {
 			continue;
 		}

@@ -151,7 +151,8 @@ Refusal PairsPlan::Serve() {
 	if (slot->Cast<LogicalJoin>().join_type != JoinType::INNER) {
 		return Refuse(*match, "only inner joins on a distance are searched for");
 	}
-	if (has_band) {
+	auto pays = SearchStrategy(binder.context) == vss::Strategy::Exact;
+	if (has_band && !pays) {
 		return Refuse(*match,
 		              "the join has two more bounds on the same columns: DuckDB compares the pairs between these only");
 	}
@@ -162,7 +163,6 @@ Refusal PairsPlan::Serve() {
 		// rows are read as pairs are found, some of them after the first change
 		return Refuse(*match, "the statement changes the table that it looks for pairs in");
 	}
-	auto pays = SearchStrategy(binder.context) == vss::Strategy::Exact;
 	HNSWIndex::Visit(*match->search.entry, [&](const HNSWIndex &index) { pays = pays || index.Core().pairs_pay(); });
 	if (!pays) {
 		return Refuse(*match, "so few vectors are compared as fast");

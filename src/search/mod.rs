@@ -295,6 +295,8 @@ impl<'a> Searcher<'a> {
         // What ties is told from what does not by all rows only.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
 
+        // What narrower walks have met: a wider one may end elsewhere.
+        let mut met = Vec::new();
         while report.strategy != Strategy::Exact {
             let strategy = report.strategy;
             let (walked, cost) = match (&query, strategy, filter) {
@@ -315,6 +317,10 @@ impl<'a> Searcher<'a> {
             if let Some(mut hits) = walked {
                 let blind =
                     hits.len() >= ef && is_blind(&mut hits, ef, error(options::RESCORE as f32), margin.other_metric);
+                hits.append(&mut met);
+                if blind {
+                    met.clone_from(&hits);
+                }
                 hits.extend_from_slice(&pending);
                 let Taken { mut rows, all, .. } = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk does not find all rows of the same vector.
@@ -471,13 +477,14 @@ fn is_blind(hits: &mut [Hit], ef: usize, error: f32, margin: f32) -> bool {
         hits.select_nth_unstable_by(last, |a, b| a.distance.total_cmp(&b.distance));
     let nearest = near.iter().fold(farthest_near, |nearest, hit| nearest.min(hit.distance));
     let farthest = far.iter().fold(farthest_near, |farthest, hit| farthest.max(hit.distance));
-    let norm = near.iter().fold(0.0, |norm: f32, hit| norm.max(hit.norm));
-    let spread = (SPREAD_OF_ALL * (farthest_near - nearest)).min(farthest - nearest);
-    if spread == 0.0 && margin == 0.0 {
-        // Rows with one code are duplicates, or nearly: a walk keeps that many of them, and there may be more.
-        return hits.iter().filter(|hit| hit.distance == nearest).count() >= ef;
+    let norm = hits.iter().fold(0.0, |norm: f32, hit| norm.max(hit.norm));
+    let (near_spread, mut spread) = (farthest_near - nearest, farthest - nearest);
+    // rows with one code are duplicates, or nearly, and tell nothing
+    if near_spread > 0.0 {
+        spread = spread.min(SPREAD_OF_ALL * near_spread);
     }
-    error * norm + margin > spread
+    // by another metric others may be before them
+    (spread > 0.0 || margin > 0.0) && error * norm + margin > spread
 }
 
 /// How far behind the last row that is wanted another one may be that the host ranks before it.

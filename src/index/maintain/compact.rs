@@ -29,7 +29,7 @@ impl Maintenance {
         let _compacting = wait_for(&self.compacting, interrupt)?;
         let old = self.rows.generation();
         let work = self.begin_compaction(&old, old.dead());
-        self.consolidate_all(&old, interrupt, &|freed| work.set(freed * FREED_STEPS))?;
+        self.consolidate_dead(&old, interrupt, &|freed| work.set(freed * FREED_STEPS))?;
         self.copy(&old, &work, interrupt)
     }
 

@@ -67,15 +67,16 @@ impl Maintenance {
         Ok(done)
     }
 
-    /// Frees all slots that are dead now, except the one where walks begin, and tells `freed` how many are so far. Errors: as for
-    /// `consolidate`.
-    pub(in crate::index) fn consolidate_all(
+    /// Frees all slots that are dead now, except the one where walks begin, and tells `freed` how many are so far; not those that die
+    /// meanwhile, as there would be no end beside somebody who goes on changing rows. Errors: as for `consolidate`.
+    pub(in crate::index) fn consolidate_dead(
         &self,
         generation: &Generation,
         interrupt: &dyn Interrupt,
         freed: &dyn Fn(usize),
     ) -> Result<()> {
-        self.consolidate_most(generation, &|| usize::MAX, interrupt, freed)
+        let dead = generation.dead();
+        self.consolidate_most(generation, &|freed| dead.saturating_sub(freed), interrupt, freed)
     }
 
     /// The same for as many slots as statements owe.
@@ -85,21 +86,22 @@ impl Maintenance {
         interrupt: &dyn Interrupt,
         freed: &dyn Fn(usize),
     ) -> Result<()> {
-        self.consolidate_most(generation, &|| generation.owed(), interrupt, freed)
+        self.consolidate_most(generation, &|_| generation.owed(), interrupt, freed)
     }
 
-    /// The same for `most` slots at most, asked anew before each pass, until that is 0. Ends a pass that is under way, unless it is.
+    /// The same for `most` slots at most, asked anew before each pass with the number of those that are free by then, until that is 0. Ends
+    /// a pass that is under way, unless it is.
     fn consolidate_most(
         &self,
         generation: &Generation,
-        most: &dyn Fn() -> usize,
+        most: &dyn Fn(usize) -> usize,
         interrupt: &dyn Interrupt,
         freed: &dyn Fn(usize),
     ) -> Result<()> {
         let mut consolidation = wait_for(&generation.consolidation, interrupt)?;
         let mut before = 0;
         loop {
-            let most = most();
+            let most = most(before);
             if most == 0 {
                 return Ok(());
             }
