@@ -29,7 +29,8 @@ public:
 	void QueryBegin(ClientContext &context) override;
 	//! Links rows of these indexes until not many are pending, and takes slots of deleted rows out of graphs that have too
 	//! many, as far as statements have made that work, and a piece of what nobody has; what a commit has appended or deleted
-	//! is known by now. Ends early when interrupted, out of time or out of memory: then the work is left to the background. No lock of DuckDB's storage is held meanwhile.
+	//! is known by now. Ends early when interrupted, out of time or out of memory: then the work is left to the background.
+	//! No lock of DuckDB's storage is held meanwhile.
 	void QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) override;
 
 private:
