@@ -3,6 +3,7 @@
 #include "duckdb/execution/physical_plan_generator.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "execution/logical_search.hpp"
+#include "execution/physical_after_child.hpp"
 
 #include <cmath>
 
@@ -69,14 +70,11 @@ vector<Value> RecallColumns::Row(const string &index_name, idx_t k, idx_t ef, bo
 namespace {
 
 //! Takes the rows of the query, then emits what was recorded meanwhile.
-class PhysicalMeasuredQuery : public PhysicalOperator {
+class PhysicalMeasuredQuery : public PhysicalAfterChild {
 public:
-	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
-
 	PhysicalMeasuredQuery(PhysicalPlan &physical_plan, vector<LogicalType> types, PhysicalOperator &query,
 	                      vector<shared_ptr<SearchRecord>> records_p)
-	    : PhysicalOperator(physical_plan, TYPE, std::move(types), records_p.size()), records(std::move(records_p)) {
-		children.push_back(query);
+	    : PhysicalAfterChild(physical_plan, std::move(types), query, records_p.size()), records(std::move(records_p)) {
 	}
 
 	const vector<shared_ptr<SearchRecord>> records;
@@ -84,24 +82,12 @@ public:
 	string GetName() const override {
 		return "HNSW_RECALL";
 	}
-	bool IsSink() const override {
-		return true;
-	}
-	bool ParallelSink() const override {
-		return true;
-	}
 	unique_ptr<GlobalSinkState> GetGlobalSinkState(ClientContext &context) const override {
 		// it may have run before, as a part of a recursive query
 		for (auto &record : records) {
 			record->Clear();
 		}
 		return PhysicalOperator::GetGlobalSinkState(context);
-	}
-	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override {
-		return SinkResultType::NEED_MORE_INPUT;
-	}
-	bool IsSource() const override {
-		return true;
 	}
 	unique_ptr<GlobalSourceState> GetGlobalSourceState(ClientContext &context) const override;
 

@@ -2,12 +2,12 @@
 
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/common/exception.hpp"
-#include "duckdb/execution/physical_operator.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/planner/operator/logical_vacuum.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
+#include "execution/physical_after_child.hpp"
 #include "host/aside.hpp"
 #include "index/compaction.hpp"
 #include "index/hnsw_index.hpp"
@@ -50,29 +50,17 @@ static void CompactAll(ClientContext &context, const vss::HostInterrupt &interru
 namespace {
 
 //! Runs its child, then compacts.
-class PhysicalHNSWVacuum : public PhysicalOperator {
+class PhysicalHNSWVacuum : public PhysicalAfterChild {
 public:
-	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
-
 	PhysicalHNSWVacuum(PhysicalPlan &physical_plan, vector<LogicalType> types, PhysicalOperator &vacuum,
 	                   DuckTableEntry &table_p)
-	    : PhysicalOperator(physical_plan, TYPE, std::move(types), 0), table(table_p) {
-		children.push_back(vacuum);
+	    : PhysicalAfterChild(physical_plan, std::move(types), vacuum, 0), table(table_p) {
 	}
 
 	DuckTableEntry &table;
 
 	string GetName() const override {
 		return "HNSW_VACUUM";
-	}
-	bool IsSink() const override {
-		return true;
-	}
-	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override {
-		return SinkResultType::NEED_MORE_INPUT;
-	}
-	bool IsSource() const override {
-		return true;
 	}
 	unique_ptr<GlobalSourceState> GetGlobalSourceState(ClientContext &context) const override;
 

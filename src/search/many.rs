@@ -14,8 +14,8 @@ const QUERIES_MIN: usize = 8;
 const BLOCK_GAIN: f64 = 2.5;
 /// Hits that are kept beside twice those wanted: some may be of rows that the transaction does not see.
 const SPARE: usize = 32;
-/// Hits beside those that tie, or whose distances do not tell them apart, as far as they are kept of all query vectors at once. Who has more
-/// is searched for alone: rows that are all equal would be kept as often as there are query vectors.
+/// Hits that are kept beside those wanted because they tie, or their distances do not tell them apart. A query vector with more of them is
+/// searched for alone: rows that are all equal would be kept as often as there are query vectors.
 const TIED_MAX: usize = 4096;
 
 /// The hits that may be among those wanted from one query vector.

@@ -11,8 +11,8 @@ impl Maintenance {
     /// Links all pending rows, ends the consolidation and the pass of `reconnect` that are under way, and those that are due, and makes a
     /// graph small that has too many slots. Returns when none of it is left: also what other threads do at the same time is waited for.
     /// While others go on changing rows it returns when it has done as much as there was when it was called: deleted rows that its caller's
-    /// snapshot keeps would become more and more. Takes the guards of `link`, `consolidate`, `reconnect` and `compact`. Errors: `OutOfMemory`,
-    /// `Interrupted`; what is done stays done.
+    /// snapshot keeps would become more and more. Takes the guards of `link`, `consolidate`, `reconnect` and `compact`. Errors:
+    /// `OutOfMemory`, `Interrupted`; what is done stays done.
     pub fn finish(&self, interrupt: &dyn Interrupt) -> Result<()> {
         let mut to_link = self.rows.pending();
         let mut rounds = 0;
