@@ -48,15 +48,20 @@ namespace vss {
 //! under EXTENSION.
 class HostMemory {
 public:
-	explicit HostMemory(duckdb::BufferManager &buffers);
+	//! `row_bytes`: what the host needs to read a row for the index. It reads and copies some thousand at once.
+	HostMemory(duckdb::BufferManager &buffers, size_t row_bytes);
 
-	//! Reserves `bytes`, evicting buffers if needed. Throws if there are not as many.
+	//! Reserves `bytes`, evicting buffers if needed. Throws if there are not as many, and room for the host besides.
 	void reserve(size_t bytes) const;
 	//! Gives `bytes` back.
 	void release(size_t bytes) const noexcept;
 
 private:
+	//! Memory that stays to the rest of the host however large indexes grow.
+	size_t Headroom() const;
+
 	duckdb::BufferManager &buffers;
+	const size_t row_bytes;
 };
 
 //! Memory that an operator takes by itself, beside an index: reserved from DuckDB's buffer manager, too.

@@ -48,10 +48,14 @@ vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored
 	}
 }
 
+std::unique_ptr<vss::HostMemory> HNSWIndex::Memory(const LogicalType &key, AttachedDatabase &db) {
+	auto row_bytes = ArrayType::GetSize(key) * sizeof(float);
+	return std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db), row_bytes);
+}
+
 rust::Box<vss::IndexHandle> HNSWIndex::MakeCore(const vss::IndexOptions &options, const LogicalType &key,
                                                 AttachedDatabase &db) {
-	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
-	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), std::move(memory)); });
+	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), Memory(key, db)); });
 }
 
 //! Elements of an indexed vector; 0 if the index has another number of keys than one, or one of another type.

@@ -48,6 +48,8 @@ public:
 	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::IndexHandle> core,
 	          Agreement::State state);
 
+	//! What an index over keys of this type takes its memory from.
+	static std::unique_ptr<vss::HostMemory> Memory(const LogicalType &key, AttachedDatabase &db);
 	//! The core of an index without rows over keys of this type. Throws an OutOfMemoryException.
 	static rust::Box<vss::IndexHandle> MakeCore(const vss::IndexOptions &options, const LogicalType &key,
 	                                            AttachedDatabase &db);

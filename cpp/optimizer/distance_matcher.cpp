@@ -245,7 +245,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchBound(const Expression &compariso
 	return Match(order, 0, true);
 }
 
-//! Every HNSW index of the table, bound.
+//! Every HNSW index of the table, bound; without those for which DuckDB has not got the memory to bind them now.
 static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataTable &storage) {
 	vector<shared_ptr<IndexEntry>> result;
 	auto &info = *storage.GetDataTableInfo();
@@ -253,7 +253,11 @@ static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataT
 		return result;
 	}
 	if (info.GetIndexes().HasUnbound()) {
-		info.BindIndexes(context, string(HNSWIndex::TYPE_NAME));
+		try {
+			info.BindIndexes(context, string(HNSWIndex::TYPE_NAME));
+		} catch (const OutOfMemoryException &) {
+			// rows of the log do not fit beside what else is in memory: the table has them, and the next query tries again
+		}
 	}
 	for (auto &&entry : info.GetIndexes().IndexEntries()) {
 		if (entry->GetBindState() == IndexBindState::BOUND) {
