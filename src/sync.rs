@@ -5,11 +5,11 @@
 //! switch threads, and the schedules that differ at the locks would be lost among those.
 
 #[cfg(not(feature = "model"))]
-pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 #[cfg(feature = "model")]
 pub(crate) use {
     self::scheduled::Condvar,
-    shuttle_parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    shuttle_parking_lot::{Mutex, MutexGuard, RwLock},
 };
 
 /// Waits for a lock in the queue of those who do, but not for long.
@@ -18,7 +18,7 @@ pub(crate) fn lock_for_a_moment<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>
     return mutex.try_lock_for(std::time::Duration::from_millis(10));
     #[cfg(feature = "model")]
     mutex.try_lock().or_else(|| {
-        thread::yield_now();
+        shuttle::thread::yield_now();
         None
     })
 }
@@ -77,9 +77,4 @@ pub(crate) mod thread {
     pub(crate) fn key() -> usize {
         1
     }
-
-    #[cfg(feature = "model")]
-    pub(crate) use shuttle::thread::yield_now;
-    #[cfg(not(feature = "model"))]
-    pub(crate) use std::thread::yield_now;
 }

@@ -7,6 +7,7 @@
 namespace duckdb {
 
 class Binder;
+class LogicalGet;
 class TableCatalogEntry;
 
 //! What the operators above a filter or a join make of its rows.
@@ -15,13 +16,18 @@ struct RangeUse {
 	bool may_stop = false;
 	//! They count them, and read no column.
 	bool counts_only = false;
-	//! Of which joins above find partners for so many rows at most, about.
+	//! A join above makes so many rows of them, about.
 	idx_t joined = NumericLimits<idx_t>::Maximum();
+	//! A SEMI JOIN above keeps those of the rows of a table that have a partner among so many rows, about.
+	idx_t partners = NumericLimits<idx_t>::Maximum();
 	//! They change this table as soon as they get a row.
 	optional_ptr<TableCatalogEntry> changed;
 
 	//! What `op` makes of the rows of its child, if this is what is made of its own.
 	RangeUse Below(const LogicalOperator &op) const;
+	//! Whether a join above tells the scan `get` that few of its rows have partners, before they are measured. `op`: the operator whose
+	//! rows are used so.
+	bool HasFewPartners(const LogicalGet &get, const LogicalOperator &op) const;
 };
 
 //! Puts a search of an index in the place of the scan in `slot`, or below the filter there, if only rows within some distance pass and an

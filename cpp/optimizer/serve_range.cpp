@@ -27,15 +27,19 @@ static Refusal Refuse(string reason) {
 	return Refusal(PlanNotes::Stage::PLAN, std::move(reason));
 }
 
-//! Rows of the left side of a join that have partners, about. DuckDB takes a fifth of them for a SEMI JOIN, whatever is on its other side.
-static idx_t RowsWithPartners(const LogicalComparisonJoin &join) {
+static idx_t EstimatedRows(const LogicalOperator &op) {
+	return op.has_estimated_cardinality ? op.estimated_cardinality : NumericLimits<idx_t>::Maximum();
+}
+
+bool RangeUse::HasFewPartners(const LogicalGet &get, const LogicalOperator &op) const {
+	//! An index measures a row in about that part of the time.
+	constexpr idx_t GAIN = 8;
+	//! Several rows may have the same partner.
 	constexpr idx_t ROWS_PER_PARTNER = 2;
-	auto rows = join.has_estimated_cardinality ? join.estimated_cardinality : NumericLimits<idx_t>::Maximum();
-	auto &partners = *join.children[1];
-	if (join.join_type == JoinType::SEMI && partners.has_estimated_cardinality) {
-		rows = MinValue(rows, ROWS_PER_PARTNER * partners.estimated_cardinality);
-	}
-	return rows;
+	auto few = [](idx_t some, const LogicalOperator &all, idx_t gain) {
+		return all.has_estimated_cardinality && some <= all.estimated_cardinality / gain;
+	};
+	return get.dynamic_filters && (few(joined, op, GAIN) || few(partners, get, GAIN * ROWS_PER_PARTNER));
 }
 
 RangeUse RangeUse::Below(const LogicalOperator &op) const {
@@ -61,10 +65,17 @@ RangeUse RangeUse::Below(const LogicalOperator &op) const {
 	case LogicalOperatorType::LOGICAL_FILTER:
 		result.may_stop = may_stop;
 		result.joined = joined;
+		result.partners = partners;
 		break;
-	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
-		result.joined = MinValue(joined, RowsWithPartners(op.Cast<LogicalComparisonJoin>()));
+	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN: {
+		result.joined = MinValue(joined, EstimatedRows(op));
+		result.partners = partners;
+		// DuckDB estimates a fifth, whatever is on the other side
+		if (op.Cast<LogicalComparisonJoin>().join_type == JoinType::SEMI) {
+			result.partners = MinValue(partners, EstimatedRows(*op.children[1]));
+		}
 		break;
+	}
 	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY: {
 		auto &aggregate = op.Cast<LogicalAggregate>();
 		auto reads_nothing = [](const unique_ptr<Expression> &expr) { return ReferencedTables(*expr).empty(); };
@@ -100,8 +111,6 @@ private:
 	//! is not known.
 	bool SortParts(Refusal &refusal);
 	bool IsWorthwhile() const;
-	//! Whether a join above will tell the scan that few of its rows have partners, before it measures them.
-	bool HasFewPartners() const;
 	//! The columns that are read above.
 	vector<ColumnBinding> Emitted() const;
 	//! The original scan, yielding these columns; with all bounds, unless something has to be checked before.
@@ -226,12 +235,6 @@ bool RangePlan::IsWorthwhile() const {
 	return result;
 }
 
-bool RangePlan::HasFewPartners() const {
-	//! An index measures a row in about that part of the time.
-	constexpr idx_t GAIN = 8;
-	return get.dynamic_filters && slot->has_estimated_cardinality && use.joined <= slot->estimated_cardinality / GAIN;
-}
-
 vector<ColumnBinding> RangePlan::Emitted() const {
 	vector<ColumnBinding> result;
 	if (!use.counts_only) {
@@ -305,7 +308,7 @@ Refusal RangePlan::Serve() {
 	if (use.may_stop) {
 		return refuse("a LIMIT without an ORDER BY is met sooner by a scan");
 	}
-	if (HasFewPartners()) {
+	if (use.HasFewPartners(get, *slot)) {
 		return refuse("a join above leaves few rows to be compared");
 	}
 	if (!IsWorthwhile()) {

@@ -6,6 +6,7 @@
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
+use super::pins::{Earlier, Pins};
 use super::search_layer::{Neighbor, SearchLayer};
 use super::turns::{Access, Turn, Turns};
 use super::{Cost, Graph, LevelStats, Source};
@@ -13,14 +14,13 @@ use crate::error::Result;
 use crate::memory::Memory;
 use crate::options::{Metric, Options};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::vectors::{Arena, Codec, Query};
 
 /// A graph with the vectors of its nodes. No guard may be taken while the same thread holds another one of the same lock.
 pub(crate) struct GraphLock {
     turns: Turns,
-    /// Readers of vectors that do not take a turn; slots become free when there are none.
-    pins: RwLock<()>,
+    /// Readers of rows that do not take a turn; slots become free when those have ended that may have seen rows in them.
+    pins: Pins,
     graph: Graph,
     arena: Arena,
     codec: Arc<Codec>,
@@ -32,7 +32,10 @@ pub(crate) struct GraphLock {
     taken: AtomicUsize,
 }
 
-/// A slot whose node was cleared: nobody links to it, and nobody else may use it again.
+/// Some nodes were cleared: nobody links to them, but those may still read their rows who have pinned them before.
+pub(crate) struct Cleared(Earlier);
+
+/// A slot whose node was cleared: nobody links to it or reads its row, and nobody else may use it again.
 pub(crate) struct FreeSlot(u32);
 
 impl FreeSlot {
@@ -50,7 +53,7 @@ impl GraphLock {
     }
 
     /// A graph of `nodes` nodes that are linked as `source` says, with memory for their rows, which are zeros: see
-    /// [`ExclusiveGuard::rows`]. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
+    /// [`row_mut`](Self::row_mut). `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
     pub(crate) fn load(
         options: &Options,
         codec: &Arc<Codec>,
@@ -68,7 +71,7 @@ impl GraphLock {
     fn of(graph: Graph, arena: Arena, codec: &Arc<Codec>, nodes: usize) -> Self {
         Self {
             turns: Turns::new(),
-            pins: RwLock::new(()),
+            pins: Pins::new(),
             graph,
             arena,
             codec: Arc::clone(codec),
@@ -76,6 +79,12 @@ impl GraphLock {
             open: AtomicUsize::new(nodes),
             taken: AtomicUsize::new(nodes),
         }
+    }
+
+    /// The row of a slot, to be written. Panics if it has no memory.
+    pub(crate) fn row_mut(&mut self, slot: u32) -> &mut [u8] {
+        // SAFETY: nobody else uses the graph, not even by a guard.
+        unsafe { self.arena.place(slot) }
     }
 
     /// Waits until nobody adds nodes, and keeps it so. For searches; any number of them.
@@ -103,9 +112,14 @@ impl GraphLock {
         drop(self.exclusive());
     }
 
-    /// While it is held no slot becomes free. Takes no turn: additions go on. Waits for an instant at most.
+    /// While it is held no slot becomes free that was not cleared before. Takes no turn: additions go on. Waits for nobody.
     pub(crate) fn pin(&self) -> PinGuard<'_> {
-        PinGuard { lock: self, _pinned: self.pins.read() }
+        PinGuard { lock: self, group: self.pins.pin() }
+    }
+
+    /// Whether the slots of this clearing may be freed: nobody holds a pin any more that is older.
+    pub(crate) fn may_free(&self, cleared: &Cleared) -> bool {
+        self.pins.have_ended(&cleared.0)
     }
 
     /// Nodes, including those that are being added.
@@ -341,20 +355,31 @@ impl ExclusiveGuard<'_> {
         unsafe { lock.graph.consolidate(&lock.arena, deleted, slots, orphans) }
     }
 
-    /// Forgets the links of these nodes: their slots are free. False if somebody holds a pin: then nothing happens. Never allocates, if
-    /// `free` has room.
+    /// Forgets the links of these nodes. `None` if somebody holds a pin that is older than the last call: then nothing happens.
     ///
     /// # Safety
-    /// Nobody links to these nodes, nor takes their entries for published; each slot is named once, and none is free.
-    pub(crate) unsafe fn clear(&mut self, slots: &[u32], free: &mut Vec<FreeSlot>) -> bool {
+    /// Nobody links to these nodes, and none is free.
+    pub(crate) unsafe fn clear(&mut self, slots: &[u32]) -> Option<Cleared> {
         let lock = self.0.lock;
-        let Some(_unpinned) = lock.pins.try_write() else { return false };
+        let earlier = lock.pins.change_group()?;
         for &slot in slots {
             // SAFETY: nobody else uses the graph.
             unsafe { lock.graph.clear(slot) };
-            free.push(FreeSlot(slot));
         }
-        true
+        Some(Cleared(earlier))
+    }
+
+    /// The slots of nodes that were cleared become free, unless a pin is held that is older: then nothing happens; returns whether they
+    /// are. Never allocates, if `free` has room.
+    ///
+    /// # Safety
+    /// `cleared` is what `clear` has returned for them. Nobody takes their entries for published since. Each slot is named once.
+    pub(crate) unsafe fn free(&mut self, slots: &[u32], cleared: &Cleared, free: &mut Vec<FreeSlot>) -> bool {
+        let may_free = self.0.lock.may_free(cleared);
+        if may_free {
+            free.extend(slots.iter().map(|&slot| FreeSlot(slot)));
+        }
+        may_free
     }
 
     /// Makes a node link to another one on the bottom level, if it has room; returns whether it does.
@@ -362,32 +387,18 @@ impl ExclusiveGuard<'_> {
         // SAFETY: nobody else uses the graph.
         unsafe { self.0.lock.graph.attach(from, to) }
     }
-
-    /// The rows, to be written. Waits for those who hold a pin.
-    pub(crate) fn rows(&mut self) -> Rows<'_> {
-        let lock = self.0.lock;
-        Rows { lock, _unpinned: lock.pins.write() }
-    }
 }
 
-/// The rows of a graph that nobody else uses.
-pub(crate) struct Rows<'a> {
-    lock: &'a GraphLock,
-    _unpinned: RwLockWriteGuard<'a, ()>,
-}
-
-impl Rows<'_> {
-    /// The row of a slot. Panics if it has no memory.
-    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut [u8] {
-        // SAFETY: nobody else uses the graph, and nobody has pinned it.
-        unsafe { self.lock.arena.place(slot) }
-    }
-}
-
-/// Slots stay what they are: none becomes free.
+/// Rows stay where they are: no slot becomes free that has one.
 pub(crate) struct PinGuard<'a> {
     lock: &'a GraphLock,
-    _pinned: RwLockReadGuard<'a, ()>,
+    group: usize,
+}
+
+impl Drop for PinGuard<'_> {
+    fn drop(&mut self) {
+        self.lock.pins.unpin(self.group);
+    }
 }
 
 impl PinGuard<'_> {

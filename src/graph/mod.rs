@@ -5,6 +5,7 @@
 
 mod crowds;
 pub(crate) mod lock;
+mod pins;
 pub(crate) mod search_layer;
 mod turns;
 pub(crate) mod visited;

@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::setup::Setup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Source;
-use crate::graph::lock::{ExclusiveGuard, FreeSlot, GraphLock, LinkGuard, PinGuard};
+use crate::graph::lock::{Cleared, ExclusiveGuard, FreeSlot, GraphLock, LinkGuard, PinGuard};
 use crate::index::rows::{SlotState, SlotStates, State};
 use crate::memory::Charge;
 use crate::options::{Options, SLOTS_MAX};
@@ -244,12 +244,19 @@ impl Generation {
         free.relinked = Some(Vec::with_capacity(RELINKED_MAX));
     }
 
-    /// These slots are free, unless somebody pins rows: then nothing happens. Their nodes are cleared and their states emptied.
-    /// `graph`: of this generation. The caller has reserved room for them, and no node links to them.
-    pub(crate) fn free_slots(&self, slots: &[u32], graph: &mut ExclusiveGuard<'_>) -> bool {
+    /// The nodes of these slots lose their links, so that nothing leads to them or from them, unless somebody has pinned rows since before
+    /// the last time: then nothing happens. `graph`: of this generation. No node links to them.
+    pub(crate) fn clear_slots(&self, slots: &[u32], graph: &mut ExclusiveGuard<'_>) -> Option<Cleared> {
+        // SAFETY: as the caller says; their states are dead or empty.
+        unsafe { graph.clear(slots) }
+    }
+
+    /// These slots, which were cleared, are free, unless somebody has pinned rows since before that: then nothing happens. Their states
+    /// are emptied. `graph`: of this generation. The caller has reserved room for them.
+    pub(crate) fn free_slots(&self, slots: &[u32], cleared: &Cleared, graph: &mut ExclusiveGuard<'_>) -> bool {
         let mut free = self.free();
-        // SAFETY: as the caller says; their states are dead or empty, and come from this generation's own lists of the dead.
-        if !unsafe { graph.clear(slots, &mut free.slots) } {
+        // SAFETY: their states are dead or empty, and stay so; they come from this generation's own lists of the dead.
+        if !unsafe { graph.free(slots, cleared, &mut free.slots) } {
             return false;
         }
         for &slot in slots {

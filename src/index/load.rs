@@ -61,8 +61,8 @@ impl Index {
         let entry = root.entry as u32;
         let (slots, upper) = (root.slots as usize, root.upper as usize);
         let generation = Generation::load(&index.setup, slots, upper, entry, &links);
-        let (generation, linked) = links.finish(generation)?;
-        read_rows(&root, graph(), &generation)?;
+        let (mut generation, linked) = links.finish(generation)?;
+        read_rows(&root, graph(), Arc::get_mut(&mut generation).expect("nobody else has it yet"))?;
         index.adopt(&generation, &mut rows(), &root, &linked)?;
         if let Some(measured) = Measurement::decode(&image.widths) {
             index.rows.widths.adopt(measured, 0);
@@ -109,8 +109,11 @@ impl Index {
         // of a session that is over
         generation.set_unowed(usize::MAX);
         generation.reserve_free(free.len())?;
-        let freed = generation.free_slots(&free, &mut generation.graph.exclusive());
+        let mut graph = generation.graph.exclusive();
+        let cleared = generation.clear_slots(&free, &mut graph).expect("nobody else knows the generation");
+        let freed = generation.free_slots(&free, &cleared, &mut graph);
         debug_assert!(freed, "nobody else knows the generation");
+        drop(graph);
         generation.links_stored();
         rows.switch_to(Arc::clone(generation));
         Ok(())
@@ -214,11 +217,9 @@ impl<'a> Reader<'a> {
 }
 
 /// Copies all rows to the arena, page by page.
-fn read_rows(root: &Root, mut reader: Reader<'_>, generation: &Generation) -> Result<()> {
-    let mut graph = generation.graph.exclusive();
-    let mut rows = graph.rows();
+fn read_rows(root: &Root, mut reader: Reader<'_>, generation: &mut Generation) -> Result<()> {
     for slot in 0..root.slots as usize {
-        reader.record(Region::Vectors, slot, rows.get_mut(slot as u32))?;
+        reader.record(Region::Vectors, slot, generation.graph.row_mut(slot as u32))?;
     }
     Ok(())
 }

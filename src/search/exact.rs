@@ -100,12 +100,13 @@ impl Searcher<'_> {
             return Ok(true);
         }
         let generation = self.rows.generation();
-        let pinned = generation.pin_rows();
         let mut published = Vec::new();
         for block in blocks(0..generation.graph.len() as u32) {
             if !collector.goes_on(block.len())? {
                 return Ok(false);
             }
+            // For a block only: it may take long, and slots wait for it that are to be freed.
+            let pinned = generation.pin_rows();
             pinned.measure_all(queries, block, &mut published, |query, slots, distances, norms| {
                 collector.take(query, distances, norms, |at| generation.row_id(slots[at]));
             });

@@ -1,5 +1,7 @@
 //! Compaction: a new generation without the slots that are dead or free.
 
+use std::sync::Arc;
+
 use super::{Maintenance, RepairKind, wait_for};
 use crate::error::{Error, Result};
 use crate::graph::Source;
@@ -65,18 +67,15 @@ impl Maintenance {
             return Ok(());
         }
         let rows = copy.kept.len();
-        let new = Generation::load(self.setup(), rows, copy.upper, copy.entry, &copy)?;
-        let mut to = new.graph.exclusive();
-        let mut to_rows = to.rows();
+        let mut new = Generation::load(self.setup(), rows, copy.upper, copy.entry, &copy)?;
+        let to = &mut Arc::get_mut(&mut new).expect("nobody else has it yet").graph;
         for (slot, &origin) in (0..).zip(&copy.kept) {
             if (slot as usize).is_multiple_of(COPY_ROWS) {
                 interrupt.check()?;
                 work.add(COPY_ROWS.min(rows - slot as usize));
             }
-            to_rows.get_mut(slot).copy_from_slice(graph.row(origin));
+            to.row_mut(slot).copy_from_slice(graph.row(origin));
         }
-        drop(to_rows);
-        drop(to);
         self.reconnect_all(&new, interrupt, work)?;
         let mut rows = self.rows.change();
         for (slot, &origin) in (0..).zip(&copy.kept) {
@@ -121,10 +120,13 @@ impl<'a> Copy<'a> {
         let old_entry = graph.entry();
         let mut entry = (0, 0);
         let mut upper = 0;
+        let mut links = vec![0; graph.links_max()];
         for slot in 0..nodes as u32 {
             let state = old.states.at(slot).load().state;
-            // A dead entry is what consolidations leave; rows that have died since, or that nobody owes, are still linked, so they stay.
-            if state == State::Empty || state == State::Dead && old_entry == Some(slot) {
+            // A dead entry is what consolidations leave, and a dead node without links was cleared by one that waits for readers. Rows that
+            // have died since, or that nobody owes, are still linked, so they stay.
+            let mut goes = || old_entry == Some(slot) || graph.neighbors(slot, 0, &mut links).is_empty();
+            if state == State::Empty || state == State::Dead && goes() {
                 moved.push(GONE);
                 continue;
             }

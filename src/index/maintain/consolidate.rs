@@ -3,7 +3,7 @@
 use super::{Maintenance, RepairKind, wait_for};
 use crate::bits;
 use crate::error::{Error, Result};
-use crate::graph::lock::ExclusiveGuard;
+use crate::graph::lock::{Cleared, ExclusiveGuard};
 use crate::host::Interrupt;
 use crate::index::Generation;
 use crate::index::progress::UnderWay;
@@ -32,6 +32,8 @@ pub(in crate::index) struct Consolidation {
     next: u32,
     /// Nodes that have lost all their links.
     orphans: Vec<u32>,
+    /// The slots are cleared, and can be freed once nobody reads them any more.
+    cleared: Option<Cleared>,
     progress: UnderWay,
     _charge: Charge,
 }
@@ -120,7 +122,7 @@ impl Maintenance {
                 before += running.slots.len();
                 *consolidation = None;
             } else {
-                crate::sync::thread::yield_now();
+                interrupt.pause()?;
             }
         }
     }
@@ -150,23 +152,30 @@ impl Maintenance {
             generation.change_links();
         }
         let progress = generation.consolidating.begin(nodes);
-        Ok(Consolidation { deleted, slots, next: 0, orphans: Vec::new(), progress, _charge: charge })
+        Ok(Consolidation { deleted, slots, next: 0, orphans: Vec::new(), cleared: None, progress, _charge: charge })
     }
 
-    /// Every node was passed: consolidates what was linked to deleted nodes meanwhile, then frees them. False if that has to
-    /// be tried again, as vectors are being read.
+    /// Every node was passed: consolidates what was linked to deleted nodes meanwhile, clears these, then frees their slots. False if that
+    /// has to be tried again, as rows are read that were found before; those who begin to read meanwhile are not waited for.
     fn finish_consolidation(
         &self,
         generation: &Generation,
         consolidation: &mut Consolidation,
         interrupt: &dyn Interrupt,
     ) -> Result<bool> {
+        if consolidation.cleared.as_ref().is_some_and(|cleared| !generation.graph.may_free(cleared)) {
+            return Ok(false); // without the guard, for which searches wait
+        }
         consolidation.adopt_orphans(self, generation, interrupt)?;
         let freed = {
             let mut graph = self.exclusive(generation, interrupt)?;
-            let end = graph.len() as u32;
-            graph.consolidate(&consolidation.deleted, 0..end, &mut consolidation.orphans)?;
-            let freed = generation.free_slots(&consolidation.slots, &mut graph);
+            if consolidation.cleared.is_none() {
+                let end = graph.len() as u32;
+                graph.consolidate(&consolidation.deleted, 0..end, &mut consolidation.orphans)?;
+                consolidation.cleared = generation.clear_slots(&consolidation.slots, &mut graph);
+            }
+            let cleared = consolidation.cleared.as_ref();
+            let freed = cleared.is_some_and(|cleared| generation.free_slots(&consolidation.slots, cleared, &mut graph));
             if freed {
                 // The slots of this generation, whether or not it is the current one by now.
                 let _rows = self.rows.change();

@@ -149,7 +149,8 @@ fn rows_that_have_lost_their_links_are_linked_to() {
         let mut graph = generation.graph.exclusive();
         let end = graph.len() as u32;
         graph.consolidate(&deleted, 0..end, &mut Vec::new()).unwrap();
-        assert!(generation.free_slots(&[LOST], &mut graph));
+        let cleared = generation.clear_slots(&[LOST], &mut graph).unwrap();
+        assert!(generation.free_slots(&[LOST], &cleared, &mut graph));
         generation.states.at(LOST).store(slot_state);
         drop(graph);
         assert_eq!(unconnected(&index), 1);
