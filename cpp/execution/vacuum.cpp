@@ -97,6 +97,10 @@ LogicalHNSWVacuum::LogicalHNSWVacuum(DuckTableEntry &table_p, unique_ptr<Logical
 }
 
 void LogicalHNSWVacuum::Add(unique_ptr<LogicalOperator> &plan) {
+	if (plan->type == LogicalOperatorType::LOGICAL_EXPLAIN) {
+		Add(plan->children[0]);
+		return;
+	}
 	if (plan->type != LogicalOperatorType::LOGICAL_VACUUM) {
 		return;
 	}

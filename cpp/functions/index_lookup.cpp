@@ -130,6 +130,19 @@ static bool EndsWith(const vector<Identifier> &path, const vector<Identifier> &p
 	return !part.empty() && part.size() <= path.size() && std::equal(part.rbegin(), part.rend(), path.rbegin());
 }
 
+//! What to call each of these indexes, quoted: with catalog and schema if several have its name.
+static vector<string> NamesOf(const vector<reference<IndexCatalogEntry>> &entries) {
+	vector<string> result;
+	for (auto &entry_ref : entries) {
+		auto &entry = entry_ref.get();
+		auto shares_name = [&](const IndexCatalogEntry &other) { return other.name == entry.name; };
+		auto is_shared = std::count_if(entries.begin(), entries.end(), shares_name) > 1;
+		auto name = is_shared ? entry.schema.GetQualifiedName(entry.name).ToString() : entry.name.GetIdentifierName();
+		result.push_back("'" + name + "'");
+	}
+	return result;
+}
+
 [[noreturn]] static void ThrowDropped(const string &name) {
 	throw BinderException("there is no index '%s' any more: it was dropped by another connection", name);
 }
@@ -137,11 +150,11 @@ static bool EndsWith(const vector<Identifier> &path, const vector<Identifier> &p
 FoundIndex FindIndex(ClientContext &context, const string &name) {
 	auto wanted = QualifiedName::Parse(name);
 	vector<reference<IndexCatalogEntry>> named;
-	vector<string> others;
+	vector<reference<IndexCatalogEntry>> others;
 	for (auto &entry_ref : CatalogIndexes(context)) {
 		auto &entry = entry_ref.get();
 		if (IsHNSW(entry)) {
-			others.push_back("'" + entry.name.GetIdentifierName() + "'");
+			others.push_back(entry);
 		}
 		if (EndsWith(entry.schema.GetQualifiedName(entry.name).Path(), wanted.Path())) {
 			named.push_back(entry);
@@ -149,7 +162,7 @@ FoundIndex FindIndex(ClientContext &context, const string &name) {
 	}
 	if (named.empty()) {
 		throw BinderException("there is no index '%s'; HNSW indexes: %s", name,
-		                      others.empty() ? "none" : StringUtil::Join(others, ", "));
+		                      others.empty() ? "none" : StringUtil::Join(NamesOf(others), ", "));
 	}
 	if (named.size() > 1) {
 		throw BinderException("index name '%s' is ambiguous: write it as catalog.schema.index", name);

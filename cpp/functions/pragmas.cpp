@@ -259,7 +259,7 @@ namespace {
 
 struct FinishBindData : public TableFunctionData {
 	//! Nothing for all.
-	string index;
+	optional<string> index;
 };
 
 struct FinishState : public GlobalTableFunctionState {
@@ -289,10 +289,10 @@ static unique_ptr<FunctionData> FinishBind(ClientContext &context, TableFunction
 static unique_ptr<GlobalTableFunctionState> FinishInit(ClientContext &context, TableFunctionInitInput &input) {
 	auto &index = input.bind_data->Cast<FinishBindData>().index;
 	auto result = make_uniq<FinishState>();
-	if (index.empty()) {
-		result->indexes = FindIndexes(context);
+	if (index) {
+		result->indexes.push_back(FindIndex(context, *index));
 	} else {
-		result->indexes.push_back(FindIndex(context, index));
+		result->indexes = FindIndexes(context);
 	}
 	return std::move(result);
 }

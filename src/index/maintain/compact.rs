@@ -22,7 +22,7 @@ const KEPT_STEPS: usize = 3;
 
 impl Maintenance {
     /// Frees the slots of dead rows (see [`expire`](crate::index::Index::expire)), repairs the links around them, and gives their
-    /// memory back. The graph stays otherwise as it is, so this costs far less than linking all rows again. Searches,
+    /// memory back. The graph stays otherwise as it is: to free a slot costs one thread about what it costs to link a row. Searches,
     /// appends and removals go on meanwhile; linking pauses while the graph is copied, and the row lock is held for
     /// all rows at the end. What the rows that are left tell of their norms is noted (see [`norms`](crate::index::Index::norms)).
     ///
