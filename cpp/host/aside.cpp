@@ -29,7 +29,7 @@ void Aside::Run(const std::function<void(const vss::HostInterrupt &interrupt)> &
 }
 
 bool Aside::Wait() {
-	// a task asks 50 times before the client looks for Ctrl-C
+	// a task waits 50 times before the client looks for Ctrl-C
 	constexpr std::chrono::milliseconds A_LITTLE(2);
 	executor_interrupt.Check();
 	unique_lock<mutex> guard(lock);
@@ -42,7 +42,7 @@ bool Aside::Wait() {
 
 bool Aside::Done(TableFunctionInput &input) {
 	auto is_done = Wait();
-	// who executes functions synchronously does not call again for an empty answer
+	// a synchronous executor does not call again after an empty answer
 	while (!is_done && input.results_execution_mode == AsyncResultsExecutionMode::SYNCHRONOUS) {
 		is_done = Wait();
 	}

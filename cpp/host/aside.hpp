@@ -11,18 +11,18 @@
 
 namespace duckdb {
 
-//! Does the work on a thread of its own. The client may have the statement executed by the thread that looks for Ctrl-C,
-//! between two calls: so a call may last some milliseconds, not as long as the work. Must be made while the statement is
-//! executed; its end stops the work and waits for that.
+//! Does the work on a thread of its own. The client may execute the statement on the thread that looks for Ctrl-C, and
+//! looks between two calls only. So a call may last some milliseconds, not as long as the work. An Aside must be made
+//! while the statement is executed. The destructor stops the work and waits for its end.
 class Aside {
 public:
-	//! `work` may use nothing that ends before this object.
+	//! `work` may use only what outlives this object.
 	Aside(ClientContext &context, std::function<void(const vss::HostInterrupt &interrupt)> work);
 	~Aside();
 
 	//! Waits a little, and returns whether the work is done. Throws what the work threw.
 	bool Wait();
-	//! The same for a table function, which will be called again if it is not.
+	//! The same for a table function. If the work is not done, DuckDB will call the function again.
 	bool Done(TableFunctionInput &input);
 
 private:

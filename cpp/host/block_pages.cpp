@@ -34,11 +34,11 @@ int64_t HostPages::write(rust::Slice<const uint8_t> bytes) const {
 
 void HostPages::read(int64_t id, rust::Slice<uint8_t> out) const {
 	try {
-		// Past the buffer manager, which would make a new buffer for every page: reading would take twice as long.
+		// Past the buffer manager, which would make a new buffer for every page: that would take twice as long.
 		Scratch(id);
 		blocks.Read(context, *scratch);
 	} catch (std::exception &ex) {
-		// a file that ends too early has no number of the system's
+		// the error has no errno if the file ends too early
 		may_be_read_later = duckdb::ErrorData(ex).ExtraInfo().count("errno") > 0;
 		throw;
 	}
@@ -49,7 +49,7 @@ void HostPages::free(int64_t id) const noexcept {
 	try {
 		blocks.MarkBlockAsModified(id);
 	} catch (std::exception &) {
-		// the block stays in use: the file is a block larger than it need be
+		// the block stays in use, and the file is one block larger than it need be
 	}
 }
 

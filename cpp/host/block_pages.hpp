@@ -12,20 +12,21 @@ class BlockManager;
 
 namespace vss {
 
-//! The pages that the Rust core reads and writes: each is a block, whose size the block manager knows. DuckDB encrypts,
-//! checks and caches them as it does its own.
+//! The pages that the Rust core reads and writes. Each page is a block, whose size the block manager knows. DuckDB
+//! encrypts and checks these blocks as it does its own.
 class HostPages {
 public:
 	HostPages(duckdb::BlockManager &blocks, duckdb::QueryContext context);
 	~HostPages();
 
-	//! Bytes of a block that are ours.
+	//! Bytes of a block that a page may use.
 	size_t page_bytes() const noexcept;
-	//! Writes a page to a block that no checkpoint uses; it belongs to the one that is being made.
+	//! Writes a page to a block that no checkpoint uses, and returns the block's id. The block belongs to the
+	//! checkpoint that is being made.
 	int64_t write(rust::Slice<const uint8_t> bytes) const;
 	//! Reads a page.
 	void read(int64_t id, rust::Slice<uint8_t> out) const;
-	//! Whether the last page could not be read for a reason that may pass: the system's, not what the file holds.
+	//! Whether a failed read may succeed later: the system has caused the failure, not what the file holds.
 	bool MayBeReadLater() const {
 		return may_be_read_later;
 	}
@@ -33,7 +34,7 @@ public:
 	void free(int64_t id) const noexcept;
 
 private:
-	//! Makes `scratch` stand for this block.
+	//! Makes `scratch` stand for the block `id`.
 	void Scratch(int64_t id) const;
 
 	duckdb::BlockManager &blocks;

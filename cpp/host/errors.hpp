@@ -8,8 +8,9 @@
 
 namespace duckdb {
 
-//! Only the text of a Rust error crosses the bridge: the digit of its kind, then the message, see src/bridge/guard.rs. A defect of ours
-//! (`Internal`) is no InternalException: that would invalidate the database, in which nothing is wrong.
+//! Only the text of a Rust error crosses the bridge: the digit of its kind, then the message, see src/bridge/guard.rs.
+//! A defect of ours (`Internal`) is no InternalException, which would invalidate the database although nothing is wrong
+//! with it.
 [[noreturn]] inline void ThrowRustError(const rust::Error &error) {
 	string text = error.what();
 	auto message = text.substr(1);

@@ -25,11 +25,11 @@ HostMemory::HostMemory(duckdb::BufferManager &buffers_p, size_t row_bytes_p)
 }
 
 size_t HostMemory::Headroom() const {
-	// What indexes hold cannot be evicted, and a commit that is taken back has to pin blocks: if it cannot, DuckDB invalidates
-	// the database.
+	// What indexes hold cannot be evicted. A commit that is taken back has to pin blocks; if it cannot, DuckDB
+	// invalidates the database.
 	constexpr size_t COMMIT_MAX = 8 << 20;
-	// Rows of the log are handed over by vectors, each copied; while one is copied, the last one is still there. If DuckDB cannot,
-	// the statement fails that has asked for the index, though a scan of the table would answer it.
+	// DuckDB hands rows of the log over by vectors, copies each, and frees the last copy only after the next is made.
+	// If it cannot, the statement that has asked for the index fails, though a scan of the table would answer it.
 	constexpr size_t BLOCKS = 512 << 10;
 	auto limit = buffers.GetMaxMemory();
 	auto reading = row_bytes == 0 ? 0 : 2 * STANDARD_VECTOR_SIZE * row_bytes + BLOCKS;
@@ -41,7 +41,7 @@ void HostMemory::reserve(size_t bytes) const {
 	if (buffers.GetUsedMemory() + bytes + headroom <= buffers.GetMaxMemory()) {
 		buffers.ReserveMemory(bytes);
 	} else {
-		// what can be evicted leaves room for both
+		// both at once, so that enough is evicted for both
 		buffers.ReserveMemory(bytes + headroom);
 		buffers.FreeReservedMemory(headroom);
 	}
@@ -70,8 +70,8 @@ void ReservedMemory::Resize(size_t bytes) {
 	reserved = bytes;
 }
 
-//! The executor drops the buffer of its result as the first thing when it is cancelled. It has none if the client
-//! collects the result by itself.
+//! When an executor is cancelled, it drops the buffer of its result first. It has none if the client collects the
+//! result by itself.
 static bool HasResultBuffer(duckdb::Executor &executor) {
 	return executor.GetResultBuffer() != nullptr;
 }
@@ -100,7 +100,8 @@ bool HostInterrupt::interrupted() const noexcept {
 
 void HostInterrupt::Check() const {
 	if (context) {
-		// The other check looks at the clock each 256th time only, and between two of ours there may be a whole search.
+		// `InterruptCheck` looks at the clock only every 256th time, and a whole search may lie between two of our
+		// checks.
 		context->BlockingInterruptCheck();
 	}
 	if ((stop && *stop) || (executor && !HasResultBuffer(*executor))) {

@@ -1,5 +1,6 @@
-//! The services of the host that the Rust core may call: memory, interruption and row visibility.
-//! An exception must not unwind through Rust frames: cxx turns those of functions with a Result into text (`ErrorText`), others keep it.
+//! The services of the host that the Rust core may call: memory, interruption and row visibility. An exception must not
+//! unwind through Rust frames. cxx turns the exceptions of functions with a Result into text (`ErrorText`); the other
+//! functions keep theirs.
 #pragma once
 
 #include "duckdb/common/common.hpp"
@@ -44,34 +45,35 @@ static void trycatch(CALL &&call, FAIL &&fail) noexcept {
 
 namespace vss {
 
-//! Memory of one index, reserved from DuckDB's buffer manager: `memory_limit` holds and `duckdb_memory()` shows it
-//! under EXTENSION.
+//! Memory of one index, reserved from DuckDB's buffer manager: it counts for `memory_limit`, and `duckdb_memory()`
+//! shows it under EXTENSION.
 class HostMemory {
 public:
-	//! `row_bytes`: what the host needs to read a row for the index. It reads and copies some thousand at once.
+	//! `row_bytes`: what the host needs to read a row for the index; the host reads and copies some thousand rows at
+	//! once. 0 if it reads none.
 	HostMemory(duckdb::BufferManager &buffers, size_t row_bytes);
 
-	//! Reserves `bytes`, evicting buffers if needed. Throws if there are not as many, and room for the host besides.
+	//! Reserves `bytes`, evicting buffers if needed. Throws if `bytes` and the host's headroom do not both fit.
 	void reserve(size_t bytes) const;
 	//! Gives `bytes` back.
 	void release(size_t bytes) const noexcept;
 
 private:
-	//! Memory that stays to the rest of the host however large indexes grow.
+	//! Memory that indexes leave to the rest of the host, however large they grow.
 	size_t Headroom() const;
 
 	duckdb::BufferManager &buffers;
 	const size_t row_bytes;
 };
 
-//! Memory that an operator takes by itself, beside an index: reserved from DuckDB's buffer manager, too.
+//! Memory that an operator takes beside an index, also reserved from DuckDB's buffer manager.
 class ReservedMemory {
 public:
 	explicit ReservedMemory(duckdb::BufferManager &buffers);
 	~ReservedMemory();
 	ReservedMemory(const ReservedMemory &) = delete;
 
-	//! Throws an OutOfMemoryException; then as much is reserved as before.
+	//! Throws an OutOfMemoryException; the reservation is then as before.
 	void Resize(size_t bytes);
 
 private:
@@ -79,13 +81,13 @@ private:
 	size_t reserved = 0;
 };
 
-//! Whether the running statement was interrupted, its time is up, or nobody waits for it any more.
+//! Whether the running statement was interrupted, its time is up, or nobody waits for its result any more.
 class HostInterrupt {
 public:
 	//! Without a context (background work) the answer is always no.
 	explicit HostInterrupt(duckdb::optional_ptr<duckdb::ClientContext> context);
-	//! For work that an executor does; must be made while it runs. A client may cancel it without an interrupt: Python's
-	//! does so after Ctrl-C. DuckDB then waits for the tasks that run, and does not tell them.
+	//! For work that an executor does; must be made while the executor runs. A client may cancel it without an
+	//! interrupt, as Python's does after Ctrl-C. DuckDB then waits for the tasks that run, and does not tell them.
 	HostInterrupt(duckdb::ClientContext &context, duckdb::Executor &executor);
 	//! For work on another thread, until `stop` is true.
 	HostInterrupt(duckdb::ClientContext &context, const std::atomic<bool> &stop);
@@ -93,12 +95,12 @@ public:
 	explicit HostInterrupt(const std::atomic<bool> &stop);
 
 	bool interrupted() const noexcept;
-	//! Throws an InterruptException if it was interrupted.
+	//! Throws an InterruptException if the statement was interrupted.
 	void Check() const;
 
 private:
 	duckdb::optional_ptr<duckdb::ClientContext> context;
-	//! Nothing if the executor does not tell whether it was cancelled.
+	//! Null if the executor does not show whether it was cancelled.
 	duckdb::Executor *executor = nullptr;
 	const std::atomic<bool> *stop = nullptr;
 };

@@ -15,7 +15,7 @@ static constexpr LogLevel LEVEL = LogLevel::LOG_INFO;
 void IndexLog::Register(DatabaseInstance &db) {
 	auto &manager = db.GetLogManager();
 	if (manager.LookupLogType(NAME)) {
-		return; // by an attempt to load the extension that failed
+		return; // an earlier attempt to load the extension failed after this
 	}
 	auto type = LogicalType::STRUCT({{"event", LogicalType::VARCHAR},
 	                                 {"table_name", LogicalType::VARCHAR},

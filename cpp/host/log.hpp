@@ -1,4 +1,4 @@
-//! What becomes of indexes, in DuckDB's log: `CALL enable_logging('vss')`, `FROM duckdb_logs_parsed('vss')`.
+//! What happens to indexes, in DuckDB's log: `CALL enable_logging('vss')`, `FROM duckdb_logs_parsed('vss')`.
 #pragma once
 
 #include "duckdb/common/string.hpp"
@@ -9,7 +9,7 @@ class ClientContext;
 class DatabaseInstance;
 class Logger;
 
-//! Entries of the type "vss". Each has an event, the table and the index it is about, and a text.
+//! Entries of the type "vss". Each has an event, the table and the index that it is about, and a text.
 class IndexLog {
 public:
 	static void Register(DatabaseInstance &db);
@@ -17,9 +17,9 @@ public:
 	explicit IndexLog(ClientContext &context);
 	explicit IndexLog(DatabaseInstance &db);
 
-	//! Whether anybody wants entries. To be asked before one is made at any cost.
+	//! Whether anybody wants entries. Ask this before making an entry that costs something.
 	bool IsOn() const;
-	//! Writes one, if so. `event`: what has happened, in a word. An empty name is NULL there.
+	//! Writes an entry if anybody wants it. `event`: what has happened, in a word. An empty name is NULL in the entry.
 	void Write(const string &event, const string &table, const string &index, const string &detail) const;
 
 private:

@@ -42,7 +42,7 @@ static void AddOptional(DBConfig &config, const char *name, const char *descript
 	config.AddExtensionOption(name, description, type, Value(type), check);
 	Value given;
 	if (!config.TryGetCurrentSetting(name, given)) {
-		// a NULL default is not stored, and current_setting() would not know the setting
+		// DuckDB does not store a NULL default, and current_setting() would not know the setting
 		config.SetOption(name, Value(type));
 	}
 }

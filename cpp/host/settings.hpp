@@ -22,18 +22,18 @@ constexpr const char *STRATEGY_SETTING = "hnsw_strategy";
 //! Registers the settings. Values are checked when they are set.
 void RegisterSettings(DBConfig &config);
 
-//! The search width for `k` rows of an index: that of the session, that of the index, or the one that finds the share of the nearest rows
-//! that the session, or the index, is to find. What comes first here wins.
+//! The search width for `k` rows of an index. The first of these wins: `hnsw_ef_search` of the session, `ef_search` of
+//! the index, the width measured for the target recall of the session or else of the index.
 idx_t SearchWidth(ClientContext &context, const vss::IndexHandle &core, const vss::IndexOptions &options, idx_t k);
-//! The share of the nearest rows that searches of an index are to find in this session; 0 if none is.
+//! The target recall of searches of an index in this session; 0 if there is none.
 double TargetRecall(ClientContext &context, const vss::IndexOptions &options);
-//! How many standard errors the distances of codes may be off, as searches see it.
+//! How many standard errors a search allows the distances of codes to be off.
 double Rescore(ClientContext &context);
 //! The quantization of indexes that are created without the option.
 vss::Quantization DefaultQuantization(ClientContext &context);
 //! Whether queries with a filter may be served from an index.
 bool PrefilterEnabled(ClientContext &context);
-//! How searches are to be done.
+//! The strategy that the session forces; `Auto` if none.
 vss::Strategy SearchStrategy(ClientContext &context);
 //! Whether an index may be created in a database file.
 bool PersistenceEnabled(ClientContext &context);

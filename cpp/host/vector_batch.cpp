@@ -8,8 +8,8 @@
 
 namespace duckdb {
 
-//! A vector of such elements cannot be ranked; unlike one with NaN or infinity it may still be anywhere in an order. DuckDB's own limit is
-//! infinity.
+//! Stands for each element of a vector with a NULL element. Such a vector cannot be ranked, but unlike one with NaN or
+//! infinity it may be anywhere in an order. DuckDB's own limit is infinity.
 static constexpr float NULL_ELEMENT = std::numeric_limits<float>::max();
 
 VectorBatch::VectorBatch(Vector &vectors, Vector &row_ids, idx_t count, idx_t dimensions_p) : dimensions(dimensions_p) {

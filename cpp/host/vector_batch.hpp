@@ -7,11 +7,11 @@
 
 namespace duckdb {
 
-//! The rows of a chunk, those whose vector is not NULL as two flat arrays: row ids and `[rows × dimensions]` floats.
-//! Borrows from the chunk when it is flat and free of NULLs, copies otherwise; must not outlive it.
+//! The rows of a chunk whose vector is not NULL, as two flat arrays: row ids and `[rows × dimensions]` floats. Borrows
+//! from the chunk when it is flat and free of NULLs, copies otherwise. Must not outlive the chunk.
 //!
-//! With a NULL *element* all become the greatest float: the core keeps such rows out of the graph and returns them from every search, so
-//! that DuckDB's own distance function decides (it refuses them).
+//! If an element is NULL, all elements of its vector become the greatest float. The core keeps such rows out of the
+//! graph and returns them from every search, so that DuckDB's own distance function decides (it refuses them).
 class VectorBatch {
 public:
 	//! `vectors`: FLOAT[dimensions], `row_ids`: BIGINT; any vector type, `count` rows each.

@@ -18,7 +18,7 @@ void Agreement::Opened(idx_t covered_p, bool trusted_p) {
 
 void Agreement::Closed(Reason reason_p) {
 	reason = reason_p;
-	// what it had is gone
+	// the rows that the index had are gone
 	missed = missed || state != State::CLOSED;
 	covered = 0;
 	state = State::CLOSED;
@@ -73,21 +73,22 @@ void Agreement::Dropped() {
 }
 
 bool Agreement::IsDue(const Commits &commits) const {
-	// In this order: a commit that is the last by the second look may be one that the first one has not let by. The other way round, the
-	// creator could commit in between, and nobody would wait for those who began before.
+	// The lowest visible commit first. The other way round, the creator could commit between the two calls:
+	// `last_commit` would be older than that commit, and nobody would wait for transactions that began before it.
 	auto lowest_visible = commits.LowestVisible();
 	auto last_commit = commits.Last();
 	switch (state.load()) {
 	case State::CLOSED:
 		return reason != Reason::FOR_GOOD;
 	case State::UNKNOWN: {
-		// read first: who clears it has moved the bound before
+		// read before `wait_for`: whoever clears it has raised `wait_for` first
 		auto of_creator = creating.load();
 		if (lowest_visible <= wait_for) {
 			return false;
 		}
 		if (of_creator) {
-			// the creator is gone, so its commit is the last or an earlier one: who sees that plans with the index
+			// the creator has ended, so its commit is the last or an earlier one: transactions that see it plan with
+			// the index
 			wait_for = last_commit;
 			creating = false;
 			return lowest_visible > last_commit;

@@ -1,5 +1,5 @@
-//! How an index and its table stand to each other, as a state machine: whether the index may answer, what it lacks, what has to
-//! be done about it.
+//! How an index and its table stand to each other, as a state machine: whether the index may answer, what it lacks, and
+//! what has to be done.
 #pragma once
 
 #include "duckdb/common/atomic.hpp"
@@ -10,8 +10,8 @@
 
 namespace duckdb {
 
-//! The events are methods named in the past tense; docs/architecture.md has the states and events as a table. What is said to
-//! happen with the entry locked may happen with it locked in any mode, except `Opened` and `Closed`: those exclusively.
+//! The events are the methods named in the past tense; docs/architecture.md has a table of states and events. `Opened`
+//! and `Closed` need the entry locked exclusively; the other events may come under any lock of the entry.
 class Agreement {
 public:
 	enum class State : uint8_t {
@@ -19,7 +19,8 @@ public:
 		CLOSED,
 		//! The index takes every change, but rows from before may be missing, or gone: queries scan the table.
 		UNKNOWN,
-		//! No row is missing; rows may be left whose deletion is committed. Queries are served: the table decides what they see.
+		//! No row is missing; rows may be left whose deletion is committed. Queries are served: the table decides what
+		//! they see.
 		RECHECK,
 		//! Index and table agree.
 		IN_STEP,
@@ -39,12 +40,12 @@ public:
 
 	static constexpr uint64_t NEVER = NumericLimits<uint64_t>::Maximum();
 
-	//! DuckDB binds an index (state CLOSED), or an index is made (state UNKNOWN).
+	//! For an index that DuckDB binds (state CLOSED), or that CREATE INDEX makes (state UNKNOWN).
 	explicit Agreement(State state) : state(state) {
 	}
 
-	//! CLOSED → UNKNOWN. Rows [0, covered) had been handed to it. `trusted`: and nothing but DuckDB's log, which has been
-	//! replayed, has changed the table since; not if changes were missed while it was closed.
+	//! CLOSED → UNKNOWN. Rows [0, covered) had been handed to the index. `trusted`: since then only DuckDB's log, which
+	//! has been replayed, has changed the table. Changes missed while the index was closed overrule `trusted`.
 	void Opened(idx_t covered, bool trusted);
 	//! → CLOSED. Changes have been missed, or will be.
 	void Closed(Reason reason);
@@ -54,18 +55,20 @@ public:
 	bool Missed();
 	//! Rows below `end` were handed over.
 	void Took(idx_t end);
-	//! Rows are about to go, by the commit that follows `last_commit`.
+	//! The commit that follows `last_commit` is about to delete rows.
 	void Deletes(uint64_t last_commit);
-	//! UNKNOWN → RECHECK: CREATE INDEX has handed over all rows of the table; those deleted by commits up to the one that
-	//! follows `last_commit` may be left. First with a commit that never comes, then, when the index hears of all deletes, with the last
-	//! one: so it is known which commits it has not heard of.
+	//! UNKNOWN → RECHECK. CREATE INDEX has handed over all rows of the table. Rows may be left that were deleted by
+	//! commits up to the one that follows `last_commit`. It is called twice: before the index hears of deletes, with a
+	//! commit that never comes; and once the index hears of all deletes, with the last commit. So it is known which
+	//! commits the index has not heard of.
 	void Published(idx_t next_row_id, uint64_t last_commit);
-	//! As `Published`, if the key may change while its row stays: DuckDB updates columns of its types in place, unless it knows, when
-	//! it plans the update, that they are indexed. → UNKNOWN, until no transaction is left that began before CREATE INDEX was
-	//! committed: such a one may have planned an update without the index, even for later. Then the table is compared, vectors and
-	//! all. The transaction that creates the index has begun by `last_commit`.
+	//! As `Published`, if the key may change while its row stays. DuckDB updates columns of some types in place, unless
+	//! it knows, when it plans the update, that they are indexed. → UNKNOWN, until no transaction is left that began
+	//! before CREATE INDEX was committed: such a transaction may have planned an update without the index, even one
+	//! that runs later. Then the table is compared with all vectors. The transaction that creates the index has begun
+	//! by `last_commit`.
 	void PublishedUnsure(idx_t next_row_id, uint64_t last_commit);
-	//! → IN_STEP, or RECHECK if more rows may be found to be gone after the commit `recheck_after`.
+	//! → IN_STEP; → RECHECK if more rows may be found to be gone after the commit `recheck_after`.
 	void Reconciled(idx_t next_row_id, uint64_t recheck_after);
 	//! → DROPPED.
 	void Dropped();
@@ -83,7 +86,7 @@ public:
 		virtual uint64_t LowestVisible() const = 0;
 		virtual uint64_t Last() const = 0;
 	};
-	//! Whether there is something to be done: open the index, or reconcile it with its table. Any number of threads may ask at once.
+	//! Whether the index has to be opened, or reconciled with its table. Any number of threads may ask at once.
 	bool IsDue(const Commits &commits) const;
 	bool IsClosed() const {
 		return state == State::CLOSED;
@@ -98,7 +101,7 @@ public:
 	bool IsComplete() const {
 		return state == State::RECHECK || state == State::IN_STEP;
 	}
-	//! See `Opened`: row ids tell which rows are missing, no vector can have changed.
+	//! See `Opened`: no vector can have changed, so row ids tell which rows are missing.
 	bool IsTrusted() const {
 		return trusted;
 	}
@@ -106,8 +109,9 @@ public:
 	idx_t Covered() const {
 		return covered;
 	}
-	//! The last commit before the one that has deleted rows last; `NEVER` if none has. As long as it is the last commit, that one is
-	//! not done, and a scan of committed rows does not see what it deletes. Shared, as the index may be dropped during a comparison.
+	//! The last commit before the one that deleted rows most recently; `NEVER` if none has. As long as it is the last
+	//! commit, the deleting one is not done, and a scan of committed rows still sees the rows. Shared, as the index may
+	//! be dropped during a comparison.
 	shared_ptr<const atomic<uint64_t>> DeletedAfter() const {
 		return deleted_after;
 	}
@@ -121,14 +125,14 @@ private:
 	atomic<State> state;
 	atomic<Reason> reason {Reason::FOR_NOW};
 	atomic<bool> trusted {false};
-	//! While the index was closed.
+	//! Changes came while the index was closed.
 	atomic<bool> missed {false};
 	atomic<idx_t> covered {0};
 	atomic<uint64_t> recheck_after {NEVER};
 	shared_ptr<atomic<uint64_t>> deleted_after = make_shared_ptr<atomic<uint64_t>>(NEVER);
-	//! UNKNOWN: nothing can be done while somebody sees no commit from this one on.
+	//! UNKNOWN: nothing can be done until all transactions see all commits up to this one.
 	mutable atomic<uint64_t> wait_for {0};
-	//! Published by a transaction that may not have been committed when `wait_for` was taken.
+	//! The transaction that creates the index may not have been committed when `wait_for` was set.
 	mutable atomic<bool> creating {false};
 	mutable mutex problem_lock;
 	string problem;

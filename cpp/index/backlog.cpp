@@ -17,7 +17,8 @@
 
 namespace duckdb {
 
-//! The table that `op` appends rows to, or deletes rows from, if it does. An UPDATE of an indexed column does both.
+//! The table that `op` appends rows to or deletes rows from; null if there is none. An UPDATE of an indexed column does
+//! both.
 static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
 	switch (op.type) {
 	case LogicalOperatorType::LOGICAL_INSERT:
@@ -35,11 +36,11 @@ static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
 
 void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 	auto table = Target(plan);
-	// also of a table without indexes: it may have one when this is committed
+	// also a table without indexes: it may have one at the commit
 	if (table && table->IsDuckTable()) {
 		auto backlog = context.registered_state->GetOrCreate<Backlog>("vss_backlog");
 		backlog->Add(table->GetStorage());
-		// it may not have been there when the statement began
+		// the state may not have existed when the statement began
 		backlog->QueryBegin(context);
 	}
 	for (auto &child : plan.children) {
@@ -59,7 +60,7 @@ bool Backlog::AddIndexes(DataTableInfo &info) {
 	return HNSWIndex::VisitAll(info, [&](const HNSWIndex &index) {
 		auto &core = index.Core();
 		auto own = core.take_own();
-		// what nobody owes is a part of what is paid for changes of the same index
+		// work that nobody owes is shared among the transactions that change the same index
 		if (own.appended + own.deleted > 0) {
 			indexes.push_back(Index {core.share(), info.GetDB().shared_from_this(), own});
 		}
@@ -69,12 +70,13 @@ bool Backlog::AddIndexes(DataTableInfo &info) {
 void Backlog::TakeIndexes(MetaTransaction &transaction) {
 	for (auto &used : transaction.OpenedTransactions()) {
 		auto &db = used.get();
-		// what a transaction does to temporary tables it does not note
+		// a transaction does not note changes of temporary tables
 		auto written = transaction.ModifiedDatabase().get() == &db || db.IsTemporary();
 		vector<Table> left;
 		for (auto &table : tables) {
 			auto info = written && table.db == &db ? table.info.lock() : nullptr;
-			// A table without indexes is forgotten: who makes one for it has its statements planned anew, also prepared ones.
+			// A table without indexes is forgotten: CREATE INDEX has its statements planned anew, prepared ones
+			// included.
 			auto forgotten = info ? !AddIndexes(*info) : table.info.expired();
 			if (!forgotten) {
 				left.push_back(std::move(table));
@@ -88,18 +90,18 @@ void Backlog::TransactionCommit(MetaTransaction &transaction, ClientContext &con
 	try {
 		TakeIndexes(transaction);
 	} catch (const std::exception &) {
-		// There is no memory for it: the commit must not seem to have failed, and the background has to do the work.
+		// No memory for the handles. The commit must not seem to have failed, so the background does the work.
 		tables.clear();
 		indexes.clear();
 	}
 }
 
-//! Lets go of the deleted rows that nobody sees any more.
+//! Deleted rows that no snapshot sees any more become dead.
 static void Expire(ClientContext &context, const weak_ptr<AttachedDatabase> &written, const vss::IndexHandle &core) {
 	auto db = AttachedDatabase::TryGetReference(written);
 	if (db) {
 		HNSWIndex::Expire(*db, core);
-		// it may have been detached meanwhile, and wait for us
+		// the database may have been detached meanwhile, and wait for this reference
 		AttachedDatabase::InvokeCloseIfLastReference(db, context);
 	}
 }
@@ -114,7 +116,7 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 	if (left.empty()) {
 		return;
 	}
-	// of a statement that is over DuckDB has forgotten when it has to be
+	// the statement is over, so DuckDB has already forgotten its deadline
 	context.query_deadline = deadline;
 	vss::HostInterrupt interrupt(context);
 	for (auto &index : left) {
@@ -122,9 +124,9 @@ void Backlog::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 			Expire(context, index.db, *index.core);
 			index.core->tend(index.own, PENDING_MAX, interrupt);
 		} catch (const std::exception &) {
-			// Interrupted or out of memory: the work is left to the background, and the statement has done its own. A defect: the
-			// index knows, and whoever uses it next makes it anew. The checkpoint of a database that is closed has failed: its log has
-			// what is not stored. The others are looked at all the same.
+			// Interrupted or out of memory: the background does the work, and the statement has done its own. A defect:
+			// the index knows, and its next user makes it anew. The database was closed and the checkpoint failed: the
+			// log has what is not stored. In each case the other indexes are looked at all the same.
 		}
 	}
 	context.query_deadline.SetInvalid();

@@ -8,27 +8,27 @@
 
 namespace duckdb {
 
-//! DuckDB makes no checkpoint while its log is empty, and nothing else tells it that an index has changed. An empty commit in the log
-//! does. Takes the log's lock.
+//! Has DuckDB make a checkpoint although its log is empty: nothing else tells DuckDB that an index has changed. Writes
+//! an empty commit to an empty log. Takes the log's lock.
 void NoteInLog(AttachedDatabase &db);
 
-//! Of one index, once.
+//! One compaction of one index.
 class Compaction {
 public:
-	//! Of the index of this name over `table`, which both have to be there until it is done.
+	//! The index and `table` have to be there until the compaction is done.
 	Compaction(DataTable &table, string index_name);
 
-	//! Compacts, and sees to it that the next checkpoint stores that. For a thread of its own. Takes the lock of the database's log for a
-	//! moment. Throws InterruptException, OutOfMemoryException.
+	//! Compacts, and sees to it that the next checkpoint stores the result. Meant for a thread of its own. Takes the
+	//! lock of the database's log for a moment. Throws InterruptException, OutOfMemoryException.
 	void Run(ClientContext &context, const vss::HostInterrupt &interrupt, rust::Box<vss::IndexHandle> core);
-	//! How much of it is done, 0 to 1; on any thread.
+	//! The share that is done, 0 to 1. Any thread may ask.
 	double Progress() const;
 
 private:
 	DataTable &table;
 	const string index_name;
 	mutable mutex lock;
-	//! The index while it is compacted, and after that; set with `lock` held.
+	//! The index, once the compaction has begun. Guarded by `lock`.
 	std::vector<rust::Box<vss::IndexHandle>> running;
 };
 

@@ -40,7 +40,7 @@ namespace duckdb {
 // Validation
 //---------------------------------------------------------------------------------------------------------------------
 
-//! The number that `WITH (dimensions = …)` gives, which is taken out of the options: the key's type says it.
+//! The number in `WITH (dimensions = …)`. Takes the option out, as the key's type tells the number.
 static optional_idx TakeDimensions(case_insensitive_map_t<Value> &options) {
 	auto entry = options.find("dimensions");
 	if (entry == options.end()) {
@@ -57,7 +57,8 @@ static optional_idx TakeDimensions(case_insensitive_map_t<Value> &options) {
 	return UnsafeNumericCast<idx_t>(result);
 }
 
-//! The length of the first list with elements that the transaction sees in a column; nothing if there is none.
+//! The length of the first list with elements that the transaction sees in a column; nothing if the key is no column,
+//! or has no such list.
 static optional_idx FirstLength(ClientContext &context, DuckTableEntry &table, const Expression &key,
                                 const CreateIndexInfo &info) {
 	if (key.GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF || info.column_ids.size() != 1) {
@@ -91,7 +92,7 @@ static optional_idx FirstLength(ClientContext &context, DuckTableEntry &table, c
 	}
 }
 
-//! The type FLOAT[n] that the vectors of a key have in the index. `given`: the option.
+//! The type FLOAT[n] of the vectors in the index. `given`: the option `dimensions`.
 static LogicalType KeyType(ClientContext &context, DuckTableEntry &table, const Expression &key,
                            const CreateIndexInfo &info, optional_idx given) {
 	auto &type = key.GetReturnType();
@@ -127,11 +128,11 @@ static LogicalType KeyType(ClientContext &context, DuckTableEntry &table, const 
 	return LogicalType::ARRAY(LogicalType::FLOAT, dimensions);
 }
 
-//! Options that the session has a default for, among those of the index from now on: it keeps what it was made with.
+//! Adds the session's defaults to the options: the index keeps what it was made with.
 static void TakeDefaults(ClientContext &context, case_insensitive_map_t<Value> &options) {
 	auto quantization = DefaultQuantization(context);
 	if (quantization != vss::Quantization::None) {
-		// does nothing if it is given
+		// does nothing if the option is given
 		options.emplace("quantization", Value(string(vss::quantization_name(quantization))));
 	}
 }
@@ -160,7 +161,7 @@ PhysicalOperator &PhysicalCreateHNSW::Plan(PlanIndexInput &input) {
 	auto type = KeyType(input.context, table, *op.unbound_expressions[0], info, given);
 	auto guessed_length = !given.IsValid() && op.unbound_expressions[0]->GetReturnType().id() == LogicalTypeId::LIST;
 	if (type != op.unbound_expressions[0]->GetReturnType()) {
-		// an index on the expression (key::FLOAT[n]), in the catalog, too
+		// the index is on the expression (key::FLOAT[n]), in the catalog, too
 		for (auto keys : {&op.expressions, &op.unbound_expressions}) {
 			(*keys)[0] = BoundCastExpression::AddCastToType(input.context, std::move((*keys)[0]), type);
 		}
@@ -224,17 +225,17 @@ public:
 
 	unique_ptr<HNSWIndex> index;
 	const vss::HostInterrupt interrupt;
-	//! Row ids below this are delivered by the scan, which starts later; rows seen twice are upserts.
+	//! The scan begins after this was read, and delivers all row ids below. A row seen twice is an upsert.
 	const idx_t scanned_until;
 	const idx_t total_rows;
 	atomic<idx_t> rows_linked;
-	//! Some rows are not linked before the index is measured by them.
+	//! Some rows are held out: they are linked only after the index was measured with them.
 	bool holds_out = false;
 	const std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
 };
 
-//! Whether the row is in the table, but the transaction that inserts it is not done: it may fail, and other rows get the
-//! row ids from there on.
+//! Whether the row is in the table, but the transaction that inserts it is not done. That may fail, and other rows
+//! would get the row ids from there on.
 static bool InsertPending(DataTable &storage, idx_t row_id) {
 	auto sees = [&](VisibilityBound bound) {
 		TransactionData view(MAX_TRANSACTION_ID, bound);
@@ -243,8 +244,9 @@ static bool InsertPending(DataTable &storage, idx_t row_id) {
 	return !sees(VisibilityBound::AllCommitted()) && sees(VisibilityBound::Before(NOT_DELETED_ID));
 }
 
-//! The next row id of the table, with no row below whose insert may yet fail. Commits put their rows at the end one after the
-//! other, so the last row tells; one that is going on is waited for. Takes the append lock for moments.
+//! The next row id of the table, at a moment when no insert below may fail any more. Commits put their rows at the end
+//! one after the other, so the last row tells; a commit that is going on is waited for. Takes the append lock for
+//! moments.
 static idx_t CommittedEnd(ClientContext &context, DataTable &storage) {
 	auto &transaction = DuckTransaction::Get(context, storage.db);
 	while (true) {
@@ -269,12 +271,12 @@ unique_ptr<GlobalSinkState> PhysicalCreateHNSW::GetGlobalSinkState(ClientContext
 	    make_uniq<HNSWIndex>(info->GetIndexName(), info->constraint_type, storage_ids, TableIOManager::Get(storage),
 	                         unbound_expressions, storage.db, options, std::move(core), Agreement::State::UNKNOWN);
 	index->Core().reserve_rows(storage.GetTotalRows());
-	// notes the share of the nearest rows that the session wants, too
+	// called so that the core learns the session's target recall
 	SearchWidth(context, index->Core(), options, 1);
 	return make_uniq<CreateHNSWGlobalState>(context, std::move(index), CommittedEnd(context, storage), storage);
 }
 
-//! What computes the keys, for one thread.
+//! Computes the keys for one thread.
 class CreateHNSWLocalState : public LocalSinkState {
 public:
 	CreateHNSWLocalState(ClientContext &context, const Expression &key) : executor(context, key) {
@@ -308,7 +310,7 @@ SinkResultType PhysicalCreateHNSW::Sink(ExecutionContext &context, DataChunk &ch
 ProgressData PhysicalCreateHNSW::GetSinkProgress(ClientContext &context, GlobalSinkState &state_p,
                                                  const ProgressData source_progress) const {
 	auto &state = state_p.Cast<CreateHNSWGlobalState>();
-	// DuckDB adds up rows over pipelines, and takes the one that reads this operator's (empty) output for as long
+	// DuckDB adds up the rows of all pipelines, and counts the one that reads this operator's (empty) output, too
 	constexpr double WEIGHT = 1000;
 	ProgressData progress;
 	progress.total = WEIGHT * double(MaxValue<idx_t>(state.total_rows, 1));
@@ -320,11 +322,11 @@ ProgressData PhysicalCreateHNSW::GetSinkProgress(ClientContext &context, GlobalS
 // Linking
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Some of the work that is left once the rows are collected. The thread is given back soon, and what is left is a new
-//! task: the client looks for Ctrl-C between tasks only, and a query that it cancels then waits for those that run.
+//! Some of the work that is left once the rows are collected. A task ends soon and leaves the rest to a new one: the
+//! client looks for Ctrl-C between tasks only, and when it cancels a query, it waits for the tasks that run.
 class BuildTask : public ExecutorTask {
 public:
-	//! Does a little; returns whether there may be more to do. Throws what the core throws.
+	//! Does a little. Returns whether there may be more to do. Throws what the core throws.
 	using step_t = bool (*)(CreateHNSWGlobalState &state);
 
 	BuildTask(ClientContext &context_p, shared_ptr<Event> event, const PhysicalCreateHNSW &op_p,
@@ -376,7 +378,7 @@ protected:
 	CreateHNSWGlobalState &state;
 };
 
-//! Measures with which search width the rows are found that are not linked yet, then links them.
+//! Measures which search width finds the rows that are held out, then has them linked.
 class MeasureEvent : public BuildEvent {
 public:
 	using BuildEvent::BuildEvent;
@@ -391,7 +393,7 @@ public:
 	void FinishEvent() override;
 };
 
-//! Links to the rows that no walk would come to, then publishes.
+//! Adds links to rows that no walk would reach, then publishes.
 class ReachRowsEvent : public BuildEvent {
 public:
 	using BuildEvent::BuildEvent;
@@ -409,8 +411,8 @@ public:
 	}
 };
 
-//! Links collected rows until none is left but those that the index is to be measured by, on all threads. The scan hands a thread whole
-//! row groups of 122,880 rows, so linking in the sink would leave most threads without work.
+//! Links the collected rows on all threads, except those held out for a measurement. The scan hands a thread whole row
+//! groups of 122,880 rows, so linking in the sink would leave most threads without work.
 class LinkRowsEvent : public BuildEvent {
 public:
 	using BuildEvent::BuildEvent;
@@ -434,7 +436,7 @@ public:
 	}
 
 private:
-	//! Some ten milliseconds of work at most, for the widest vectors.
+	//! At most some ten milliseconds of work, for the widest vectors.
 	static constexpr idx_t ROWS_PER_STEP = 4;
 };
 
@@ -479,7 +481,8 @@ static idx_t AppendArrived(const vss::HostInterrupt &interrupt, DuckTransaction 
 	return next_row_id;
 }
 
-//! Whether DuckDB would update one of the columns in place, if it did not know of an index. Arrays and lists it never does.
+//! Whether DuckDB would update one of the columns in place if it knew of no index. It never does so with arrays and
+//! lists.
 static bool UpdatedInPlace(DataTable &storage, const vector<column_t> &columns) {
 	auto types = storage.GetTypes();
 	return std::any_of(columns.begin(), columns.end(),
@@ -500,11 +503,11 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 		}
 		return;
 	}
-	// The catalog first: ALTER TABLE takes the catalog's lock before the append lock, so we must, too.
+	// The catalog first: ALTER TABLE also takes the catalog's lock before the append lock.
 	info->column_ids = storage_ids;
 	auto &entry = schema.CreateIndex(catalog_transaction, *info, table)->Cast<DuckIndexEntry>();
 
-	// Appends go on while the graph is built; from here until AddIndex they wait, so none can be missed.
+	// Appends go on while the graph is built. From here until AddIndex they wait, so none can be missed.
 	auto &transaction = DuckTransaction::Get(context, storage.db);
 	TableAppendState append_state;
 	storage.AppendLock(transaction, append_state);
@@ -514,10 +517,11 @@ void PhysicalCreateHNSW::Publish(ClientContext &context, CreateHNSWGlobalState &
 	auto unsure = UpdatedInPlace(storage, storage_ids);
 	state.index->Published(next_row_id, MAX_COMMIT_ID, unsure);
 	storage.AddIndex(std::move(state.index), entry.oid);
-	// Deletes reach the index from now on, and whoever plans an update knows it. So all that it has missed is done when a commit is
-	// that follows the last one of now, not of before: another may have ended, and a delete begun, in between.
+	// From now on the index hears of deletes, and updates are planned with it. What the index has missed is done once
+	// the commit is done that follows the last one of now. The last commit from before AddIndex would be too early:
+	// another commit may have ended, and a delete begun, in between.
 	for (auto &&listed : storage.GetDataTableInfo()->GetIndexes().IndexEntries()) {
-		// by its number: the transaction may have dropped another one of this name, which is in the list until it is committed
+		// by its number: the transaction may have dropped another index of this name, which is listed until the commit
 		if (listed->GetIndexOid() == entry.oid) {
 			HNSWIndex::Change(*listed,
 			                  [&](HNSWIndex &index) { index.Published(next_row_id, manager.GetLastCommit(), unsure); });

@@ -11,9 +11,9 @@ class CreateHNSWGlobalState;
 class DuckTableEntry;
 struct PlanIndexInput;
 
-//! Builds an HNSW index: collects the vectors, links them in parallel, catches up with rows that others committed
-//! meanwhile, then publishes.
-//! DuckDB's own operator loses those rows, shows no progress and never looks at interrupts.
+//! Builds an HNSW index: collects the vectors, links them in parallel, catches up with rows that others have committed
+//! meanwhile, then publishes the index. DuckDB's own operator would lose those rows; it also shows no progress and
+//! never looks at interrupts.
 class PhysicalCreateHNSW : public PhysicalOperator {
 public:
 	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
@@ -22,9 +22,9 @@ public:
 	                   DuckTableEntry &table, unique_ptr<CreateIndexInfo> info, vector<column_t> storage_ids,
 	                   vector<unique_ptr<Expression>> unbound_expressions, vss::IndexOptions options);
 
-	//! What is indexed, over the rows of the scan, whose last column is the row id.
+	//! The indexed expression, over the rows of the scan. The last column of the scan is the row id.
 	unique_ptr<Expression> key;
-	//! The length of the vectors is that of the first list: one of another length is an error.
+	//! The first list gave the dimensions: a list of another length is an error.
 	bool guessed_length = false;
 
 	//! The `create_plan` callback of the index type: checks the statement, then SCAN → this.
@@ -50,7 +50,7 @@ public:
 		return true;
 	}
 
-	//! Makes the finished index known to catalog and table, with every row that was committed so far.
+	//! Makes the finished index known to catalog and table, with every row that is committed by then.
 	void Publish(ClientContext &context, CreateHNSWGlobalState &state) const;
 
 	bool IsSource() const override {

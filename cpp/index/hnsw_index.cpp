@@ -58,7 +58,7 @@ rust::Box<vss::IndexHandle> HNSWIndex::MakeCore(const vss::IndexOptions &options
 	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), Memory(key, db)); });
 }
 
-//! Elements of an indexed vector; 0 if the index has another number of keys than one, or one of another type.
+//! Elements of an indexed vector; 0 unless the index has exactly one key, a FLOAT[n].
 static idx_t KeyDimensions(const vector<LogicalType> &keys) {
 	auto is_vector = keys.size() == 1 && keys[0].id() == LogicalTypeId::ARRAY &&
 	                 ArrayType::GetChildType(keys[0]).id() == LogicalTypeId::FLOAT;
@@ -85,7 +85,7 @@ bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWInde
 		}
 		handle = make_uniq<IndexReadHandle<HNSWIndex>>(entry.GetReadHandle<HNSWIndex>());
 	} catch (const InternalException &) {
-		// dropped between two of these lines: an exception that DuckDB would invalidate the database over
+		// dropped between two of these lines; DuckDB would invalidate the database over the exception
 		return false;
 	}
 	auto &index = *handle->operator->();
@@ -141,10 +141,10 @@ bool HNSWIndex::Covers(DataTable &table) const {
 	return core->is_sound() && agreement.Serves(table.GetNextRowId());
 }
 
-//! Rows deleted by commits below this are seen by nobody.
+//! No snapshot sees rows that commits below this have deleted.
 static uint64_t LowestVisible(AttachedDatabase &db) {
 	auto bound = DuckTransactionManager::Get(db).LowestVisibilityBound();
-	// the bound hides its number, but the core needs it as one
+	// the bound hides its number, which the core needs
 	static_assert(sizeof(bound) == sizeof(uint64_t), "VisibilityBound is a transaction_t");
 	uint64_t result;
 	memcpy(&result, &bound, sizeof(result));
@@ -189,7 +189,7 @@ bool HNSWIndex::ReconcileDue(IndexEntry &entry) {
 }
 
 void HNSWIndex::Expire(AttachedDatabase &db, const vss::IndexHandle &core) {
-	// in this order: a snapshot that begins in between sees what is committed by now
+	// the last commit first: a snapshot that begins in between sees that commit
 	auto last_commit = DuckTransactionManager::Get(db).GetLastCommit();
 	core.expire(last_commit, LowestVisible(db));
 }
@@ -231,8 +231,9 @@ ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, 
 	if (info.append_mode != IndexAppendMode::INSERT_DUPLICATES) {
 		return Append(lock, chunk, row_ids);
 	}
-	// Rows of the log come while the index is bound, and may be taken as duplicates; so may those that a vacuum has moved. A
-	// binding that fails is tried again for ever by everybody, or invalidates the database; the table has the rows.
+	// DuckDB uses this mode when it replays its log while it binds the index, and for rows that a vacuum has moved. If
+	// binding failed, DuckDB would try it again for ever, or invalidate the database. So the index closes instead: the
+	// table has the rows.
 	auto error = TakeRows(vss::RowOrigin::Log, chunk, row_ids);
 	if (error.HasError()) {
 		Close(Agreement::Reason::FOR_NOW, error.RawMessage());
@@ -297,7 +298,7 @@ bool HNSWIndex::MergeIndexes(IndexLock &lock, BoundIndex &other) {
 }
 
 void HNSWIndex::Vacuum(IndexLock &lock) {
-	// The list and the entry are locked, and nobody could interrupt it: HNSW_VACUUM compacts.
+	// No compaction here: the list and the entry are locked, and nobody could interrupt it. HNSW_VACUUM compacts.
 	Maintain();
 }
 

@@ -21,18 +21,18 @@ struct SharedIndex {
 	vss::IndexOptions options;
 };
 
-//! How far a comparison of an index with its table is, for readers without a lock.
+//! Progress of the comparison of an index with its table. Readers need no lock.
 struct ComparisonProgress {
-	//! Rows that were read, some of them twice.
+	//! Rows read so far; a row counts once for each scan that reads it.
 	atomic<idx_t> done {0};
-	//! Rows to be read, as far as is known by now; 0 while nothing is compared.
+	//! Rows to read, an estimate that may grow; 0 while no comparison runs.
 	atomic<idx_t> total {0};
 };
 
 //! What a checkpoint did.
 struct CheckpointReport {
 	timestamp_t time;
-	//! That were written, and the bytes of the file that they take.
+	//! Pages written, and the bytes that they take in the file.
 	idx_t pages;
 	idx_t bytes;
 };
@@ -48,34 +48,36 @@ public:
 	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::IndexHandle> core,
 	          Agreement::State state);
 
-	//! What an index over keys of this type takes its memory from.
+	//! The host memory from which an index over keys of this type reserves.
 	static std::unique_ptr<vss::HostMemory> Memory(const LogicalType &key, AttachedDatabase &db);
-	//! The core of an index without rows over keys of this type. Throws an OutOfMemoryException.
+	//! An empty core for keys of this type. Throws an OutOfMemoryException.
 	static rust::Box<vss::IndexHandle> MakeCore(const vss::IndexOptions &options, const LogicalType &key,
 	                                            AttachedDatabase &db);
-	//! DuckDB's way to bind a stored, replayed or copied index. Reads what was stored. An index for which that is not
-	//! possible now stays closed. DuckDB holds the entry exclusively: takes no lock of the table's index list and none of
-	//! the catalog. Never throws over what is stored, or for want of memory.
+	//! DuckDB calls this to bind a stored, replayed or copied index. Reads the stored image. If that is not possible
+	//! now, the index stays closed. DuckDB holds the entry exclusively, so this takes no lock of the table's index list
+	//! and none of the catalog. Never throws because of what is stored, or for want of memory.
 	static unique_ptr<BoundIndex> CreateInstance(CreateIndexInput &input);
-	//! Asks the catalog for the options of an index that was bound without any. Takes the entry's lock for moments only; must not be
-	//! called with it, the index list's or the catalog's held.
+	//! Asks the catalog for the options of an index that was bound without them. Takes the entry's lock for moments
+	//! only. Must not be called while the caller holds that lock, the index list's or the catalog's.
 	static void LearnOptions(ClientContext &context, IndexEntry &entry, DataTable &table);
-	//! Brings an index in step with its table, if it is not: one that was just bound may be closed, lack rows that came, or
-	//! hold rows that went, without it, and one that was just made may hold the latter. Reads the row ids of the table, and
-	//! all vectors if they may have changed. Afterwards the index covers the table, unless memory is short: then queries
-	//! go on scanning the table, and the next call tries again. Its options must have been learnt. Takes the entry's lock for
-	//! moments only; must not be called with it or the index list's held. Throws only an InterruptException.
+	//! Brings an index in step with its table if it is not. An index that was just bound may be closed, may lack rows
+	//! that came without it, or may hold rows that went without it. An index that was just created may hold such rows,
+	//! too. Reads the row ids of the table, and all vectors if they may have changed. Afterwards the index covers the
+	//! table, unless memory is short: then queries go on scanning the table, and the next call tries again. The options
+	//! of the index must be known (`LearnOptions`). Takes the entry's lock for moments only. Must not be called while
+	//! the caller holds that lock or the index list's. Throws only an InterruptException.
 	static void Reconcile(ClientContext &context, const vss::HostInterrupt &interrupt, IndexEntry &entry,
 	                      DataTable &table);
 	//! Whether `Reconcile` has something to do. Takes the entry's lock for a moment.
 	static bool ReconcileDue(IndexEntry &entry);
-	//! Runs `visit` with the index behind `entry`, which is locked (shared) meanwhile. False, without a call, if there is
-	//! none: it was dropped, is not bound or of another type.
+	//! Runs `visit` on the index behind `entry`, with the entry locked (shared). Returns false without a call if there
+	//! is no such index: it was dropped, is not bound, or is of another type.
 	static bool Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit);
-	//! The same with each bound HNSW index of a table, one after the other; the list is locked for a moment before. Returns whether the table
-	//! has indexes, of whatever kind.
+	//! The same for each bound HNSW index of a table, one after the other. First locks the list for a moment. Returns
+	//! whether the table has indexes of any kind.
 	static bool VisitAll(DataTableInfo &table, const std::function<void(const HNSWIndex &index)> &visit);
-	//! Runs `change` with the index behind `entry`, which is one of ours, and locked exclusively meanwhile, unless it was dropped.
+	//! Runs `change` on the HNSW index behind `entry`, with the entry locked exclusively. Does nothing if it was
+	//! dropped.
 	static void Change(IndexEntry &entry, const std::function<void(HNSWIndex &index)> &change);
 
 	const vss::IndexOptions &Options() const {
@@ -87,44 +89,45 @@ public:
 	}
 	//! Whether the index has to be compared with its table, see `Agreement::IsDue`.
 	bool ReconcileDue() const;
-	//! The index behind `entry` for a search of `table`; nothing if it was dropped or does not cover the table. Holds
-	//! the entry's shared lock only for the moment of the call, so a long search never stops a commit.
+	//! A handle on the index behind `entry` for a search of `table`; null if the index was dropped or does not cover
+	//! the table. Holds the entry's shared lock only for the moment of the call, so a long search never stops a commit.
 	static unique_ptr<SharedIndex> TryShare(IndexEntry &entry, DataTable &table);
-	//! Whether it was, also by a transaction that is not seen yet.
+	//! Whether the index was dropped, also by a commit that the caller's snapshot does not see.
 	static bool IsDropped(IndexEntry &entry);
 	//! The core, for calls made while the index cannot go away.
 	const vss::IndexHandle &Core() const {
 		return *core;
 	}
-	//! Whether the index may answer queries of `table`; if not they scan it.
+	//! Whether the index may answer queries of `table`; if not, queries scan the table.
 	bool Covers(DataTable &table) const;
-	//! CREATE INDEX is done, see `Agreement::Published`; `unsure`: and `PublishedUnsure`.
+	//! CREATE INDEX is done: `Agreement::PublishedUnsure` if `unsure`, else `Agreement::Published`.
 	void Published(idx_t next_row_id, uint64_t last_commit, bool unsure);
-	//! For users: whether the index serves queries, and what was wrong with its stored image if something was.
+	//! For users: whether the index serves queries, and what is or was wrong with it.
 	string Status(DataTable &table) const;
 	//! Bytes of the database file that hold the newest image.
 	idx_t BytesOnDisk() const;
-	//! The same of an index that is not bound; nothing if it is, or was dropped. Takes the entry's lock for a moment.
+	//! The same for an index that is not bound; nothing if it is bound or dropped. Takes the entry's lock for a moment.
 	static optional_idx UnboundBytesOnDisk(IndexEntry &entry);
 	//! The last checkpoint since the index was bound, or made; null if there was none.
 	optional_ptr<const CheckpointReport> LastCheckpoint() const {
 		return last_checkpoint.get();
 	}
-	//! Background tasks of its upkeep that run, or wait for a thread.
+	//! Maintenance tasks that run, or wait for a background thread.
 	idx_t BackgroundTasks() const {
 		return links->Tasks();
 	}
-	//! How far the comparison with its table is; stays valid after the index is gone.
+	//! Progress of the comparison with the table; stays valid after the index is gone.
 	shared_ptr<const ComparisonProgress> Comparing() const {
 		return comparing;
 	}
-	//! Tombstones of an index in `db` that no snapshot can see any more are dead. Takes no lock of DuckDB.
+	//! Tombstones of `core`, an index in `db`, become dead if no snapshot can see them any more. Takes no lock of
+	//! DuckDB.
 	static void Expire(AttachedDatabase &db, const vss::IndexHandle &core);
-	//! Turns tombstones that no snapshot can see any more into free slots, and schedules linking of pending rows.
-	//! Cheap when there is nothing to do. Takes no lock of DuckDB.
+	//! Calls `Expire`, then schedules background tasks for the work that is due. Cheap when there is nothing to do.
+	//! Takes no lock of DuckDB's storage.
 	void Maintain() const;
 
-	//! Takes rows that a scan of the table yields, for an index that is not in the table's list yet. Errors: out of memory.
+	//! Appends rows of a table scan to an index that is not in the table's list yet. Errors: out of memory.
 	ErrorData AppendScanned(DataChunk &chunk, Vector &row_ids);
 	ErrorData Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) override;
 	ErrorData Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, IndexAppendInfo &info) override;
@@ -148,53 +151,55 @@ private:
 	struct Comparison;
 	struct Opened;
 
-	//! The keys of a chunk of the table, then `TakeKeys`.
+	//! Computes the keys of a chunk of the table, then calls `TakeKeys`.
 	ErrorData TakeRows(vss::RowOrigin origin, DataChunk &chunk, Vector &row_ids);
 	//! Hands rows to the core.
 	ErrorData TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &row_ids);
 
-	//! The core for what is stored; without rows if nothing is, or nothing that can be used. Throws an
-	//! OutOfMemoryException if there is not enough memory for it now.
+	//! Opens the stored image. The core is empty if nothing is stored, or nothing that can be used. Throws if memory is
+	//! short, or if the file cannot be read, for now.
 	static Opened Open(const vss::IndexOptions &options, const LogicalType &key, const IndexStorageInfo &info,
 	                   TableIOManager &table_io_manager, AttachedDatabase &db);
-	//! The index has this core from now on. With the entry locked exclusively, as deletes are told to one core or the other.
+	//! The entry must be locked exclusively, so that a delete is told to the old core or to the new one.
 	void ReplaceCore(rust::Box<vss::IndexHandle> successor);
-	//! The index has what was opened from now on.
+	//! Takes over the opened core, its options and what is known of it.
 	void Adopt(Opened opened);
-	//! Gives back what the index has, so that queries can scan the table. `FOR_NOW`: there is not enough memory for its rows.
+	//! Frees the core and its rows: queries scan the table from now on.
 	void Close(Agreement::Reason why, string problem);
-	//! The index may have been left wrong by a defect: closes it, and gives its image up.
+	//! A defect may have left the index wrong: closes it, and gives its image up.
 	void Discard(Agreement::Reason why);
-	//! Opens the index behind `entry` if it is closed, and its options are known. Takes the entry's lock for moments only.
+	//! Opens the index behind `entry` if it is closed and its options are known. Takes the entry's lock for moments
+	//! only.
 	static void OpenLate(IndexEntry &entry, DataTable &table);
-	//! The checkpoint that the database file holds, or that is being made.
+	//! The number of the checkpoint that the database file holds; with `next`, of the one being made. 0 in memory.
 	static uint64_t Checkpoint(TableIOManager &table_io_manager, bool next);
 
 	const idx_t dimensions;
 	vss::IndexOptions options;
-	//! One without rows as long as the index is closed.
+	//! Without rows while the index is closed.
 	rust::Box<vss::IndexHandle> core;
 	unique_ptr<MaintenanceQueue> links;
-	//! With its table.
+	//! How the index and its table stand to each other.
 	Agreement agreement;
-	//! The newest image in the file; a name alone if there is none.
+	//! The newest image in the file; only the name is set if there is none.
 	IndexStorageInfo stored;
-	//! One comparison at a time; shared with it, as the index may be dropped meanwhile.
+	//! One comparison runs at a time. It shares the lock, because the index may be dropped meanwhile.
 	shared_ptr<mutex> compare_lock = make_shared_ptr<mutex>();
 	const shared_ptr<ComparisonProgress> comparing = make_shared_ptr<ComparisonProgress>();
-	//! Blocks of an image that could not be used, until the next checkpoint.
+	//! Blocks of images that could not be used; the next checkpoint frees them.
 	vector<block_id_t> useless_blocks;
-	//! What the last checkpoint stored.
+	//! Size of the newest image.
 	atomic<idx_t> bytes_on_disk {0};
 	unique_ptr<CheckpointReport> last_checkpoint;
-	//! Somebody has asked the index, or appended to it: deletes are those of statements from now on. What the log tells comes before, while
-	//! nobody else knows the index. The first statement's deletes may be taken for the log's.
+	//! Set once a statement has read or changed the index. Until then only DuckDB's replay of the log knows the index,
+	//! so a delete is the log's; from then on it is a statement's. The first statement's deletes may be taken for the
+	//! log's.
 	mutable atomic<bool> replayed {false};
 };
 
 //! Options of `WITH (…)`, checked by the core. Throws a BinderException that names the option.
 vss::IndexOptions ParseIndexOptions(const case_insensitive_map_t<Value> &given);
-//! Options that were stored, perhaps by another extension that allows others; the defaults if we do not. Never throws.
+//! Stored options; the defaults if they are not valid here, as another extension may have stored them. Never throws.
 vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored);
 
 } // namespace duckdb

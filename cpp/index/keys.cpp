@@ -16,7 +16,7 @@ static bool IsFaultOfRow(const std::exception &ex) {
 
 namespace {
 
-//! Computes keys of a part of the rows, and where that fails those of each half, down to the rows that it fails for.
+//! Computes the keys of a part of the rows; if that fails, of each half, down to the rows for which it fails.
 class KeysByHalves {
 public:
 	KeysByHalves(DataChunk &rows_p, DataChunk &keys_p, const compute_key_t &compute_p, vector<column_t> columns_p)

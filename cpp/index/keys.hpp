@@ -1,4 +1,4 @@
-//! The indexed vectors of rows, which are an expression over their columns that may fail for some of them.
+//! The indexed vectors of rows: an expression over their columns, which may fail for some rows.
 #pragma once
 
 #include "duckdb/common/types/data_chunk.hpp"
@@ -7,13 +7,14 @@
 
 namespace duckdb {
 
-//! Computes a key, the only column of its result.
+//! Computes the keys of `rows` into the only column of `keys`.
 using compute_key_t = std::function<void(DataChunk &rows, DataChunk &keys)>;
 
-//! Computes the key of each of `rows` into `keys`, a FLOAT[n]. `columns`: what it is over, if not all columns of `rows` are there. Where
-//! that fails because of what is in the row, as a list has another length, or an element is beyond FLOAT, the vector has NULL elements: so
-//! it is never ranked, each search hands it on, and DuckDB computes the key itself, and fails, or not, as without an index. Throws what is
-//! not the row's fault.
+//! Computes the key of each of `rows` into `keys`, a FLOAT[n]. `columns`: the columns that the key is over, if others
+//! of `rows` are not filled. The expression may fail because of a row's values: a list has another length, or an
+//! element is beyond FLOAT. The vector of such a row gets NULL elements. So the index never ranks the row, and each
+//! search returns it: DuckDB computes the key itself, and fails or not, as without an index. Throws errors that are not
+//! the fault of a row.
 void ComputeKeys(DataChunk &rows, DataChunk &keys, const compute_key_t &compute, const vector<column_t> &columns = {});
 
 } // namespace duckdb

@@ -6,8 +6,9 @@
 
 namespace duckdb {
 
-//! Consolidates and links a little, then measures with up to so many exact searches; true if there may be more to do. Consolidation comes
-//! first: it frees slots for the rows.
+//! One step: consolidates and links a little; without such work, reconnects; without that, measures with up to
+//! `searches` exact searches. Returns whether there may be more to do. Consolidation comes first, because it frees
+//! slots for the rows.
 static bool MaintenanceStep(const vss::IndexHandle &core, idx_t searches, const vss::HostInterrupt &stop) {
 	try {
 		auto done = core.consolidate(MaintenanceQueue::NODES_PER_STEP, stop);
@@ -15,30 +16,30 @@ static bool MaintenanceStep(const vss::IndexHandle &core, idx_t searches, const 
 		return done > 0 || core.reconnect(MaintenanceQueue::NODES_PER_STEP, stop) > 0 ||
 		       core.measure_step(searches, stop);
 	} catch (const rust::Error &) {
-		// Out of memory: rows stay pending, which the index shows and searches exactly, and slots dead; the next one to use the
-		// index tries again. A defect: the index knows, and whoever uses it next makes it anew. Or stopped while it measured itself.
+		// Out of memory: rows stay pending and slots stay dead. The index shows both, and the next one to use it tries
+		// again. A defect: the index knows, and its next user makes it anew. Stopped: the task ends.
 		return false;
 	}
 }
 
-//! Makes a graph small again that has many more slots than rows; true if it did. That may take long, but ends soon after `stop`.
+//! Shrinks a graph that has many more slots than rows; true if it did. That may take long, but ends soon after `stop`.
 static bool Shrink(const vss::IndexHandle &core, const atomic<bool> &stop) {
 	try {
 		return core.shrink_if_oversize(vss::HostInterrupt(stop));
 	} catch (const rust::Error &) {
-		// Stopped or out of memory: it stays as large as it is. A defect: as above.
+		// Stopped or out of memory: the graph stays as large as it is. A defect: as above.
 		return false;
 	}
 }
 
-//! How many threads there is work for.
+//! How many threads have something to do.
 static idx_t WorkFor(const vss::IndexHandle &core) {
 	return core.pending() / MaintenanceQueue::LINK_FROM +
 	       (core.consolidate_due() || core.reconnect_due() || core.oversize() || core.measurement_due() ? 1 : 0);
 }
 
-//! While somebody copies the graph nothing can be done to it, and nobody would schedule us anew at the end: waits a moment, if there is
-//! work, and returns true.
+//! While a thread copies the graph, no task can change it, and nobody would schedule a new task afterwards. So if there
+//! is work, this waits a moment and returns true.
 static bool AwaitCopy(const vss::IndexHandle &core, const atomic<bool> &stop) {
 	try {
 		return WorkFor(core) > 0 && core.await_copy(vss::HostInterrupt(stop));
@@ -90,7 +91,7 @@ static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 
 void MaintenanceQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {
 	if (WorkFor(core) > 0 && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
-		// the thread is the user's
+		// one search only: the thread is the user's
 		MaintenanceStep(core, 1, vss::HostInterrupt(nullptr));
 	}
 }

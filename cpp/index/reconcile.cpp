@@ -1,4 +1,4 @@
-//! An index is compared with its table before it is used: what a log, an image or a build has missed is made good.
+//! Compares an index with its table before it is used, and makes up for what a log, an image or a build has missed.
 #include "duckdb/common/types/data_chunk.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/main/attached_database.hpp"
@@ -24,9 +24,9 @@
 
 namespace duckdb {
 
-//! Waits until rows that a commit has handed to the indexes are in the table, where a scan sees them: an index that was closed
-//! then has not got them. False if the table was altered or dropped meanwhile: rows go to its newest version now. Takes the
-//! table's append lock for a moment.
+//! Waits until the rows that commits have handed to the indexes are in the table, too, where a scan sees them. An index
+//! that was closed has missed these rows. Returns false if the table was altered or dropped meanwhile: new rows then go
+//! to its newest version. Takes the table's append lock for a moment.
 static bool WaitForAppends(ClientContext &context, DataTable &table) {
 	if (!table.IsMainTable()) {
 		return false;
@@ -40,8 +40,8 @@ static bool WaitForAppends(ClientContext &context, DataTable &table) {
 	}
 }
 
-//! Scans columns of the rows of a table, also of those that are not committed yet, and their row ids behind them. Appends go
-//! on meanwhile. Adds the rows to `read`.
+//! Scans columns of a table, and the row ids as the last column. Rows that are not committed yet are included; `type`
+//! says which deleted rows are. Appends go on meanwhile. Adds the number of rows to `read`.
 static void ScanRows(const vss::HostInterrupt &interrupt, DataTable &table, const vector<column_t> &columns,
                      TableScanType type, atomic<idx_t> &read, const std::function<void(DataChunk &chunk)> &consume) {
 	auto &rows = *table.GetRowGroupCollection();
@@ -86,7 +86,7 @@ struct HNSWIndex::Comparison {
 	      deleted_after(index.agreement.DeletedAfter()), vectors(!index.agreement.IsTrusted()),
 	      dimensions(index.Dimensions()), complete(index.agreement.IsComplete()), types(index.logical_types),
 	      columns(index.column_ids), key(index.CopyUnboundExpression(0)) {
-		// over the scanned columns
+		// the scan yields the indexed columns only, in this order
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
 		    key, [](BoundColumnRefExpression &column, unique_ptr<Expression> &expr) {
 			    auto position = idx_t(column.Binding().column_index);
@@ -97,7 +97,8 @@ struct HNSWIndex::Comparison {
 		progress->total = 0;
 	}
 
-	//! Compares. Returns the commit after which rows have to be looked for again that are gone; `NEVER` if there is none.
+	//! Compares. Returns the commit after which deleted rows have to be looked for again; `NEVER` if that is not
+	//! needed.
 	uint64_t Run(DataTable &table);
 	void AppendVectors(DataTable &table);
 	uint64_t ForgetDeleted(DataTable &table);
@@ -110,15 +111,16 @@ struct HNSWIndex::Comparison {
 	const shared_ptr<const atomic<uint64_t>> deleted_after;
 	bool vectors;
 	const idx_t dimensions;
-	//! No row is missing.
+	//! The index lacks no row.
 	const bool complete;
 	const vector<LogicalType> types;
 	const vector<column_t> columns;
 	unique_ptr<Expression> key;
 };
 
-//! Rows in `core` whose deletion from `table` is committed become tombstones. Returns the commit after which more of them may be
-//! found: a delete that was handed over after it is not done yet, and the rows are still there. `NEVER` if there is none.
+//! Turns rows of `core` into tombstones if their deletion from `table` is committed. Returns the commit after which to
+//! look again: a delete that the index was told of after that commit is not done yet, so the scan still saw its rows.
+//! `NEVER` if there is no such delete.
 uint64_t HNSWIndex::Comparison::ForgetDeleted(DataTable &table) {
 	auto last_commit = DuckTransactionManager::Get(table.db).GetLastCommit();
 	auto deleting = *deleted_after == last_commit;
@@ -130,7 +132,7 @@ uint64_t HNSWIndex::Comparison::ForgetDeleted(DataTable &table) {
 }
 
 uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
-	// row ids stand for the same rows while this is held
+	// while this is held, row ids stand for the same rows
 	auto vacuum_lock = DuckTransactionManager::Get(db).SharedVacuumLock();
 	auto rows = table.GetTotalRows();
 	progress->done = 0;
@@ -139,8 +141,8 @@ uint64_t HNSWIndex::Comparison::Run(DataTable &table) {
 		return ForgetDeleted(table);
 	}
 	Translate([&] { core->begin_comparison(table.GetNextRowId()); });
-	// A row that a commit has deleted may still be seen by older snapshots, so the vectors of all that anybody sees are
-	// taken; which rows are left is what the last scan says.
+	// Older snapshots may still see a row that a commit has deleted. So this takes the vectors of all rows that any
+	// snapshot sees; the last scan then tells which rows are left.
 	if (!vectors) {
 		ScanRows(interrupt, table, {}, TableScanType::TABLE_SCAN_OMIT_PERMANENTLY_DELETED, progress->done,
 		         [&](DataChunk &chunk) { vectors = core->seen(RowIds(chunk)) || vectors; });
@@ -217,7 +219,7 @@ void HNSWIndex::Reconcile(ClientContext &context, const vss::HostInterrupt &inte
 	}
 	Change(entry, [&](HNSWIndex &index) {
 		if (!index.core->is_sound()) {
-			// at once again: not a third time before the database is opened again
+			// the second time in a row: closed until the database is opened again
 			index.Discard(Agreement::Reason::FOR_GOOD);
 		} else if (!failure.HasError()) {
 			index.agreement.Reconciled(table.GetNextRowId(), recheck_after);

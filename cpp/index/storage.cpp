@@ -1,4 +1,4 @@
-//! An index in the database file: written at checkpoints, read when it is bound.
+//! How an index lies in the database file: checkpoints write it, binding reads it.
 #include "duckdb/catalog/catalog.hpp"
 #include "duckdb/catalog/catalog_entry/index_catalog_entry.hpp"
 #include "duckdb/execution/index/index_type.hpp"
@@ -21,15 +21,15 @@
 
 namespace duckdb {
 
-//! Where the root of an image stands among the options that DuckDB stores for an index.
+//! The option, among those that DuckDB stores for an index, that holds the root of an image.
 static constexpr const char *ROOT_OPTION = "vss_root";
-//! The same for the norms of its vectors, a record that may be missing.
+//! The same for the norms of the vectors; this record may be missing.
 static constexpr const char *NORMS_OPTION = "vss_norms";
-//! The same for what was measured of its search widths.
+//! The same for what was measured of the search widths.
 static constexpr const char *WIDTHS_OPTION = "vss_widths";
-//! Is there if the user gave `ef_search`: earlier versions note that in any case.
+//! Is there if the user gave `ef_search`. Earlier versions store an `ef_search` in any case.
 static constexpr const char *EF_GIVEN_OPTION = "vss_ef_given";
-//! The same for what was written behind WITH: what comes after it is the option's name.
+//! Prefix of each stored option of WITH; the option's name follows.
 static const string WITH_OPTION = "vss_with_";
 
 //---------------------------------------------------------------------------------------------------------------------
@@ -46,10 +46,10 @@ uint64_t HNSWIndex::Checkpoint(TableIOManager &table_io_manager, bool next) {
 	return iteration + (next ? 1 : 0);
 }
 
-//! What is stored of an index that does not change.
+//! A copy, for an index that a checkpoint leaves as it is.
 static IndexStorageInfo CopyOf(const IndexStorageInfo &info) {
 	IndexStorageInfo result(info.name);
-	// nobody sets it without an image
+	// without an image, `root` may be unset
 	result.root = info.IsValid() ? info.root : 0;
 	result.options = info.options;
 	result.allocator_infos = info.allocator_infos;
@@ -79,17 +79,17 @@ static rust::Slice<const uint8_t> StoredBlob(const IndexStorageInfo &info, const
 	return {const_data_ptr_cast(blob.data()), blob.size()};
 }
 
-//! The pages of the newest image, which the core forgets.
+//! The pages of the newest image. The core forgets them.
 static vector<block_id_t> PagesOf(const vss::IndexHandle &core) {
 	auto ids = core.forget_pages();
 	return vector<block_id_t>(ids.begin(), ids.end());
 }
 
-//! Notes options, so that whoever binds the index next need not look for them in the catalog.
+//! Stores the options, so that the next binding need not look for them in the catalog.
 static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_t<Value> &stored) {
 	stored[WITH_OPTION + "metric"] = Value(string(vss::metric_name(options.metric)));
 	if (options.quantization != vss::Quantization::None) {
-		// versions that know no codes read the others
+		// versions that know no codes can read the options of indexes without
 		stored[WITH_OPTION + "quantization"] = Value(string(vss::quantization_name(options.quantization)));
 	}
 	if (options.target_recall > 0) {
@@ -105,7 +105,7 @@ static void StoreOptions(const vss::IndexOptions &options, case_insensitive_map_
 	}
 }
 
-//! The options of `StoreOptions`; empty if there are none.
+//! The options that `StoreOptions` has written; empty if there are none.
 static case_insensitive_map_t<Value> OptionsOf(const IndexStorageInfo &info) {
 	case_insensitive_map_t<Value> result;
 	for (auto &entry : info.options) {
@@ -144,7 +144,8 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 		if (core->is_sound()) {
 			throw;
 		}
-		// a checkpoint that fails would invalidate the database; pages of the image are given back after it was written only
+		// A checkpoint that fails would invalidate the database. The old image is intact: its pages are freed only
+		// after the new one is written.
 		return CopyOf(stored);
 	}
 	info.options[ROOT_OPTION] = Value::BLOB(image.root.data(), image.root.size());
@@ -153,7 +154,7 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 		info.options[WIDTHS_OPTION] = Value::BLOB(image.widths.data(), image.widths.size());
 	}
 	FixedSizeAllocatorInfo allocator;
-	// the fields that DuckDB reads for every index; to it a page is a buffer
+	// DuckDB reads these fields for every index; it takes each page for a buffer
 	allocator.segment_size = pages.page_bytes();
 	for (idx_t i = 0; i < image.pages.size(); i++) {
 		allocator.buffer_ids.push_back(i);
@@ -171,8 +172,8 @@ IndexStorageInfo HNSWIndex::SerializeToDisk(QueryContext context, const case_ins
 }
 
 IndexStorageInfo HNSWIndex::SerializeToWAL(const case_insensitive_map_t<Value> &given) {
-	// Only that the index exists: a log with all its pages would be a second copy in memory, and whoever replays the
-	// log has the table to take the rows from.
+	// Stores only that the index exists. A log with all its pages would be a second copy in memory, and a replay can
+	// take the rows from the table.
 	IndexStorageInfo info(name);
 	info.options = given;
 	info.root = 0;
@@ -180,8 +181,8 @@ IndexStorageInfo HNSWIndex::SerializeToWAL(const case_insensitive_map_t<Value> &
 }
 
 void HNSWIndex::ResetStorage(IndexLock &lock) {
-	// Searches may be running on the core, so it is not emptied but abandoned: nobody asks it any more, and its memory goes
-	// with the last handle.
+	// Searches may still run on the core, so it is not emptied but abandoned: no new search reaches it, and the last
+	// handle frees its memory.
 	auto trusts_stored = agreement.IsClosed() || !core->is_sound();
 	agreement.Dropped();
 	auto &blocks = table_io_manager.GetIndexBlockManager();
@@ -203,7 +204,7 @@ void HNSWIndex::ResetStorage(IndexLock &lock) {
 // Load
 //---------------------------------------------------------------------------------------------------------------------
 
-//! A core, and what is known of it.
+//! An opened core, and what is known of it.
 struct HNSWIndex::Opened {
 	Opened(rust::Box<vss::IndexHandle> core_p, vss::IndexOptions options_p)
 	    : core(std::move(core_p)), options(std::move(options_p)) {
@@ -211,12 +212,12 @@ struct HNSWIndex::Opened {
 
 	rust::Box<vss::IndexHandle> core;
 	vss::IndexOptions options;
-	//! It was read from an image.
+	//! The core was read from an image.
 	bool has_image = false;
 	idx_t covered = 0;
 	bool trusted = false;
 	idx_t bytes_on_disk = 0;
-	//! Why the image could not be used, if there was one, and its blocks.
+	//! If there was an image that could not be used: why, and its blocks.
 	string problem;
 	vector<block_id_t> useless_blocks;
 };
@@ -225,7 +226,7 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
                                   const IndexStorageInfo &info, TableIOManager &table_io_manager,
                                   AttachedDatabase &db) {
 	if (!info.IsValid()) {
-		// created by the log alone, or copied: the table has its rows
+		// the index is in the log alone, or was copied: its rows come from the table
 		return Opened(MakeCore(options, key, db), options);
 	}
 	auto ids = BlocksOf(info);
@@ -256,7 +257,7 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 		}
 		problem = error.RawMessage();
 	}
-	// from here on: an entry that cannot be written says nothing about the image
+	// outside the `try`: an entry that cannot be written says nothing about the image
 	if (opened) {
 		if (log.IsOn()) {
 			auto rows = Translate([&] { return opened->core->info().count; });
@@ -325,7 +326,7 @@ unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
 		agreement.Closed(Agreement::Reason::FOR_GOOD);
 		agreement.SetProblem("its key has not the type FLOAT[n]");
 	} else if (!options_known) {
-		// the catalog cannot be asked now
+		// the catalog must not be asked now
 		agreement.Closed(Agreement::Reason::OPTIONS_UNKNOWN);
 	} else {
 		try {
@@ -338,7 +339,7 @@ unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
 	return std::move(index);
 }
 
-//! The options in the text of the statement that made an index. DuckDB before 2.0 stores them nowhere else.
+//! The options in the text of the CREATE INDEX statement. DuckDB before 2.0 stores them nowhere else.
 static case_insensitive_map_t<Value> OptionsInStatement(const string &sql) {
 	try {
 		auto parser = Parser::GetBuiltinParser();
@@ -350,7 +351,7 @@ static case_insensitive_map_t<Value> OptionsInStatement(const string &sql) {
 	}
 }
 
-//! The index's entry in the catalog, as the transaction sees it: nothing if it was dropped meanwhile.
+//! The index's entry in the catalog, as the transaction sees it; null if the index was dropped meanwhile.
 static optional_ptr<IndexCatalogEntry> CatalogEntryOf(ClientContext &context, DataTableInfo &info,
                                                       const Identifier &name, idx_t index_oid) {
 	auto path = QualifiedName::FromCatalogSchema(info.GetDB().GetCatalog().GetName(), info.GetSchemaPath(), name);
