@@ -73,7 +73,7 @@ PhysicalOperator &LogicalHNSWJoin::CreatePlan(ClientContext &context, PhysicalPl
 	for (auto &condition : pair_conditions) {
 		RefersByPosition(condition, Probes()->GetColumnBindings(), key_columns.size());
 	}
-	// this side of the plan is no child of the operator, so nobody else turns its column bindings into positions
+	// this side of the plan is no child of the operator, so DuckDB does not turn its column bindings into positions
 	ColumnBindingResolver resolver;
 	resolver.VisitOperator(*table);
 	vector<vector<unique_ptr<Expression>>> projections;

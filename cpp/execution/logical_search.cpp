@@ -20,7 +20,7 @@ LogicalHNSWSearch::LogicalHNSWSearch(unique_ptr<LogicalOperator> table_p, IndexS
 
 shared_ptr<SearchRecord> LogicalHNSWSearch::Record() {
 	if (search.record) {
-		// the query that is measured is part of another one that is
+		// a part of a query that is itself measured
 		return search.record;
 	}
 	auto codes = false;
@@ -77,7 +77,7 @@ InsertionOrderPreservingMap<string> LogicalHNSWSearch::ParamsToString() const {
 
 SearchInputs LogicalHNSWSearch::Inputs(PhysicalPlanGenerator &planner) {
 	search.costs = CostsOf(Get());
-	// the scan reads the row id as well, from when it is planned
+	// before the scan is planned: from then on it also reads the row id
 	auto column_ids = ScannedColumns(Get());
 	return {types,
 	        estimated_cardinality,

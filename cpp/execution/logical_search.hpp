@@ -11,14 +11,14 @@ class PhysicalHNSWSearch;
 class SearchRecord;
 struct SearchInputs;
 
-//! A search takes the place of the scan of a table, and emits that scan's columns. `expressions[0]` is the query vector. The last child
-//! yields the rows it is computed from, the probes, if it is no constant of the execution. With a filter there is another child, before
-//! that one.
+//! A search that takes the place of a table scan, and emits the columns of that scan. `expressions[0]` is the query
+//! vector. If the query vector is no constant of the execution, the last child yields the rows from which it is
+//! computed, the probes. With a filter, there is another child before the probes.
 class LogicalHNSWSearch : public LogicalExtensionOperator {
 public:
-	//! Its searches are measured from now on, if they are for the nearest rows.
+	//! From now on the searches are measured, if they are for the nearest rows.
 	virtual shared_ptr<SearchRecord> Record();
-	//! Only rows whose ids `filter` yields are emitted. It becomes the first child.
+	//! Only rows whose ids `filter` yields are emitted. The plan of `filter` becomes the first child.
 	void SetFilter(RowFilter filter);
 
 	vector<ColumnBinding> GetColumnBindings() override;
@@ -44,19 +44,20 @@ protected:
 
 	//! The scan at the bottom of `table`.
 	LogicalGet &Get() const;
-	//! The searched table. Not after `Inputs`.
+	//! The searched table. Must not be called after `Inputs`.
 	DuckTableEntry &Table() const;
 	//! The child with the query vectors, if there is one.
 	optional_ptr<LogicalOperator> Probes() const;
 
-	//! What the physical operator is made with. Once, with types resolved: it takes the query vector, and what the scan is made of.
+	//! Takes the query vector and the parts of the scan for the physical operator. May be called once, with types
+	//! resolved.
 	SearchInputs Inputs(PhysicalPlanGenerator &planner);
 	//! Plans the children of `physical`: the comparison of the index with its table, and those of this operator.
 	void PlanChildren(PhysicalPlanGenerator &planner, PhysicalHNSWSearch &physical);
 
 	unique_ptr<LogicalOperator> table;
 	IndexSearch search;
-	//! The columns of the filter that are kept of its rows.
+	//! The columns of the filter that are kept for its rows.
 	vector<idx_t> key_columns;
 
 private:

@@ -1,11 +1,11 @@
-//! What operators have in common that do something once their child is done.
+//! What operators share that do something once their child is done.
 #pragma once
 
 #include "duckdb/execution/physical_operator.hpp"
 
 namespace duckdb {
 
-//! Takes the rows of its child, and is a source of its own after that.
+//! Takes the rows of its child; after that it is the source of a pipeline of its own.
 class PhysicalAfterChild : public PhysicalOperator {
 public:
 	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;

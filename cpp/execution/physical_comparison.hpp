@@ -10,20 +10,20 @@ class IndexEntry;
 class PhysicalPlanGenerator;
 struct IndexSearch;
 
-//! A pipeline of its own, without rows. The comparison is part of the execution, not of the planning, since clients stop queries that
-//! are executed only.
+//! A pipeline of its own, without rows. The comparison is part of the execution, not of the planning, because clients
+//! can only stop what is executed.
 class PhysicalComparison : public PhysicalOperator {
 public:
 	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
 
-	//! Compares the index of `search`, if that is still due when it runs.
+	//! Compares the index of `search`, if a comparison is still due when this runs.
 	PhysicalComparison(PhysicalPlan &physical_plan, DuckTableEntry &table, const IndexSearch &search);
 
 	DuckTableEntry &table;
 	const shared_ptr<IndexEntry> entry;
 	const string index_name;
 
-	//! Gives `search_operator` a child that compares the index of `search`, if it has to be compared.
+	//! If the index of `search` has to be compared, gives `search_operator` a child that does so. Null if not.
 	static optional_ptr<PhysicalComparison> Plan(PhysicalPlanGenerator &planner, PhysicalOperator &search_operator,
 	                                             DuckTableEntry &table, const IndexSearch &search);
 	//! Makes the pipeline that has to be done before `current` starts.
@@ -40,10 +40,10 @@ public:
 		return true;
 	}
 	ProgressData GetProgress(ClientContext &context, GlobalSourceState &gstate) const override;
-	//! In rows of the table, as the pipelines beside it: this one has none.
+	//! Counted in rows of the table, as for the pipelines beside it.
 	ProgressData GetSinkProgress(ClientContext &context, GlobalSinkState &gstate,
 	                             const ProgressData source_progress) const override;
-	//! Of nothing: its own pipeline ends here.
+	//! Gets no rows: the pipeline ends here.
 	SinkResultType Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const override;
 	bool IsSink() const override {
 		return true;

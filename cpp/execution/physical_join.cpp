@@ -67,7 +67,7 @@ SourceResultType PhysicalHNSWJoin::GetDataInternal(ExecutionContext &context, Da
 			return result;
 		}
 		if (!state.NextBatch()) {
-			// it has noted the parameters when this thread began
+			// the profiler has noted the parameters when this thread began, before the searches
 			TellProfiler(context, input.global_state.Cast<HNSWJoinGlobalState>().AllReported());
 			return SourceResultType::FINISHED;
 		}

@@ -1,4 +1,4 @@
-//! Execution of HNSW_INDEX_JOIN: collects the query vectors, then searches for many of them on every thread.
+//! Execution of HNSW_INDEX_JOIN: collects the query vectors, then searches for them on every thread, many at a time.
 #pragma once
 
 #include "execution/physical_search.hpp"
@@ -9,7 +9,7 @@ class PairFilter;
 
 //! What the searches of a join did, summed up.
 struct JoinReport {
-	//! Query vectors by the strategy that answered them.
+	//! The number of query vectors that each strategy has answered.
 	map<vss::Strategy, idx_t> probes;
 	idx_t visited = 0;
 	idx_t distances = 0;
@@ -27,9 +27,9 @@ public:
 	const bool table_first;
 	//! Over the columns of this operator; see LogicalHNSWJoin::SetConditions.
 	vector<unique_ptr<Expression>> conditions;
-	//! All pairs are wanted whose distance passes these; none: the nearest are.
+	//! All pairs whose distance passes these are wanted. If there are none, the nearest are wanted.
 	vector<DistanceBound> bounds;
-	//! Which of the rows that qualify do so for which query vector; nothing if all do for all.
+	//! Which rows qualify for which query vector; null if all rows that qualify do so for all query vectors.
 	unique_ptr<PairFilter> pairs;
 
 	string GetName() const override {
@@ -41,7 +41,7 @@ public:
 	                                                 GlobalSourceState &gstate) const override;
 	ProgressData GetProgress(ClientContext &context, GlobalSourceState &gstate) const override;
 
-	//! Adds what some searches did, for EXPLAIN ANALYZE.
+	//! Adds up what searches did, for EXPLAIN ANALYZE.
 	void Report(const JoinReport &report) const;
 
 protected:

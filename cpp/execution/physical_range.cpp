@@ -44,14 +44,14 @@ public:
 	vss::RangeRows found;
 	ExpressionExecutor executor;
 	ColumnFetchState fetch_state;
-	//! The columns of `predicate`, and what is emitted.
+	//! The emitted columns, and other columns of `predicate`.
 	DataChunk checked;
-	//! The same and the row id.
+	//! The same, and the row id.
 	DataChunk decided;
 	vector<StorageIndex> decided_ids;
-	//! What is fetched now; own rows come behind all others.
+	//! Number of the batch that is fetched now; own rows come after all others.
 	idx_t batch = 0;
-	//! It is this thread that reads the transaction's own rows.
+	//! This thread reads the transaction's own rows.
 	bool reads_own = false;
 };
 
@@ -63,52 +63,54 @@ public:
 		return table_scan ? table_scan->MaxThreads() : max_threads;
 	}
 
-	//! What the threads do together, one after the other.
+	//! Phases through which all threads go together.
 	enum class Phase { LOOK, FETCH, SCAN };
 
-	//! Looks through some of the index. BLOCKED: until others have looked through the rest; HAVE_MORE_OUTPUT: more is to be done.
+	//! Looks through some of the index. BLOCKED: other threads are looking through the rest. HAVE_MORE_OUTPUT: there is
+	//! more to do.
 	SourceResultType Look(ClientContext &context, HNSWRangeLocalState &lstate, const InterruptState &interrupt_state);
 	//! Fills `chunk` with the next rows; empty at the end.
 	void Fetch(DataChunk &chunk, HNSWRangeLocalState &lstate);
 
-	//! Which part of the rows is fetched; once threads fetch.
+	//! The share of the rows that is fetched, once threads fetch.
 	double Fetched() const {
 		auto done = static_cast<double>(next_batch.load() * FETCHED_ROWS);
 		return rows.empty() ? 1 : MinValue(done / static_cast<double>(rows.size()), 1.0);
 	}
 
-	//! Fills `chunk` with rows of `rows`, whose columns begin with those of `chunk`, that pass the predicate.
+	//! Fills `chunk` with those rows of `rows` that pass the predicate. The columns of `rows` begin with those of
+	//! `chunk`.
 	static void TakePassing(DataChunk &rows, DataChunk &chunk, HNSWRangeLocalState &lstate);
 
 	const PhysicalHNSWRange &op;
 	atomic<Phase> phase {Phase::LOOK};
 
 private:
-	//! Empty if there is none that the index can be searched for.
+	//! The query vector; empty if the index cannot be searched for it.
 	vector<float> EvaluateQuery(ClientContext &context) const;
-	//! Begins a range; false if the table has to be scanned.
+	//! Begins a search of the range; false if the table has to be scanned.
 	bool Begin(ClientContext &context);
-	//! All parts were looked through.
+	//! Called once all parts were looked through.
 	void Finish(ClientContext &context);
-	//! The replaced scan yields the rows that pass.
+	//! From now on the replaced scan yields the rows that pass.
 	void Scan(ClientContext &context);
-	//! Adds rows that were found. Without memory for them the table is going to be scanned.
+	//! Adds rows that were found. If there is no memory for them, the table will be scanned.
 	void Take(vss::RangeRows &found);
-	//! Puts the rows of the batch that pass into `ids`.
+	//! Puts those rows of a batch that pass into `ids`.
 	void Decide(idx_t first, idx_t count, vector<row_t> &ids, HNSWRangeLocalState &lstate);
 	//! Fills `chunk` with the next of the transaction's own rows that pass.
 	void FetchOwn(DataChunk &chunk, HNSWRangeLocalState &lstate);
 
-	//! Rows that are fetched together, at most: threads share a small answer.
+	//! Rows that are fetched together, at most: so threads share even a small answer.
 	static constexpr idx_t FETCHED_ROWS = 512;
-	//! Times that a range is begun again.
+	//! How often a search of the range is begun, at most.
 	static constexpr idx_t BEGINS_MAX = 4;
 
 	vss::RangeRequest request;
 	vector<float> query;
 	idx_t max_threads = 1;
 
-	// with `lock` held, as long as threads look
+	// guarded by `lock` while threads look
 	struct Range {
 		rust::Box<vss::RangeSearch> search;
 	};
@@ -118,14 +120,14 @@ private:
 
 	vector<int64_t> certain;
 	vector<int64_t> uncertain;
-	//! From when threads fetch: all of them, each once, and sorted; and so are the uncertain ones.
+	//! Once threads fetch: all rows that were found, sorted and each once. `uncertain` is sorted then, too.
 	vector<int64_t> rows;
 	vss::ReservedMemory rows_memory;
-	//! There was no memory for them.
+	//! There was no memory for `rows`.
 	bool no_memory = false;
-	//! To be fetched.
+	//! The next batch to fetch.
 	atomic<idx_t> next_batch {0};
-	//! Begun with `FETCH`, before an operator above adds rows; one thread reads them.
+	//! Begun with the phase `FETCH`, before an operator above adds rows. One thread reads them.
 	OwnRows own_rows;
 	atomic<bool> own_taken {false};
 };
@@ -148,7 +150,7 @@ vector<float> HNSWRangeGlobalState::EvaluateQuery(ClientContext &context) const 
 	try {
 		return op.QueryVector(op.QueryValue(context));
 	} catch (const Exception &) {
-		// DuckDB evaluates it only for rows that get there: the scan fails, too, if there are any
+		// DuckDB evaluates the query vector only for rows that reach it. The scan fails, too, if there are any.
 		return {};
 	}
 }
@@ -156,7 +158,7 @@ vector<float> HNSWRangeGlobalState::EvaluateQuery(ClientContext &context) const 
 bool HNSWRangeGlobalState::Begin(ClientContext &context) {
 	auto shared = HNSWIndex::TryShare(*op.search.entry, storage);
 	if (!shared) {
-		return false; // dropped meanwhile, or not in step with its table
+		return false; // dropped meanwhile, or out of step with its table
 	}
 	certain.clear();
 	uncertain.clear();
@@ -188,7 +190,7 @@ void HNSWRangeGlobalState::Take(vss::RangeRows &found) {
 	};
 	auto needed = certain.size() + uncertain.size() + found.certain.size() + found.uncertain.size();
 	try {
-		// both the old and the new ones, while they are moved
+		// room for the old and the new rows, while they are moved
 		rows_memory.Resize(4 * needed * sizeof(int64_t));
 	} catch (const OutOfMemoryException &) {
 		no_memory = true;
@@ -216,7 +218,7 @@ void HNSWRangeGlobalState::Finish(ClientContext &context) {
 	}
 	SortOnce(certain);
 	SortOnce(uncertain);
-	// a row that was linked meanwhile may have been found twice
+	// a row that was linked meanwhile may be in both
 	vector<int64_t> others;
 	std::set_difference(uncertain.begin(), uncertain.end(), certain.begin(), certain.end(), std::back_inserter(others));
 	uncertain = std::move(others);
@@ -244,7 +246,7 @@ SourceResultType HNSWRangeGlobalState::Look(ClientContext &context, HNSWRangeLoc
 		current = range;
 		looking++;
 	}
-	// the client looks for Ctrl-C between calls only
+	// the client looks for Ctrl-C only between calls
 	auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
 	bool more = true;
 	while (more && !no_memory && std::chrono::steady_clock::now() < end) {
@@ -293,7 +295,7 @@ void HNSWRangeGlobalState::FetchOwn(DataChunk &chunk, HNSWRangeLocalState &lstat
 void HNSWRangeGlobalState::Decide(idx_t first, idx_t count, vector<row_t> &ids, HNSWRangeLocalState &lstate) {
 	auto begin = rows.begin() + UnsafeNumericCast<int64_t>(first);
 	auto end = begin + UnsafeNumericCast<int64_t>(count);
-	// those that have to be looked at
+	// rows that must be checked against the table
 	auto open = std::lower_bound(uncertain.begin(), uncertain.end(), *begin);
 	auto open_end = std::upper_bound(open, uncertain.end(), *(end - 1));
 	std::set_difference(begin, end, open, open_end, std::back_inserter(ids));
@@ -366,7 +368,7 @@ SourceResultType PhysicalHNSWRange::GetDataInternal(ExecutionContext &context, D
 	auto &lstate = input.local_state.Cast<HNSWRangeLocalState>();
 	if (gstate.phase == HNSWRangeGlobalState::Phase::LOOK) {
 		auto result = gstate.Look(context.client, lstate, input.interrupt_state);
-		// it has noted the parameters before the search
+		// the profiler has noted the parameters before the search
 		TellProfiler(context);
 		return result;
 	}

@@ -1,4 +1,5 @@
-//! Execution of HNSW_INDEX_SCAN for a range: several threads look through the index, then they fetch; or the table scan it replaces.
+//! Execution of HNSW_INDEX_SCAN for a range: several threads look through the index, then fetch rows. Or they run the
+//! table scan that it replaces.
 #pragma once
 
 #include "execution/physical_search.hpp"
@@ -9,16 +10,16 @@ class PhysicalHNSWRange : public PhysicalHNSWSearch {
 public:
 	using PhysicalHNSWSearch::PhysicalHNSWSearch;
 
-	//! The columns to emit, and what else `predicate` needs.
+	//! The emitted columns, and other columns of `predicate`.
 	vector<StorageIndex> checked_ids;
 	vector<LogicalType> checked_types;
-	//! What rows must pass that are not certain.
+	//! What rows that are not certain must pass.
 	unique_ptr<Expression> predicate;
-	//! So must those of the replaced scan, which has all these columns then.
+	//! Rows of the replaced scan must pass it, too; the scan has all these columns then.
 	bool checks_scan = false;
 	vector<DistanceBound> bounds;
 
-	//! Rows come in the order of the table, as without the index.
+	//! Rows come in the table's order, as without the index.
 	OrderPreservationType SourceOrder() const override {
 		return table_scan.scan.SourceOrder();
 	}
@@ -33,7 +34,7 @@ public:
 	unique_ptr<LocalSourceState> GetLocalSourceState(ExecutionContext &context,
 	                                                 GlobalSourceState &gstate) const override;
 
-	//! In rows to be fetched, once they are found.
+	//! Counted in rows to be fetched, once they are found.
 	ProgressData GetProgress(ClientContext &context, GlobalSourceState &gstate) const override;
 
 	//! Remembers what a search did, for EXPLAIN ANALYZE.

@@ -10,19 +10,19 @@ namespace duckdb {
 //! The rows that qualify, once the pipeline of the filter is done.
 class RowFilterState : public GlobalSinkState {
 public:
-	//! `keys`: the types of what else is kept of a row.
+	//! `keys`: the types of the columns that are kept of a row besides its id.
 	RowFilterState(ClientContext &context, vector<LogicalType> keys);
 
 	//! Committed rows by their ids.
 	rust::Box<vss::RowSet> stored;
 	//! The transaction's own rows by their ids minus MAX_ROW_ID.
 	rust::Box<vss::RowSet> own;
-	//! The same rows, if they have keys; one may come more than once.
+	//! The same rows with their keys, if they have any; a row may come more than once.
 	KeyedRows keyed;
 	mutex lock;
 };
 
-//! A sink without output; the operator above reads its state.
+//! A sink without output: the operator above reads its state.
 class PhysicalRowFilter : public PhysicalOperator {
 public:
 	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
@@ -32,9 +32,9 @@ public:
 	                  vector<idx_t> key_columns);
 
 	const idx_t row_id_column;
-	//! Columns of `plan` that are kept of the rows.
+	//! Columns of `plan` that are kept for each row.
 	const vector<idx_t> key_columns;
-	//! By what the rows are grouped: expressions over their keys.
+	//! Expressions over the keys, by which the rows are grouped.
 	vector<unique_ptr<Expression>> group_keys;
 
 	//! The rows that qualify. Only valid after the pipeline of this sink.

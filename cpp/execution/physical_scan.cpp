@@ -38,13 +38,13 @@ struct GroupEquality {
 	}
 };
 
-//! Groups that were met, up to as many as are wanted.
+//! The groups that rows belong to, up to as many as are wanted.
 class MetGroups {
 public:
 	explicit MetGroups(idx_t wanted) : wanted(wanted) {
 	}
 
-	//! Adds those of the first columns of `rows`, as many as there are in a group; true once there are enough.
+	//! Adds the groups of `rows`, which are made of the first `columns` columns. True once there are enough groups.
 	bool Add(const DataChunk &rows, idx_t columns) {
 		for (idx_t row = 0; row < rows.size() && seen.size() < wanted; row++) {
 			vector<Value> group;
@@ -69,13 +69,13 @@ class HNSWScanGlobalState : public ScanningGlobalState {
 public:
 	HNSWScanGlobalState(ClientContext &context, const PhysicalHNSWScan &op);
 
-	//! Several threads only where the table is scanned.
+	//! Several threads only if the table is scanned.
 	idx_t MaxThreads() override {
 		return table_scan ? table_scan->MaxThreads() : 1;
 	}
 
-	//! Searches for some of the probes; false if there are more. Takes some ten milliseconds: the client looks for Ctrl-C between calls
-	//! only.
+	//! Searches for some of the probes; false if there are more. Takes some ten milliseconds, since the client looks
+	//! for Ctrl-C only between calls.
 	bool SearchSome(ClientContext &context);
 	//! Fills `chunk` with the next candidates, then with the transaction's own rows; empty at the end.
 	void Fetch(DataChunk &chunk);
@@ -83,15 +83,15 @@ public:
 	const PhysicalHNSWScan &op;
 	idx_t probe_count = 1;
 	atomic<idx_t> next_probe {0};
-	//! There is nothing left to search for.
+	//! All searches are done.
 	bool searched = false;
 
 private:
 	//! The query vector of the probe at `next_probe`.
 	Value ProbeQuery(ClientContext &context);
-	//! Sorts the candidates, each once.
+	//! Sorts the candidates and keeps each once.
 	void Unite();
-	//! From now on candidates and the transaction's own rows can be fetched, or scanned.
+	//! From now on the candidates and the transaction's own rows can be fetched or scanned.
 	void StartFetching(ClientContext &context);
 	//! From now on the table can be scanned, for all rows that qualify.
 	void StartScan(ClientContext &context);
@@ -99,20 +99,21 @@ private:
 	//! Searches the index for `query`, and leaves candidates in `row_ids`; false if the table has to be scanned.
 	bool Search(ClientContext &context, const Value &query);
 	vss::SearchAnswer SearchIndex(ClientContext &context, const vector<float> &query, idx_t k);
-	//! Of how many groups the first `count` rows of `row_ids` are; counts as many as are wanted.
+	//! How many groups the first `count` rows of `row_ids` belong to. Stops counting once there are as many as are
+	//! wanted.
 	idx_t CountGroups(ClientContext &context, idx_t count);
-	//! The same, of groups that the filter has kept.
+	//! The same, for groups that the filter has kept.
 	idx_t CountKept(idx_t count);
 
 	unique_ptr<ColumnDataRowCollection> probes;
 	vector<int64_t> row_ids;
 	idx_t fetched = 0;
-	//! Of the probes so far; up to `united` sorted, each once.
+	//! Candidates of the probes so far. The first `united` are sorted, each once.
 	vector<int64_t> candidates;
 	idx_t united = 0;
 	vss::ReservedMemory candidates_memory;
 	ColumnFetchState fetch_state;
-	//! The transaction's own rows, those that qualify.
+	//! Those of the transaction's own rows that qualify.
 	OwnRows own_rows;
 };
 
@@ -137,7 +138,7 @@ HNSWScanGlobalState::HNSWScanGlobalState(ClientContext &context, const PhysicalH
 }
 
 bool HNSWScanGlobalState::SearchSome(ClientContext &context) {
-	//! Candidates that are kept more than once, at least, until they are united.
+	//! New candidates, at least, before they are united with the others.
 	constexpr idx_t UNITED_MIN = 1 << 16;
 	auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
 	for (; next_probe < probe_count; next_probe++) {
@@ -152,7 +153,7 @@ bool HNSWScanGlobalState::SearchSome(ClientContext &context) {
 		auto needed = candidates.size() + row_ids.size();
 		if (needed > candidates.capacity()) {
 			auto room = 2 * needed;
-			// both the old and the new ones, while they are moved
+			// room for the old and the new candidates, while they are moved
 			candidates_memory.Resize((candidates.capacity() + room) * sizeof(int64_t));
 			candidates.reserve(room);
 			candidates_memory.Resize(room * sizeof(int64_t));
@@ -207,9 +208,9 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	if (vector.empty()) {
 		return false;
 	}
-	//! Rows of a group that are looked at, at first: a document has several chunks.
+	//! Rows to look at for each group, at first: a document has several chunks.
 	constexpr idx_t ROWS_PER_GROUP = 4;
-	//! Rows of groups that are looked at, at most: then the table is read.
+	//! Rows to look at, at most; beyond that the table is read.
 	constexpr idx_t ROWS_MAX = 1 << 13;
 	auto k = op.search.k;
 	if (op.search.best_groups) {
@@ -223,7 +224,7 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 		auto answer = SearchIndex(context, vector, k);
 		op.Report(answer);
 		row_ids.assign(answer.row_ids.begin(), answer.row_ids.end());
-		// Too few vectors for the limit: rows without a vector may have to follow them.
+		// too few vectors for the limit: rows without a vector may have to follow
 		if (answer.scan || (!answer.complete && row_ids.size() < k)) {
 			return false;
 		}
@@ -235,7 +236,7 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 			return true;
 		}
 		if (groups > 0 && groups == groups_before) {
-			return false; // not one more among so many more rows: perhaps there are none
+			return false; // no new group among so many more rows: perhaps there are none
 		}
 		groups_before = groups;
 		interrupt.Check();
@@ -311,7 +312,7 @@ idx_t HNSWScanGlobalState::CountGroups(ClientContext &context, idx_t row_count) 
 vss::SearchAnswer HNSWScanGlobalState::SearchIndex(ClientContext &context, const vector<float> &query, idx_t k) {
 	auto shared = HNSWIndex::TryShare(*op.search.entry, storage);
 	if (!shared) {
-		// dropped meanwhile, or not in step with its table
+		// dropped meanwhile, or out of step with its table
 		vss::SearchAnswer answer;
 		answer.scan = true;
 		answer.report.strategy = vss::Strategy::Scan;
@@ -348,7 +349,7 @@ unique_ptr<LocalSourceState> PhysicalHNSWScan::GetLocalSourceState(ExecutionCont
 
 ProgressData PhysicalHNSWScan::GetProgress(ClientContext &context, GlobalSourceState &gstate_p) const {
 	auto &gstate = gstate_p.Cast<HNSWScanGlobalState>();
-	// with query vectors other threads may be about to begin it
+	// with probes, another thread may be about to begin the scan
 	if (!probes && gstate.table_scan) {
 		return table_scan.scan.GetProgress(context, *gstate.table_scan);
 	}
@@ -366,7 +367,7 @@ SourceResultType PhysicalHNSWScan::GetDataInternal(ExecutionContext &context, Da
 	}
 	if (!gstate.searched) {
 		auto searched = gstate.SearchSome(context.client);
-		// it has noted the parameters before the probes were there
+		// the profiler has noted the parameters before there were probes
 		TellProfiler(context);
 		if (!searched) {
 			return SourceResultType::HAVE_MORE_OUTPUT;

@@ -1,4 +1,5 @@
-//! Execution of HNSW_INDEX_SCAN: search, then fetch through the transaction; or the table scan it replaces.
+//! Execution of HNSW_INDEX_SCAN: searches, then fetches rows through the transaction. Or it runs the table scan that it
+//! replaces.
 #pragma once
 
 #include "execution/physical_search.hpp"
@@ -9,8 +10,8 @@ class PhysicalHNSWScan : public PhysicalHNSWSearch {
 public:
 	using PhysicalHNSWSearch::PhysicalHNSWSearch;
 
-	//! If the best groups of rows are wanted: the expressions that make the groups, over `group_columns`; none if they are what the
-	//! filter has kept of its rows.
+	//! If the best groups of rows are wanted: the expressions that make the groups, over `group_columns`. None if the
+	//! filter has kept the groups of its rows.
 	vector<unique_ptr<Expression>> groups;
 	vector<StorageIndex> group_columns;
 	vector<LogicalType> group_types;
@@ -18,7 +19,7 @@ public:
 	unique_ptr<GlobalSourceState> GetGlobalSourceState(ClientContext &context) const override;
 	unique_ptr<LocalSourceState> GetLocalSourceState(ExecutionContext &context,
 	                                                 GlobalSourceState &gstate) const override;
-	//! In query vectors; of the one query vector only what the replaced scan says, if it runs.
+	//! Counted in query vectors. With only one, it is the progress of the replaced scan, if that runs.
 	ProgressData GetProgress(ClientContext &context, GlobalSourceState &gstate) const override;
 	//! Remembers what a search did, for EXPLAIN ANALYZE.
 	void Report(const vss::SearchAnswer &answer) const;

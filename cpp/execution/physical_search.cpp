@@ -84,7 +84,7 @@ void PhysicalHNSWSearch::ReportAs(const string &name, const string &value) const
 
 void PhysicalHNSWSearch::TellProfiler(ExecutionContext &context, bool everything) const {
 	auto &profiler = context.thread.profiler;
-	// if anybody asks
+	// only if somebody asks for them
 	if (profiler.OperatorMetricsIsInitialized(*this)) {
 		auto parameters = everything ? ParamsToString() : InsertionOrderPreservingMap<string>();
 		profiler.GetOperatorMetrics(*this).SetExtraInfo(std::move(parameters));
@@ -141,7 +141,8 @@ ColumnDataCollection &PhysicalHNSWSearch::ProbeRows() const {
 
 Value PhysicalHNSWSearch::QueryValue(ClientContext &context) const {
 	if (query->GetExpressionClass() == ExpressionClass::BOUND_PARAMETER) {
-		// as it is: through a vector, element by element, takes longer than a tenth of the search
+		// the value itself: through a DuckDB vector, element by element, it would take longer than a tenth of the
+		// search
 		return query->Cast<BoundParameterExpression>().ParameterData()->GetValue();
 	}
 	return ExpressionExecutor::EvaluateScalar(context, *query, true);

@@ -17,7 +17,7 @@ class DataTable;
 class DuckTransaction;
 class StorageLockKey;
 
-//! What an operator that searches is made with.
+//! What a search operator is made of.
 struct SearchInputs {
 	vector<LogicalType> types;
 	idx_t estimated_cardinality;
@@ -28,9 +28,9 @@ struct SearchInputs {
 	TableScanPlan table_scan;
 };
 
-//! Plans an operator that searches: what it is made of, its pipelines, and what EXPLAIN shows of it. It is the source of a pipeline, and
-//! the sink of the query vectors if these come from a plan. An operator of its own has only a search: `GetGlobalSourceState`,
-//! `GetLocalSourceState`, `GetDataInternal`.
+//! Base of the operators that search: what they are made of, their pipelines, and what EXPLAIN shows. Such an operator
+//! is the source of a pipeline, and the sink of the query vectors if a plan yields them. A subclass adds only the
+//! search: `GetGlobalSourceState`, `GetLocalSourceState`, `GetDataInternal`.
 class PhysicalHNSWSearch : public PhysicalOperator {
 public:
 	static constexpr const PhysicalOperatorType TYPE = PhysicalOperatorType::EXTENSION;
@@ -41,11 +41,11 @@ public:
 	//! The columns of `table_scan`, in storage terms.
 	const vector<StorageIndex> column_ids;
 	const IndexSearch search;
-	//! The query vector: free of columns without probes, over their columns with them.
+	//! The query vector. Without probes it is free of columns; with probes it is over their columns.
 	const unique_ptr<Expression> query;
-	//! The scan that this operator replaces; no child, since it rarely runs.
+	//! The scan that this operator replaces. It is no child, since it rarely runs.
 	const TableScanPlan table_scan;
-	//! The child that compares the index with its table, if it has to be.
+	//! The child that compares the index with its table, if that is due.
 	optional_ptr<PhysicalComparison> comparison;
 	//! The child that knows which rows qualify, if not all do.
 	optional_ptr<PhysicalRowFilter> filter;
@@ -55,7 +55,7 @@ public:
 	string GetName() const override {
 		return IndexSearch::SCAN;
 	}
-	//! What was planned and, in its place, what was done.
+	//! What was planned or, after the execution, what was done.
 	InsertionOrderPreservingMap<string> ParamsToString() const override;
 
 	void BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) override;
@@ -85,16 +85,17 @@ public:
 	ColumnDataCollection &ProbeRows() const;
 	//! The value of a query vector that is free of columns.
 	Value QueryValue(ClientContext &context) const;
-	//! The vector to search for. Empty if `query` is NULL, has NULL elements, or does not fit FLOAT[n]: that is DuckDB's business.
+	//! The vector to search for. Empty if `query` is NULL, has NULL elements, or does not fit FLOAT[n]: DuckDB answers
+	//! then.
 	vector<float> QueryVector(const Value &query) const;
 
-	//! Remembers how it was searched, and numbers by their names, for EXPLAIN ANALYZE. What was told before under these names is
-	//! forgotten.
+	//! Remembers the strategy, and numbers by their names, for EXPLAIN ANALYZE. They replace those that were reported
+	//! under the same names before.
 	void Report(const string &strategy, const vector<pair<string, idx_t>> &numbers) const;
-	//! The same of anything else.
+	//! The same for any other value.
 	void ReportAs(const string &name, const string &value) const;
-	//! Gives the profiler of this thread what was reported. Of several threads that do it shows the last, so all but one are to give it
-	//! nothing.
+	//! Gives the profiler of this thread what was reported. If several threads do so, DuckDB shows only the last: all
+	//! but one must give nothing (`everything` = false).
 	void TellProfiler(ExecutionContext &context, bool everything = true) const;
 
 protected:
@@ -113,13 +114,14 @@ public:
 
 	DuckTransaction &transaction;
 	DataTable &storage;
-	//! Row ids of a search and the rows they stand for stay paired while this is held.
+	//! While this is held, row ids of a search stand for the same rows.
 	unique_ptr<StorageLockKey> vacuum_lock;
 	//! The rows that qualify; nothing if all do.
 	optional_ptr<const RowFilterState> filter;
 	const vss::HostInterrupt interrupt;
 
-	//! Committed rows that qualify, by their ids, and the transaction's own, see RowFilterState. Null: all.
+	//! The rows that qualify: committed ones (`StoredRows`), and the transaction's own (`OwnRowIds`), see
+	//! RowFilterState. Null if all qualify.
 	const vss::RowSet *StoredRows() const {
 		return filter ? &*filter->stored : nullptr;
 	}
@@ -128,34 +130,35 @@ public:
 	}
 };
 
-//! The same, of an operator whose threads may run the replaced scan together.
+//! The same, for an operator whose threads may run the replaced scan together.
 class ScanningGlobalState : public SearchGlobalState {
 public:
 	ScanningGlobalState(ClientContext &context, const PhysicalHNSWSearch &search_op);
 
-	//! The state of the replaced scan, if the index cannot answer, or the scan yields what was found.
+	//! The state of the replaced scan; null unless the index cannot answer, or the scan yields what was found.
 	unique_ptr<GlobalSourceState> table_scan;
 
 protected:
-	//! Begins that scan, of these rows: see WantedRows::Set.
+	//! Begins that scan for these rows: see WantedRows::Set.
 	void BeginScan(ClientContext &context, optional_ptr<const vss::RowSet> stored, optional_ptr<const vss::RowSet> own);
-	//! If that takes less time than looking them up, begins that scan, of the rows of these ids and the transaction's `own`.
+	//! Begins that scan for the rows `row_ids` and the transaction's `own`, if that takes less time than looking them
+	//! up. True if it did.
 	bool ScanFound(ClientContext &context, const vector<int64_t> &row_ids, optional_ptr<const vss::RowSet> own);
 
 private:
 	const PhysicalHNSWSearch &search_op;
-	//! What was found, where it is scanned.
+	//! What was found, if the scan yields it.
 	unique_ptr<rust::Box<vss::RowSet>> scanned_rows;
 };
 
-//! What each of those threads keeps.
+//! What each of those threads keeps to itself.
 class ScanningLocalState : public LocalSourceState {
 public:
 	//! Fills `chunk` from the replaced scan.
 	SourceResultType Scan(ExecutionContext &context, const PhysicalHNSWSearch &op, DataChunk &chunk,
 	                      OperatorSourceInput &input);
 
-	//! Of that scan, once this thread has begun it.
+	//! The local state of that scan, once this thread has begun it.
 	unique_ptr<LocalSourceState> table_scan;
 };
 

@@ -20,6 +20,7 @@ struct SharedIndex;
 //! Which index answers, and for how many rows.
 class SearchRecord;
 
+//! Which index answers, and for how many rows.
 struct IndexSearch {
 	//! Names of the operators in plans: one answer, or one for each query vector.
 	static constexpr const char *SCAN = "HNSW_INDEX_SCAN";

@@ -20,7 +20,7 @@
 
 namespace duckdb {
 
-//! Whether `expr` is a column of the query right around this one.
+//! Whether `expr` is a column of the query directly around this one.
 static bool IsOuterColumn(const Expression &expr) {
 	return expr.GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF &&
 	       expr.Cast<BoundColumnRefExpression>().Depth() == 1;
@@ -35,7 +35,7 @@ static bool HasOuterColumn(const Expression &expr) {
 	return result;
 }
 
-//! The outer column that `expr` widens from one integer type to another.
+//! The outer column that `expr` casts to a wider integer type; null if it is none.
 static optional_ptr<const Expression> WidenedOuterColumn(const Expression &expr) {
 	if (!BoundCastExpression::IsCast(expr)) {
 		return nullptr;
@@ -55,7 +55,7 @@ struct Correlation {
 	unique_ptr<Expression> outer;
 };
 
-//! `comparison` as such an equality, if it is one but for a cast.
+//! Takes `comparison` as such an equality, also if its outer column is cast. False if it is none, or needs no change.
 static bool Simplify(ClientContext &context, const Expression &comparison, Correlation &result) {
 	if (comparison.GetExpressionType() != ExpressionType::COMPARE_EQUAL ||
 	    !BoundComparisonExpression::IsComparison(comparison)) {
@@ -67,7 +67,7 @@ static bool Simplify(ClientContext &context, const Expression &comparison, Corre
 	if (HasOuterColumn(own)) {
 		std::swap(own, outer);
 	}
-	// it will be computed for every row of the subquery, before its other conditions
+	// the own side will be computed for every row of the subquery, before its other conditions
 	if (HasOuterColumn(own) || own.get().IsVolatile() || own.get().IsFoldable() || own.get().CanThrow()) {
 		return false;
 	}
@@ -80,7 +80,7 @@ static bool Simplify(ClientContext &context, const Expression &comparison, Corre
 	if (!widened) {
 		return false;
 	}
-	// a number that does not fit the narrow type equals none of its values
+	// a number that does not fit the narrow type equals none of its values, so TRY_CAST to NULL is right
 	result.own = BoundCastExpression::AddCastToType(context, own.get().Copy(), widened->GetReturnType(), true);
 	result.outer = widened->Copy();
 	return true;
@@ -101,7 +101,7 @@ static void ReplaceColumns(LogicalOperator &op, const vector<ColumnBinding> &col
 	});
 }
 
-//! Whether an expression of `op` has a subquery, which may refer to columns from here.
+//! Whether an expression of `op` has a subquery, which may refer to columns of `op`.
 static bool HasSubquery(LogicalOperator &op) {
 	bool result = false;
 	LogicalOperatorVisitor::EnumerateExpressions(
@@ -115,7 +115,8 @@ static bool HasDependentJoin(const LogicalOperator &op) {
 	                   [](const unique_ptr<LogicalOperator> &child) { return HasDependentJoin(*child); });
 }
 
-//! Puts a projection below `filter`, which computes what its comparisons with outer columns need. `above` is over it.
+//! Puts a projection below `filter` that computes the own sides of its comparisons with outer columns. `above` is the
+//! projection over it.
 static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilter &filter) {
 	auto &child = filter.children[0];
 	if (HasSubquery(above) || HasSubquery(filter) || HasDependentJoin(*child) || !filter.projection_map.empty()) {
@@ -153,7 +154,7 @@ static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilt
 	ReplaceColumns(above, columns, table);
 }
 
-//! The filters of a subquery that end at a projection: nothing above refers to their columns.
+//! Changes filters directly below a projection of the subquery: nothing above the projection refers to their columns.
 static void SimplifySubquery(Binder &binder, LogicalOperator &op) {
 	for (auto &child : op.children) {
 		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION && child->type == LogicalOperatorType::LOGICAL_FILTER) {
@@ -163,7 +164,7 @@ static void SimplifySubquery(Binder &binder, LogicalOperator &op) {
 	}
 }
 
-//! EXISTS and IN: other subqueries are planned as they are, and DuckDB's filters reach their tables.
+//! Only EXISTS and IN: DuckDB's filters reach the tables of other subqueries as they are.
 static void SimplifyAll(Binder &binder, LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_DEPENDENT_JOIN && op.Cast<LogicalJoin>().join_type == JoinType::MARK) {
 		SimplifySubquery(binder, *op.children[1]);
@@ -173,7 +174,7 @@ static void SimplifyAll(Binder &binder, LogicalOperator &op) {
 	}
 }
 
-//! Whether an index may rank by something in `expr`.
+//! Whether `expr` contains a distance by which an index may rank.
 static bool HasDistance(const Expression &expr) {
 	bool result = false;
 	if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {

@@ -79,17 +79,17 @@ bool DistanceMatcher::NeverNull(const Expression &expr, LogicalGet &get) const {
 	}
 }
 
-//! Whether `expr` is the vector that `match` compares, before or after its cast.
+//! Whether `expr` is the vector that `match` compares, cast or not.
 static bool IsKey(const DistanceMatch &match, const Expression &expr) {
 	return VectorBase(expr).Equals(VectorBase(*match.key));
 }
 
-//! Whether the key of `shape` is NULL only for rows that the index does not rank.
+//! Whether a key of this shape is NULL only for rows that the index does not rank.
 static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
 	auto is_key = [&](const reference<const Expression> &expr) { return IsKey(match, expr.get()); };
 	return std::all_of(shape.not_null.begin(), shape.not_null.end(), is_key) &&
 	       std::all_of(shape.not_zero.begin(), shape.not_zero.end(), is_key) &&
-	       // a vector of zeros has no direction, but a length and a place
+	       // without a direction, a vector of zeros still has a length and a place
 	       (shape.not_zero.empty() || match.search.metric == vss::Metric::Cosine);
 }
 
@@ -146,7 +146,7 @@ bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &pred
 	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_IS_NOT_NULL)) {
 		return IsKey(match, *argument) || IsOrderKey(match, *argument, shape);
 	}
-	// the index ranks what has a finite distance; arithmetic may have made it infinite
+	// the index ranks every row with a finite distance; arithmetic on the distance may overflow
 	auto is_distance = [&](const Expression &expr) { return IsOrderKey(match, expr, shape) && !shape.rounds; };
 	if (IsCall(predicate, "isfinite", 1)) {
 		return is_distance(*predicate.Cast<BoundFunctionExpression>().GetChildren()[0]);
@@ -172,14 +172,14 @@ bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &pred
 	return false;
 }
 
-//! A comparison of something with what is the same for all rows.
+//! A comparison with a value that is the same for all rows.
 struct ConstantComparison {
 	const Expression &compared;
-	//! It holds for smaller values, or for greater ones.
+	//! It holds for smaller values; otherwise for greater ones.
 	bool below;
 };
 
-//! `expr` as such a comparison. `is_constant`: whether one of its sides is.
+//! `expr` as such a comparison. `is_constant`: whether a side is the same for all rows.
 static unique_ptr<ConstantComparison> AsConstantComparison(const Expression &expr,
                                                            bool (*is_constant)(const Expression &side)) {
 	if (!BoundComparisonExpression::IsComparison(expr)) {
@@ -208,7 +208,7 @@ static bool IsFoldable(const Expression &side) {
 	return side.IsFoldable();
 }
 
-//! Also a parameter.
+//! Parameters included.
 static bool IsSameForAllRows(const Expression &side) {
 	return ReferencedTables(side).empty() && !side.IsVolatile() && !side.HasSubquery();
 }
@@ -228,7 +228,7 @@ BoundSide DistanceMatcher::SideOf(const DistanceMatch &match, const Expression &
 		return BoundSide::NONE;
 	}
 	OrderKeyShape shape {match.descending, false, {}, {}};
-	// a key that is NULL for some vectors is not computed from the distance alone
+	// a key that is NULL for some vectors does not depend on the distance alone
 	if (!IsOrderKey(match, bound->compared, shape) || !shape.not_null.empty() || !shape.not_zero.empty()) {
 		return BoundSide::NONE;
 	}
@@ -245,7 +245,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchBound(const Expression &compariso
 	return Match(order, 0, true);
 }
 
-//! Every HNSW index of the table, bound; without those for which DuckDB has not got the memory to bind them now.
+//! Every HNSW index of the table, bound. Indexes that DuckDB has no memory to bind now are left out.
 static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataTable &storage) {
 	vector<shared_ptr<IndexEntry>> result;
 	auto &info = *storage.GetDataTableInfo();
@@ -256,7 +256,7 @@ static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataT
 		try {
 			info.BindIndexes(context, string(HNSWIndex::TYPE_NAME));
 		} catch (const OutOfMemoryException &) {
-			// rows of the log do not fit beside what else is in memory: the table has them, and the next query tries again
+			// the rows of the log do not fit in memory now: the table has them, and the next query tries again
 		}
 	}
 	for (auto &&entry : info.GetIndexes().IndexEntries()) {
@@ -267,8 +267,8 @@ static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataT
 	return result;
 }
 
-//! `expr` over the columns of `get`, in the terms in which an index stores its key: positions in its column list.
-//! Nothing if a column is not in that list.
+//! `expr`, over the columns of `get`, in the form in which an index stores its key: by positions in its column list.
+//! Null if the list lacks a column.
 static unique_ptr<Expression> AsIndexKey(const Expression &expr, const LogicalGet &get, const TableCatalogEntry &table,
                                          const vector<column_t> &index_columns, TableIndex index_table) {
 	auto result = expr.Copy();
@@ -295,7 +295,7 @@ static unique_ptr<Expression> AsIndexKey(const Expression &expr, const LogicalGe
 	return possible ? std::move(result) : nullptr;
 }
 
-//! Computes what does not depend on a row, as DuckDB's optimizers do in queries, but not in the keys of indexes.
+//! Computes what does not depend on a row. DuckDB's optimizers do so in queries, but not in the keys of indexes.
 static void Fold(ClientContext &context, unique_ptr<Expression> &expr) {
 	Value value;
 	if (expr->GetExpressionClass() != ExpressionClass::BOUND_CONSTANT && expr->IsFoldable() && !expr->HasParameter() &&
@@ -306,8 +306,8 @@ static void Fold(ClientContext &context, unique_ptr<Expression> &expr) {
 	ExpressionIterator::EnumerateChildren(*expr, [&](unique_ptr<Expression> &child) { Fold(context, child); });
 }
 
-//! Whether `key` computes what the index stores by `stored`. DuckDB's own comparison takes the addresses of functions, and an index that
-//! was bound from here has those of the extension's copy of DuckDB.
+//! Whether `key` computes what the index stores by `stored`. DuckDB's own comparison does not do: it compares the
+//! addresses of functions, and an index that was bound from here has those of the extension's copy of DuckDB.
 static bool SameKey(const Expression &key, const Expression &stored) {
 	if (key.GetExpressionClass() != stored.GetExpressionClass() ||
 	    key.GetExpressionType() != stored.GetExpressionType() || key.GetReturnType() != stored.GetReturnType()) {
@@ -321,7 +321,8 @@ static bool SameKey(const Expression &key, const Expression &stored) {
 		    BoundCastExpression::IsCast(key) != BoundCastExpression::IsCast(stored)) {
 			return false;
 		}
-		// where TRY_CAST fails there is no vector, of which a search would hear; where CAST does, each search hands the row on
+		// Where TRY_CAST fails there is no vector, and a search would not hear of the row. Where CAST fails, each
+		// search returns the row.
 		if (BoundCastExpression::IsCast(key) && BoundCastExpression::IsTryCast(other) &&
 		    !BoundCastExpression::IsTryCast(one)) {
 			return false;
@@ -346,8 +347,8 @@ static bool SameKey(const Expression &key, const Expression &stored) {
 	return same && count == arguments.size();
 }
 
-//! Whether an index over `stored` ranks the vectors `key`: it is over their cast to FLOAT[n]. Lists of another length, for which that
-//! fails, it does not rank; each search hands them on.
+//! Whether an index over `stored` ranks the vectors `key`, because `stored` is their cast to FLOAT[n]. For lists of
+//! another length the cast fails: the index does not rank them, and each search returns them.
 static bool RanksCast(const Expression &key, const Expression &stored) {
 	return IsNumbers(key.GetReturnType()) && BoundCastExpression::IsCast(stored) &&
 	       SameKey(VectorBase(key), VectorBase(stored));
@@ -357,7 +358,8 @@ static LogicalTypeId ElementOf(const LogicalType &type) {
 	return (type.id() == LogicalTypeId::LIST ? ListType::GetChildType(type) : ArrayType::GetChildType(type)).id();
 }
 
-//! Whether `stored` is a type of vectors that have digits which FLOAT[n] has not, or `compared`, as which their distances are computed, is.
+//! Whether FLOAT[n] may lose digits of vectors of the type `stored`. It loses none of small integers: for these,
+//! whether their distances are computed with more digits, as `compared`.
 static bool Narrows(const LogicalType &stored, const LogicalType &compared) {
 	if (!IsNumbers(stored)) {
 		return false;
@@ -423,7 +425,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 	auto note = [&](const string &name, const string &reason) {
 		PlanNotes::Add(duck_table, name, PlanNotes::Stage::INDEX, reason);
 	};
-	// rows that differ in the digits beyond FLOAT tie
+	// rows that differ only in digits beyond FLOAT tie
 	auto narrows = Narrows(VectorBase(key).GetReturnType(), key.GetReturnType());
 	unique_ptr<DistanceMatch> best;
 	idx_t best_cost = 0;
@@ -437,7 +439,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 		auto covers = index.Covers(duck_table.GetStorage());
 		auto compare = index.ReconcileDue();
 		auto own_metric = options.metric == metric;
-		// before the comparison nobody knows, and the search decides
+		// before the comparison nobody knows: the search decides
 		auto may_rank = own_metric || (covers ? index.Core().ranks_by(metric) : compare);
 		if (!may_rank || (!own_metric && (narrows || own_metric_only))) {
 			auto reason = own_metric_only
@@ -452,7 +454,8 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 			note(name, refusal.reason);
 			return;
 		}
-		// distances computed on the bottom layer grow with both; what ranks by another metric may have to fetch more rows
+		// Both make a search compute more distances on the bottom layer. A search by another metric may have to fetch
+		// more rows.
 		auto ef = SearchWidth(context, index.Core(), options, k);
 		auto cost = (own_metric ? 1 : 2) * ef * options.m0;
 		if (best && best_cost <= cost) {

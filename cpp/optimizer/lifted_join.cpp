@@ -33,7 +33,7 @@ static bool HasColumnOf(LogicalOperator &op, const Expression &expr) {
 	});
 }
 
-//! The columns that `op` passes on of its child, if it does not pass on all.
+//! The columns of the child that `op` passes on; empty if it passes on all.
 static vector<ProjectionIndex> ProjectionMapOf(LogicalOperator &op, idx_t child) {
 	auto map = LogicalOperatorVisitor::GetProjectionMap(op, child);
 	return map ? *map : vector<ProjectionIndex>();
@@ -98,7 +98,7 @@ bool LiftedJoin::TakeConditions() {
 		(part.compares_sides ? comparisons : rest).push_back(std::move(part.condition));
 	}
 	auto &probes = *op.children[1 - table_child];
-	// `for_all`: it is computed for all pairs anyway.
+	// `for_all`: the condition is computed for all pairs anyway
 	auto take = [&](unique_ptr<Expression> &condition, bool for_all) {
 		auto resolved = matcher.Resolve(condition->Copy());
 		auto &kind = matcher.IsGuard(match, *resolved)   ? guards
@@ -122,7 +122,8 @@ bool LiftedJoin::TakeConditions() {
 			return false;
 		}
 	}
-	// A comparison is of two sides, each of which is computed for all its rows; anything else for the pairs that get there.
+	// In a comparison of two sides, each side is computed for all its rows; other conditions only for pairs that reach
+	// them.
 	LogicalFilter::SplitPredicates(rest);
 	return std::all_of(rest.begin(), rest.end(), [&](unique_ptr<Expression> &condition) {
 		return has_probe(*condition) && take(condition, false);
@@ -155,7 +156,7 @@ void LiftedJoin::Lift() {
 	} else {
 		slot.get() = std::move(table);
 	}
-	// the conditions are above now, and need their columns there
+	// the conditions are above now: what is below must pass their columns on
 	vector<ColumnBinding> needed;
 	for (auto kind : {&conditions, &guards, &bounds}) {
 		for (auto &condition : *kind) {

@@ -44,7 +44,7 @@ static Refusal Refuse(string reason) {
 	return Refusal(PlanNotes::Stage::LIMIT, std::move(reason));
 }
 
-//! Not one of these operators.
+//! `op` is none of these operators.
 static OrRefusal<Nearest> Nothing() {
 	return unique_ptr<Nearest>();
 }
@@ -87,7 +87,8 @@ static optional_ptr<const KeepingAggregate> FindKeeping(const string &name) {
 	return nullptr;
 }
 
-//! The aggregate whose state is the column `state` of `op`; nothing if it comes from elsewhere. `partial`: the operator that computes it.
+//! The aggregate whose state is the column `state` of `op`; null if the column is no such state. `partial`: the
+//! operator that computes it.
 static optional_ptr<const BoundAggregateExpression> FindState(LogicalOperator &op, const Expression &state,
                                                               optional_ptr<LogicalAggregate> &partial) {
 	if (state.GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
@@ -114,8 +115,9 @@ static optional_ptr<const BoundAggregateExpression> FindState(LogicalOperator &o
 	return nullptr;
 }
 
-//! What `expr`, an aggregate of `op`, aggregates: if it combines states, as DuckDB does where it groups before it joins, what these are of.
-//! How often it takes each does not matter to those that keep rows.
+//! The aggregate that `expr`, an aggregate of `op`, stands for. Where DuckDB groups before it joins, `expr` combines
+//! states: then it is the aggregate that these states are of. How often each state is combined does not matter for
+//! aggregates that keep rows.
 static const BoundAggregateExpression &AggregateOf(const LogicalAggregate &op, const Expression &expr,
                                                    optional_ptr<LogicalAggregate> &partial) {
 	auto &aggregate = expr.Cast<BoundAggregateExpression>();
@@ -142,7 +144,7 @@ static OrRefusal<Nearest> FindInAggregate(LogicalAggregate &op) {
 		auto &name = aggregate.Function().GetName().GetIdentifierName();
 		auto keeping = FindKeeping(name);
 		if (name == "first" && op.groups.empty()) {
-			return Nothing(); // a scalar subquery: what keeps its nearest row is below
+			return Nothing(); // a scalar subquery: the operator that keeps its nearest row is below
 		}
 		if (!keeping) {
 			return Refuse(StringUtil::Format("the aggregate '%s' needs every row", name));
@@ -184,7 +186,7 @@ static bool IsRank(const Expression &expr, TableIndex window) {
 	       expr.Cast<BoundColumnRefExpression>().Binding().table_index == window;
 }
 
-//! The greatest rank that `condition`, over the columns of `window`, lets pass; 0 if it does not limit one.
+//! The greatest rank that passes `condition`, which is over the columns of `window`; 0 if it does not limit a rank.
 static idx_t GreatestRank(const Expression &condition, TableIndex window) {
 	if (condition.GetExpressionType() == ExpressionType::COMPARE_BETWEEN) {
 		auto &between = condition.Cast<BoundFunctionExpression>();
@@ -209,13 +211,13 @@ static idx_t GreatestRank(const Expression &condition, TableIndex window) {
 	}
 }
 
-//! What the rows with the least ranks are, if `window` computes nothing but ranks, all by one order.
+//! The rows with the least ranks, if `window` computes only ranks, all by one order.
 static OrRefusal<Nearest> FindRanks(LogicalWindow &window) {
 	auto &first = window.expressions[0]->Cast<BoundWindowExpression>();
 	auto ties = first.OrderBy().size() > 1;
 	for (auto &expr : window.expressions) {
 		ties = ties || expr->GetExpressionType() == ExpressionType::WINDOW_RANK;
-		// the rank of a kept row is the same without the rows that are dropped; nothing else is
+		// the rank of a kept row does not depend on the rows that are dropped; other window functions may
 		auto ranks = expr->GetExpressionType() == ExpressionType::WINDOW_ROW_NUMBER ||
 		             expr->GetExpressionType() == ExpressionType::WINDOW_RANK;
 		auto &other = expr->Cast<BoundWindowExpression>();
@@ -289,7 +291,7 @@ static OrRefusal<Nearest> FindInDistinct(LogicalDistinct &op) {
 	return result->orders.empty() ? Nothing() : std::move(result);
 }
 
-//! What the operators below an ORDER BY keep, but for ORDER BYs.
+//! What the operators that may lie below an ORDER BY keep; ORDER BYs themselves are not among them.
 static OrRefusal<Nearest> FindBelowOrder(LogicalOperator &op) {
 	switch (op.type) {
 	case LogicalOperatorType::LOGICAL_DISTINCT:
@@ -311,7 +313,8 @@ static idx_t SaturatingSum(idx_t left, idx_t right) {
 	return left + MinValue<idx_t>(right, NumericLimits<idx_t>::Maximum() - left);
 }
 
-//! The field of a row, which is a struct_pack below the projections at `below`, that `expr`, a struct_extract, takes out of it.
+//! The field that `expr`, a struct_extract, takes out of `row`, which is a struct_pack below the projections at
+//! `below`.
 static unique_ptr<Expression> FieldOf(unique_ptr<Expression> row, reference<LogicalOperator> below,
                                       const Expression &name) {
 	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
@@ -333,9 +336,9 @@ static unique_ptr<Expression> FieldOf(unique_ptr<Expression> row, reference<Logi
 	return nullptr;
 }
 
-//! What `expr`, over the columns of `op`, is for the row that an aggregate keeps, as an expression over the input of `op`: the key itself
-//! for `min(key)`, a field of the row for `min_by(struct_pack(…), key)`, which is how DuckDB plans `row_number() = 1`. Nothing if there is
-//! no such row.
+//! `expr`, over the columns of `op`, as an expression over the input of `op`, for the row that the aggregate keeps. It
+//! is the key itself for `min(key)`, and a field of the row for `min_by(struct_pack(…), key)`, which is how DuckDB
+//! plans `row_number() = 1`. Null if no row is kept.
 static unique_ptr<Expression> OfKeptRow(const LogicalAggregate &op, const Expression &expr) {
 	if (expr.GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
 		auto &column = expr.Cast<BoundColumnRefExpression>().Binding();
@@ -368,8 +371,9 @@ static unique_ptr<Expression> OfKeptRow(const LogicalAggregate &op, const Expres
 	return possible ? std::move(result) : nullptr;
 }
 
-//! Of the groups below an ORDER BY, those with the nearest rows: `GROUP BY doc ORDER BY min(distance)`. If all rows up to some distance are
-//! there, and they are of as many groups as are wanted, these are the groups, and the nearest row of each is among them.
+//! The groups with the nearest rows, below an ORDER BY: `GROUP BY doc ORDER BY min(distance)`. If a search has found
+//! all rows up to some distance, and they are of as many groups as are wanted, then these are the best groups, and the
+//! nearest row of each is among the rows.
 static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperator &op,
                                           const vector<BoundOrderByNode> &orders) {
 	auto key = orders[0].expression->Copy();
@@ -413,7 +417,8 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 	return std::move(found.found);
 }
 
-//! An ORDER BY of rows that show their ranks, by the same order or by the ranks: `SELECT id, row_number() OVER (ORDER BY distance) …`.
+//! An ORDER BY of rows that show their ranks. It orders by the same keys as the ranks, or by the ranks: `SELECT id,
+//! row_number() OVER (ORDER BY distance) …`.
 static unique_ptr<Nearest> FindBelowRanks(LogicalOperator &op, const vector<BoundOrderByNode> &orders) {
 	auto key = orders[0].expression->Copy();
 	reference<LogicalOperator> below(*op.children[0]);
@@ -455,7 +460,7 @@ static unique_ptr<Nearest> FindInOrder(ClientContext &context, LogicalOperator &
 	return result;
 }
 
-//! LIMIT → PROJECTION … → ORDER BY: as DuckDB plans large limits.
+//! LIMIT → PROJECTION … → ORDER BY, which is how DuckDB plans large limits.
 static OrRefusal<Nearest> FindInLimit(ClientContext &context, LogicalLimit &limit) {
 	auto unset_offset = limit.offset_val.Type() == LimitNodeType::UNSET;
 	if (limit.limit_val.Type() != LimitNodeType::CONSTANT_VALUE ||

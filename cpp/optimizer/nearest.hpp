@@ -14,28 +14,29 @@ class LogicalAggregate;
 
 //! What an operator needs of its input: for each group of rows, the first `k` by each of the order keys.
 //!
-//! Where the input is a cross product with query vectors, it is enough to have the `k` rows nearest to each query
-//! vector, whichever query vectors share a group: the nearest of a union are among the nearest of its parts.
+//! Where the input is a cross product with query vectors, the `k` rows nearest to each query vector are enough,
+//! whichever query vectors share a group: the nearest of a union are among the nearest of its parts.
 struct Nearest {
 	explicit Nearest(unique_ptr<LogicalOperator> &input_p) : input(input_p) {
 	}
 
 	//! The slot of the operator's input.
 	reference<unique_ptr<LogicalOperator>> input;
-	//! All over the same distance, or the index cannot serve them together.
+	//! All are over the same distance, or the index cannot serve them together.
 	vector<BoundOrderByNode> orders;
 	idx_t k = 0;
-	//! Rows that tie with the last one wanted are wanted, too: further keys decide, or all of them are kept.
+	//! Rows that tie with the last one wanted are wanted, too: further keys decide between them, or all are kept.
 	bool ties = false;
-	//! Nothing else keeps rows out: they are all of the nearest, whatever else is true of them.
+	//! The operator drops rows for no other reason than their distance.
 	bool all_nearest = true;
-	//! It is an ORDER BY: it may be one of several pages, each with an OFFSET.
+	//! It is an ORDER BY, which may yield one of several pages, each with an OFFSET.
 	bool ordered = false;
 	//! The groups must not depend on the table that is searched, unless only the best of them are wanted.
 	vector<unique_ptr<Expression>> groups;
-	//! Of the groups only those with the nearest rows are wanted, as many as `k`, and of each its nearest row.
+	//! Only the `k` groups with the nearest rows are wanted, and the nearest row of each.
 	bool best_groups = false;
-	//! The aggregate below joins whose states are combined, if DuckDB groups before it joins. It keeps what is needed of the nearest rows.
+	//! If DuckDB groups before it joins: the aggregate below the joins whose states are combined. It keeps what is
+	//! needed of the nearest rows.
 	optional_ptr<LogicalAggregate> partial;
 	//! The operator does not count rows where one of these is NULL.
 	vector<unique_ptr<Expression>> counted;
@@ -43,7 +44,7 @@ struct Nearest {
 	vector<unique_ptr<Expression>> filters;
 };
 
-//! What `op` keeps, if it keeps only nearest rows; otherwise nothing, with the reason if `op` comes close.
+//! What `op` keeps, if it keeps only nearest rows. Otherwise nothing; if `op` comes close, with the reason.
 OrRefusal<Nearest> FindNearest(ClientContext &context, LogicalOperator &op);
 
 //! Puts a search of an index below `op` if it keeps only nearest rows and an index can find them.

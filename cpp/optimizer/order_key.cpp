@@ -87,7 +87,7 @@ bool IsCall(const Expression &expr, const char *name, idx_t arguments) {
 	       expr.Cast<BoundFunctionExpression>().GetChildren().size() == arguments;
 }
 
-//! Whether `expr` is a distance that is never negative, but for rounding, plus a constant well above zero.
+//! Whether `expr` adds a constant well above zero to a distance that is never negative, but for rounding.
 static bool IsAboveZero(ClientContext &context, const Expression &expr) {
 	static const unordered_set<string> DISTANCES {"array_distance", "<->", "array_cosine_distance", "<=>"};
 	if (!IsCall(expr, "+", 2)) {
@@ -138,8 +138,8 @@ optional_ptr<const Expression> ComparedWithZero(ClientContext &context, const Ex
 	return *call.GetChildren()[0];
 }
 
-//! The branch of `expr` that holds the distance, if the other one, for vectors that have none, is NULL: `CASE WHEN v IS NULL THEN NULL
-//! ELSE distance END`.
+//! The branch of `expr` that holds the distance, if the other branch is NULL and taken for vectors without a distance:
+//! `CASE WHEN v IS NULL THEN NULL ELSE distance END`.
 static optional_ptr<const Expression> GuardedBranch(ClientContext &context, const Expression &expr,
                                                     OrderKeyShape &shape) {
 	auto &guarded = expr.Cast<BoundCaseExpression>();
@@ -173,7 +173,8 @@ static optional_ptr<const Expression> GuardedBranch(ClientContext &context, cons
 	return excludes ? guarded.Else() : *check.then_expr;
 }
 
-//! The argument of `expr` that it grows or shrinks with, and whether it shrinks; nothing if there is no such argument.
+//! The argument with which `expr` grows or shrinks; null if there is none. `shrinks`: `expr` shrinks when the argument
+//! grows.
 static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, const Expression &expr, bool &shrinks,
                                                        bool &rounds) {
 	shrinks = false;
@@ -257,7 +258,7 @@ static bool IsReals(const LogicalType &type) {
 	return IsRealList(type) || (type.id() == LogicalTypeId::ARRAY && IsReal(ArrayType::GetChildType(type)));
 }
 
-//! Peels casts off, as long as `peels` one of these.
+//! Peels casts off as long as `peels` accepts them.
 static const Expression &PeelCasts(const Expression &expr,
                                    bool (*peels)(const BoundFunctionExpression &cast, const LogicalType &source)) {
 	reference<const Expression> base(expr);

@@ -7,7 +7,7 @@
 
 namespace duckdb {
 
-//! A query is planned on one thread, the one that asks for its plan.
+//! Set per thread, since one thread plans a query from start to end.
 static thread_local PlanNotes *current = nullptr;
 
 PlanNotes::PlanNotes() : outer(current) {

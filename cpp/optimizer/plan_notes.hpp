@@ -1,4 +1,5 @@
-//! What became of the HNSW indexes of a query's tables, noted by the optimizer rule while hnsw_explain plans the query.
+//! What happened to the HNSW indexes of a query's tables, noted by the optimizer rule while hnsw_explain plans the
+//! query.
 #pragma once
 
 #include "duckdb/common/common.hpp"
@@ -13,15 +14,15 @@ struct IndexSearch;
 class LogicalOperator;
 class TableCatalogEntry;
 
-//! Takes notes of all planning on its thread as long as it lives; without one, notes are dropped.
+//! While it lives, it takes notes of all planning on its thread. Without one, notes are dropped.
 class PlanNotes {
 public:
-	//! How far an index got on the way to being used. Of several reasons the one of the farthest stage counts.
+	//! How far an index got on the way to being used. Of several reasons, the one of the latest stage counts.
 	enum class Stage { NOTHING, TABLE, KEY, INDEX, LIMIT, PLAN, USED };
 
 	struct Note {
 		Stage stage = Stage::NOTHING;
-		//! Of the operator that uses the index, or why none does.
+		//! The name of the operator that uses the index, or why none does.
 		string text;
 	};
 
@@ -30,19 +31,20 @@ public:
 	PlanNotes(const PlanNotes &) = delete;
 	PlanNotes &operator=(const PlanNotes &) = delete;
 
-	//! A reason that holds for `index` of `table`; for all of them if it is empty.
+	//! A reason that holds for `index` of `table`; for all indexes of `table` if `index` is empty.
 	static void Add(const TableCatalogEntry &table, const string &index, Stage stage, const string &text);
 	//! A reason that holds for all indexes of the tables scanned below `op`.
 	static void AddBelow(const LogicalOperator &op, Stage stage, const string &text);
-	//! The index of `search` is used by `name`, an operator: unless it is not in step with its table.
+	//! The operator `name` uses the index of `search`. If the index does not cover its table, or so many rows are
+	//! wanted that the table is scanned, this is noted instead.
 	static void AddUse(const TableCatalogEntry &table, const IndexSearch &search, const string &name);
-	//! The rule has seen a plan.
+	//! Notes that the rule has seen a plan.
 	static void AddPlan();
 
 	//! Whether anybody collects notes on this thread.
 	static bool AreTaken();
 
-	//! Calls `each` with the reasons why no index of a table is used that might be.
+	//! Calls `each` with the reasons why indexes of tables are not used that might be.
 	void EachRefusal(
 	    const std::function<void(const TableCatalogEntry &table, const string &index, const string &text)> &each) const;
 	//! The note on `index` of `table` that counts.

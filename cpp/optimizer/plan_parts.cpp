@@ -40,7 +40,7 @@ Effect EffectOf(LogicalOperator &op, idx_t child) {
 	case LogicalOperatorType::LOGICAL_PROJECTION:
 		return Effect::KEEPS;
 	case LogicalOperatorType::LOGICAL_CROSS_PRODUCT:
-		// all rows or, if the other side is empty, none: then it does not matter which
+		// If the other side is empty, no row gets through; then it does not matter which rows a search finds.
 		return Effect::KEEPS;
 	case LogicalOperatorType::LOGICAL_FILTER:
 		return Effect::RESTRICTS;

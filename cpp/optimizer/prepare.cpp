@@ -22,7 +22,7 @@
 
 namespace duckdb {
 
-//! The first key by which `op` puts rows in order, if it does.
+//! The first order key of `op`; null if `op` does not order rows.
 static optional_ptr<const BoundOrderByNode> FirstOrder(LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
 		return op.Cast<LogicalOrder>().orders[0];
@@ -51,7 +51,7 @@ static void ReplaceIn(LogicalOperator &op, const Expression &replaced, const Exp
 	}
 }
 
-//! Whether a condition of `op` or below computes, or might after optimization, with `query`.
+//! Whether a condition of `op` or below computes with `query`, or might do so after optimization.
 static bool IsInCondition(LogicalOperator &op, const DistanceMatcher &matcher, const Expression &query) {
 	bool result = false;
 	switch (op.type) {
@@ -74,12 +74,12 @@ static bool IsInCondition(LogicalOperator &op, const DistanceMatcher &matcher, c
 	return result;
 }
 
-//! Puts a parameter in the place of a query vector wherever `op` and what is below compute with it. Otherwise each of
-//! DuckDB's optimizers that copies, hashes, names or estimates an expression does it for all elements: a third of a short
-//! query's time.
+//! Replaces a query vector by a parameter wherever `op` and the operators below compute with it. Each of DuckDB's
+//! optimizers that copies, hashes, names or estimates an expression would otherwise do so for all elements of the
+//! vector: a third of a short query's time.
 static void HideQuery(ClientContext &context, LogicalOperator &op, const DistanceMatcher &matcher,
                       const Expression &query, idx_t number) {
-	// DuckDB's statistics of conditions on ARRAYs take no parameters.
+	// DuckDB's statistics of conditions on ARRAYs cannot handle parameters
 	if (!query.GetReturnType().IsNested() || !query.IsFoldable() || IsInCondition(*op.children[0], matcher, query)) {
 		return;
 	}
@@ -89,28 +89,28 @@ static void HideQuery(ClientContext &context, LogicalOperator &op, const Distanc
 	} else if (!ExpressionExecutor::TryEvaluateScalar(context, query, value)) {
 		return;
 	}
-	// parameters are equal if their names are; no user's has spaces
+	// parameters are equal if their names are; no name given by a user has spaces
 	BoundParameterExpression parameter(Identifier(StringUtil::Format("query vector %llu", number)));
 	parameter.ParameterDataMutable() = make_shared_ptr<BoundParameterData>(std::move(value));
 	parameter.SetReturnType(query.GetReturnType());
 	ReplaceIn(op, query, parameter);
 }
 
-//! Whether no condition on what `op` returns is ever moved below it.
+//! Whether conditions above `op` are never moved below it.
 static bool IsTop(const LogicalOperator &op) {
 	return op.type == LogicalOperatorType::LOGICAL_PROJECTION || op.type == LogicalOperatorType::LOGICAL_LIMIT;
 }
 
-//! What the first half of the rule has to tell the second one about the query that is being planned.
+//! What the first half of the rule tells the second about the query that is being planned.
 class Prepared : public ClientContextState {
 public:
 	static constexpr const char *NAME = "vss_prepared";
 
-	//! Scans below an ORDER BY with an OFFSET, be it 0.
+	//! Scans below an ORDER BY with an OFFSET, which may be 0.
 	unordered_set<idx_t> paged;
-	//! There is a CTE below one: then it may be any scan.
+	//! A CTE is below such an ORDER BY, so any scan may be.
 	bool all = false;
-	//! Scans whose late materialization is switched off.
+	//! Scans for which late materialization is switched off.
 	unordered_set<idx_t> held_back;
 };
 
@@ -121,7 +121,7 @@ bool IsPaged(ClientContext &context, const LogicalGet &scan) {
 
 static void NotePaged(Prepared &prepared, const LogicalOperator &op) {
 	if (op.type == LogicalOperatorType::LOGICAL_LIMIT) {
-		return; // the rows of a query of its own
+		return; // a query of its own, with its own rows
 	}
 	if (op.type == LogicalOperatorType::LOGICAL_GET) {
 		prepared.paged.insert(op.Cast<LogicalGet>().table_index.index);
@@ -147,7 +147,7 @@ static void Restore(Optimizer &optimizer, const Prepared &prepared, unique_ptr<L
 		}
 		return;
 	}
-	// beside rows that a transaction has deleted DuckDB 2.0.0 writes beyond its memory
+	// DuckDB 2.0.0 writes beyond its memory when it materializes late beside rows that the transaction has deleted
 	auto &storage = scan->GetTable()->Cast<DuckTableEntry>().GetStorage();
 	if (prepared.held_back.count(scan->table_index.index) == 0 ||
 	    DuckTransaction::Get(optimizer.GetContext(), storage.db).ChangesMade()) {
@@ -156,7 +156,7 @@ static void Restore(Optimizer &optimizer, const Prepared &prepared, unique_ptr<L
 	scan->function.late_materialization = true;
 	op = LateMaterialization(optimizer).Optimize(std::move(op));
 	if (!Optimizer::OptimizerDisabled(optimizer.GetContext(), OptimizerType::JOIN_FILTER_PUSHDOWN)) {
-		// there was no join below
+		// `op` had no join until now, so DuckDB has not done this for it
 		JoinFilterPushdownOptimizer(optimizer).VisitOperator(*op);
 	}
 }
@@ -170,7 +170,7 @@ void RestoreLateMaterialization(Optimizer &optimizer, unique_ptr<LogicalOperator
 	}
 }
 
-//! Whether the first few rows are wanted of several groups of the rows of `scan`.
+//! Whether `op` ranks rows of `scan` in several groups, and only the first few of each are wanted.
 static bool RanksInGroups(LogicalOperator &op, const DistanceMatcher &matcher, const LogicalGet &scan) {
 	if (op.type != LogicalOperatorType::LOGICAL_WINDOW) {
 		return false;
@@ -181,8 +181,8 @@ static bool RanksInGroups(LogicalOperator &op, const DistanceMatcher &matcher, c
 	});
 }
 
-//! `top`: there is nothing above `op` whose conditions might be moved below it. `paged`: only projections lie between `op` and an OFFSET.
-//! `limited`: there is a LIMIT above. `queries`: query vectors hidden so far.
+//! `top`: no condition from above might be moved below `op`. `paged`: only projections lie between `op` and an OFFSET
+//! above. `limited`: there is a LIMIT above. `queries`: query vectors hidden so far.
 static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool paged, bool limited, idx_t &queries) {
 	if (paged && op.type == LogicalOperatorType::LOGICAL_ORDER_BY) {
 		NotePaged(*context.registered_state->GetOrCreate<Prepared>(Prepared::NAME), op);

@@ -10,11 +10,11 @@ class Binder;
 class LogicalGet;
 class TableCatalogEntry;
 
-//! What the operators above a filter or a join make of its rows.
+//! What the operators above a filter or a join do with its rows.
 struct RangeUse {
-	//! They may stop before they have read all rows: a LIMIT without an order.
+	//! They may stop before they have read all rows: a LIMIT without an ORDER BY.
 	bool may_stop = false;
-	//! They count them, and read no column.
+	//! They only count the rows, and read no column.
 	bool counts_only = false;
 	//! A join above makes so many rows of them, about.
 	idx_t joined = NumericLimits<idx_t>::Maximum();
@@ -23,19 +23,19 @@ struct RangeUse {
 	//! They change this table as soon as they get a row.
 	optional_ptr<TableCatalogEntry> changed;
 
-	//! What `op` makes of the rows of its child, if this is what is made of its own.
+	//! What is done with the rows of a child of `op`, if this is done with the rows of `op`.
 	RangeUse Below(const LogicalOperator &op) const;
 	//! Whether a join above tells the scan `get` that few of its rows have partners, before they are measured. `op`: the operator whose
 	//! rows are used so.
 	bool HasFewPartners(const LogicalGet &get, const LogicalOperator &op) const;
 };
 
-//! Puts a search of an index in the place of the scan in `slot`, or below the filter there, if only rows within some distance pass and an
-//! index finds all of them.
+//! Puts a search of an index in the place of the scan in `slot`, or of the scan below the filter there. Only rows
+//! within some distance may pass, and an index must find all of them.
 void ServeRange(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use);
 
-//! Puts a search of an index in the place of the join in `slot`, if only pairs within some distance pass it and an index finds all of them:
-//! `JOIN t ON distance(q.v, t.v) < r`.
+//! Puts a search of an index in the place of the join in `slot`: `JOIN t ON distance(q.v, t.v) < r`. Only pairs within
+//! some distance may pass, and an index must find all of them.
 void ServePairs(Binder &binder, unique_ptr<LogicalOperator> &slot, const RangeUse &use);
 
 } // namespace duckdb

@@ -35,7 +35,8 @@ unique_ptr<DistanceMatch> MatchFirstBound(const DistanceMatcher &matcher, const 
 	unique_ptr<DistanceMatch> match;
 	for (auto &part : parts) {
 		auto found = matcher.MatchBound(*part);
-		// that a condition is over something else says nothing of an index; that it is over another distance is why there is no search
+		// A condition over something else says nothing about an index. One over another distance is why there is no
+		// search.
 		if (found.refusal.stage >= PlanNotes::Stage::INDEX) {
 			found.refusal.stage = PlanNotes::Stage::PLAN;
 			refusal.Merge(std::move(found.refusal));
@@ -76,7 +77,7 @@ Refusal RefuseBounds(const DistanceMatch &match) {
 	if (!quantized || match.search.index_metric != vss::Metric::Ip) {
 		return Refusal();
 	}
-	// far from the origin their products cancel to fewer digits than the bound of a code's error counts with
+	// far from the origin, inner products of codes lose more digits than the bound of a code's error allows for
 	return Refusal(PlanNotes::Stage::PLAN,
 	               "inner products of codes are not told exactly enough for all rows within a distance");
 }

@@ -14,7 +14,7 @@ struct Refusal {
 	explicit operator bool() const {
 		return stage != PlanNotes::Stage::NOTHING;
 	}
-	//! Keeps the one of the two that speaks of a later stage.
+	//! Keeps that refusal of the two whose stage is later.
 	void Merge(Refusal other) {
 		if (other.stage > stage) {
 			*this = std::move(other);
@@ -24,7 +24,7 @@ struct Refusal {
 	//! How far the index had got.
 	PlanNotes::Stage stage = PlanNotes::Stage::NOTHING;
 	string reason;
-	//! The index, if it is a certain one.
+	//! The index, if the reason is about one of them.
 	string index;
 };
 

@@ -18,7 +18,7 @@ static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperat
 	Prepare(input.context, *plan);
 }
 
-//! `use`: what is made of the rows of `op`.
+//! `use`: what the operators above do with the rows of `op`.
 static void Rewrite(Binder &binder, unique_ptr<LogicalOperator> &op, const RangeUse &use) {
 	ServeNearest(binder, *op);
 	ServeRange(binder, op, use);

@@ -18,8 +18,8 @@
 
 namespace duckdb {
 
-//! Whether `expr` may have another value each time. `error`, with which DuckDB guards scalar subqueries, counts as volatile
-//! only so that it is not evaluated early.
+//! Whether `expr` may have another value each time. DuckDB guards scalar subqueries with `error`, which counts as
+//! volatile only so that it is not evaluated early.
 static bool IsVolatile(const Expression &expr) {
 	if (!expr.IsVolatile()) {
 		return false;
@@ -44,7 +44,7 @@ bool IsVolatile(const LogicalOperator &op) {
 	return result;
 }
 
-//! Whether `op` fails, with `error`, for some of the rows below.
+//! Whether `op` calls `error`, and so may fail for some of the rows below.
 static bool Checks(const LogicalOperator &op) {
 	bool result = false;
 	std::function<void(const Expression &)> visit = [&](const Expression &expr) {
@@ -57,13 +57,14 @@ static bool Checks(const LogicalOperator &op) {
 	return result;
 }
 
-//! Whether an aggregate gives the same result whatever the order of its input. `checked`: what is above fails for some results.
+//! Whether an aggregate gives the same result whatever the order of its input. `checked`: operators above fail for some
+//! of its results.
 static bool IsRepeatableAggregate(const LogicalAggregate &op, bool checked) {
 	auto is = [&](idx_t i, const char *name) {
 		return op.expressions[i]->GetExpressionClass() == ExpressionClass::BOUND_AGGREGATE &&
 		       op.expressions[i]->Cast<BoundAggregateExpression>().Function().GetName() == name;
 	};
-	// a scalar subquery: the first of its rows, and their number, which must be one
+	// a scalar subquery: the first of its rows and their number, which operators above check to be one
 	auto is_scalar_subquery =
 	    checked && op.groups.empty() && op.expressions.size() == 2 && is(0, "first") && is(1, "count_star");
 	for (auto &expr : op.expressions) {
@@ -137,7 +138,7 @@ OrRefusal<LogicalOperator> CopyPlan(ClientContext &context, const LogicalOperato
 	try {
 		return op.Copy(context);
 	} catch (const NotImplementedException &ex) {
-		// the only way to learn that an operator, or what a function is bound to, has no copy
+		// only an attempt tells that an operator, or what a function is bound to, cannot be copied
 		return Refusal(PlanNotes::Stage::PLAN, ErrorData(ex).RawMessage());
 	}
 }
@@ -149,7 +150,8 @@ static void AddReferences(LogicalOperator &op, column_binding_set_t &needed) {
 	});
 }
 
-//! Replaces columns of a scan that neither `needed` nor its own filters use by the row id, which costs nothing to read.
+//! Replaces columns of a scan that are neither in `needed` nor used by its own filters by the row id, which costs
+//! nothing to read.
 static void PruneScan(LogicalGet &get, const column_binding_set_t &needed) {
 	unordered_set<idx_t> filtered;
 	for (auto &entry : get.table_filters) {
@@ -168,8 +170,8 @@ static void PruneScan(LogicalGet &get, const column_binding_set_t &needed) {
 	}
 }
 
-//! From now on no join above `plan` tells the scan in it while it runs which rows have partners: it knows columns of the scan by their
-//! positions, where there may be others now. Joins in `plan` still do.
+//! From now on no join above `plan` tells the scan in it, while they run, which rows have partners: the join knows
+//! columns of the scan by positions, where other columns may be now. Joins in `plan` still do.
 static void KeepOwnFilters(LogicalOperator &plan, LogicalGet &get) {
 	auto before = std::move(get.dynamic_filters);
 	if (!before) {
@@ -193,7 +195,7 @@ static void KeepOwnFilters(LogicalOperator &plan, LogicalGet &get) {
 	visit(plan);
 }
 
-//! The size of `columns` if `column` is not among them.
+//! The position of `column` in `columns`; their number if it is not among them.
 static idx_t PositionOf(const vector<ColumnBinding> &columns, const ColumnBinding &column) {
 	return UnsafeNumericCast<idx_t>(std::find(columns.begin(), columns.end(), column) - columns.begin());
 }
@@ -245,7 +247,7 @@ RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &pat
 		bindings.push_back(op.get().GetColumnBindings());
 	}
 	auto &get = ops.back().get().Cast<LogicalGet>();
-	// what each operator has to yield, as it comes from the one below
+	// the columns that each operator has to yield, as they come from the operator below
 	vector<ColumnBinding> yielded;
 	vector<LogicalType> types;
 	for (auto &key : keys) {
@@ -276,12 +278,12 @@ RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &pat
 			continue;
 		}
 		auto map = LogicalOperatorVisitor::GetProjectionMap(op, path[i]);
-		// not every join can do without columns: one that has no map must not get one
+		// some joins cannot leave out columns: an operator without a map must not get one
 		if (map && (!map->empty() || (i == 0 && op.type == LogicalOperatorType::LOGICAL_FILTER))) {
 			if (i == 0) {
 				map->clear();
 			}
-			// what is yielded stands before what a join below adds to its rows
+			// columns to be yielded stand before those that a join below adds to its rows
 			RemapColumns(*map, bindings[i + 1], ops[i + 1].get().GetColumnBindings(), yielded);
 		}
 	}

@@ -13,13 +13,13 @@ bool IsVolatile(const LogicalOperator &op);
 bool IsRepeatable(const LogicalOperator &op);
 //! A copy of a plan, if each of its operators can be copied.
 OrRefusal<LogicalOperator> CopyPlan(ClientContext &context, const LogicalOperator &op);
-//! Adapts `map`, which columns of a child an operator passes on: they were at `before`, and those that are left are at `after`. Adds those
-//! of `more` that the child has.
+//! Adapts `map`, the columns of a child that an operator passes on. The columns were at the positions of `before`;
+//! those that are left are at the positions of `after`. Adds those of `more` that the child has.
 void RemapColumns(vector<ProjectionIndex> &map, const vector<ColumnBinding> &before, const vector<ColumnBinding> &after,
                   const vector<ColumnBinding> &more);
-//! Makes a plan that yields rows of a scan yield their row ids, and read no columns but those it needs for that. `path`:
-//! the operators from `plan` down to the scan, with the child that leads on. `keys`: columns of the scan that it yields, too.
-//! `and_columns`: before these it yields its own columns, those of a projection.
+//! Makes a plan that yields rows of a scan yield their row ids instead, and read only the columns needed for that.
+//! `path`: the operators from `plan` down to the scan, each by the child that leads there. `keys`: columns of the scan
+//! that the plan yields, too. `and_columns`: the plan is a projection, and yields its columns before the others.
 RowFilter YieldRowIds(unique_ptr<LogicalOperator> plan, const vector<idx_t> &path, const vector<ProjectionIndex> &keys,
                       bool and_columns = false);
 

@@ -1,5 +1,5 @@
-//! Which rows of a table a query asks for: the filters and joins between a scan and the ORDER BY above it become a plan
-//! of their own, which yields the ids of the rows that qualify, and is the child of an HNSW_INDEX_SCAN.
+//! Which rows of a table a query asks for. The filters and joins between a scan and the ORDER BY above become a plan of
+//! their own, the child of an HNSW_INDEX_SCAN. It yields the ids of the rows that qualify.
 #pragma once
 
 #include "duckdb/planner/operator/logical_filter.hpp"
@@ -12,25 +12,27 @@ namespace duckdb {
 class Binder;
 class LogicalAggregate;
 
-//! A path taken apart: what is left to do is to put a search into `slot`.
+//! A path taken apart: all that is left to do is to put a search into `slot`.
 struct SplitPath {
-	//! Where the rows of the table are to come from.
+	//! Where the search is to yield the rows of the table.
 	reference<unique_ptr<LogicalOperator>> slot;
-	//! The scan without filters; its columns are those that `slot` must yield.
+	//! The scan without filters; `slot` must yield the same columns.
 	unique_ptr<LogicalGet> get;
-	//! Without a plan if every row qualifies.
+	//! It has no plan if every row qualifies.
 	RowFilter filter;
-	//! Predicates that only cut off the farther rows, or those that the index does not rank: to be applied above the search.
+	//! Predicates that only cut off the farther rows, or rows that the index does not rank. They are to be applied
+	//! above the search.
 	vector<unique_ptr<Expression>> bounds;
-	//! Among them is one that holds for no row that the index does not rank.
+	//! One of them holds for no row that the index does not rank.
 	bool ranked_only = false;
 };
 
 //! The operators from below an ORDER BY down to the scan of a table whose nearest rows are wanted.
 class ScanPath {
 public:
-	//! The path from `below` to the scan of `match`: every operator on it passes on rows of the scan as they are. It may drop some, pair
-	//! them with rows of other tables, and compute columns. `partial`: an aggregate that keeps of them what is needed.
+	//! The path from `below` to the scan of `match`. Every operator on it passes rows of the scan on as they are; it
+	//! may drop some, pair them with rows of other tables, and compute columns. `partial`: an aggregate on the path
+	//! that keeps what is needed of the rows.
 	static OrRefusal<ScanPath> Of(unique_ptr<LogicalOperator> &below, const DistanceMatcher &matcher,
 	                              const DistanceMatch &match, optional_ptr<LogicalAggregate> partial = nullptr);
 
@@ -38,43 +40,44 @@ public:
 	bool HasFilter() const;
 	//! Whether something on the path is applied above the search, and not to the rows that are searched.
 	bool HasBounds() const;
-	//! The cross product with the query vectors above the slot that Split() will return: if nothing above it drops rows, and between there
-	//! are only projections, or only joins and filters, below which it can stand as well.
+	//! The cross product with the query vectors above the slot that Split() will return. Nothing above it may drop
+	//! rows. Between it and the slot there may be only projections, or only joins and filters below which the product
+	//! can stand as well.
 	optional_idx Product() const;
-	//! What the product `step` would be of, below these joins.
+	//! The child of the product `step` that has the table, below the joins between them.
 	LogicalOperator &TableOf(idx_t step) const;
-	//! Whether there are none.
+	//! Whether there are no such joins: only projections lie between.
 	bool IsDirectlyBelow(idx_t product) const;
-	//! Moves the cross product `product` down to `scan`, the slot that Split() has returned, and returns where it is now; the scan is
-	//! its first child.
+	//! Moves the cross product `product` down to `scan`, the slot that Split() has returned. Returns where the product
+	//! is now; the scan is its first child.
 	unique_ptr<LogicalOperator> &Descend(idx_t product, unique_ptr<LogicalOperator> &scan);
-	//! The step, and the child with which the path continues there.
+	//! The operator of the step. `child`: the child with which the path continues.
 	unique_ptr<LogicalOperator> &At(idx_t step, idx_t &child) const {
 		child = steps[step].child;
 		return steps[step].op;
 	}
-	//! Where the rows are paired with their query vectors: the step whose other side has the columns of `query`.
+	//! The step where rows are paired with their query vectors: its other side has the columns of `query`.
 	optional_idx FindProbes(const Expression &query) const;
-	//! Whether the step `probes`, or one above it, drops rows: which rows qualify may then depend on the query vector.
+	//! Whether the step `probes`, or one above, drops rows: then which rows qualify may depend on the query vector.
 	bool FiltersByProbe(idx_t probes) const;
-	//! A plan that yields the values of `query`, for other places than the one above. Refused if they may differ from
-	//! those at step `probes`, or if there are several and `only_one` is asked for.
+	//! A plan that yields the values of `query`, for use elsewhere. Refused if these values may differ from those at
+	//! step `probes`, or if there may be several and `only_one` is asked for.
 	OrRefusal<LogicalOperator> CopyProbes(Binder &binder, idx_t probes, const Expression &query, bool only_one) const;
-	//! `expr` over the columns of the scan, over those of `op` above it instead, between which there are only projections; nothing if
-	//! `op` does not have them all.
+	//! Turns `expr`, over the columns of the scan, into an expression over the columns of `op` above. Only projections
+	//! may lie between. Null if `op` lacks a column.
 	unique_ptr<Expression> Lift(unique_ptr<Expression> expr, LogicalOperator &op) const;
 	//! Whether all guards of the scan can be lifted to `op`.
 	bool CanLiftGuards(LogicalOperator &op) const;
-	//! From now on guards count as filters, or not.
+	//! From now on guards count as filters (`restrict`), or do not.
 	void LetGuardsRestrict(bool restrict);
-	//! `conditions` between rows of the scan and of `probes`. Refused if they are over others, too.
+	//! `conditions` between rows of the scan and of `probes`. Refused if one is over columns of other tables, too.
 	OrRefusal<PairConditions> ConditionsOfPairs(vector<unique_ptr<Expression>> conditions,
 	                                            LogicalOperator &probes) const;
-	//! Takes the filters off the path. The filter of the split path yields the columns `keys` of the scan, too. Refused, and nothing is
-	//! changed, if a part of the plan that has to be run twice cannot be.
+	//! Takes the filters off the path. The filter of the split path also yields the columns `keys` of the scan.
+	//! Refused, with nothing changed, if a part of the plan would have to be run twice and cannot be.
 	OrRefusal<SplitPath> Split(Binder &binder, const vector<ProjectionIndex> &keys);
-	//! The same, with a filter that yields `groups`, too: expressions over the columns of the uppermost step. A row of the table comes as
-	//! often as the joins of the path pair it.
+	//! The same, but the filter also yields `groups`, expressions over the columns of the uppermost step. It yields a
+	//! row of the table as often as the joins of the path pair that row.
 	OrRefusal<SplitPath> SplitWithGroups(Binder &binder, const vector<unique_ptr<Expression>> &groups);
 
 private:
@@ -88,34 +91,38 @@ private:
 	    : matcher(matcher), match(match), partial(partial) {
 	}
 
-	//! Collects the steps from `op` down, the lowest first; false if the scan is not below. `refusal`: of what stands in the way.
+	//! Collects the steps from `op` down, the uppermost last; false if the scan is not below. `refusal`: what stands in
+	//! the way.
 	bool Collect(unique_ptr<LogicalOperator> &op, Refusal &refusal);
 	void FindTop();
-	//! Whether something above the partial aggregate depends on more of it than its groups.
+	//! Whether something above the partial aggregate uses more of it than its groups.
 	bool UsesAggregates() const;
-	//! Whether a cross product can be moved from there down to the scan.
+	//! Whether the cross product `product` can be moved down to the scan.
 	bool CanDescend(idx_t product) const;
-	//! Whether `predicate`, at any place of the path, only cuts off the farther rows, or those that the index does not rank.
+	//! Whether `predicate`, wherever it is on the path, only cuts off the farther rows, or rows that the index does not
+	//! rank.
 	bool IsBound(const Expression &predicate) const;
 	bool Restricts(const Step &step) const;
-	//! Whether the operators from the topmost filter down do nothing but drop rows: they can be moved as they are.
+	//! Whether the operators from the topmost filter down only drop rows: then they can be moved as they are.
 	bool CanMove() const;
 	//! The step that Split() will replace.
 	idx_t Slot() const;
 	//! Whether `predicate`, a filter of `op`, is applied above the search.
 	bool IsTaken(const Expression &predicate, const LogicalOperator &op) const;
-	//! Goes down from the uppermost step, to that which drops rows at most, as long as all columns of `groups` are there. These are
-	//! over the columns of the step that is returned then.
+	//! The lowest step, no deeper than the topmost that drops rows, whose columns suffice to compute `groups`.
+	//! Afterwards `groups` are over the columns of this step.
 	idx_t StepOfGroups(vector<unique_ptr<Expression>> &groups) const;
-	//! A copy of a part of the path, from `source` down, in which the partial aggregate passes all rows on. Refused if it may differ.
+	//! A copy of the part of the path from `source` down, in which the partial aggregate lets all rows pass. Refused if
+	//! the copy may yield other rows.
 	OrRefusal<LogicalOperator> CopyFrom(ClientContext &context, LogicalOperator &source) const;
-	//! A plan of the row ids that get to the step `first`. It yields the columns `keys` of the scan, too, or `groups`, over the columns of
-	//! the step.
+	//! A plan of the ids of the rows that reach the step `first`. It also yields the columns `keys` of the scan, or
+	//! `groups`, which are over the columns of the step.
 	OrRefusal<RowFilter> CopyFilter(Binder &binder, idx_t first, const vector<ProjectionIndex> &keys,
 	                                vector<unique_ptr<Expression>> groups) const;
-	//! The search takes the place of the scan itself, and everything above it stays.
+	//! For a search that takes the place of the scan itself: everything above stays.
 	unique_ptr<SplitPath> SplitAtScan(RowFilter filter);
-	//! Removes such predicates from the filters of `op` and returns them. `ranked_only`: see `SplitPath`, set if one says so.
+	//! Removes such predicates from the filters of `op` and returns them. Sets `ranked_only`, see `SplitPath`, if one
+	//! of them says so.
 	vector<unique_ptr<Expression>> TakeBounds(LogicalOperator &op, bool &ranked_only) const;
 
 	const DistanceMatcher &matcher;

@@ -1,5 +1,5 @@
-//! The part of the optimizer rule that serves `Nearest`: it matches the distance with an index, looks for the path from the operator to the
-//! scan of the index's table, and puts a search in the place of the scan.
+//! The part of the optimizer rule that serves `Nearest`. It matches the distance with an index, finds the path from the
+//! operator to the scan of the index's table, and puts a search in the place of the scan.
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
@@ -47,7 +47,7 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 		               !result->query->Equals(*match->query))) {
 			return refuse("the aggregates are over different distances");
 		}
-		// NaN is DuckDB's greatest number
+		// NaN is the greatest number to DuckDB
 		match->search.undefined_last = order.type == OrderType::ASCENDING && (!result || result->search.undefined_last);
 		result = std::move(match.found);
 	}
@@ -63,7 +63,7 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 	return result;
 }
 
-//! Whether `expr`, resolved, is the same for all rows with one query vector that pass `conditions`.
+//! Whether `expr`, resolved, is the same for all rows that have the same query vector and pass `conditions`.
 static bool IsOfProbe(const DistanceMatcher &matcher, const Expression &expr, LogicalOperator &probes,
                       const vector<unique_ptr<Expression>> &conditions) {
 	if (HasBindingsOf(probes, expr)) {
@@ -82,8 +82,8 @@ static bool IsOfProbe(const DistanceMatcher &matcher, const Expression &expr, Lo
 	});
 }
 
-//! Whether all rows with one query vector that pass `conditions` are in one group. `probes` yields the query vectors; nothing if there is
-//! but one.
+//! Whether all rows that have the same query vector and pass `conditions` are in one group. `probes` yields the query
+//! vectors; null if there is only one.
 static bool GroupsByProbe(const DistanceMatcher &matcher, const Nearest &nearest, optional_ptr<LogicalOperator> probes,
                           const vector<unique_ptr<Expression>> &conditions) {
 	for (auto &group : nearest.groups) {
@@ -96,25 +96,26 @@ static bool GroupsByProbe(const DistanceMatcher &matcher, const Nearest &nearest
 	return true;
 }
 
-//! One scan below one operator, on the way to be replaced.
+//! One scan below one operator, and how it is replaced.
 class Serving {
 public:
 	Serving(Binder &binder, Nearest &nearest, DistanceMatcher &matcher, DistanceMatch &match)
 	    : binder(binder), nearest(nearest), matcher(matcher), match(match) {
 	}
 
-	//! Puts a search in the place of the scan. Refused: nothing is changed.
+	//! Puts a search in the place of the scan. If refused, nothing is changed.
 	Refusal Serve();
 
 private:
-	//! By HNSW_INDEX_JOIN, in the place of a cross product of the scan with query vectors.
+	//! Serves by HNSW_INDEX_JOIN, in the place of a cross product of the scan with query vectors.
 	Refusal ServeByJoin();
-	//! By HNSW_INDEX_SCAN. If the query vectors come from a plan, a copy of it yields them, and what is above pairs the rows again.
+	//! Serves by HNSW_INDEX_SCAN. If a plan yields the query vectors, the search gets a copy of it, and the operators
+	//! above pair the rows again.
 	Refusal ServeByScan();
 	OrRefusal<ScanPath> FindPath();
-	//! The groups as expressions over the columns of the scan; nothing if they are over others, too.
+	//! The groups as expressions over the columns of the scan; none if a group is over other columns, too.
 	vector<unique_ptr<Expression>> GroupsOfScan() const;
-	//! The step of the cross product with the plan of the query vectors. `guarded`: a guard must not be lifted.
+	//! The step of the cross product with the query vectors. `guarded`: guards must not be lifted.
 	optional_idx FindProduct(ScanPath &path, bool guarded) const;
 	void PutScan(SplitPath split, unique_ptr<LogicalOperator> probes, vector<unique_ptr<Expression>> best_groups);
 	//! `inequalities`: conditions that hold for nearly all pairs.
@@ -136,7 +137,7 @@ OrRefusal<ScanPath> Serving::FindPath() {
 }
 
 optional_idx Serving::FindProduct(ScanPath &path, bool guarded) const {
-	// a guard that cannot be checked above the product is a filter below it
+	// if a guard cannot be checked above the product, a second attempt leaves it below, as a filter
 	for (auto restrict : {guarded, true}) {
 		path.LetGuardsRestrict(restrict);
 		auto product = path.Product();
@@ -206,7 +207,7 @@ Refusal Serving::ServeByJoin() {
 		return path.refusal;
 	}
 	auto inequalities = lifted.Conditions();
-	// a condition may fail for the rows that a guard keeps from it
+	// a condition may fail for rows that a guard keeps away
 	auto can_throw = [](const unique_ptr<Expression> &condition) { return condition->CanThrow(); };
 	auto step = FindProduct(*path, std::any_of(inequalities.begin(), inequalities.end(), can_throw));
 	if (!step.IsValid()) {
@@ -221,7 +222,7 @@ Refusal Serving::ServeByJoin() {
 	PairConditions pairs;
 	if (lifted.IsSelective()) {
 		auto rows = lifted.RowsPerProbe(probes.EstimateCardinality(binder.context));
-		// of several conditions DuckDB takes each for independent of the others
+		// DuckDB takes several conditions for independent, so its estimate holds for one only
 		if (inequalities.size() == 1 && rows.IsValid() && rows.GetIndex() < nearest.k) {
 			return Refuse("not more rows than are wanted pass the conditions for each query vector");
 		}
@@ -286,7 +287,7 @@ Refusal Serving::ServeByScan() {
 		if (!step.IsValid()) {
 			return Refuse("the query vector is computed from several tables");
 		}
-		// also what is joined for the groups may depend on it
+		// the tables joined for the groups may make it depend on the query vector, too
 		match.search.one_probe = joined_groups || path->FiltersByProbe(step.GetIndex());
 		auto copy = path->CopyProbes(binder, step.GetIndex(), *match.query, match.search.one_probe);
 		if (!copy) {
@@ -319,7 +320,8 @@ Refusal Serving::Serve() {
 		return ServeByScan();
 	}
 	refusal = ServeByJoin();
-	// the nearest of a union are among the nearest of its parts: without groups, the rows near to any query vector will do
+	// The nearest of a union are among the nearest of its parts. So without groups, a scan for the rows near to any
+	// query vector will do.
 	return refusal && nearest.groups.empty() ? ServeByScan() : refusal;
 }
 
@@ -353,7 +355,7 @@ static Refusal ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan) {
 	return refusal;
 }
 
-//! Whether a search could be put below the operator.
+//! Whether a search was put below the operator.
 static bool Serve(Binder &binder, Nearest &nearest) {
 	vector<reference<LogicalGet>> scans;
 	CollectScans(*nearest.input.get(), scans);
@@ -370,7 +372,7 @@ static bool Serve(Binder &binder, Nearest &nearest) {
 	return false;
 }
 
-//! Drops rows that the operator does not count before they get to it: then the search does not find them either.
+//! Drops rows that the operator does not count below it, so that the search does not find them either.
 static void AddFilter(Nearest &nearest) {
 	auto &input = nearest.input.get();
 	auto filter = make_uniq<LogicalFilter>();
@@ -381,8 +383,8 @@ static void AddFilter(Nearest &nearest) {
 	input = std::move(filter);
 }
 
-//! Turns the expression that is counted where it is not NULL into a filter; false if there is not just one, or if a group
-//! without rows would have to stay.
+//! The operator counts rows where an expression is not NULL: turns that into a filter. False if there is not just one
+//! such expression, or if a group without rows would have to stay.
 static bool FilterCounted(Nearest &nearest) {
 	if (!nearest.groups.empty() || nearest.counted.size() != nearest.orders.size()) {
 		return false;

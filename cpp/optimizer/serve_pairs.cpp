@@ -30,15 +30,15 @@ public:
 	    : binder(binder_p), slot(slot_p), use(use_p), matcher(binder.context, *slot, get) {
 	}
 
-	//! Puts a search in the place of the join. Refused: nothing is changed.
+	//! Puts a search in the place of the join. If refused, nothing is changed.
 	Refusal Serve();
 
 private:
-	//! Takes the conditions of the join apart. False if it is one that DuckDB looks up by equal values.
+	//! Takes the conditions of the join apart. False if DuckDB can look up its partners by equal values.
 	bool TakeConditions();
-	//! Finds the distance that a condition bounds, and the index for it. False, perhaps with a refusal, if there is none.
+	//! Finds the distance that a condition bounds, and the index for it. False if there is none; `refusal` may say why.
 	bool Match(Refusal &refusal);
-	//! Puts the search in the place of `slot`, a cross product now.
+	//! Puts the search in the place of `slot`, which is a cross product by now.
 	Refusal PutJoin();
 
 	Binder &binder;
@@ -144,7 +144,7 @@ Refusal PairsPlan::PutJoin() {
 	if (path->HasFilter() && !PrefilterEnabled(binder.context)) {
 		return Refuse(*match, "the query has a filter, and hnsw_prefilter is false");
 	}
-	// guards below are filters: there is no limit that they would make hard to reach
+	// guards below stay filters: without a limit, they cannot make it hard to find enough rows
 	path->LetGuardsRestrict(true);
 	auto step = path->Product();
 	if (!step.IsValid() || step.GetIndex() != 0 || !path->IsDirectlyBelow(0)) {
@@ -193,7 +193,7 @@ Refusal PairsPlan::Serve() {
 		return Refuse(*match, "the query vector is the same for all pairs: let the condition stand in WHERE");
 	}
 	if (use.changed && use.changed == match->get.GetTable()) {
-		// rows are read as pairs are found, some of them after the first change
+		// pairs are read while the first of them are written, so a row could be read after it was changed
 		return Refuse(*match, "the statement changes the table that it looks for pairs in");
 	}
 	HNSWIndex::Visit(*match->search.entry, [&](const HNSWIndex &index) { pays = pays || index.Core().pairs_pay(); });
@@ -210,7 +210,7 @@ Refusal PairsPlan::Serve() {
 	}
 	auto columns = slot->GetColumnBindings();
 	auto cardinality = slot->EstimateCardinality(binder.context);
-	// a product of the same sides, until that is known to be possible
+	// a product of the same sides for now: the join comes back if there can be no search
 	auto join = std::move(slot);
 	slot = make_uniq<LogicalCrossProduct>(std::move(join->children[0]), std::move(join->children[1]));
 	refusal = PutJoin();

@@ -89,7 +89,7 @@ RangeUse RangeUse::Below(const LogicalOperator &op) const {
 	return result;
 }
 
-//! A filter, if there is one, and the scan below it.
+//! A filter, if there is one, and the scan below.
 class RangePlan {
 public:
 	RangePlan(Binder &binder_p, unique_ptr<LogicalOperator> &slot_p, const RangeUse &use_p)
@@ -97,7 +97,7 @@ public:
 	      matcher(binder.context, *slot, get) {
 	}
 
-	//! Puts a search in its place. Refused: nothing is changed.
+	//! Puts a search in the place of both. If refused, nothing is changed.
 	Refusal Serve();
 
 private:
@@ -105,17 +105,18 @@ private:
 	unique_ptr<LogicalOperator> &Scan() {
 		return slot->type == LogicalOperatorType::LOGICAL_FILTER ? slot->children[0] : slot;
 	}
-	//! Finds the distance that the predicates bound from above, and the index for it. False, perhaps with a refusal, if there is none.
+	//! Finds the distance that the predicates bound from above, and the index for it. False if there is none; `refusal`
+	//! may say why.
 	bool Match(Refusal &refusal);
-	//! Sorts the parts of the predicates of the filter, and of the scan's filter of the column of the vectors. False with a refusal if one
-	//! is not known.
+	//! Sorts the parts of the filter's predicates, and of the scan's filter on the column of the vectors. False with a
+	//! refusal if one cannot be handled.
 	bool SortParts(Refusal &refusal);
 	bool IsWorthwhile() const;
 	//! The columns that are read above.
 	vector<ColumnBinding> Emitted() const;
-	//! The original scan, yielding these columns; with all bounds, unless something has to be checked before.
+	//! The original scan, yielding these columns. It checks all bounds, unless something has to be checked before them.
 	unique_ptr<LogicalGet> StandIn(const vector<ColumnBinding> &emitted) const;
-	//! Makes of the original scan a plan of the rows that pass its other filters; without a plan if there are none.
+	//! Turns the original scan into a plan of the rows that pass its other filters; without a plan if it has none.
 	RowFilter Others();
 
 	Binder &binder;
@@ -126,16 +127,17 @@ private:
 	unique_ptr<DistanceMatch> match;
 	//! The column of the vectors.
 	ProjectionIndex searched;
-	//! What the search decides: bounds, and guards beside them; and what has to be checked before one of them.
+	//! What the search decides: bounds, the guards beside them, and predicates that have to be checked before one of
+	//! these.
 	vector<unique_ptr<Expression>> predicates;
-	//! There is something of the latter kind, which is also in `rest`.
+	//! There are predicates of the last kind, which are also in `rest`.
 	bool checks_rest = false;
 	vector<DistanceBound> bounds;
-	//! What is left of the filter, and of the scan's filter of that column.
+	//! The other predicates of the filter, and of the scan's filter on that column.
 	vector<unique_ptr<Expression>> rest;
 };
 
-//! The predicates of a filter or a scan, part by part.
+//! The predicates of a filter or a scan, in parts.
 static vector<unique_ptr<Expression>> PartsOf(const LogicalOperator &op) {
 	vector<unique_ptr<Expression>> result;
 	if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
@@ -258,7 +260,7 @@ unique_ptr<LogicalGet> RangePlan::StandIn(const vector<ColumnBinding> &emitted) 
 		return result;
 	}
 	auto filtered = get.table_filters.TryGetFilterByColumnIndex(searched);
-	// what the scan checks already it need not check twice
+	// the scan need not check these twice
 	vector<unique_ptr<Expression>> checked;
 	if (filtered) {
 		AddParts(*AsPredicate(get, *filtered, searched), checked);
@@ -318,7 +320,7 @@ Refusal RangePlan::Serve() {
 	auto emitted = Emitted();
 	auto cardinality = slot->EstimateCardinality(binder.context);
 	if (emitted.empty()) {
-		// something has to be counted
+		// operators above count rows, so there must be a column
 		emitted.emplace_back(get.table_index, get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID));
 	}
 	auto &search = match->search;

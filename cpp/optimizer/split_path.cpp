@@ -1,4 +1,4 @@
-//! A path is taken apart: what qualifies becomes a plan of its own.
+//! Takes a path apart: what selects rows becomes a plan of its own.
 #include "optimizer/scan_path.hpp"
 
 #include "duckdb/optimizer/column_binding_replacer.hpp"
@@ -26,7 +26,7 @@ OrRefusal<LogicalOperator> ScanPath::CopyProbes(Binder &binder, idx_t probes, co
                                                 bool only_one) const {
 	reference<LogicalOperator> source(*steps[probes].op.get()->children[1 - steps[probes].child]);
 	for (bool found = true; found;) {
-		// what the vectors are joined with can only drop some of them
+		// joins with other tables can only drop some of the vectors, or repeat them
 		found = false;
 		auto children = IsInnerJoin(source) ? source.get().children.size() : 0;
 		for (idx_t i = 0; i < children && !found; i++) {
@@ -68,7 +68,8 @@ bool ScanPath::IsTaken(const Expression &predicate, const LogicalOperator &op) c
 	if (!top.IsValid()) {
 		return true;
 	}
-	// Beside filters it is one of them, which may not stand without it: `v IS NOT NULL AND f(v)`. A distance is not computed twice.
+	// A guard beside filters stays with them, as they may fail without it: `v IS NOT NULL AND f(v)`. And a distance is
+	// not computed twice.
 	auto can_throw = [](const unique_ptr<Expression> &expr) { return expr->CanThrow(); };
 	return Contains(*resolved, *match.distance) &&
 	       std::none_of(op.expressions.begin(), op.expressions.end(), can_throw);
@@ -131,7 +132,7 @@ vector<unique_ptr<Expression>> ScanPath::TakeBounds(LogicalOperator &op, bool &r
 	return bounds;
 }
 
-//! What is put together by Split().
+//! What Split() returns.
 static unique_ptr<SplitPath> Pieces(unique_ptr<LogicalOperator> &slot, unique_ptr<LogicalGet> get, RowFilter filter,
                                     vector<unique_ptr<Expression>> bounds, bool ranked_only) {
 	return unique_ptr<SplitPath>(
@@ -226,8 +227,8 @@ idx_t ScanPath::StepOfGroups(vector<unique_ptr<Expression>> &groups) const {
 	return last;
 }
 
-//! Puts a projection in the place of the aggregate that has its groups as `group_index`: it yields them for each row, and nothing of use in
-//! the place of the aggregates.
+//! Replaces the aggregate whose groups have the table index `group_index` by a projection. It yields the groups for
+//! each row, and placeholders for the aggregates.
 static void Ungroup(unique_ptr<LogicalOperator> &op, TableIndex group_index, idx_t aggregates) {
 	for (auto &child : op->children) {
 		Ungroup(child, group_index, aggregates);
@@ -246,7 +247,7 @@ static void Ungroup(unique_ptr<LogicalOperator> &op, TableIndex group_index, idx
 }
 
 OrRefusal<LogicalOperator> ScanPath::CopyFrom(ClientContext &context, LogicalOperator &source) const {
-	// what the states are of may have parameters, and nobody needs it
+	// the states are left out of the copy: their arguments may be parameters, and nobody reads them
 	auto aggregate = partial;
 	vector<unique_ptr<Expression>> states;
 	if (aggregate) {
@@ -276,7 +277,8 @@ OrRefusal<LogicalOperator> ScanPath::CopyFrom(ClientContext &context, LogicalOpe
 	return copy;
 }
 
-//! Lets joins in `plan`, a copy, tell the scans below while they run which rows have partners: what was made of that has no copy.
+//! Has the joins in `plan`, a copy, tell the scans below which rows have partners, while they run: a copy lacks what
+//! DuckDB has prepared for that.
 static void PushJoinFilters(Binder &binder, LogicalOperator &plan) {
 	if (!Optimizer::OptimizerDisabled(binder.context, OptimizerType::JOIN_FILTER_PUSHDOWN)) {
 		Optimizer optimizer(binder, binder.context);
