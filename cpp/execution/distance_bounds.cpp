@@ -8,10 +8,10 @@
 
 namespace duckdb {
 
-//! The numbers of a type in order, by whole numbers.
+//! Maps the numbers of a type to whole numbers, in the same order.
 template <class REAL, class BITS>
 struct Ordered {
-	//! Of infinity.
+	//! The whole number of infinity.
 	static constexpr int64_t LAST = static_cast<int64_t>(BITS(1) << (std::numeric_limits<REAL>::digits - 1)) *
 	                                (2 * std::numeric_limits<REAL>::max_exponent - 1);
 
@@ -23,8 +23,8 @@ struct Ordered {
 	}
 };
 
-//! The last distance at which `bound` holds, beginning with the least or the greatest one, where it does if it does anywhere: what it
-//! computes with the distance is monotone. NaN if it holds nowhere.
+//! The last distance at which `bound` holds, counted from that end, least or greatest, where it holds if it holds
+//! anywhere: what it computes with the distance is monotone. NaN if it holds nowhere.
 template <class REAL, class BITS>
 static double LastDistance(ClientContext &context, const DistanceBound &bound, const LogicalType &type) {
 	ExpressionExecutor executor(context, *bound.over_distance);
@@ -58,7 +58,7 @@ static double LastDistance(ClientContext &context, const DistanceBound &bound, c
 	return Ordered<REAL, BITS>::At(sign * first).template GetValue<double>();
 }
 
-//! Narrows `request` to the distances at which `bound` holds. False if nobody can tell.
+//! Narrows `request` to the distances at which `bound` holds. False if that cannot be told.
 static bool Narrow(ClientContext &context, const DistanceBound &bound, vss::RangeRequest &request) {
 	auto last = bound.type.id() == LogicalTypeId::DOUBLE ? LastDistance<double, uint64_t>(context, bound, bound.type)
 	                                                     : LastDistance<float, uint32_t>(context, bound, bound.type);
@@ -87,7 +87,7 @@ optional<vss::RangeRequest> DistancesWithin(ClientContext &context, const vector
 			}
 		}
 	} catch (const Exception &) {
-		// DuckDB evaluates a bound only for rows that get there: whoever does so instead fails, too, if there are any
+		// DuckDB evaluates a bound only for rows that reach it: the scan that runs instead fails, too, if there are any
 		return {};
 	}
 	return result;

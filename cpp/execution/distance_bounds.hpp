@@ -8,23 +8,24 @@ namespace duckdb {
 
 class ClientContext;
 
-//! A predicate over the distance of a row alone, which keeps those that are near, or those that are far.
+//! A predicate over the distance of a row alone. It keeps near rows, or far ones.
 struct DistanceBound {
 	//! The distance is the one column that it refers to.
 	unique_ptr<Expression> over_distance;
 	bool keeps_near;
-	//! It holds for what is less than some value of the distance function, which may be a similarity; if not, for what is greater.
+	//! It holds for values of the distance function below some value; if false, for those above. The function may be a
+	//! similarity.
 	bool holds_below;
 	//! The function is never negative.
 	bool not_negative;
-	//! Of the distance.
+	//! The type of the distance.
 	LogicalType type;
 	//! The function that measures it.
 	string function;
 };
 
-//! The distances at which all `bounds` hold, in the unit of the index's metric; nothing else of the request is set. Nothing if nobody can
-//! tell.
+//! The distances at which all `bounds` hold, in the unit of the index's metric. Sets nothing else of the request.
+//! Nothing if that cannot be told.
 optional<vss::RangeRequest> DistancesWithin(ClientContext &context, const vector<DistanceBound> &bounds);
 
 } // namespace duckdb

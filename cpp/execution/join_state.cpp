@@ -19,18 +19,21 @@
 
 namespace duckdb {
 
-//! Query vectors a thread takes at a time, at most: enough to fetch their rows together, few enough to share the work.
+//! Query vectors that a thread takes at a time, at most: enough to fetch their rows together, few enough to share the
+//! work.
 static constexpr idx_t MAX_BATCH = 64;
-//! The same where all rows within some distance are wanted: while rows are in the cache they are compared with all of these.
+//! The same where all rows within some distance are wanted: rows in the cache are compared with all these query
+//! vectors.
 static constexpr idx_t MAX_BATCH_WITHIN = 128;
-//! Pairs a thread keeps at a time, unless there are more for a single query vector.
+//! Pairs that a thread keeps at a time, unless a single query vector has more.
 static constexpr idx_t MAX_BATCH_PAIRS = 1 << 18;
-//! A batch that takes longer is followed by smaller ones; the more query vectors are searched for together, the better.
+//! A batch that takes longer is followed by smaller ones. Searches for many query vectors together gain by larger
+//! batches, so they may take longer.
 static constexpr std::chrono::milliseconds MAX_BATCH_TIME(10);
 static constexpr std::chrono::milliseconds MAX_BATCH_TIME_TOGETHER(100);
-//! Rows to look at beside those wanted, at most, until enough of them pass the conditions.
+//! Rows to look at beside those wanted, at most, until enough rows pass the conditions.
 static constexpr idx_t MAX_WIDENED = 4096;
-//! Batches for each thread, at least, so that threads end at about the same time.
+//! Batches per thread, at least, so that threads end at about the same time.
 static constexpr idx_t BATCHES_PER_THREAD = 4;
 
 HNSWJoinGlobalState::HNSWJoinGlobalState(ClientContext &context, const PhysicalHNSWJoin &op,
@@ -164,7 +167,7 @@ bool HNSWJoinLocalState::NextBatch() {
 }
 
 VectorBatch HNSWJoinLocalState::CastQueries(Vector &values, Vector &queries, Vector &numbers) {
-	// A query vector that is NULL, has NULL elements, or does not fit FLOAT[n] is DuckDB's business.
+	// DuckDB answers for a query vector that is NULL, has NULL elements, or does not fit FLOAT[n].
 	string cast_error;
 	VectorOperations::DefaultTryCast(values, queries, batch.size(), &cast_error);
 	auto number_data = FlatVector::GetDataMutable<int64_t>(numbers);
@@ -199,7 +202,7 @@ void HNSWJoinLocalState::SearchAll() {
 		open = SearchRound(std::move(open), k, report);
 		k *= 4;
 	}
-	// Too few vectors for the limit, or none to search with: rows without a vector may have to follow them.
+	// Too few vectors for the limit, or no vector to search with: rows without a vector may have to follow.
 	vector<bool> is_answered(batch.size(), false);
 	for (auto &probe : answered) {
 		is_answered[probe] = true;
@@ -227,7 +230,8 @@ void HNSWJoinLocalState::OpenQueries(JoinReport &report) {
 	try {
 		query_executor.ExecuteExpression(batch, values);
 	} catch (const Exception &) {
-		// DuckDB computes it only for pairs that pass the conditions before: what is above fails, too, if there are any
+		// DuckDB computes it only for pairs that pass the earlier conditions: what is above fails, too, if there are
+		// any
 		for (idx_t number = 0; number < batch.size(); number++) {
 			leave(number);
 		}
@@ -245,7 +249,7 @@ void HNSWJoinLocalState::OpenQueries(JoinReport &report) {
 	UnifiedVectorFormat format;
 	values.ToUnifiedFormat(format);
 	for (idx_t number = 0; number < batch.size(); number++) {
-		// what is NULL is at no distance
+		// a NULL vector is within no distance
 		if (!is_open[number] && format.validity.RowIsValid(format.sel->get_index(number))) {
 			leave(number);
 		}
@@ -287,14 +291,14 @@ void HNSWJoinLocalState::SearchWithin() {
 			}
 		}
 		report.probes[vss::Strategy::Exact] += answered.size();
-		// those that were found, and their copies
+		// room for the pairs that were found, and their copies
 		pairs_memory.Resize(found.row_ids.size() * 3 * sizeof(Pair));
 		pairs.reserve(found.row_ids.size());
 		for (idx_t i = 0; i < found.row_ids.size(); i++) {
 			pairs.push_back(Pair {found.row_ids[i], numbers[found.queries[i]], true});
 		}
 	} else if (count > 0) {
-		// of the others DuckDB compares all pairs as fast
+		// comparing all pairs of the other query vectors takes DuckDB no longer
 		gstate.compares_all = true;
 		for (idx_t i = 0; i < count; i++) {
 			LeaveToTable(numbers[UnsafeNumericCast<int64_t>(i)], report);
@@ -312,7 +316,7 @@ vector<HNSWJoinLocalState::Probe> HNSWJoinLocalState::SearchRound(vector<Probe> 
 	for (idx_t i = 0; !together && i < open.size(); i++) {
 		Search(open[i], k, found, report);
 	}
-	// in the table's order rows are fetched with the fewest jumps
+	// in the table's order, fetching takes the fewest jumps
 	std::sort(found.begin(), found.end(),
 	          [](const Pair &left, const Pair &right) { return left.row_id < right.row_id; });
 	if (!op.conditions.empty()) {
@@ -383,7 +387,7 @@ void HNSWJoinLocalState::TakeAnswer(const vss::SearchAnswer &answer, Probe &prob
 	probe.strategy = answer.report.strategy;
 	probe.found = answer.scan ? 0 : answer.row_ids.size();
 	probe.passing = probe.found;
-	// those to come once here and once among the pairs, with room to grow in both
+	// each new pair is kept here and among the pairs, and both have room to grow
 	pairs_memory.Resize((pairs.capacity() + 4 * (found.size() + probe.found)) * sizeof(Pair));
 	for (idx_t i = 0; i < probe.found; i++) {
 		found.push_back(Pair {answer.row_ids[i], probe.number, i < answer.certain});
@@ -435,7 +439,7 @@ idx_t HNSWJoinLocalState::FetchPairs(const vector<Pair> &from, idx_t first, Data
 	auto count = MinValue<idx_t>(STANDARD_VECTOR_SIZE, from.size() - first);
 	Vector rows(LogicalType::ROW_TYPE, count);
 	auto row_ids = FlatVector::GetDataMutable<int64_t>(rows);
-	// each row once: pairs with the same one are next to each other
+	// each row once: pairs with the same row are next to each other
 	idx_t row_count = 0;
 	for (auto pair = first; pair < first + count; pair++) {
 		if (row_count == 0 || row_ids[row_count - 1] != from[pair].row_id) {
@@ -444,7 +448,7 @@ idx_t HNSWJoinLocalState::FetchPairs(const vector<Pair> &from, idx_t first, Data
 	}
 	fetched.Reset();
 	gstate.storage.Fetch(gstate.transaction, fetched, fetched_ids, rows, row_count, fetch_state);
-	// rows may be left out, but their order is kept
+	// the fetch may leave rows out, but keeps their order
 	auto fetched_rows = FlatVector::GetData<int64_t>(fetched.data.back());
 	SelectionVector row_positions(count);
 	idx_t paired = 0;
@@ -484,7 +488,7 @@ bool HNSWJoinLocalState::EmitCandidates(DataChunk &chunk) {
 		if (chunk.size() > 0) {
 			return true;
 		}
-		// its columns refer to the dictionaries
+		// the columns of the chunk refer to the dictionaries
 		chunk.Reset();
 	}
 	return false;

@@ -1,4 +1,4 @@
-//! What the threads of an HNSW_INDEX_JOIN share, and what each of them keeps.
+//! What the threads of an HNSW_INDEX_JOIN share, and what each of them keeps to itself.
 #pragma once
 
 #include "duckdb/common/types/column/column_data_collection.hpp"
@@ -13,7 +13,7 @@ namespace duckdb {
 
 class VectorBatch;
 
-//! The query vectors that are left, and how to search.
+//! Hands out the query vectors, and holds how to search for them.
 class HNSWJoinGlobalState : public SearchGlobalState {
 public:
 	HNSWJoinGlobalState(ClientContext &context, const PhysicalHNSWJoin &op, ColumnDataCollection &probes);
@@ -23,24 +23,24 @@ public:
 	}
 	//! Copies the next rows with query vectors into `batch`, at most `limit`; it is empty at the end.
 	void NextBatch(DataChunk &batch, idx_t limit);
-	//! Every search has been reported.
+	//! Whether every search has been reported.
 	bool AllReported() const {
 		return reported == probes.Count();
 	}
 
-	//! Nothing if the index was dropped meanwhile, or is not in step with its table.
+	//! Null if the index was dropped meanwhile, or is out of step with its table.
 	unique_ptr<SharedIndex> index;
-	//! Of the rows that qualify those that do so for a query vector, if not all do for all.
+	//! Which of the rows that qualify do so for which query vector, if that differs.
 	QualifyingRows qualifying;
 	vss::SearchRequest request;
-	//! With bounds: which distances are wanted.
+	//! With bounds: the distances that are wanted.
 	vss::RangeRequest range;
-	//! Of all conditions.
+	//! All conditions, as one.
 	unique_ptr<Expression> condition;
 	ColumnDataCollection &probes;
 	idx_t batch_size;
 	atomic<idx_t> taken {0};
-	//! So many pairs are within the bounds that comparing all of them is cheaper.
+	//! So many pairs are within the bounds that it is cheaper to compare all.
 	atomic<bool> compares_all {false};
 	//! Query vectors whose search has been reported.
 	atomic<idx_t> reported {0};
@@ -58,12 +58,12 @@ class HNSWJoinLocalState : public LocalSourceState {
 public:
 	HNSWJoinLocalState(ExecutionContext &context, const PhysicalHNSWJoin &op, HNSWJoinGlobalState &gstate);
 
-	//! Takes query vectors and searches for them, or for more of those that were taken; false if there are none left.
+	//! Searches for the next query vectors, taking new ones if all of the batch are done. False if there are none left.
 	bool NextBatch();
 	//! Fills `chunk` with pairs found by the searches of the batch; false if there are no more.
 	bool EmitCandidates(DataChunk &chunk);
-	//! Fills `chunk` with pairs of a whole block of rows: the transaction's own, or the table's for query vectors the
-	//! index could not answer. FINISHED at the end of the batch.
+	//! Fills `chunk` with pairs of a whole block of rows: the transaction's own or, for query vectors that the index
+	//! could not answer, the table's. FINISHED at the end of the batch.
 	SourceResultType EmitBlock(DataChunk &chunk, InterruptState &interrupt_state);
 
 private:
@@ -71,7 +71,7 @@ private:
 	struct Pair {
 		int64_t row_id;
 		sel_t probe;
-		//! No pair that was not found is nearer.
+		//! The search has returned every pair that is nearer than this one.
 		bool certain;
 	};
 	enum class Blocks { OWN_ROWS, TABLE, NONE };
@@ -80,7 +80,7 @@ private:
 	struct Probe {
 		sel_t number;
 		const float *query;
-		//! Rows of the last search, and pairs with them for which all conditions are true.
+		//! Rows that the last search found, and how many of their pairs pass all conditions.
 		idx_t found;
 		idx_t passing;
 		//! The search has returned all rows that qualify.
@@ -88,33 +88,35 @@ private:
 		vss::Strategy strategy;
 	};
 
-	//! Query vectors for which a batch is not larger than it should be.
+	//! How many query vectors to take, so that a batch does not have too many pairs.
 	idx_t PairsLimit() const;
 	//! Copies rows with query vectors; false if there are none left.
 	bool TakeBatch();
-	//! The query vectors of the batch, those that are NULL or do not fit not among them. `values`: as the plan computes them.
+	//! Casts the query vectors of the batch, leaving out those that are NULL or do not fit. `values`: the query vectors
+	//! as the plan computes them.
 	VectorBatch CastQueries(Vector &values, Vector &queries, Vector &numbers);
-	//! Searches for the query vectors of the batch; those that cannot be searched for are left to the table.
+	//! Searches for the query vectors of the batch. Those that cannot be searched for are left to the table.
 	void SearchAll();
-	//! With bounds: makes all query vectors of the batch open that the index may know rows of.
+	//! With bounds: fills the list of query vectors to search for, with those for which the index may know rows.
 	void OpenQueries(JoinReport &report);
-	//! Looks for all rows within the bounds of the next query vectors of the batch.
+	//! Searches for all rows within the bounds, for the next query vectors of that list.
 	void SearchWithin();
-	//! This query vector of the batch is left to the table.
+	//! Leaves the query vector `number` of the batch to the table.
 	void LeaveToTable(sel_t number, JoinReport &report);
-	//! Searches for `k` rows for each query vector of `open`, and returns those that need more.
+	//! Searches for `k` rows for each query vector of `open`. Returns those that need more rows.
 	vector<Probe> SearchRound(vector<Probe> open, idx_t k, JoinReport &report);
 	void Search(Probe &probe, idx_t k, vector<Pair> &found, JoinReport &report);
-	//! The same for all of `open` together; false if they are as fast one by one, or different rows qualify for each.
+	//! The same for all of `open` together. False if searching one by one is as fast, or if different rows qualify for
+	//! each.
 	bool SearchTogether(vector<Probe> &open, idx_t k, vector<Pair> &found, JoinReport &report);
 	void TakeAnswer(const vss::SearchAnswer &answer, Probe &probe, vector<Pair> &found, JoinReport &report);
-	//! Counts the pairs for which all conditions are true.
+	//! Counts the pairs that pass all conditions.
 	void CountPassing(const vector<Pair> &found, vector<Probe> &open);
-	//! Fills `chunk` with pairs of `from`, from `first` on, and `probes` with their query vectors. Returns how many pairs it
-	//! has looked at: not every row need be there.
+	//! Fills `chunk` with pairs of `from`, from `first` on, and `probes` with their query vectors. Returns how many
+	//! pairs it has looked at: some of their rows may be gone.
 	idx_t FetchPairs(const vector<Pair> &from, idx_t first, DataChunk &chunk, SelectionVector &probes);
 	SourceResultType NextBlock(InterruptState &interrupt_state);
-	//! The rows of `rows`, as the projections above the scan turn them out.
+	//! `rows` after the projections above the scan.
 	DataChunk &Project(DataChunk &rows);
 	//! Puts `rows` into the table's columns of `chunk`; returns the first of the other columns.
 	idx_t ReferenceRows(DataChunk &chunk, DataChunk &rows) const;
@@ -124,40 +126,40 @@ private:
 	HNSWJoinGlobalState &gstate;
 	ExpressionExecutor query_executor;
 	ExpressionExecutor condition_executor;
-	//! Nothing if the rows that qualify are the same for all query vectors.
+	//! Null if the same rows qualify for all query vectors.
 	unique_ptr<PairFilterExecutor> pair_executor;
-	//! Pairs, for the conditions.
+	//! Pairs for which the conditions are evaluated.
 	DataChunk checked;
 	vector<unique_ptr<ExpressionExecutor>> executors;
 	vector<unique_ptr<DataChunk>> projected;
 
 	DataChunk batch;
-	//! With bounds: what is open of the batch, from `next_open` on.
+	//! With bounds: the query vectors of the batch to search for; the next is at `next_open`.
 	vector<sel_t> open_numbers;
 	vector<float> open_queries;
 	idx_t next_open = 0;
-	//! Query vectors to take next: fewer if searches take long, as the client looks for Ctrl-C between batches only, or
-	//! find much.
+	//! Query vectors to take next. Fewer if searches take long, because the client looks for Ctrl-C only between
+	//! batches, or if they find much.
 	idx_t batch_limit;
 	//! The last query vectors were searched for together.
 	bool together = false;
-	//! Of the pairs.
+	//! Reserved for the pairs.
 	vss::ReservedMemory pairs_memory;
-	//! The columns of `batch`, for pairs to refer to: DuckDB then groups and hashes by query vector, not by pair. Nothing
-	//! for structs, which cannot be dictionaries.
+	//! The columns of `batch` as dictionaries, to which pairs refer: so DuckDB groups and hashes by query vector, not
+	//! by pair. Null for structs, which cannot be dictionaries.
 	vector<buffer_ptr<DictionaryEntry>> dictionaries;
 	vector<Pair> pairs;
 	idx_t next_pair = 0;
 	ColumnFetchState fetch_state;
-	//! The columns of the scan and the row id, to tell which rows were fetched.
+	//! The columns of the scan and the row id, which tells which rows were fetched.
 	vector<StorageIndex> fetched_ids;
 	DataChunk fetched;
 
 	Blocks blocks = Blocks::NONE;
-	//! Query vectors of the batch by who answers them.
+	//! Query vectors of the batch that the index has answered, and those left to the table.
 	vector<sel_t> answered;
 	vector<sel_t> unanswered;
-	//! The block, and the place in `answered` or `unanswered` of the next query vector to pair it with.
+	//! The current block, and the place in `answered` or `unanswered` of the query vector to pair it with next.
 	DataChunk block;
 	optional_ptr<DataChunk> block_rows;
 	idx_t next_probe = 0;

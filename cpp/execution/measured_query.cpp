@@ -69,7 +69,7 @@ vector<Value> RecallColumns::Row(const string &index_name, idx_t k, idx_t ef, bo
 
 namespace {
 
-//! Takes the rows of the query, then emits what was recorded meanwhile.
+//! Takes the rows of the query, then emits what its searches have recorded.
 class PhysicalMeasuredQuery : public PhysicalAfterChild {
 public:
 	PhysicalMeasuredQuery(PhysicalPlan &physical_plan, vector<LogicalType> types, PhysicalOperator &query,
@@ -83,7 +83,7 @@ public:
 		return "HNSW_RECALL";
 	}
 	unique_ptr<GlobalSinkState> GetGlobalSinkState(ClientContext &context) const override {
-		// it may have run before, as a part of a recursive query
+		// this may have run before, as a part of a recursive query
 		for (auto &record : records) {
 			record->Clear();
 		}
@@ -125,7 +125,7 @@ LogicalMeasuredQuery::LogicalMeasuredQuery(TableIndex table_index_p, unique_ptr<
     : table_index(table_index_p) {
 	query->ResolveOperatorTypes();
 	auto bindings = query->GetColumnBindings();
-	// so that none of its columns is taken out: the query is to be planned as it would be on its own
+	// Refers to all columns, so that none is taken out: the query is planned as it would be on its own.
 	for (idx_t i = 0; i < bindings.size(); i++) {
 		expressions.push_back(make_uniq<BoundColumnRefExpression>(query->types[i], bindings[i]));
 	}

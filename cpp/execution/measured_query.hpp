@@ -1,4 +1,4 @@
-//! HNSW_RECALL: runs a query, and measures how many of the nearest rows the searches of it find.
+//! HNSW_RECALL: runs a query, and measures how many of the nearest rows its searches find.
 #pragma once
 
 #include "duckdb/common/mutex.hpp"
@@ -8,22 +8,22 @@
 
 namespace duckdb {
 
-//! What the searches of one operator found, of what exact ones find.
+//! What the searches of one operator have found of the rows that exact searches find.
 class SearchRecord {
 public:
 	SearchRecord(string index_name, idx_t k, bool codes);
 
 	const string index_name;
-	//! As planned: what a search is asked for may be more.
+	//! As planned. A search may ask for more.
 	const idx_t k;
-	//! The index keeps codes, by whose distances recall is judged.
+	//! The index keeps codes; recall is judged by their distances.
 	const bool codes;
 
 	//! Forgets the searches so far: the query runs again.
 	void Clear();
-	//! A search of this width was measured.
+	//! Adds the measurement of a search with the width `ef`.
 	void Add(idx_t ef, const vss::SearchRecall &measured);
-	//! The row of `hnsw_recall` about it.
+	//! The row of `hnsw_recall` for this operator.
 	vector<Value> Row() const;
 
 private:
@@ -42,12 +42,12 @@ struct RecallColumns {
 	static vector<Value> Row(const string &index_name, idx_t k, idx_t ef, bool codes, const vss::RecallReport &report);
 };
 
-//! Its child is the query. It emits a row for each operator of it that searches an index.
+//! Its child is the query. It emits a row for each operator of the query that searches an index.
 class LogicalMeasuredQuery : public LogicalExtensionOperator {
 public:
 	LogicalMeasuredQuery(TableIndex table_index, unique_ptr<LogicalOperator> query);
 
-	//! Has the searches of each measured query in `plan` recorded, once these are planned.
+	//! Has the searches of each measured query in `plan` recorded; they must be planned by now.
 	static void Record(LogicalOperator &plan);
 
 	vector<ColumnBinding> GetColumnBindings() override;

@@ -8,7 +8,7 @@ namespace duckdb {
 
 void OwnRows::Begin(ClientContext &context, DataTable &storage, vector<StorageIndex> columns,
                     const vector<LogicalType> &types, optional_ptr<const vss::RowSet> wanted) {
-	// what refers to the filters goes before them
+	// `state` refers to the filters, so it goes first
 	state.reset();
 	filters.ClearFilters();
 	auto &local_storage = LocalStorage::Get(context, storage.db);

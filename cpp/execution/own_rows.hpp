@@ -13,18 +13,18 @@ class DuckTransaction;
 //! A scan of the transaction's own rows of a table.
 class OwnRows {
 public:
-	//! Begins at the first row. `columns`, of these types: what is read. `wanted`: by their ids minus MAX_ROW_ID; null: all. It must
-	//! stay where it is.
+	//! Begins at the first row. `columns`, of the types `types`, are read. `wanted`: row ids minus MAX_ROW_ID; null for
+	//! all. Neither `wanted` nor this object may move while the scan runs.
 	void Begin(ClientContext &context, DataTable &storage, vector<StorageIndex> columns,
 	           const vector<LogicalType> &types, optional_ptr<const vss::RowSet> wanted);
-	//! Fills `chunk` with the next rows; it stays empty at the end.
+	//! Fills `chunk` with the next rows; `chunk` stays empty at the end.
 	void Scan(DuckTransaction &transaction, DataChunk &chunk);
 
 private:
-	//! Nothing if there are no rows to read.
+	//! Null if there are no rows to read.
 	unique_ptr<TableScanState> state;
 	TableFilterSet filters;
-	//! The columns and, behind them, the row id.
+	//! The columns, followed by the row id.
 	DataChunk scanned;
 };
 

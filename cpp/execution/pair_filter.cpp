@@ -12,14 +12,14 @@
 
 namespace duckdb {
 
-//! Sets kept for further query vectors: of some kinds, or days, not of very many keys.
+//! Sets that are kept for further query vectors: enough for a few kinds or days, not for very many keys.
 static constexpr idx_t MAX_SETS = 64;
 
 //---------------------------------------------------------------------------------------------------------------------
 // The conditions
 //---------------------------------------------------------------------------------------------------------------------
 
-//! Whether `expr` refers only to positions from `first` on, below `end`, and to one at least.
+//! Whether `expr` refers only to positions in [first, end), and to at least one.
 static bool IsOver(const Expression &expr, idx_t first, idx_t end) {
 	bool any = false;
 	bool others = false;
@@ -81,7 +81,7 @@ KeyedRows::KeyedRows(ClientContext &context, vector<LogicalType> types)
 }
 
 void KeyedRows::Group(ClientContext &context, const vector<unique_ptr<Expression>> &sides) {
-	// Chunks of one thread are full but for its last one: few more places than rows.
+	// All chunks of a thread are full but the last: there are few more places than rows.
 	auto places_end = rows.ChunkCount() * STANDARD_VECTOR_SIZE;
 	if (sides.empty() || places_end > NumericLimits<uint32_t>::Maximum()) {
 		return;
@@ -116,7 +116,8 @@ void KeyedRows::Group(ClientContext &context, const vector<unique_ptr<Expression
 		}
 	}
 	std::partial_sum(begins.begin(), begins.end(), begins.begin());
-	// each row goes to the place that its group has reached; then the groups begin where the one before ends
+	// Each row goes to the next place of its group. Afterwards each `begins` entry is where its group ends, and the
+	// next one begins.
 	places.resize(rows.Count());
 	idx_t row = 0;
 	for (idx_t number = 0; number < rows.ChunkCount(); number++) {

@@ -7,7 +7,7 @@
 
 namespace duckdb {
 
-//! The position of `value` in `values`, at the end of which it is put if it is not there.
+//! The position of `value` in `values`. Appends it if it is not there.
 template <class T>
 idx_t PositionOrAdd(vector<T> &values, const T &value) {
 	auto position = UnsafeNumericCast<idx_t>(std::find(values.begin(), values.end(), value) - values.begin());

@@ -6,11 +6,11 @@ namespace duckdb {
 
 //! What reading a column costs, in nanoseconds: measured on compressed columns of a file.
 struct ColumnCosts {
-	//! A value, looked up by its row id.
+	//! A value that is looked up by its row id.
 	double looked_up;
-	//! A vector of 2048 values, of which some are selected.
+	//! A vector of 2048 values, some of which are selected.
 	double skimmed;
-	//! Each of those selected.
+	//! Each selected value.
 	double selected;
 	//! A vector of 2048 values, all of which are wanted.
 	double scanned;
@@ -21,7 +21,7 @@ static ColumnCosts CostsOf(const LogicalType &type) {
 	case PhysicalType::VARCHAR:
 		return {5000, 150'000, 0, 150'000};
 	case PhysicalType::LIST:
-		// DuckDB reads its segment's elements from the first one on
+		// DuckDB reads the elements of the list's segment from the first one on
 		return {500'000, 600'000, 0, 600'000};
 	case PhysicalType::STRUCT: {
 		ColumnCosts result {1000, 4000, 0, 4000};
@@ -42,7 +42,8 @@ static ColumnCosts CostsOf(const LogicalType &type) {
 	}
 }
 
-//! Of a column by which the scan filters as well. It takes its filters in turn, so the values of many rows are read that are not wanted.
+//! The costs of a column on which the scan filters. The scan applies its filters in turn, so it also reads values of
+//! many rows that are not wanted.
 static ColumnCosts FilteredCosts(const LogicalType &type) {
 	auto result = CostsOf(type);
 	if (type.InternalType() == PhysicalType::ARRAY) {
@@ -53,9 +54,9 @@ static ColumnCosts FilteredCosts(const LogicalType &type) {
 }
 
 vss::ReadCosts CostsOf(const LogicalGet &get) {
-	//! Whatever is read of a row.
+	//! For each row, whatever is read of it.
 	constexpr double LOOKED_UP = 100;
-	//! To measure its distance, and compare that with others.
+	//! To measure the distance of a row and compare it with others.
 	constexpr double MEASURED = 70;
 	vss::ReadCosts result {LOOKED_UP, LOOKED_UP, 0, 0, MEASURED};
 	auto &columns = get.GetColumnIds();

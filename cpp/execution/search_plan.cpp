@@ -65,7 +65,7 @@ vss::SearchAnswer IndexSearch::Run(const vss::IndexHandle &core, rust::Slice<con
 	return answer;
 }
 
-//! What does not depend on how many rows are wanted.
+//! The parameters that do not depend on how many rows are wanted.
 static InsertionOrderPreservingMap<string> IndexParameters(DuckTableEntry &table, const IndexSearch &search) {
 	InsertionOrderPreservingMap<string> result;
 	result["Table"] = table.name.GetIdentifierName();
@@ -121,7 +121,7 @@ TableScanPlan PlanTableScan(LogicalGet &get, PhysicalPlanGenerator &planner) {
 			get.projection_ids.push_back(column);
 		}
 	}
-	// read for the filter only
+	// read for the filter on row ids only
 	auto row_id = get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
 	if (!get.dynamic_filters) {
 		get.dynamic_filters = make_shared_ptr<DynamicTableFilterSet>();

@@ -23,7 +23,7 @@ struct BoundHNSWIndex {
 
 } // namespace
 
-//! Those that are not bound have nothing in memory that could be compacted.
+//! The bound indexes. Others have nothing in memory to compact.
 static vector<BoundHNSWIndex> BoundIndexes(DataTable &table) {
 	vector<BoundHNSWIndex> result;
 	HNSWIndex::VisitAll(*table.GetDataTableInfo(), [&](const HNSWIndex &index) {
@@ -32,8 +32,8 @@ static vector<BoundHNSWIndex> BoundIndexes(DataTable &table) {
 	return result;
 }
 
-//! Compacts those indexes of `table` that have entries of deleted rows. For want of memory they stay as they are: DuckDB's part of a VACUUM
-//! needs none.
+//! Compacts those indexes of `table` that have entries of deleted rows. If memory is short, they stay as they are:
+//! DuckDB's part of a VACUUM does not need it.
 static void CompactAll(ClientContext &context, const vss::HostInterrupt &interrupt, DataTable &table) {
 	for (auto &index : BoundIndexes(table)) {
 		try {

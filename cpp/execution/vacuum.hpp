@@ -7,13 +7,13 @@ namespace duckdb {
 
 class DuckTableEntry;
 
-//! Its child is DuckDB's VACUUM, or ANALYZE. The compactions are part of the execution, since clients stop what is executed only; DuckDB's
-//! own call to an index comes with the table's index list locked.
+//! Its child is DuckDB's VACUUM or ANALYZE. The compactions are part of the execution, because clients can only stop
+//! what is executed. DuckDB's own call to an index would come with the table's index list locked.
 class LogicalHNSWVacuum : public LogicalExtensionOperator {
 public:
 	LogicalHNSWVacuum(DuckTableEntry &table, unique_ptr<LogicalOperator> vacuum);
 
-	//! Puts one above `plan` if that vacuums a table with HNSW indexes.
+	//! Puts such an operator above `plan` if `plan` vacuums a table with HNSW indexes.
 	static void Add(unique_ptr<LogicalOperator> &plan);
 
 	vector<ColumnBinding> GetColumnBindings() override;
