@@ -1,4 +1,4 @@
-//! Entry of the extension: registers everything. The table of contents of cpp/.
+//! Entry of the extension: registers everything, and so serves as table of contents of cpp/.
 #include "duckdb/execution/index/index_type.hpp"
 #include "duckdb/execution/index/index_type_set.hpp"
 #include "duckdb/main/config.hpp"
@@ -26,7 +26,7 @@
 
 namespace duckdb {
 
-//! The index type comes last: registration is not transactional, and only with it can an index be made.
+//! The index type comes last: registration is not transactional, and without the index type no index can be made.
 static void LoadVss(ExtensionLoader &loader) {
 	loader.SetDescription("Vector similarity search with HNSW indexes");
 	auto &config = DBConfig::GetConfig(loader.GetDatabaseInstance());
@@ -56,7 +56,7 @@ static void LoadVss(ExtensionLoader &loader) {
 
 } // namespace duckdb
 
-//! Called by the exported Rust entry, see src/lib.rs. Exceptions pass through it to DuckDB.
+//! The Rust entry calls this, see src/lib.rs. Exceptions pass through it to DuckDB.
 extern "C" void vss_register(duckdb::ExtensionLoader &loader) {
 	duckdb::LoadVss(loader);
 }

@@ -1,4 +1,4 @@
-//! The elements of columns of type FLOAT[n] or DOUBLE[n], to be computed with.
+//! The elements of columns of type FLOAT[n] or DOUBLE[n], to compute with.
 #pragma once
 
 #include "duckdb/common/types/vector.hpp"
@@ -8,7 +8,7 @@
 
 namespace duckdb {
 
-//! Reads a chunk of arrays, whatever kinds of vectors DuckDB keeps them and their elements in. Borrows from the chunk.
+//! Reads a chunk of arrays from any kind of vector, of the arrays and of their elements. Borrows from the chunk.
 template <class T>
 class ArrayElements {
 public:
@@ -28,7 +28,7 @@ public:
 	bool IsNull(idx_t row) const {
 		return !array_format.validity.RowIsValid(array_format.sel->get_index(row));
 	}
-	//! The n elements of a row that is not NULL, until the next call; what stands for a NULL element is undefined.
+	//! The n elements of a row that is not NULL; valid until the next call. The value of a NULL element is undefined.
 	const T *Row(idx_t row) {
 		auto start = array_format.sel->get_index(row) * size;
 		if (gathered.empty()) {
@@ -53,7 +53,7 @@ private:
 	UnifiedVectorFormat array_format;
 	UnifiedVectorFormat child_format;
 	const T *values;
-	//! For elements that do not lie side by side.
+	//! A row's elements, if they do not lie side by side.
 	vector<T> gathered;
 };
 

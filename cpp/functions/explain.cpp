@@ -25,7 +25,7 @@ struct ExplainState : public GlobalTableFunctionState {
 	bool planned = false;
 	vector<vector<Value>> rows;
 	idx_t next = 0;
-	//! Last: it works on the indexes.
+	//! Last: it works on `indexes`.
 	ReconcileFirst first;
 };
 
@@ -56,7 +56,8 @@ static void CollectStorages(LogicalOperator &op, unordered_map<const DataTable *
 	}
 }
 
-//! Takes parameters in LIMIT and OFFSET, which have no values here, for what they usually are: few rows, and the first ones.
+//! Fills in parameters of LIMIT and OFFSET, which have no values here. Takes what they usually are: few rows, and the
+//! first ones.
 static void FillLimits(LogicalOperator &op) {
 	auto fill = [](BoundLimitNode &node, int64_t value) {
 		if (node.Type() == LimitNodeType::EXPRESSION_VALUE && node.GetValueExpression().HasParameter()) {
@@ -94,7 +95,8 @@ static unique_ptr<GlobalTableFunctionState> ExplainInit(ClientContext &context, 
 	return std::move(result);
 }
 
-//! Plans the query, in the caller's transaction and with its settings, but does not run it. Returns what became of `indexes`.
+//! Plans the query, in the caller's transaction and with its settings, but does not run it. Returns what the plan does
+//! with `indexes`.
 static vector<vector<Value>> Explain(ClientContext &context, const string &query, const vector<FoundIndex> &indexes) {
 	Parser parser(context);
 	parser.ParseQuery(query);
@@ -119,7 +121,8 @@ static vector<vector<Value>> Explain(ClientContext &context, const string &query
 			planner.plan = optimizer.Optimize(std::move(planner.plan));
 		}
 	} catch (const InternalException &ex) {
-		// fails this query, as it would that one: here it would invalidate the database, since this query is executed
+		// The exception ends this query, as it would end the planned one. As an InternalException it would invalidate
+		// the database, since this query is executed.
 		throw InvalidInputException("hnsw_explain: the query cannot be planned: %s", ErrorData(ex).RawMessage());
 	}
 	vector<vector<Value>> result;

@@ -17,7 +17,7 @@ LogicalType WorkType() {
 	    {{"what", LogicalType::VARCHAR}, {"done", LogicalType::BIGINT}, {"total", LogicalType::BIGINT}});
 }
 
-//! Names are those of `pragma_hnsw_index_info()`, where it has the same.
+//! Columns that `pragma_hnsw_index_info()` also has are named as there.
 vector<IndexColumn> HealthColumns() {
 	return {{"catalog_name", LogicalType::VARCHAR},
 	        {"schema_name", LogicalType::VARCHAR},
@@ -50,7 +50,7 @@ struct HealthState : public GlobalTableFunctionState {
 	idx_t next = 0;
 };
 
-//! What is seen of an index while its entry is locked.
+//! What is read of an index while its entry is locked.
 struct Glance {
 	string status;
 	idx_t bytes_on_disk;
@@ -74,7 +74,7 @@ void AddWork(vector<Value> &work, const char *name, uint64_t done, uint64_t tota
 	}
 }
 
-//! What is under way on an index.
+//! The work that is under way on an index.
 Value WorkOn(const Glance &glance, const vss::IndexHealth &health) {
 	vector<Value> work;
 	auto total = glance.comparing->total.load();
@@ -90,7 +90,7 @@ Value WorkOn(const Glance &glance, const vss::IndexHealth &health) {
 	return Value::LIST(WorkType(), std::move(work));
 }
 
-//! The columns behind those that are known of every index.
+//! Adds the columns that follow those known of every index.
 void AddLoaded(const Glance &glance, vector<Value> &values) {
 	auto health = Translate([&] { return (*glance.core)->health(); });
 	for (auto number :
@@ -114,12 +114,12 @@ void AddLoaded(const Glance &glance, vector<Value> &values) {
 	values.push_back(WorkOn(glance, health));
 }
 
-//! Status, and what else is known of an index; nothing if it was dropped. Binds nothing, and leaves everything as it is.
+//! Status of an index, and what else is known; empty if it was dropped. Binds nothing and changes nothing.
 vector<Value> Look(const FoundIndex &found) {
 	vector<Value> values;
 	auto &entry = *found.index;
 	if (entry.GetBindState() == IndexBindState::BINDING) {
-		// it is locked until it is read
+		// DuckDB holds the entry's lock until the index is read
 		return {Value("loading"), Value()};
 	}
 	if (entry.GetBindState() == IndexBindState::UNBOUND) {

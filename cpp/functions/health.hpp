@@ -1,4 +1,4 @@
-//! `hnsw_index_health()`: what becomes of each index now, without waiting for it.
+//! `hnsw_index_health()`: what each index is doing now, without waiting for it.
 #pragma once
 
 namespace duckdb {

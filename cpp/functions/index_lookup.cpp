@@ -41,7 +41,7 @@ static bool IsHNSW(const IndexCatalogEntry &entry) {
 	return entry.catalog.IsDuckCatalog() && StringUtil::CIEquals(entry.index_type, HNSWIndex::TYPE_NAME);
 }
 
-//! The index of this entry in the list of its table; null if another transaction has dropped it.
+//! The index of this entry, in the list of its table; null if another transaction has dropped it.
 static shared_ptr<IndexEntry> ListedIndex(DataTableInfo &info, const IndexCatalogEntry &entry) {
 	shared_ptr<IndexEntry> index;
 	for (auto listed : info.GetIndexes().IndexEntries()) {
@@ -96,7 +96,7 @@ vector<FoundIndex> ListIndexes(ClientContext &context) {
 		if (!IsHNSW(entry)) {
 			continue;
 		}
-		// by its schema: the database may have been detached, and its name be unknown, or another's
+		// found by its schema: the database may have been detached, and its name may be unknown or another's
 		auto &schema = entry.schema;
 		auto table =
 		    schema.GetEntry(schema.GetCatalogTransaction(context), CatalogType::TABLE_ENTRY, entry.GetTableName());
@@ -125,7 +125,7 @@ vector<FoundIndex> FindIndexes(ClientContext &context, DuckTableEntry &table) {
 	return OpenAll(context, entries);
 }
 
-//! Whether a whole path ends with the part of it that somebody wrote, who may have written nothing.
+//! Whether the whole `path` ends with `part`, the part of it that a user wrote. False if `part` is empty.
 static bool EndsWith(const vector<Identifier> &path, const vector<Identifier> &part) {
 	return !part.empty() && part.size() <= path.size() && std::equal(part.rbegin(), part.rend(), path.rbegin());
 }

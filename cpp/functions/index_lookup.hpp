@@ -11,7 +11,7 @@ namespace duckdb {
 class DuckTableEntry;
 struct SharedIndex;
 
-//! An HNSW index that the transaction sees, bound. It may have to be compared with its table.
+//! An HNSW index that the transaction sees, bound. A comparison with its table may be due.
 struct FoundIndex {
 	reference<IndexCatalogEntry> entry;
 	shared_ptr<IndexEntry> index;
@@ -19,26 +19,28 @@ struct FoundIndex {
 	//! The indexed column or expression, as SQL.
 	string expression;
 
-	//! The names of its database, its schema, of itself and its table: the first columns of functions that have a row for each index.
+	//! The names of the database, the schema, the index and the table: the first columns of functions with a row per
+	//! index.
 	vector<Value> Names() const;
 };
 
-//! A column of a function that has a row for each index.
+//! A column of a function with a row per index.
 struct IndexColumn {
 	const char *name;
 	LogicalType type;
 };
 
-//! What such a function returns.
+//! Adds the types and names of such columns.
 void BindColumns(const vector<IndexColumn> &columns, vector<LogicalType> &types, vector<Identifier> &names);
 
 //! Every HNSW index of every attached database.
 vector<FoundIndex> FindIndexes(ClientContext &context);
 
-//! The same, bound or not: reads none, and takes no lock but those of the tables' index lists, for moments. Without expressions.
+//! The same, bound or not, without expressions. Reads no index. Takes only the locks of the tables' index lists, for
+//! moments.
 vector<FoundIndex> ListIndexes(ClientContext &context);
 
-//! The HNSW indexes of `table` that the transaction sees, bound, in the order in which they were made.
+//! The HNSW indexes of `table` that the transaction sees, bound, in the order of their creation.
 vector<FoundIndex> FindIndexes(ClientContext &context, DuckTableEntry &table);
 
 //! The index called `[catalog.][schema.]name`, where schemas may be nested. Throws a BinderException if there is
@@ -48,14 +50,16 @@ FoundIndex FindIndex(ClientContext &context, const string &name);
 //! Brings an index in step with its table, see `HNSWIndex::Reconcile`.
 void Reconcile(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found);
 
-//! The index for a search or for its upkeep, in step with its table. Throws an InvalidInputException if it does not cover that.
+//! The index, in step with its table, for a search or for upkeep. Throws an InvalidInputException if it does not cover
+//! the table.
 unique_ptr<SharedIndex> ShareInStep(ClientContext &context, const vss::HostInterrupt &interrupt,
                                     const FoundIndex &found);
 
-//! What a table function does before it reads indexes: it brings them in step with their tables, aside.
+//! Brings indexes in step with their tables, aside, before a table function reads them.
 class ReconcileFirst {
 public:
-	//! Whether it is done; the function has to return if it is not, and will be called again. Always with the same indexes.
+	//! Whether it is done. If not, the function has to return, and DuckDB will call it again. `indexes` must be the
+	//! same each time.
 	bool Done(ClientContext &context, TableFunctionInput &input, const vector<FoundIndex> &indexes);
 
 private:
@@ -63,11 +67,12 @@ private:
 	unique_ptr<Aside> work;
 };
 
-//! Throws an InvalidInputException: the index does not cover its table.
+//! Throws an InvalidInputException which says that the index does not cover its table.
 [[noreturn]] void ThrowIncomplete(const string &name);
 
-//! Makes HNSW indexes bindable that a change without the extension has left in state BINDING, in which DuckDB waits for
-//! ever. For LOAD, while the index type is unknown: nobody can be binding them. Holds each list's lock in turn.
+//! Frees HNSW indexes from the state BINDING, in which a change without the extension has left them, and in which
+//! DuckDB would wait for ever. Called by LOAD, before the index type is known: so nobody can be binding them. Holds
+//! each list's lock in turn.
 void ReleaseStuckIndexes(DatabaseInstance &db);
 
 } // namespace duckdb

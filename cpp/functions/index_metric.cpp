@@ -24,13 +24,13 @@ namespace duckdb {
 
 static constexpr const char *NAME = "hnsw_metric";
 
-//! The arguments.
+//! Positions of the arguments.
 static constexpr idx_t VECTORS = 0;
 static constexpr idx_t METRIC = 1;
 static constexpr idx_t OTHERWISE = 2;
 static constexpr idx_t CALLER = 3;
 
-//! The name that the metric `given` is shown by.
+//! The name under which the metric `given` is shown.
 static string MetricName(const Value &given, const Value &caller) {
 	auto metric = vss::Metric::L2sq;
 	if (given.IsNull() || !vss::find_metric(rust::Str(given.ToString()), metric)) {
@@ -40,7 +40,7 @@ static string MetricName(const Value &given, const Value &caller) {
 	return string(vss::metric_name(metric));
 }
 
-//! Where no plan was looked at, nobody knows of an index.
+//! Runs only where no plan was looked at: then no index is known.
 static void Execute(DataChunk &args, ExpressionState &, Vector &result) {
 	for (idx_t row = 0; row < args.size(); row++) {
 		auto given = args.data[METRIC].GetValue(row);
@@ -71,16 +71,16 @@ private:
 	void Collect(LogicalOperator &op);
 	void Collect(unique_ptr<Expression> &expr);
 	void Replace(unique_ptr<Expression> &expr);
-	//! Replaces columns in `expr` by what they are made of, down to those of tables.
+	//! Replaces columns in `expr` by the expressions behind them, until only columns of tables are left.
 	void Follow(unique_ptr<Expression> &expr) const;
-	//! The names of the metrics of the indexes on `vectors`, in the order in which the indexes were made.
+	//! The names of the metrics of the indexes on `vectors`, in the order of the indexes' creation.
 	vector<string> MetricsOn(const Expression &vectors);
 
 	ClientContext &context;
 	vector<reference<unique_ptr<Expression>>> calls;
-	//! Operators whose columns come from elsewhere, by their table index: projections, and references to CTEs.
+	//! By table index: operators whose columns come from elsewhere, that is projections and references to CTEs.
 	unordered_map<idx_t, reference<LogicalOperator>> sources;
-	//! What CTEs are made of.
+	//! The plans of CTEs.
 	unordered_map<idx_t, reference<LogicalOperator>> ctes;
 	unordered_map<idx_t, reference<LogicalGet>> gets;
 };
@@ -138,7 +138,7 @@ void MetricFinder::Follow(unique_ptr<Expression> &expr) const {
 	} else {
 		auto cte = ctes.find(op.Cast<LogicalCTERef>().cte_index.index);
 		if (cte == ctes.end()) {
-			return; // a recursive one
+			return; // a recursive CTE
 		}
 		auto column = cte->second.get().GetColumnBindings()[binding.column_index];
 		expr = make_uniq<BoundColumnRefExpression>(expr->GetReturnType(), column);
@@ -202,7 +202,7 @@ void MetricFinder::Replace(unique_ptr<Expression> &expr) {
 		expr = make_uniq<BoundConstantExpression>(Value(MetricName(otherwise, caller)));
 		return;
 	}
-	// a parameter tells it, or is NULL
+	// a parameter gives the metric, or is NULL
 	arguments[VECTORS] = make_uniq<BoundConstantExpression>(Value(arguments[VECTORS]->GetReturnType()));
 	arguments[OTHERWISE] = make_uniq<BoundConstantExpression>(std::move(otherwise));
 }

@@ -6,7 +6,7 @@
 
 namespace duckdb {
 
-//! Array function → DuckDB's list function that computes the same.
+//! DuckDB's array functions, and the list functions that compute the same.
 static constexpr const char *LIST_TWINS[][2] = {{"array_distance", "list_distance"},
                                                 {"array_cosine_distance", "list_cosine_distance"},
                                                 {"array_cosine_similarity", "list_cosine_similarity"},
@@ -15,8 +15,8 @@ static constexpr const char *LIST_TWINS[][2] = {{"array_distance", "list_distanc
                                                 {"array_negative_inner_product", "list_negative_inner_product"},
                                                 {"array_negative_dot_product", "list_negative_dot_product"}};
 
-//! Of an ARRAY and a list: the list becomes an ARRAY of the same size. The other way round, NULL rows of the ARRAY would
-//! become lists with NULLs inside, which DuckDB's functions over lists refuse.
+//! Of an ARRAY and a list, the list becomes an ARRAY of the same size. The other way round, NULL rows of the ARRAY
+//! would become lists of NULLs, which DuckDB's functions over lists refuse.
 static void ResolveTypes(ResolveScalarFunctionTypesInput &input) {
 	auto &function = input.GetBoundFunction();
 	auto &types = function.GetArguments();

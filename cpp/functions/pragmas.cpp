@@ -67,7 +67,7 @@ vector<IndexColumn> InfoColumns() {
 struct InfoState : public GlobalTableFunctionState {
 	vector<FoundIndex> indexes;
 	idx_t next = 0;
-	//! Last: it works on the indexes.
+	//! Last: it works on `indexes`.
 	ReconcileFirst first;
 };
 
@@ -86,7 +86,7 @@ Value LevelStats(const vss::IndexInfo &info, const LogicalType &list_type) {
 	return Value::LIST(ListType::GetChildType(list_type), std::move(levels));
 }
 
-//! What is known of the share of the nearest rows that searches are to find; NULLs as far as nothing is.
+//! Adds what is known of the target recall: the target, and what was measured for it. NULL where nothing is known.
 void AddTarget(ClientContext &context, const HNSWIndex &index, vector<Value> &values) {
 	auto target = TargetRecall(context, index.Options());
 	if (target == 0) {
@@ -190,7 +190,7 @@ struct CompactState : public GlobalTableFunctionState {
 
 	const FoundIndex found;
 	Compaction compaction;
-	//! Last: it works on all of this.
+	//! Last: it works on all of the above.
 	unique_ptr<Aside> work;
 };
 
@@ -210,7 +210,7 @@ static unique_ptr<FunctionData> CompactBind(ClientContext &context, TableFunctio
 		                      "(quantization = %s) in one transaction",
 		                      quantization->second.ToSQLString());
 	}
-	// returns no rows, like a statement
+	// it returns no rows, like a statement
 	names = {"Success"};
 	return_types = {LogicalType::BOOLEAN};
 	return std::move(result);
@@ -264,7 +264,7 @@ struct FinishBindData : public TableFunctionData {
 
 struct FinishState : public GlobalTableFunctionState {
 	vector<FoundIndex> indexes;
-	//! Last: it works on the indexes.
+	//! Last: it works on `indexes`.
 	unique_ptr<Aside> work;
 };
 
@@ -280,7 +280,7 @@ static unique_ptr<FunctionData> FinishBind(ClientContext &context, TableFunction
 		}
 		result->index = StringValue::Get(input.inputs[0]);
 	}
-	// returns no rows, like a statement
+	// it returns no rows, like a statement
 	names = {"Success"};
 	return_types = {LogicalType::BOOLEAN};
 	return std::move(result);
@@ -297,7 +297,7 @@ static unique_ptr<GlobalTableFunctionState> FinishInit(ClientContext &context, T
 	return std::move(result);
 }
 
-//! Does what is left to background threads, and waits for what they are doing.
+//! Does the work that would be left to background threads, and waits for the work that they are doing.
 static void Finish(ClientContext &context, const vss::HostInterrupt &interrupt, const FoundIndex &found) {
 	Reconcile(context, interrupt, found);
 	auto shared = HNSWIndex::TryShare(*found.index, found.storage);
@@ -307,7 +307,7 @@ static void Finish(ClientContext &context, const vss::HostInterrupt &interrupt, 
 		}
 		ThrowIncomplete(found.entry.get().name.GetIdentifierName());
 	}
-	// tells the index of the share of the nearest rows that the session wants
+	// called so that the core learns the session's target recall
 	SearchWidth(context, *shared->core, shared->options, 1);
 	Translate([&] {
 		shared->core->finish(interrupt);
@@ -339,7 +339,7 @@ static string FinishPragma(ClientContext &context, const FunctionParameters &par
 void RegisterPragmas(ExtensionLoader &loader) {
 	loader.RegisterFunction(TableFunction("pragma_hnsw_index_info", {}, InfoScan, InfoBind, InfoInit));
 	loader.RegisterFunction(PragmaFunction::PragmaStatement("hnsw_index_info", InfoPragma));
-	// people look for the quantization here, so that it is refused with what to do instead
+	// an option that only fails: people look for the quantization here, and the error says what to do instead
 	auto quantization = Value(LogicalType::VARCHAR);
 	TableFunction compact("pragma_hnsw_compact_index", {LogicalType::VARCHAR}, CompactScan, CompactBind, CompactInit);
 	compact.GetSignature().AddKeywordOnly("quantization", LogicalType::VARCHAR, quantization);

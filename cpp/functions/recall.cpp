@@ -89,7 +89,8 @@ static void RecallScan(ClientContext &context, TableFunctionInput &input, DataCh
 			state.ef = SearchWidth(context, core, index->options, bind_data.k);
 			state.codes = index->options.quantization != vss::Quantization::None;
 			state.measured = Translate([&] {
-				// the graph as it will be, not as far as it has got: an index built again from its table has none yet
+				// measures the graph as it will be: an index that is built again from its table has not linked its rows
+				// yet
 				core.link(core.pending(), interrupt);
 				return core.measure_recall(bind_data.k, bind_data.queries, state.ef, interrupt);
 			});
@@ -117,8 +118,8 @@ static bool IsIndex(ClientContext &context, const string &name) {
 	return true;
 }
 
-//! The query that a text is; nothing if it is one word, the name of an index that is not there. Throws a BinderException if it is another
-//! statement, or none.
+//! Parses `text` as a query; null if it is one word, and so the name of an index that is missing. Throws a
+//! BinderException if it is another statement, or none.
 static unique_ptr<SQLStatement> QueryOf(ClientContext &context, const string &text) {
 	Parser parser(context);
 	try {
@@ -137,7 +138,8 @@ static unique_ptr<SQLStatement> QueryOf(ClientContext &context, const string &te
 	return std::move(parser.statements[0]);
 }
 
-//! In place of the function, if what is given is no index but a query: that query, whose searches are measured.
+//! If the argument is no index but a query: the plan of that query, which takes the function's place, and whose
+//! searches are measured.
 static unique_ptr<LogicalOperator> RecallOfQuery(ClientContext &context, TableFunctionBindInput &input,
                                                  TableIndex table_index, vector<Identifier> &names) {
 	if (input.inputs[0].IsNull() || IsIndex(context, StringValue::Get(input.inputs[0]))) {

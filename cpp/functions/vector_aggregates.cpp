@@ -17,17 +17,17 @@ namespace duckdb {
 
 namespace {
 
-//! What is known of a group, n elements long. The arrays are the arena's: a state has no destructor, so DuckDB may export it and drop its
-//! arena when memory is short.
+//! The state of a group of vectors, each n elements long. The arrays belong to the arena: a state has no destructor, so
+//! DuckDB may export it and drop its arena when memory is short.
 struct VectorSumState {
 	//! Rows that are not NULL.
 	uint64_t rows = 0;
-	//! The sum of each element; no array as long as there are no rows.
+	//! The sum of each element; null while there are no rows.
 	double *sums = nullptr;
-	//! In how many of these rows each element is NULL; no array as long as in none.
+	//! The number of these rows in which each element is NULL; null while there are none.
 	uint64_t *missing = nullptr;
 
-	//! n, once there are rows: an imported state may have another one than its function.
+	//! n, once there are rows. An imported state may have another n than its function.
 	idx_t size = 0;
 
 	double *Sums(ArenaAllocator &arena, idx_t size_p) {
@@ -37,7 +37,7 @@ struct VectorSumState {
 		}
 		return sums;
 	}
-	//! Only of a state that has sums.
+	//! Only for a state that has sums.
 	uint64_t *Missing(ArenaAllocator &arena) {
 		if (!missing) {
 			missing = Zeros<uint64_t>(arena, size);
@@ -85,7 +85,7 @@ struct MeanOfVectors {
 	}
 };
 
-//! n: the return type is another one while states are exported.
+//! n. Taken from the argument, because the return type changes while states are exported.
 idx_t VectorSize(const BoundAggregateFunction &function) {
 	return ArrayType::GetSize(function.GetArguments()[0]);
 }
@@ -136,7 +136,7 @@ void Update(Vector inputs[], AggregateInputData &input, idx_t, Vector &state_vec
 	}
 }
 
-//! With multiplicities, each state stands for that many equal ones: DuckDB aggregates before it joins.
+//! With multiplicities, each state stands for that many equal ones, since DuckDB may aggregate before it joins.
 void Combine(Vector &source_vector, Vector &target_vector, AggregateInputData &input, idx_t count) {
 	auto size = VectorSize(input.function);
 	auto sources = source_vector.Values<VectorSumState *>();
@@ -206,9 +206,9 @@ void Finalize(Vector &state_vector, AggregateFinalizeInputData &input, Vector &r
 	}
 }
 
-//! An exported state: STRUCT("rows" UBIGINT, sums DOUBLE[], missing UBIGINT[]); an array that a state does not have is empty. Lists, as
-//! DuckDB keeps what it exports in collections with room for 2,048 arrays in each of many partitions, but with as much room for elements
-//! of lists as they need.
+//! An exported state: STRUCT("rows" UBIGINT, sums DOUBLE[], missing UBIGINT[]). An array that a state does not have is
+//! empty. The fields are lists because of how DuckDB stores what it exports: for arrays, it makes room for 2,048 in
+//! each of many partitions; for lists, only for the elements they have.
 using EXPORTED_STATE = VectorStructType<uint64_t, VectorListType<double>, VectorListType<uint64_t>>;
 
 AggregateStateLayout StateLayout(AggregateLayoutInput &) {
@@ -217,7 +217,7 @@ AggregateStateLayout StateLayout(AggregateLayoutInput &) {
 	                                   {"sums", LogicalType::LIST(LogicalType::DOUBLE)},
 	                                   {"missing", LogicalType::LIST(LogicalType::UBIGINT)}});
 	layout.total_state_size = AlignValue<idx_t>(sizeof(VectorSumState));
-	// what refers to the arena: only such states are exported when memory is short
+	// marks the state as one that refers to the arena: only such states are exported when memory is short
 	layout.field.kind = AggregateFieldKind::LIST;
 	return layout;
 }
@@ -289,7 +289,7 @@ void ImportStates(AggregateImportInputData &input) {
 	}
 }
 
-//! The size is that of the argument.
+//! Gives the result the size of the argument.
 template <class T>
 unique_ptr<FunctionData> Bind(BindAggregateFunctionInput &input) {
 	auto &function = input.GetBoundFunction();
@@ -316,7 +316,7 @@ AggregateFunction VectorAggregate(const LogicalType &element) {
 	return function;
 }
 
-//! DuckDB's loader has no overloads of aggregates: this is what it does for those of scalar functions.
+//! Does for aggregates what DuckDB's loader does for scalar functions: it has no overloads of aggregates.
 template <class OP>
 void AddOverloads(ExtensionLoader &loader, const Identifier &name) {
 	auto &db = loader.GetDatabaseInstance();

@@ -5,9 +5,9 @@ namespace duckdb {
 
 class ExtensionLoader;
 
-//! Gives DuckDB's aggregates `sum` and `avg` overloads for FLOAT[n] and DOUBLE[n], which return that type. Each element is what the
-//! aggregate over the column of that element gives: NULLs are skipped, nothing but NULLs is NULL. Sums are kept in double precision. A sum
-//! beyond the range of FLOAT is an OutOfRangeException.
+//! Gives DuckDB's aggregates `sum` and `avg` overloads for FLOAT[n] and DOUBLE[n], which return that type. Each element
+//! of the result is the aggregate over that element of the rows: NULLs are skipped, and NULLs alone give NULL. Sums are
+//! kept in double precision. A sum beyond the range of FLOAT is an OutOfRangeException.
 void RegisterVectorAggregates(ExtensionLoader &loader);
 
 } // namespace duckdb

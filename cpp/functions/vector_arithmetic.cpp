@@ -118,7 +118,8 @@ double SumOfSquares(const T *x, idx_t size, double unit) {
 	return squares;
 }
 
-//! The Euclidean length of n elements, in units. The squares of doubles may be beyond their range: then the unit is the greatest element.
+//! The Euclidean length of n elements, in multiples of `unit`. Squares of doubles may exceed their range: then the unit
+//! is the greatest element.
 struct Length {
 	template <class T>
 	Length(const T *x, idx_t size) : units(std::sqrt(SumOfSquares(x, size, 1))), unit(1) {
@@ -165,7 +166,7 @@ void Normalize(DataChunk &args, ExpressionState &, Vector &result) {
 	}
 }
 
-//! The arrays among the arguments have one size, which is that of the result.
+//! All arrays among the arguments must have one size, which is the size of the result.
 void ResolveSizes(ResolveScalarFunctionTypesInput &input) {
 	auto &function = input.GetBoundFunction();
 	auto &types = function.GetArguments();
@@ -198,7 +199,7 @@ ScalarFunction OfVectors(const LogicalType &element, scalar_function_t implement
 	auto vectors = LogicalType::ARRAY(element, optional_idx());
 	ScalarFunction function({}, vectors, std::move(implementation));
 	function.SetResolveTypesCallback(ResolveSizes);
-	// a NULL would become a constant before sizes are resolved, of a type without one
+	// otherwise DuckDB makes a constant of a NULL before sizes are resolved, and its type has no size
 	function.SetNullHandling(FunctionNullHandling::SPECIAL_HANDLING);
 	function.GetSignature().AddParameter("vector", vectors);
 	return function;

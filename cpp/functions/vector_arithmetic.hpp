@@ -5,9 +5,10 @@ namespace duckdb {
 
 class ExtensionLoader;
 
-//! Registers the scalar functions, for FLOAT[n] and DOUBLE[n], which they return. NULL if an argument is; NULL where an element is, but for
-//! `array_normalize`, which then is NULL. What is beyond the range of the type becomes infinite, as with DuckDB's own operators.
-//! Vectors of different length are a BinderException.
+//! Registers the scalar functions for FLOAT[n] and DOUBLE[n], which they return. If an argument is NULL, the result is
+//! NULL. If an element is NULL, that element of the result is NULL; of `array_normalize`, the whole result is. What
+//! exceeds the range of the type becomes infinite, as with DuckDB's own operators. Vectors of different length are a
+//! BinderException.
 void RegisterVectorArithmetic(ExtensionLoader &loader);
 
 } // namespace duckdb

@@ -1,5 +1,5 @@
-//! Crowds that are met while a row is added, as in src/graph/crowds.rs: rows that are so near to each other that from where the added one
-//! is they are as one. A walk that keeps only such finds nothing else to link to.
+//! Crowds that are met while a row is added, as in src/graph/crowds.rs. A crowd is rows that are so near to each other
+//! that, seen from the added row, they are as one. A walk that keeps only such rows finds nothing else to link to.
 #pragma once
 
 #include <algorithm>
@@ -20,26 +20,26 @@ struct Near {
 	}
 };
 
-//! One row of a crowd, and how far from it the others are at most.
+//! One row of a crowd, and the distance within which the others lie from it.
 struct Crowd {
 	uint32_t centre;
 	float within;
 };
 
-//! The crowds that the row that is added has met.
+//! The crowds that the added row has met.
 class Crowds {
 public:
 	Crowds() noexcept = default;
 
-	//! Takes notice of a node that the walk has met. Some are remembered, the last `ROOM` of them.
+	//! Counts a node that the walk has met. Of every `STRIDE` nodes one is remembered, and of these the last `ROOM`.
 	void Meet(Near node) noexcept {
 		if (++met % STRIDE == 0) {
 			sample[taken++ % ROOM] = node;
 		}
 	}
 
-	//! Whether so many nodes that are kept, the nearest, are a crowd; it is one of `begin` to `end` then.
-	//! `is_in(crowd, slot)`: whether a node is in it; `around(node)`: the crowd around a node.
+	//! Whether many of the `kept` nearest nodes are a crowd; if so, the crowd is added to those from `begin` to `end`.
+	//! `is_in(crowd, slot)`: whether a node is in a crowd. `around(node)`: the crowd around a node.
 	template <class AROUND, class IS_IN>
 	bool Find(size_t kept, AROUND &&around, IS_IN &&is_in) noexcept {
 		auto nearest = kept / STRIDE;
@@ -71,12 +71,12 @@ public:
 	}
 
 private:
-	//! One of so many nodes is remembered.
+	//! One of this many nodes is remembered.
 	static constexpr size_t STRIDE = 7;
 	static constexpr size_t ROOM = 512;
-	//! Nodes that are looked at; fewer are no crowd.
+	//! Nodes that are looked at, at least; fewer are no crowd.
 	static constexpr size_t SAMPLE_MIN = 8;
-	//! The row is linked anew for each.
+	//! Crowds of a row, at most: the row is linked anew for each.
 	static constexpr size_t CROWDS_MAX = 2;
 
 	size_t met = 0;

@@ -1,4 +1,4 @@
-//! The nodes that are being linked, as far as walks of other threads must not use them.
+//! The nodes that are being linked: walks of other threads must not use them yet.
 #pragma once
 
 #include <array>
@@ -9,14 +9,14 @@
 
 namespace vss {
 
-//! usearch links a node level by level, from the top. A walk that comes down through a node whose lower levels have no
-//! links yet is caught there: its own node would be linked to that one alone, and nobody would ever reach it. So such
-//! nodes are far from everything until they are done.
+//! usearch links a node level by level, from the top. A walk of another thread may come down through a node whose lower
+//! levels have no links yet, and be caught there: the walk's own node would be linked to that node alone, and nobody
+//! would ever reach it. So a node that is being linked is far from everything.
 class HalfLinked {
 public:
 	static constexpr uint32_t NO_SLOT = UINT32_MAX;
 
-	//! Scratch spaces are numbered [0, threads). Must not be called beside the other methods.
+	//! Threads are numbered [0, threads). Must not run beside the other methods.
 	void Reserve(size_t threads_p) {
 		if (threads == threads_p) {
 			return;
@@ -28,8 +28,8 @@ public:
 		}
 	}
 
-	//! Who meets the slot in a list of links has synchronized, by that node's lock, with the thread that entered it: no
-	//! stronger order is needed.
+	//! Whoever meets the slot in a list of links has synchronized, by the lock of the node with the list, with the
+	//! thread that entered the slot. So no stronger memory order is needed.
 	bool Has(uint32_t slot) const noexcept {
 		if (counts[slot % COUNTS].load(std::memory_order_relaxed) == 0) {
 			return false;
@@ -42,7 +42,7 @@ public:
 		return false;
 	}
 
-	//! Leaves when it goes away, if it was entered.
+	//! Takes its slot out again when it is destroyed, if one was entered.
 	class Entry {
 	public:
 		Entry(HalfLinked &nodes_p, size_t thread_p) : nodes(nodes_p), thread(thread_p) {
@@ -69,7 +69,7 @@ public:
 	};
 
 private:
-	//! Almost every question is answered by one of these: the slots by their remainder.
+	//! The number of entered slots by their remainder: these answer nearly every question.
 	static constexpr size_t COUNTS = 256;
 
 	std::array<std::atomic<uint32_t>, COUNTS> counts {};

@@ -21,7 +21,7 @@ using namespace hnsw;
 
 using Base = unum::usearch::index_gt<float, uint32_t, uint32_t, CountedAllocator<char>, TapeAllocator>;
 
-//! usearch's type of a node's topmost level, which it does not tell.
+//! usearch's type of a node's topmost level, which usearch does not export.
 using Level = int16_t;
 
 bool IsIn(rust::Slice<const uint64_t> bits, uint32_t slot) noexcept {
@@ -40,7 +40,7 @@ public:
 	uint32_t operator[](size_t i) const noexcept {
 		return Load(1 + i);
 	}
-	//! Adds a slot if there are fewer than `room`; returns whether it is there now.
+	//! Adds a slot if there are fewer than `room`; returns whether the slot is in the list now.
 	bool Add(uint32_t slot, size_t room) noexcept {
 		auto count = Count();
 		for (uint32_t i = 0; i < count; i++) {
@@ -56,7 +56,7 @@ public:
 		std::memcpy(at + count * sizeof(slot), &slot, sizeof(slot));
 		return true;
 	}
-	//! Copies as many as there is room for; returns how many.
+	//! Copies as many slots as there is room for, and returns how many.
 	size_t Copy(uint32_t *slots, size_t room) const noexcept {
 		auto count = std::min<size_t>(Count(), room);
 		std::memcpy(slots, at + sizeof(uint32_t), count * sizeof(*slots));
@@ -79,7 +79,7 @@ private:
 	char *at;
 };
 
-//! Takes the message out of a usearch error, whose destructor would throw it.
+//! Takes the message out of a usearch error, whose destructor would throw, and throws it here.
 template <class RESULT>
 void Check(RESULT &result) {
 	if (auto message = result.error.release()) {
@@ -110,11 +110,11 @@ struct Hnsw::State {
 		        step.row};
 	}
 
-	//! Links a node has room for on a level.
+	//! Links that a node has room for on a level.
 	size_t Room(size_t level) const noexcept {
 		return level == 0 ? shape.m0 : shape.m;
 	}
-	//! Where a node's links on a level begin: behind key and level, after those of the levels below.
+	//! Where a node's links on a level begin: after its key, its level, and the links of the levels below.
 	LinkList LinksOf(uint32_t slot, size_t level) const noexcept {
 		auto at = reinterpret_cast<char *>(base->at(slot).key.ptr()) + HEAD_BYTES;
 		for (size_t below = 0; below < level; below++) {
@@ -125,26 +125,26 @@ struct Hnsw::State {
 	size_t ListBytes(size_t level) const noexcept {
 		return sizeof(uint32_t) * (1 + Room(level));
 	}
-	//! Links a node anew, with the row of the step.
+	//! Links a node anew, for the row of the step.
 	Base::add_result_t Update(const Step &step, uint32_t slot, const Metric &metric) const noexcept {
 		return base->update(
 		    base->iterator_at(slot), 0, Query {step.query}, metric, {step.ef, step.thread}, [](Base::member_ref_t) {},
 		    Prefetch {metric, step.query});
 	}
-	//! After a row was linked: if all that its walk has found is a crowd, links it anew, beside that.
+	//! After a row was linked: if its walk has found only a crowd, links the row anew beside that crowd.
 	void LinkBeyond(const Step &step, HalfLinked::Entry &self, uint32_t slot, const Metric &metric) const noexcept;
-	//! Sorts candidates for the links of a node by their distance, each once.
+	//! Measures candidates for the links of a node, sorts them by distance, and keeps each once.
 	void Measure(const Metric &metric, uint32_t slot, std::vector<Near> &near) const;
-	//! Adds to the `kept` links of a node up to `room` of the candidates: first those that are nearer to the node than
-	//! to what is kept, then the nearest (algorithm 4 of the paper, with the pruned ones kept).
+	//! Adds up to `room` of the candidates to the `kept` links of a node: first those that are nearer to the node than
+	//! to any kept one, then the nearest (algorithm 4 of the paper, keepPrunedConnections).
 	void Choose(const Metric &metric, const std::vector<Near> &near, size_t room, std::vector<uint32_t> &kept) const;
-	//! Adds the neighbours of a deleted node that stay; those of its deleted neighbours if it has none.
+	//! Adds those neighbours of a deleted node that stay. If there are none, those of its deleted neighbours.
 	void Behind(rust::Slice<const uint64_t> deleted, uint32_t bridge, size_t level, std::vector<Near> &near) const;
-	//! Consolidates the links of one node on one level; leaves what was not linked in `near`.
+	//! Consolidates the links of one node on one level. Afterwards `near` holds the candidates.
 	void Consolidate(const Metric &metric, rust::Slice<const uint64_t> deleted, uint32_t slot, size_t level,
 	                 std::vector<Near> &near) const;
 
-	//! A node's key and level, as usearch puts them in front of the links.
+	//! A node's key and level, which usearch puts in front of the links.
 	static constexpr size_t HEAD_BYTES = sizeof(Base::vector_key_t) + sizeof(Level);
 
 	const Shape shape;
@@ -181,7 +181,7 @@ Added Hnsw::add(const Step &step) const {
 	Query query {step.query};
 	HalfLinked::Entry self(state->half_linked, step.thread);
 	auto place = [&](Base::member_ref_t node) {
-		// Nobody can reach a node of the bottom level before it has its links.
+		// Nobody can reach a node of the bottom level alone before it has its links.
 		if (state->base->level_of(node.slot) > 0) {
 			self.Enter(node.slot);
 		}
@@ -198,7 +198,7 @@ Added Hnsw::relink(const Step &step, uint32_t slot) const {
 	Measured measured;
 	PreparedRow prepared(state->shape, step);
 	auto metric = state->MetricFor(step, prepared, &measured);
-	// Nobody reads this place, but as soon as the first link is made others may.
+	// Nobody reads this place now, but others may as soon as the first link is made.
 	auto place = metric.rows.At(slot);
 	if (place != step.row) {
 		std::copy_n(step.row, metric.rows.row_bytes, place);
@@ -222,7 +222,7 @@ void Hnsw::State::LinkBeyond(const Step &step, HalfLinked::Entry &self, uint32_t
 	while (measured.crowds.Find(step.ef, around, is_in)) {
 		self.Enter(slot);
 		measured.Restart();
-		// The row has links: without memory it keeps those.
+		// The row already has links: if memory is short, it keeps those.
 		auto result = Update(step, slot, metric);
 		if (result.error.release()) {
 			return;
@@ -272,11 +272,12 @@ void Hnsw::State::Consolidate(const Metric &metric, rust::Slice<const uint64_t> 
 	};
 	near.erase(std::remove_if(near.begin(), near.end(), known), near.end());
 	Measure(metric, slot, near);
-	// What was linked stays, and what is lost is replaced, so that lists do not shrink from one consolidation to the next. Short ones
-	// grow: a few nodes that link to each other only are a trap for walks.
+	// Links to nodes that stay are kept, and lost ones are replaced, so that lists do not shrink from one consolidation
+	// to the next. Short lists grow: a few nodes that link only to each other are a trap for walks.
 	Choose(metric, near, std::max<size_t>(links.Count(), Room(level) / 4), kept);
 	links.Assign(kept.data(), uint32_t(kept.size()));
-	// The lost ones may have linked to it. Who is full keeps what he has: src/index/maintain/reconnect.rs finds what is out of reach.
+	// The lost nodes may have linked to this one, so the new neighbours do. A neighbour that is full keeps its links:
+	// src/index/maintain/reconnect.rs finds nodes that are out of reach.
 	for (auto i = inherited; i < kept.size(); i++) {
 		LinksOf(kept[i], level).Add(slot, Room(level));
 	}
@@ -284,7 +285,7 @@ void Hnsw::State::Consolidate(const Metric &metric, rust::Slice<const uint64_t> 
 
 void Hnsw::State::Behind(rust::Slice<const uint64_t> deleted, uint32_t bridge, size_t level,
                          std::vector<Near> &near) const {
-	//! Doomed nodes passed on the way to others.
+	//! Deleted nodes to pass on the way to others, at most.
 	constexpr size_t BRIDGES_MAX = 16;
 	std::vector<uint32_t> bridges {bridge};
 	auto before = near.size();
@@ -342,7 +343,7 @@ size_t Hnsw::size() const noexcept {
 }
 
 uint32_t Hnsw::entry() const noexcept {
-	// usearch tells it only at the head of its stream
+	// usearch tells the entry only in the header of its stream
 	unum::usearch::index_serialized_header_t header;
 	auto take = [&](const void *bytes, size_t length) {
 		std::memcpy(&header, bytes, std::min(length, sizeof(header)));
@@ -382,7 +383,7 @@ void Hnsw::prefetch(uint32_t slot) const noexcept {
 
 void Hnsw::load(size_t rows, size_t threads, uint32_t entry, const Links &links) {
 	MemoryScope scope(state->memory);
-	// The number of threads first: the stream has room for its own nodes only.
+	// Room for the threads first: loading the stream makes room for its nodes only.
 	if (!state->base->try_reserve({0, threads})) {
 		throw std::bad_alloc();
 	}
@@ -392,14 +393,14 @@ void Hnsw::load(size_t rows, size_t threads, uint32_t entry, const Links &links)
 	header.connectivity = state->shape.m;
 	header.connectivity_base = state->shape.m0;
 	header.entry_slot = entry;
-	// Nodes get memory by their levels, so each level is asked for once, and believed as far as it is possible.
+	// Nodes get memory by their levels. So each level is asked for once, and taken only as far as it is possible.
 	auto top = links.level(entry);
 	header.max_level = top;
 	std::vector<Level> levels(rows);
 	for (size_t slot = 0; slot < rows; slot++) {
 		levels[slot] = Level(std::min(links.level(uint32_t(slot)), top));
 	}
-	// usearch asks for the header, for all levels, then for one node after the other
+	// usearch reads the header, then all levels, then one node after the other
 	size_t asked = 0;
 	std::vector<uint32_t> list(std::max(state->shape.m, state->shape.m0));
 	auto give = [&](void *out, size_t length) {

@@ -1,7 +1,8 @@
-//! The HNSW graph: usearch's index_gt, instantiated in hnsw.cpp with rows, distances and memory of ours.
+//! The HNSW graph: usearch's index_gt, instantiated in hnsw.cpp with our rows, distances and memory.
 //!
-//! Threads: any number of Add and Relink beside each other, any number of the const-like readers (Neighbors, Levels) beside each
-//! other, not one kind beside the other; Reserve, Consolidate, Clear and Attach alone. The Rust side (src/graph/lock.rs) sees to it.
+//! Threads: `add` and `relink` may run beside each other, and so may the readers (`neighbors`, `levels`), but not one
+//! kind beside the other. `reserve`, `consolidate`, `clear`, `attach` and `load` must run alone. src/graph/lock.rs sees
+//! to it.
 #pragma once
 
 #include "rust/cxx.h"
@@ -25,36 +26,36 @@ public:
 
 	//! Makes room for `rows` nodes and `threads` simultaneous callers. Throws when out of memory.
 	void reserve(size_t rows, size_t threads) const;
-	//! Links a row: copies it to the place of its new slot, whose segment must exist, before others can reach it.
-	//! Throws when there is no room or no memory; then nothing was added.
+	//! Links a row. Before others can reach the row, it is copied to the place of its new slot, whose segment must
+	//! exist. Throws when there is no room or no memory; then nothing was added.
 	Added add(const Step &step) const;
-	//! Links a row at a slot that is in use no more: one that was cleared, after no node linked to it. Throws when
-	//! out of memory; then others may link to the slot all the same.
+	//! Links a row at a slot that is in use no more: no node links to it, and it was cleared. Throws when out of
+	//! memory; even then others may link to the slot.
 	Added relink(const Step &step, uint32_t slot) const;
-	//! Takes the deleted slots (a bit each) out of the links of the nodes [begin, end): each of them inherits the
-	//! neighbours of the deleted ones, as far as the selection of neighbours keeps them. Nodes that lose their last link on
-	//! the bottom level are added to `orphans`. Returns the distances computed.
+	//! Takes deleted slots out of the links of the nodes [begin, end). `deleted`: a bit per slot. Each node inherits
+	//! the neighbours of the deleted nodes that it linked to, as far as the selection of neighbours keeps them. Nodes
+	//! that lose their last link on the bottom level are added to `orphans`. Returns the number of distances computed.
 	size_t consolidate(const Step &step, rust::Slice<const uint64_t> deleted, uint32_t begin, uint32_t end,
 	                   rust::Vec<uint32_t> &orphans) const;
 	//! Forgets the links of a node.
 	void clear(uint32_t slot) const noexcept;
-	//! Makes a node link to another one on the bottom level, if it has room; returns whether it does.
+	//! Makes node `from` link to node `to` on the bottom level, if it has room. Returns whether it links to it now.
 	bool attach(uint32_t from, uint32_t to) const noexcept;
 
 	//! Replaces an empty graph, see `load_hnsw`.
 	void load(size_t rows, size_t threads, uint32_t entry, const Links &links);
 
-	//! Nodes.
+	//! Number of nodes.
 	size_t size() const noexcept;
-	//! The node where every walk begins; there must be one.
+	//! The node where every walk begins. There must be one.
 	uint32_t entry() const noexcept;
 	//! Bytes of adjacency lists.
 	size_t link_bytes() const noexcept;
-	//! Bytes of everything else: the node table, locks, and scratch space of the threads.
+	//! Bytes of everything else: the node table, locks, and the threads' scratch space.
 	size_t table_bytes() const noexcept;
-	//! Topmost level of a node.
+	//! The topmost level of a node.
 	size_t level(uint32_t slot) const noexcept;
-	//! Copies a node's neighbours on one level; returns how many. None above the node's own level.
+	//! Copies a node's neighbours on one level, and returns how many. There are none above the node's own level.
 	size_t neighbors(uint32_t slot, size_t level, rust::Slice<uint32_t> out) const noexcept;
 	//! Starts to fetch a node's links on the bottom level into the cache.
 	void prefetch(uint32_t slot) const noexcept;
@@ -67,7 +68,7 @@ private:
 };
 
 std::unique_ptr<Hnsw> make_hnsw(const Shape &shape);
-//! The graph that `links` describes, `rows` nodes of it, with room for no more. The entry must have the highest level.
+//! The graph of `rows` nodes that `links` describes, without room for more. The entry must have the highest level.
 //! Throws when out of memory.
 std::unique_ptr<Hnsw> load_hnsw(const Shape &shape, size_t rows, size_t threads, uint32_t entry, const Links &links);
 

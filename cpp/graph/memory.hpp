@@ -1,4 +1,4 @@
-//! Memory of a graph: counted, because the index answers for every byte. The form of the classes is usearch's.
+//! Memory of a graph, counted because the index answers for every byte. The interfaces of the classes are usearch's.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace vss {
 
-//! Adjacency lists, one behind the other in chunks that grow with the whole; freed only together.
+//! Lists of links, one after the other, in chunks that grow with the whole. They are freed only together.
 class Tape {
 public:
 	Tape() = default;
@@ -64,11 +64,11 @@ struct Memory {
 	Tape tape;
 };
 
-//! The memory that the running call allocates from. usearch makes its allocators anew for every buffer, and when it loads
-//! a graph, so they cannot carry it themselves.
+//! The memory from which the running call allocates. usearch creates its allocators anew for every buffer, and when it
+//! loads a graph, so an allocator cannot carry its memory itself.
 inline thread_local Memory *memory_in_use = nullptr;
 
-//! Lets this thread allocate from `memory` while it lives.
+//! While it lives, this thread allocates from `memory`.
 class MemoryScope {
 public:
 	explicit MemoryScope(Memory &memory) : outer(memory_in_use) {
@@ -82,7 +82,7 @@ private:
 	Memory *outer;
 };
 
-//! Tables and scratch space of usearch, which tests for null and does not expect exceptions.
+//! Allocates tables and scratch space of usearch, which tests for null and does not expect exceptions.
 template <class T>
 struct CountedAllocator {
 	using value_type = T;
@@ -107,7 +107,7 @@ struct CountedAllocator {
 	}
 };
 
-//! The tape, as usearch copies its allocators about.
+//! Allocates from the tape; a class without state, since usearch copies its allocators.
 struct TapeAllocator {
 	using value_type = char;
 
@@ -116,7 +116,7 @@ struct TapeAllocator {
 	}
 	void deallocate(char *, size_t) noexcept {
 	}
-	//! Tells usearch that nodes need not be freed one by one.
+	//! Does nothing: usearch need not free nodes one by one.
 	void reset() noexcept {
 	}
 };

@@ -1,4 +1,5 @@
-//! What usearch asks while it adds a row: how far nodes are from it and from each other, which are equal, and what to fetch ahead.
+//! What usearch asks while it adds a row: the distances of nodes from the row and from each other, which nodes are
+//! equal, and what to fetch ahead.
 #pragma once
 
 #include "graph/crowds.hpp"
@@ -23,14 +24,14 @@ using PrepareRowFunction = const uint8_t *(*)(const void *, const uint8_t *, uin
 
 constexpr size_t CACHE_LINE = 64;
 
-//! The row that is added, as a query of the codec.
+//! The added row, as a query of the codec.
 struct Query {
 	const uint8_t *bytes;
 };
 
 //! The rows by slot, as src/vectors/arena.rs lays them out.
 struct Rows {
-	//! Loaded anew for every row: other threads may extend the arena, and link to the new nodes, meanwhile.
+	//! Read anew for every row: meanwhile other threads may extend the arena, and link to the new nodes.
 	const size_t *table;
 	uint32_t shift;
 	size_t row_bytes;
@@ -42,7 +43,7 @@ struct Rows {
 	}
 };
 
-//! Rows as queries: the last one is kept, as a node is compared with one other after the other.
+//! Rows as queries. Keeps the last one, since a node is compared with many others in turn.
 class PreparedRow {
 public:
 	PreparedRow(const Shape &shape, const Step &step)
@@ -66,8 +67,8 @@ private:
 	const uint8_t *query = nullptr;
 };
 
-//! The nodes that were met while a row is added, by their distance: a later one takes an earlier one's place. As `EqualNodes` in
-//! src/graph/search_layer.rs, so that many equal rows are not all that is found.
+//! The nodes that were met while a row is added, by their distances; a later node takes the place of an earlier one.
+//! They keep many equal rows from being all that a walk finds, as `EqualNodes` in src/graph/search_layer.rs does.
 struct EqualNodes {
 	static constexpr size_t PLACES_BITS = 9;
 	static constexpr uint32_t NO_SLOT = UINT32_MAX;
@@ -82,7 +83,7 @@ struct EqualNodes {
 		std::memcpy(&bits, &distance, sizeof(bits));
 		return places[(bits ^ checksum) * 0x9E3779B9U >> (32 - PLACES_BITS)];
 	}
-	//! Of a row's bytes.
+	//! A checksum of a row's bytes.
 	static uint32_t Checksum(const uint8_t *row, size_t bytes) noexcept {
 		uint64_t sum = 0;
 		for (size_t i = 0; i < bytes; i += sizeof(uint64_t)) {
@@ -95,24 +96,24 @@ struct EqualNodes {
 	}
 
 	Place places[size_t(1) << PLACES_BITS];
-	//! Nodes, equal to the row that is added, that are seen beside the first of them.
+	//! How many nodes equal to the added row are seen beside the first of them.
 	size_t equal_to_added = 0;
 };
 
-//! Distances of the vector that is added, before usearch asks for them.
+//! Distances from the added row, measured before usearch asks for them.
 struct Measured {
-	//! Most that are measured ahead; a longer list of links is measured as usearch comes to them.
+	//! Distances that are measured ahead, at most. Those of a longer list of links are measured when usearch asks.
 	static constexpr size_t ROOM = 64;
 
 	size_t count = 0;
-	//! The next that usearch will ask for: it asks in the order of the list.
+	//! The next distance that usearch will ask for: it asks in the order of the list.
 	size_t next = 0;
 	uint32_t slots[ROOM];
 	float distances[ROOM];
 	EqualNodes met;
 	Crowds crowds;
 
-	//! Before the row walks again.
+	//! To be called before the row walks again.
 	void Restart() noexcept {
 		count = next = 0;
 		met = EqualNodes();
@@ -126,24 +127,24 @@ struct Metric {
 	Rows rows;
 	MeasureFunction measure;
 	Measure4Function measure4;
-	//! What both want to know of the length of a row.
+	//! What `measure` and `measure4` need to know of the length of a row.
 	size_t length;
-	//! How much farther apart two neighbours of a node count while links are chosen.
+	//! By how much two neighbours of a node count as farther apart while links are chosen.
 	float relax;
 	//! See `share` in src/graph/crowds.rs.
 	float crowd;
-	//! Among them the node that is added itself: as its own nearest neighbour it would crowd out all others.
+	//! The added node is among them: as its own nearest neighbour it would crowd out all others.
 	const HalfLinked &half_linked;
 	PreparedRow &prepared;
 	Measured *measured;
-	//! The row that is added.
+	//! The bytes of the added row.
 	const uint8_t *added;
 
 	bool AreEqual(const uint8_t *a, const uint8_t *b) const noexcept {
 		return std::memcmp(a, b, rows.row_bytes) == 0;
 	}
-	//! The distance at which the row that is added sees a node. The first of equal ones hides the others, but for some of those that are
-	//! equal to the row itself.
+	//! The distance at which the added row sees a node. The first of equal nodes hides the others, except for some that
+	//! are equal to the added row itself.
 	float Seen(size_t slot, float distance) const noexcept {
 		if (half_linked.Has(slot)) {
 			return FLT_MAX;
@@ -153,8 +154,8 @@ struct Metric {
 		auto place = &met.Of(distance);
 		if (place->slot != EqualNodes::NO_SLOT && place->distance == distance && place->slot != slot &&
 		    !AreEqual(row, rows.At(place->slot))) {
-			// Of whole numbers, many rows that are not equal are at one distance: the others have their places by what they are
-			// made of.
+			// With whole numbers, many rows that are not equal are at one distance. Then a row's place follows from its
+			// bytes.
 			place = &met.Of(distance, EqualNodes::Checksum(row, rows.row_bytes));
 		}
 		auto met_before = place->distance == distance && place->slot != EqualNodes::NO_SLOT && place->slot != slot;
@@ -164,7 +165,7 @@ struct Metric {
 		}
 		return AreEqual(row, added) && met.equal_to_added++ < 2 * EQUAL_MAX ? distance : FLT_MAX;
 	}
-	//! The same, where one of each crowd hides the others.
+	//! The same, but one node of each crowd also hides the others.
 	float SeenInCrowds(size_t slot, float distance) const noexcept {
 		auto &crowds = measured->crowds;
 		for (auto &crowd : crowds) {
@@ -175,7 +176,7 @@ struct Metric {
 		crowds.Meet({distance, uint32_t(slot)});
 		return distance;
 	}
-	//! The crowd around a node that the row that is added has met.
+	//! The crowd around a node that the added row has met.
 	Crowd Around(const Near &node) const noexcept {
 		return {node.slot, crowd * node.distance};
 	}
@@ -185,12 +186,13 @@ struct Metric {
 	float Between(const uint8_t *query, size_t slot) const noexcept {
 		return measure(query, rows.At(slot), length);
 	}
-	//! The distance of two nodes. Cheapest if the first one stays the same from call to call.
+	//! The distance between two nodes. Cheapest if `a` stays the same from call to call.
 	float Between(size_t a, size_t b) const noexcept {
 		return Between(prepared.Get(rows, a), b);
 	}
-	//! The same, as it counts while links are chosen. Many equal rows would take all links of each other, and no walk would find the way
-	//! out of them: a node keeps at most `EQUAL_MAX` links to those that are equal to each other.
+	//! The same distance, as it counts while links are chosen. Many equal rows would use up all links of each other,
+	//! and no walk would find a way out. So a node keeps at most `EQUAL_MAX` links to rows that are equal to each
+	//! other.
 	float Apart(size_t a, size_t b) const noexcept {
 		if (a % EQUAL_MAX == b % EQUAL_MAX && AreEqual(rows.At(a), rows.At(b))) {
 			return -FLT_MAX;
@@ -212,9 +214,10 @@ struct Metric {
 	}
 };
 
-//! usearch's prefetch functor, called with the neighbours that it is about to measure: measures them, four at a time.
+//! usearch's prefetch functor. usearch calls it with the neighbours that it is about to measure: this measures them,
+//! four at a time.
 struct Prefetch {
-	//! Bytes of a row that are fetched ahead; the processor's own prefetcher does the rest.
+	//! Bytes of a row that are fetched ahead. The processor's own prefetcher does the rest.
 	static constexpr size_t PREFETCH_BYTES = 256;
 
 	const Metric &metric;
