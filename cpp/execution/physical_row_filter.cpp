@@ -22,7 +22,7 @@ public:
 
 	rust::Box<vss::RowSet> stored;
 	rust::Box<vss::RowSet> own;
-	//! Of one chunk.
+	//! Row ids of one chunk.
 	vector<int64_t> stored_rows;
 	vector<int64_t> own_rows;
 	ColumnDataCollection keyed;

@@ -54,9 +54,9 @@ static ColumnCosts FilteredCosts(const LogicalType &type) {
 }
 
 vss::ReadCosts CostsOf(const LogicalGet &get) {
-	//! For each row, whatever is read of it.
+	//! The time for each row, whatever is read of it.
 	constexpr double LOOKED_UP = 100;
-	//! To measure the distance of a row and compare it with others.
+	//! The time to measure the distance of a row and compare it with others.
 	constexpr double MEASURED = 70;
 	vss::ReadCosts result {LOOKED_UP, LOOKED_UP, 0, 0, MEASURED};
 	auto &columns = get.GetColumnIds();
@@ -80,9 +80,9 @@ vss::ReadCosts CostsOf(const LogicalGet &get) {
 }
 
 bool ScanPays(const vss::ReadCosts &costs, const vector<int64_t> &row_ids, idx_t table_rows) {
-	//! To skip a vector.
+	//! The time to skip a vector.
 	constexpr double SKIPPED = 1000;
-	//! To begin a scan.
+	//! The time to begin a scan.
 	constexpr double BEGUN = 30'000;
 	unordered_set<int64_t> vectors;
 	for (auto row_id : row_ids) {

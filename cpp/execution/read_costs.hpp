@@ -8,8 +8,8 @@ namespace duckdb {
 
 class LogicalGet;
 
-//! The costs for the rows that `get` emits, by the types of their columns. The cost of columns that `get` filters by is
-//! `checked`.
+//! The costs for a row that `get` emits, by the types of its columns. `checked` also counts the columns that `get`
+//! filters by.
 vss::ReadCosts CostsOf(const LogicalGet &get);
 
 //! Whether a scan that skips other rows yields these rows sooner than looking each of them up. `row_ids` may be in any

@@ -237,7 +237,7 @@ static void CompactScan(ClientContext &context, TableFunctionInput &input, DataC
 	state.work->Done(input);
 }
 
-//! In percent.
+//! The progress in percent.
 static double CompactProgress(ClientContext &context, const FunctionData *bind_data,
                               const GlobalTableFunctionState *state) {
 	return 100 * state->Cast<CompactState>().compaction.Progress();

@@ -11,7 +11,8 @@
 namespace duckdb {
 
 //! The events are the methods named in the past tense; docs/architecture.md has a table of states and events. `Opened`
-//! and `Closed` need the entry locked exclusively; the other events may come under any lock of the entry.
+//! and `Closed` need the entry locked exclusively. The other events may come under any lock of the entry, or before the
+//! index has an entry.
 class Agreement {
 public:
 	enum class State : uint8_t {

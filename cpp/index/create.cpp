@@ -310,7 +310,8 @@ SinkResultType PhysicalCreateHNSW::Sink(ExecutionContext &context, DataChunk &ch
 ProgressData PhysicalCreateHNSW::GetSinkProgress(ClientContext &context, GlobalSinkState &state_p,
                                                  const ProgressData source_progress) const {
 	auto &state = state_p.Cast<CreateHNSWGlobalState>();
-	// DuckDB adds up the rows of all pipelines, and counts the one that reads this operator's (empty) output, too
+	// DuckDB adds up the rows of all pipelines, and expects as many of the pipeline that reads this operator's (empty)
+	// output: the weight lets that one count for little
 	constexpr double WEIGHT = 1000;
 	ProgressData progress;
 	progress.total = WEIGHT * double(MaxValue<idx_t>(state.total_rows, 1));

@@ -61,8 +61,8 @@ public:
 	//! only. Must not be called while the caller holds that lock, the index list's or the catalog's.
 	static void LearnOptions(ClientContext &context, IndexEntry &entry, DataTable &table);
 	//! Brings an index in step with its table if it is not. An index that was just bound may be closed, may lack rows
-	//! that came without it, or may hold rows that went without it. An index that was just created may hold such rows,
-	//! too. Reads the row ids of the table, and all vectors if they may have changed. Afterwards the index covers the
+	//! that came without it, or may hold rows that went without it. An index that was just created may hold
+	//! rows that went, too. Reads the row ids of the table, and all vectors if they may have changed. Afterwards the index covers the
 	//! table, unless memory is short: then queries go on scanning the table, and the next call tries again. The options
 	//! of the index must be known (`LearnOptions`). Takes the entry's lock for moments only. Must not be called while
 	//! the caller holds that lock or the index list's. Throws only an InterruptException.

@@ -38,7 +38,7 @@ bool ScanPath::UsesAggregates() const {
 	for (idx_t i = 0; partial && steps[i].op.get().get() != partial.get(); i++) {
 		auto &op = *steps[i].op.get();
 		if (op.type == LogicalOperatorType::LOGICAL_PROJECTION) {
-			continue; // those above have what is used of it
+			continue; // operators above resolve what they use of it
 		}
 		LogicalOperatorVisitor::EnumerateExpressions(op, [&](unique_ptr<Expression> *expr) {
 			auto tables = ReferencedTables(*matcher.Resolve((*expr)->Copy()));

@@ -121,8 +121,8 @@ private:
 	                                vector<unique_ptr<Expression>> groups) const;
 	//! For a search that takes the place of the scan itself: everything above stays.
 	unique_ptr<SplitPath> SplitAtScan(RowFilter filter);
-	//! Removes such predicates from the filters of `op` and returns them. Sets `ranked_only`, see `SplitPath`, if one
-	//! of them says so.
+	//! Removes the bounds from the filters of `op`, and returns them. Sets `ranked_only`, see `SplitPath`, if a bound
+	//! holds for no row that the index does not rank.
 	vector<unique_ptr<Expression>> TakeBounds(LogicalOperator &op, bool &ranked_only) const;
 
 	const DistanceMatcher &matcher;
