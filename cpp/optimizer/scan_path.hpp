@@ -44,7 +44,7 @@ public:
 	//! rows. Between it and the slot there may be only projections, or only joins and filters below which the product
 	//! can stand as well.
 	optional_idx Product() const;
-	//! The child of the product `step` that has the table, below the joins between them.
+	//! What the product `step` will be of, beside the query vectors: its child, or the scan if joins lie between.
 	LogicalOperator &TableOf(idx_t step) const;
 	//! Whether there are no such joins: only projections lie between.
 	bool IsDirectlyBelow(idx_t product) const;
