@@ -1,9 +1,9 @@
 //! The error of the crate: a kind, and a message that says what was given, what is allowed and what to do.
 
-/// What went wrong, as far as a host treats it differently.
+/// What went wrong. There is one kind for each way in which a host reacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The statement cannot be meant: an option, a name, a type.
+    /// The statement is wrong: an option, a name, a type.
     Binder,
     /// A value cannot be used.
     InvalidInput,
@@ -38,7 +38,7 @@ impl Error {
         Self { kind, message: message.into() }
     }
 
-    /// The allocator has no memory `for_what`, as in "while storing an HNSW index".
+    /// The allocator has no memory. `for_what` says for what, as in "while storing an HNSW index".
     pub(crate) fn out_of_memory(for_what: &str) -> Self {
         Self::new(ErrorKind::OutOfMemory, format!("out of memory {for_what}"))
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a caller sleeps that waits for others.
+/// How long a caller sleeps while it waits for other threads.
 #[cfg(not(feature = "model"))]
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Where the index gets its memory from. Called with the index's accounting lock held: it must not call back.
+/// Where the index gets its memory from. It is called with the index's accounting lock held, so it must not call the index.
 pub trait Ledger: Send + Sync {
     /// Sets `bytes` aside for the index. Errors (`OutOfMemory`) leave nothing reserved.
     fn reserve(&self, bytes: usize) -> Result<()>;
@@ -20,7 +20,7 @@ pub trait Ledger: Send + Sync {
     fn release(&self, bytes: usize);
 }
 
-/// Whether the running statement should stop. Asked once a row by long operations, from the thread that called them.
+/// Whether the running statement should stop. Long operations ask every few rows, from the thread that called them.
 pub trait Interrupt {
     /// True once the operation should return an `Interrupted` error.
     fn interrupted(&self) -> bool;
@@ -33,10 +33,10 @@ pub trait Interrupt {
         Ok(())
     }
 
-    /// Sleeps for a moment, as the rest of the work is another thread's, or waits for readers. Errors: `Interrupted`.
+    /// Sleeps for a moment, while other threads finish their work or their reading. Errors: `Interrupted`.
     fn pause(&self) -> Result<()> {
         self.check()?;
-        // time does not pass in a model
+        // Time does not pass in a model.
         #[cfg(feature = "model")]
         shuttle::thread::yield_now();
         #[cfg(not(feature = "model"))]
@@ -45,7 +45,7 @@ pub trait Interrupt {
     }
 }
 
-/// Which committed rows one transaction sees. Costs the host some 100 ns a row, so it is asked late.
+/// Which committed rows one transaction sees. An answer costs the host about 100 ns a row, so the index asks late.
 pub trait Visibility {
     /// False for rows that do not exist.
     fn visible(&self, row_id: i64) -> bool;
@@ -59,7 +59,7 @@ pub trait Pages {
     fn write(&self, bytes: &[u8]) -> Result<i64>;
     /// Reads a page. Errors: `Storage`, `OutOfMemory`.
     fn read(&self, id: i64, out: &mut [u8]) -> Result<()>;
-    /// The page is part of no image any more.
+    /// Frees a page that no image uses any more.
     fn free(&self, id: i64);
 }
 
@@ -74,7 +74,7 @@ impl Ledger for Unlimited {
     fn release(&self, _bytes: usize) {}
 }
 
-/// Nobody interrupts.
+/// An interrupt that never comes.
 pub struct Uninterrupted;
 
 impl Interrupt for Uninterrupted {
@@ -83,7 +83,7 @@ impl Interrupt for Uninterrupted {
     }
 }
 
-/// Every row is visible.
+/// A visibility that shows every row.
 pub struct AllVisible;
 
 impl Visibility for AllVisible {

@@ -1,4 +1,4 @@
-//! Rows come: they are copied to the pending area.
+//! Adding rows: they are copied to the pending area.
 
 use std::ops::Range;
 
@@ -12,16 +12,16 @@ use crate::vectors::{Encoder, Norms, Row};
 /// Who hands rows to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A statement of the host, as it is committed: every change of such a row reaches the index, too, so index and table agree on it.
+    /// A statement of the host, when it commits. The index hears of every later change of such a row, so index and table agree on it.
     Host,
-    /// The same when the host reads its log, or moves rows: no statement has to do the work that they make.
+    /// The host, when it replays its log or moves rows. No statement owes the work that these rows make.
     Log,
-    /// A scan of the table. The host may have changed a row since the scan read it, so what the host says wins.
+    /// A scan of the table. The host may have changed a row since the scan read it, so the host's word wins.
     Scan,
 }
 
 impl Origin {
-    /// Whether it is the host that says so, rather than a scan that looks.
+    /// Whether the rows come from the host itself, not from a scan.
     fn is_host(self) -> bool {
         self != Self::Scan
     }
@@ -31,14 +31,14 @@ impl Origin {
 const BATCH_BYTES: usize = 64 << 10;
 
 impl Index {
-    /// Adds rows, or gives them new vectors: `vectors` is `[row_ids.len() × dimensions]`, row by row. A row that is
-    /// there already with the same vector stays where it is. One that was deleted is live again, if its origin is the host.
-    /// Of a scan, rows that are the host's are left out.
+    /// Adds rows, or gives them new vectors: `vectors` is `[row_ids.len() × dimensions]`, row by row. A row that the index holds with the
+    /// same vector stays where it is. If the rows come from the host, a deleted row becomes live again. If they come from a scan, rows that
+    /// the host has handed over itself are left alone.
     ///
-    /// Only copies (to the pending area): the caller may hold the host's commit locks. Takes the append lock, and the
-    /// row lock for some microseconds at a time. Errors: `InvalidInput`; `OutOfMemory`, normally before anything is
-    /// added. At worst it comes after part of the rows: those of a scan stay, those of the host are deleted again, as the host
-    /// takes back only what was taken without an error.
+    /// Only copies to the pending area, so the caller may hold the host's commit locks. Takes the append lock, and the row lock for some
+    /// microseconds at a time. Errors: `InvalidInput`; `OutOfMemory`, normally before anything is added. At worst the error comes after
+    /// some rows were added. Then rows of a scan stay, and rows of the host are deleted again, because the host takes back only rows of
+    /// calls that succeeded.
     pub fn append(&self, origin: Origin, row_ids: &[i64], vectors: &[f32]) -> Result<()> {
         self.check(row_ids, vectors)?;
         let appending = self.rows.appending();
@@ -102,7 +102,7 @@ impl Index {
             rows.norms.widen(norms);
             match origin {
                 Origin::Host => rows.debts.add_appended(row_ids),
-                // who moves rows deletes them first
+                // A host that moves rows deletes them first.
                 Origin::Log => rows.debts.forgive_deleted(row_ids.len()),
                 Origin::Scan => {}
             }
@@ -123,7 +123,7 @@ impl Index {
                 }
                 let row = range.clone().map(|range| encoder.row(&encoded[range]));
                 rows.put(row_id, row);
-                // What a scan reads may be a row that the host has deleted: it stays a tombstone.
+                // A scan may have read a row that the host has deleted since; such a row stays a tombstone.
                 if origin.is_host() {
                     rows.revive(row_id, revived);
                     rows.places.set_hosted(row_id);
@@ -133,7 +133,7 @@ impl Index {
         Ok(())
     }
 
-    /// These rows were tombstones, and are none any more. Looks through all tombstones, so once an append.
+    /// Removes revived rows from the tombstones. It looks through all tombstones, so it is called once an append.
     fn forget_tombstones(&self, mut revived: Vec<i64>) {
         if revived.is_empty() {
             return;
@@ -144,11 +144,11 @@ impl Index {
         rows.tombstones.forget(revived);
     }
 
-    /// Rows that are all there with these vectors are live again, without memory for it: a commit that fails gives back the rows
-    /// that it has deleted, and the host invalidates its database if that fails, too. False if not all of them are there; then
-    /// nothing has changed, unless one has gone while the others were looked at.
+    /// Makes rows live again if the index holds all of them with these vectors. It needs no memory: a commit that fails hands back the rows
+    /// that it has deleted, and if that fails, too, the host invalidates its database. Returns false if the index does not hold all of
+    /// them. Then nothing has changed, unless a row died while the others were compared.
     fn revive_same(&self, row_ids: &[i64], vectors: &[f32]) -> bool {
-        // most rows that come are new
+        // Most rows that are appended are new.
         if row_ids.first().is_none_or(|&row_id| self.rows.read().places.get(row_id).is_none()) {
             return false;
         }
@@ -163,7 +163,7 @@ impl Index {
         all
     }
 
-    /// Whether rows are there with these vectors; does something to each, up to the first that is not.
+    /// Whether the index holds all these rows with these vectors. Calls `each` for every row before the first that it does not hold so.
     fn all_same(&self, row_ids: &[i64], vectors: &[f32], mut each: impl FnMut(&mut RowsChange<'_>, i64)) -> bool {
         let dimensions = self.dimensions();
         let mut encoder = self.setup.codec.encoder();
@@ -174,7 +174,7 @@ impl Index {
                 encoded.clear();
                 let norm = encoder.encode(vector, &mut encoded);
                 let row = norm.map(|_| encoder.row(&encoded));
-                // the same row may be that of a vector of another length, or that has a distance
+                // Two vectors with the same stored row may differ in norm, and in whether they have a distance.
                 rows.norms.widen(norm.unwrap_or(Norms::EMPTY));
                 if norm.is_none() && !self.setup.codec.space.is_undefined(vector) {
                     self.rows.unrankable.expect_comparable(1);
@@ -188,9 +188,9 @@ impl Index {
         })
     }
 
-    /// Rows of the table that have no vector. Should the index have one under such a number, it is that of a row whose
-    /// number is used again, and nobody sees it any more. Never fails, never allocates beyond `row_ids`. Takes the append lock, and the
-    /// row lock for some microseconds at a time.
+    /// Notes that these rows of the table have no vector. If the index holds a vector under such an id, it belongs to an older row whose id
+    /// was reused, and no snapshot sees that row. Never fails, never allocates beyond `row_ids`. Takes the append lock, and the row lock
+    /// for some microseconds at a time.
     pub fn without_vector(&self, origin: Origin, row_ids: &[i64]) {
         let _appending = self.rows.appending();
         let mut revived = Vec::new();
@@ -215,8 +215,9 @@ impl Index {
 }
 
 impl RowsChange<'_> {
-    /// Whether the index takes what it is told about a row. It takes all that the host says. Of a scan it takes nothing
-    /// about rows that are the host's, nor about rows it had when the scan read them, but has no more.
+    /// Whether the index accepts what `origin` says about a row. It accepts all that the host says. It accepts nothing that a scan says
+    /// about a row that the host has handed over itself, or about a row that the host has changed, and the index has lost, since the
+    /// comparison began.
     fn admit(&mut self, origin: Origin, row_id: i64) -> bool {
         if origin.is_host() {
             self.touch(row_id);
@@ -226,7 +227,7 @@ impl RowsChange<'_> {
         if self.places.get(row_id).is_some() { !self.places.hosted(row_id) } else { !touched() }
     }
 
-    /// Whether a row is there with this vector (`None`: unrankable), as far as the codec can tell.
+    /// Whether the index holds a row with this vector (`None`: unrankable), as far as the codec can tell.
     fn is_same(&self, row_id: i64, row: Option<Row<'_>>) -> bool {
         let codec = &self.table.setup.codec;
         match (self.places.get(row_id), row) {
@@ -239,7 +240,7 @@ impl RowsChange<'_> {
         }
     }
 
-    /// Gives a row this vector (`None`: unrankable) if it has none or another: then the place it had is dead.
+    /// Gives a row this vector (`None`: unrankable), unless it has the same already. The row's old place, if any, becomes dead.
     fn put(&mut self, row_id: i64, row: Option<Row<'_>>) {
         if self.is_same(row_id, row) {
             return;
@@ -259,7 +260,7 @@ impl RowsChange<'_> {
         self.places.set(row_id, place);
     }
 
-    /// A row that is there is live, also if it was a tombstone: then it goes to `revived`.
+    /// Makes a row live if it is a tombstone, and adds it to `revived`.
     fn revive(&mut self, row_id: i64, revived: &mut Vec<i64>) {
         let Some(place) = self.places.get(row_id) else { return };
         let slot_state = self.state_of(place);

@@ -19,32 +19,32 @@ use crate::vectors::Query;
 
 /// Nodes a graph has room for at first.
 const FIRST_CAPACITY: usize = if cfg!(feature = "model") { 4 } else { 1024 };
-/// Slots used again that are remembered until the graph is stored.
+/// Most reused slots that are remembered until the graph is stored.
 const RELINKED_MAX: usize = 1 << 14;
 /// Bytes of a node in usearch's node table.
 const NODE_BYTES: usize = size_of::<usize>();
 /// Bytes of a node's key and level.
 const HEAD_BYTES: usize = 6;
 
-/// Linked rows. The state of a slot is published once the slot's row is linked; until then it is empty, and again when
-/// the slot is free.
+/// Linked rows. The state of a slot is empty until the slot's row is linked; then the state is published. It is empty again when the slot
+/// is free.
 pub(crate) struct Generation {
-    /// The graph and the vectors. A generation is replaced with a read guard held, which keeps additions out.
+    /// The graph and the vectors. Whoever replaces the generation holds a read guard of the graph, which keeps additions out.
     pub(crate) graph: GraphLock,
     pub(crate) states: SlotStates,
     options: Options,
     growth: Mutex<Growth>,
     pub(super) consolidation: Mutex<Option<Consolidation>>,
     pub(super) reconnection: Mutex<Option<Reconnection>>,
-    /// How far the consolidation is that is under way, and the pass of `reconnect`.
+    /// How far the running consolidation is.
     pub(super) consolidating: Arc<Progress>,
-    /// See `consolidating`.
+    /// How far the running pass of `reconnect` is.
     pub(super) reconnecting: Arc<Progress>,
-    /// Nodes linked, or freed, since the last pass of `reconnect` began, or the graph was loaded: as many may be out of reach.
+    /// Nodes linked or freed since the last pass of `reconnect` began, or since the graph was loaded. At most so many may be out of reach.
     pub(super) unconnected: AtomicUsize,
     /// Slots whose state is dead. Changed with the index's row lock held.
     dead: AtomicUsize,
-    /// How many of these no statement owes the work for, see [`Debts`](super::debts::Debts). Changed as `dead` is.
+    /// Dead slots for whose work no statement is charged; see [`Debts`](super::debts::Debts). Changed with the row lock held.
     unowed: AtomicUsize,
     free: Mutex<Free>,
 }
@@ -53,9 +53,9 @@ pub(crate) struct Generation {
 struct Free {
     /// Descending: the lowest is used first, so that new rows stay close to each other in a stored index.
     slots: Vec<FreeSlot>,
-    /// Slots used again since `links_stored`, `None` if there were more than it has room for or it never was.
+    /// Slots reused since `links_stored`. `None` if they were more than `RELINKED_MAX`, or if `links_stored` was never called.
     relinked: Option<Vec<u32>>,
-    /// Links were changed other than by additions since then.
+    /// Links were changed since `links_stored`, other than by additions.
     links_changed: bool,
     charge: Charge,
 }
@@ -77,7 +77,7 @@ impl Free {
 struct Growth {
     /// Rows announced by `hint`.
     hint: usize,
-    /// The graph's bytes: its table, its links, and the links expected for the slots that are open.
+    /// The graph's bytes: its table, its links, and the expected links of the open slots.
     charge: Charge,
 }
 
@@ -87,7 +87,7 @@ impl Generation {
         setup.codec.row_bytes() + link_bytes(&setup.options) as usize + NODE_BYTES + 2 * size_of::<u64>()
     }
 
-    /// Without rows, and without memory for any.
+    /// A generation without rows, and without memory for any.
     pub(crate) fn new(setup: &Setup) -> Result<Arc<Self>> {
         let Setup { options, codec, memory, .. } = setup;
         Ok(Arc::new(Self {
@@ -111,8 +111,8 @@ impl Generation {
         }))
     }
 
-    /// `rows` nodes linked as `source` says, with memory for their vectors and states, which are the caller's to set.
-    /// `upper`: lists above the bottom level, of all nodes together. `entry`: a node with the highest level. Errors: `OutOfMemory`.
+    /// A generation of `rows` nodes, linked as `source` says. Their vectors and states have memory; the caller sets them. `upper`: lists
+    /// above the bottom level, of all nodes together. `entry`: a node with the highest level. Errors: `OutOfMemory`.
     pub(crate) fn load(setup: &Setup, rows: usize, upper: usize, entry: u32, source: &dyn Source) -> Result<Arc<Self>> {
         let mut generation = Self::new(setup)?;
         let Setup { options, codec, memory, .. } = setup;
@@ -129,7 +129,7 @@ impl Generation {
         Ok(generation)
     }
 
-    /// While it is held, the row of a slot whose state is published stays what it is. Additions go on.
+    /// Keeps the row of every slot whose state is published unchanged while the result lives. Additions go on.
     pub(crate) fn pin_rows(&self) -> PinnedRows<'_> {
         PinnedRows { states: &self.states, pin: self.graph.pin() }
     }
@@ -144,9 +144,9 @@ impl Generation {
         self.growth.lock().hint = rows;
     }
 
-    /// Links a row: at a free slot, else at a new one. `None` if `grow` has to come first. The state
-    /// is the caller's to publish. `links`: of this generation's graph. Errors: `OutOfMemory`, with the slot if it may be linked to by
-    /// now.
+    /// Links a row, at a free slot if there is one, otherwise at a new one. Returns `None` if `grow` has to come first. The caller
+    /// publishes the state. `links`: a guard of this generation's graph. Errors: `OutOfMemory`, with the slot if other nodes may link to it
+    /// by now.
     pub(crate) fn link(
         &self,
         row: &[u8],
@@ -185,7 +185,7 @@ impl Generation {
         self.free().slots.len()
     }
 
-    /// Slots whose rows are not dead, or are being linked.
+    /// Slots that are neither dead nor free. Some of their rows may still be being linked.
     pub(super) fn survivors(&self) -> usize {
         self.graph.len().saturating_sub(self.dead() + self.free_slots_count())
     }
@@ -195,49 +195,49 @@ impl Generation {
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// Dead slots that no statement owes the work for: until they are free they count as if their rows were there.
+    /// Dead slots for whose work no statement is charged. Until they are free, they count as if their rows were still there.
     pub(crate) fn unowed(&self) -> usize {
         self.unowed.load(Ordering::Relaxed)
     }
 
-    /// The other dead slots.
+    /// Dead slots that statements owe to free.
     pub(super) fn owed(&self) -> usize {
         self.dead().saturating_sub(self.unowed())
     }
 
-    /// The state of this slot is dead from now on. The caller holds the row lock, and says so once.
+    /// Marks a slot dead. Called once a slot, with the row lock held.
     pub(crate) fn die(&self, slot: u32) {
         self.states.at(slot).set_state(State::Dead);
         self.dead.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many of the dead slots no statement owes the work for; of all of them if they are fewer. The caller holds the row lock.
+    /// Sets how many dead slots no statement owes; at most all of them. The caller holds the row lock.
     pub(super) fn set_unowed(&self, slots: usize) {
         self.unowed.store(slots.min(self.dead()), Ordering::Relaxed);
     }
 
-    /// So many dead slots are free now, those that are owed first. The caller holds the row lock.
+    /// Notes that `slots` dead slots are free now, counting those that are owed first. The caller holds the row lock.
     pub(super) fn dead_freed(&self, slots: usize) {
         self.dead.fetch_sub(slots, Ordering::Relaxed);
         self.set_unowed(self.unowed());
     }
 
-    /// Slots that were used again since the graph was stored; nothing if nobody knows.
+    /// Slots reused since the graph was stored; `None` if they are not known.
     pub(crate) fn relinked(&self) -> Option<Vec<u32>> {
         self.free().relinked.clone()
     }
 
-    /// Whether links were changed other than by additions since the graph was stored, or it never was.
+    /// Whether the graph was never stored, or its links have changed since then other than by additions.
     pub(crate) fn links_changed(&self) -> bool {
         self.free().links_changed
     }
 
-    /// Links are changed, by a consolidation say.
+    /// Notes that links change other than by additions, as in a consolidation.
     pub(super) fn change_links(&self) {
         self.free().links_changed = true;
     }
 
-    /// The graph is stored as it is now.
+    /// Notes that the graph is stored as it is now.
     pub(crate) fn links_stored(&self) {
         let mut free = self.free();
         free.links_changed = false;
@@ -271,8 +271,8 @@ impl Generation {
         self.free.lock()
     }
 
-    /// Makes room for at least one more slot. Waits for the graph when its table has to move, so the caller must not hold a guard of it;
-    /// false if it is `refused` when it would begin to. Errors: `OutOfMemory`; the generation stays usable.
+    /// Makes room for at least one more slot. When the table has to move, this waits for the graph, so the caller must hold no guard of it.
+    /// Returns false if `refused` says so when the wait would begin. Errors: `OutOfMemory`; the generation stays usable.
     pub(crate) fn grow(&self, refused: &dyn Fn() -> bool) -> Result<bool> {
         let mut growth = self.growth.lock();
         let rows = self.graph.taken() + 1;
@@ -301,15 +301,15 @@ impl Generation {
     }
 }
 
-/// Rows that stay what they are while others are linked: those of published slots.
+/// The rows of published slots, which do not change while this lives. Other rows are linked meanwhile.
 pub(crate) struct PinnedRows<'a> {
     states: &'a SlotStates,
     pin: PinGuard<'a>,
 }
 
 impl PinnedRows<'_> {
-    /// Calls `each` with those of `slots` that hold a row, in order, their distances to `query`, and their norms (see [`Codec::norm`]).
-    /// `scratch`: for some slots.
+    /// Calls `each` with every one of `slots` that holds a row, in order, with its distance to `query`, and with its norm (see
+    /// [`Codec::norm`]; 0 unless the codec estimates). `scratch`: room for slots.
     pub(crate) fn measure(
         &self,
         query: &Query<'_>,
@@ -327,7 +327,7 @@ impl PinnedRows<'_> {
         }
     }
 
-    /// The same from each of several queries, see [`crate::vectors::Arena::measure_all`]. The rows come in no order.
+    /// As `measure`, for several queries; see [`crate::vectors::Arena::measure_all`]. The rows come in no particular order.
     pub(crate) fn measure_all(
         &self,
         queries: &[Query<'_>],
@@ -340,7 +340,7 @@ impl PinnedRows<'_> {
         unsafe { self.pin.measure_all(queries, scratch, each) };
     }
 
-    /// Puts those of `slots` that hold a row into `published`.
+    /// Fills `published` with those of `slots` that hold a row.
     fn keep_published(&self, slots: impl Iterator<Item = u32>, published: &mut Vec<u32>) {
         let holds = |slot: &u32| matches!(self.states.at(*slot).load().state, State::Live | State::Tombstone);
         published.clear();
@@ -355,8 +355,8 @@ impl PinnedRows<'_> {
     }
 }
 
-/// Expected bytes of a node's links: its head; a list is a count and the neighbours; and a node has
-/// `1 / (m - 1)` lists above the bottom on average, as each level keeps one node in `m`.
+/// Expected bytes of a node's links: its head, and its lists. A list is a count and the neighbours. A node has `1 / (m - 1)` lists above
+/// the bottom on average, because each level keeps one node in `m`.
 fn link_bytes(options: &Options) -> f64 {
     (HEAD_BYTES + list_bytes(options.m0)) as f64 + list_bytes(options.m) as f64 / (options.m - 1) as f64
 }

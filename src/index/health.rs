@@ -1,4 +1,4 @@
-//! What an index is like now, and what is being done about it: told without waiting for anybody who works on it.
+//! The state of an index, and the work under way on it, read without waiting for that work.
 
 use super::Index;
 use super::progress::{Repair, Steps};
@@ -10,34 +10,34 @@ pub struct Health {
     pub count: usize,
     /// Nodes of the graph: slots of rows, dead ones and free ones.
     pub slots: usize,
-    /// Slots of rows that nobody sees any more, to which links lead still.
+    /// Slots of rows that no snapshot sees any more. Links still lead to them.
     pub dead: usize,
-    /// Slots to be used again.
+    /// Slots that the next rows will reuse.
     pub free: usize,
     /// Deleted rows that a snapshot may still see.
     pub tombstones: usize,
     /// Rows (live or tombstones) that are not linked yet.
     pub pending: usize,
-    /// Threads that link some of these.
+    /// Threads that are linking rows.
     pub linkers: usize,
     /// Bytes charged to the ledger.
     pub memory: usize,
-    /// The largest share of the nearest rows that anybody has wanted; 0 if nobody has.
+    /// The largest share of the nearest rows that anybody has asked for; 0 if nobody has.
     pub wanted: f64,
-    /// The last repair since the index was made, or loaded.
+    /// The last repair since the index was made or loaded.
     pub repair: Option<Repair>,
-    /// A consolidation: nodes that were passed.
+    /// The running consolidation: nodes that it has passed.
     pub consolidation: Steps,
-    /// A pass that looks for nodes out of reach: two steps a node.
+    /// The running pass that looks for nodes out of reach: two steps a node.
     pub reconnection: Steps,
-    /// A compaction, see [`Maintenance::compaction`](super::Maintenance::compaction).
+    /// The running compaction; see [`Maintenance::compaction`](super::Maintenance::compaction).
     pub compaction: Steps,
-    /// A measurement: searches. There are more than are known of at first if wider walks turn out to be needed.
+    /// The running measurement: its searches. The total grows if wider walks turn out to be needed.
     pub measurement: Steps,
 }
 
 impl Index {
-    /// What the index is like now. Takes no lock that is held for longer than an instant, and none that a search takes.
+    /// The state of the index now. Takes only locks that are held for an instant; neither the row lock nor a guard of the graph.
     pub fn health(&self) -> Health {
         let generation = self.rows.generation();
         let (alive, count) = (self.rows.alive(), self.rows.live());

@@ -11,7 +11,7 @@ use crate::vectors::Norms;
 /// Keeps the newest image of an index.
 pub struct Images {
     pub(super) rows: Arc<RowTable>,
-    /// Stops linking while an image is written.
+    /// Used to stop linking while an image is written.
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) newest: Mutex<Option<Stored>>,
 }
@@ -25,28 +25,28 @@ pub(super) struct StoredPage {
 
 /// The newest image of an index.
 pub(crate) struct Stored {
-    /// What it says; its checksums are those of `graph` and `rows`.
+    /// The image's root. Its checksums are those of `graph` and `rows`.
     pub(super) root: Root,
-    /// Of its vectors.
+    /// The norms of the image's vectors.
     pub(super) norms: Norms,
     /// See [`crate::format::norms::Known`].
     pub(super) comparable: usize,
-    /// The generation whose graph it holds.
+    /// The generation whose graph the image holds.
     pub(super) generation: Weak<Generation>,
-    /// The index's count of changes at that time.
+    /// The index's count of changes when the image was written.
     pub(super) changes: u64,
     pub(super) graph: Vec<StoredPage>,
     pub(super) rows: Vec<StoredPage>,
 }
 
-/// An image, as the host has to remember it.
+/// An image as the host has to remember it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// The encoded root.
     pub root: Vec<u8>,
-    /// The encoded norms of its vectors, which belong to this root.
+    /// The encoded norms of the vectors; valid only with this root.
     pub norms: Vec<u8>,
-    /// The encoded measurement of its search widths; empty if there is none.
+    /// The encoded measurement of the index's search widths; empty if there is none.
     pub widths: Vec<u8>,
     /// The host's ids of all pages, in order.
     pub pages: Vec<i64>,

@@ -1,4 +1,4 @@
-//! Reading: an index from its pages, with every number checked before it is used.
+//! Reading: an index is loaded from its pages. Every number is checked before it is used.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::vectors::{Codec, Learnt, Norms, Row, Space};
 const BATCH_ROWS: usize = 1024;
 
 impl Index {
-    /// The index that was stored as `image`, whose norms and widths may be missing. Also the root as it was read.
+    /// Loads the index that was stored as `image`, and returns its decoded root, too. The norms and widths of the image may be missing.
     ///
-    /// Reads each page once, and holds a page or two of them beside the index. Errors: `Corrupt` (damaged, foreign, of
-    /// another version, or made with other options), `OutOfMemory`, those of `pages`.
+    /// Holds a few pages beside the index. Errors: `Corrupt` (damaged, foreign, of another version, or made with other options),
+    /// `OutOfMemory`, those of `pages`.
     pub fn load(
         options: Options,
         dimensions: usize,
@@ -87,7 +87,7 @@ impl Index {
         Ok((index, root))
     }
 
-    /// Makes `generation` the generation of an empty index: its states, free slots, and the places of its rows.
+    /// Makes `generation` the current one of an empty index: sets the states, the free slots, and the places of the rows.
     fn adopt(&self, generation: &Arc<Generation>, reader: &mut Reader<'_>, root: &Root, linked: &[u64]) -> Result<()> {
         let mut free = Vec::new();
         let mut rows = self.rows.change();
@@ -99,14 +99,14 @@ impl Index {
                     rows.adopt(slot_state.row_id, Place::Slot(slot))?;
                     generation.states.at(slot).store(slot_state);
                 }
-                // A slot that walks can reach must not be used again before it is repaired.
+                // A slot that walks can reach must not be reused before the links to it are repaired.
                 State::Empty if !is_linked && root.entry != u64::from(slot) => free.push(slot),
                 _ => {
                     generation.die(slot);
                 }
             }
         }
-        // of a session that is over
+        // The statements that made these slots dead ended before the index was stored.
         generation.set_unowed(usize::MAX);
         generation.reserve_free(free.len())?;
         let mut graph = generation.graph.exclusive();
@@ -119,7 +119,7 @@ impl Index {
         Ok(())
     }
 
-    /// The norms of its vectors are these, as far as they are known.
+    /// Takes over the norms of the image. Without them, measures the rows.
     fn adopt_norms(&self, generation: &Generation, norms: Option<Norms>) -> Result<()> {
         let norms = match norms {
             Some(norms) => norms,
@@ -158,7 +158,7 @@ impl Index {
     }
 }
 
-/// Reads records of regions; keeps the last page.
+/// Reads records of regions. It keeps the last page that it read.
 struct Reader<'a> {
     pages: &'a dyn Pages,
     layout: &'a Layout,
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads bytes of a region, which are inside it.
+    /// Reads bytes of a region, from `at` on. Errors: `Corrupt` if they are not all in the region.
     fn bytes(&mut self, region: Region, mut at: usize, mut out: &mut [u8]) -> Result<()> {
         while !out.is_empty() {
             let (page, extent) = self.layout.find(region, at).ok_or_else(|| corrupt("a part of it is missing"))?;
@@ -224,8 +224,8 @@ fn read_rows(root: &Root, mut reader: Reader<'_>, generation: &mut Generation) -
     Ok(())
 }
 
-/// The links of a stored graph. Asked node by node, level by level; what is wrong is told at the end, as the graph's
-/// library does not expect errors in between.
+/// The links of a stored graph. They are asked for node by node, level by level. An error is kept and returned at the end, because the
+/// graph library does not expect errors in between.
 struct StoredLinks<'a> {
     root: &'a Root,
     levels: Vec<u8>,
@@ -239,9 +239,9 @@ struct LinksState<'a> {
     /// Lists read so far, on the bottom level and above it, and their bytes.
     base_read: Lists,
     upper_read: Lists,
-    /// The bytes of a list.
+    /// The bytes of one list.
     list: Vec<u8>,
-    /// Nodes that are linked to, a bit each.
+    /// Nodes to which a link leads, a bit each.
     linked: Vec<u64>,
     error: Option<Error>,
 }
@@ -255,7 +255,7 @@ struct Lists {
 impl<'a> StoredLinks<'a> {
     fn new(root: &'a Root, memory: &Arc<Memory>, mut base: Reader<'a>, upper: Reader<'a>) -> Result<Self> {
         let slots = root.slots as usize;
-        // the levels twice: the graph's library has its own
+        // The levels count twice, because the graph library has its own copy.
         let charge = memory.charge(slots * (size_of::<u8>() + size_of::<u16>()) + slots / 8)?;
         let mut levels = vec![0; slots];
         base.bytes(Region::Levels, 0, &mut levels)?;
@@ -284,8 +284,8 @@ impl<'a> StoredLinks<'a> {
         })
     }
 
-    /// What was made of the links, and the nodes that are linked to. Errors: what went wrong on the way. Who gave up, for want of
-    /// memory, has not asked for all lists: none is missing for that.
+    /// Returns what was made of the links, and the nodes to which a link leads. Errors: the first error of reading, else that of `made`,
+    /// else `Corrupt` if not all lists were read. The order matters: a caller that ran out of memory has not asked for all lists.
     fn finish<T>(self, made: Result<T>) -> Result<(T, Vec<u64>)> {
         let state = self.state.into_inner();
         if let Some(error) = state.error {
@@ -311,7 +311,7 @@ impl<'a> StoredLinks<'a> {
             reader.bytes(region, read.bytes, &mut head)?;
             read.bytes += head.len();
             let body = links::body_bytes(head).ok_or_else(too_many)?;
-            // what is read beyond the list is not looked at
+            // `unpack` may read up to 8 bytes beyond the list, and ignores them.
             state.list.resize(body + size_of::<u64>(), 0);
             reader.bytes(region, read.bytes, &mut state.list[..body])?;
             read.bytes += body;

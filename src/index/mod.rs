@@ -7,14 +7,15 @@
 //! | [`Maintenance`] | what links rows, and keeps the graph small and sound |
 //! | [`Reconciler`] | comparisons of the index with its table |
 //! | [`Images`] | the newest image: checkpoints |
-//! | [`Health`] | nothing: what readers see of all of these without waiting |
+//! | [`Health`] | nothing: what readers see of all these parts without waiting |
 //! | [`Searcher`](crate::search::Searcher) | nothing: it searches |
 //!
 //! A row is in one *place*: pending (copied, searched exactly), in a slot (linked), or unrankable (by id only). Its state
 //! there says whether it is live, a tombstone, or dead.
 //!
 //! # Locks
-//! In the order in which they may be taken; none is held while the host is asked about visibility, except the read guard of the graph.
+//! They are listed in the order in which they may be taken. None is held while the host is asked about visibility, except the graph's read
+//! guard.
 //!
 //! | lock | guards | held |
 //! |---|---|---|
@@ -29,7 +30,7 @@
 //! | `RowTable::generation` | which generation is current | to copy or replace a pointer |
 //! | `Maintenance::repair` | what the last repair was | to copy it |
 //!
-//! The pin may also be taken with the row lock held, as nobody waits to have it alone.
+//! The pin may be taken with the row lock held, because no thread ever waits for pins to end.
 
 mod append;
 mod debts;
@@ -74,7 +75,7 @@ pub(crate) use self::table::RowTable;
 pub use crate::vectors::Norms;
 
 /// An HNSW index over the vectors of one column. Shared between threads as `Arc<Index>`: `Send` and `Sync` follow from
-/// its parts, as the compiler checks below; those that say so themselves (blocks, the graph) argue it where they do.
+/// its parts, as the compiler checks below; blocks and the graph assert them by hand, and argue it there.
 pub struct Index {
     setup: Arc<Setup>,
     rows: Arc<RowTable>,
@@ -98,9 +99,9 @@ pub struct Stats {
     pub capacity: usize,
     /// Bytes charged to the ledger.
     pub memory: usize,
-    /// Bytes of a vector, as the graph keeps it.
+    /// Bytes of a vector as the graph keeps it.
     pub row_bytes: usize,
-    /// The largest error of a code so far, as a share of the vector's distance from their centre; 0 for floats.
+    /// The largest error of a code so far, as a share of the vector's distance from the codec's centre; 0 for floats.
     pub code_error: f32,
     /// See [`Index::norms`].
     pub norms: Norms,
@@ -114,14 +115,14 @@ const _: fn() = || {
 };
 
 impl Index {
-    /// An empty index of `dimensions`-element vectors (at least 1). Its memory comes from `ledger`, all of it given
-    /// back on drop. Errors: `OutOfMemory`.
+    /// An empty index of vectors of `dimensions` elements (at least 1). Its memory comes from `ledger`, and goes back when the index is
+    /// dropped. Errors: `OutOfMemory`.
     pub fn new(options: Options, dimensions: usize, ledger: Box<dyn Ledger>) -> Result<Self> {
         let codec = Codec::new(Space::new(options.metric, dimensions), options.quantization);
         Self::with_codec(options, codec, ledger)
     }
 
-    /// The same with a codec, which is the one of its options.
+    /// As [`new`](Self::new), with the codec that `options` describe.
     fn with_codec(options: Options, codec: Codec, ledger: Box<dyn Ledger>) -> Result<Self> {
         let setup = Arc::new(Setup::new(options, codec, Memory::new(ledger))?);
         let rows = Arc::new(RowTable::new(Arc::clone(&setup))?);
@@ -143,22 +144,22 @@ impl Index {
         &self.maintenance
     }
 
-    /// The part that compares it with its table.
+    /// The part that compares the index with its table.
     pub fn reconciler(&self) -> &Reconciler {
         &self.reconciler
     }
 
-    /// The part that stores it.
+    /// The part that stores the index.
     pub fn images(&self) -> &Images {
         &self.images
     }
 
-    /// The part that knows its rows.
+    /// The part that knows the rows.
     pub(crate) fn rows(&self) -> &RowTable {
         &self.rows
     }
 
-    /// The options it was made with.
+    /// The options that the index was made with.
     pub fn options(&self) -> &Options {
         &self.setup.options
     }
@@ -178,8 +179,8 @@ impl Index {
         self.rows.pending()
     }
 
-    /// Announces that the index will hold `rows` rows, so that the graph's table need not move while they come, and that a
-    /// refusal of memory can tell how much is needed.
+    /// Announces that the index will hold `rows` rows. Then the graph's table need not move while they come, and a refusal of memory can
+    /// say how much is needed.
     pub fn reserve_rows(&self, rows: usize) {
         self.rows.generation().hint(rows);
         self.setup.memory.expect(rows * Generation::row_bytes(&self.setup));

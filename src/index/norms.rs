@@ -1,6 +1,7 @@
-//! Between which norms the vectors of the index are, so that whoever plans a query can ask whether they are all as long.
+//! The interval that holds the norms of the index's vectors. A query planner asks whether all vectors have the same norm.
 //!
-//! Rows that come widen the interval before anybody finds them. A compaction measures those that are left, if their rows tell.
+//! Rows that are appended widen the interval before a search can find them. A compaction measures the rows that are left, if their stored
+//! form gives their norms.
 
 use std::sync::Arc;
 
@@ -15,34 +16,35 @@ use crate::vectors::{Norms, Row};
 /// Rows measured between two looks at the interrupt.
 const MEASURED_ROWS: usize = 1024;
 
-/// The norms of the rows that the index has, or has had since its last compaction. Guarded by the row lock.
+/// The interval of the norms of all rows that the index has, or has had since its last compaction. Guarded by the row lock.
 pub(super) struct HeldNorms {
     held: Norms,
-    /// Of the rows that came since a measurement began.
+    /// The norms of the rows that were appended since the last measurement began.
     came: Norms,
 }
 
 impl HeldNorms {
-    /// Of an index without rows.
+    /// The norms of an index without rows.
     pub(super) const EMPTY: Self = Self { held: Norms::EMPTY, came: Norms::EMPTY };
 
-    /// Rows with these norms come.
+    /// Notes that rows with these norms are appended.
     pub(super) fn widen(&mut self, norms: Norms) {
         self.held = self.held.union(norms);
         self.came = self.came.union(norms);
     }
 
-    /// A measurement of the rows that are there begins.
+    /// Notes that a measurement of the rows begins.
     pub(super) fn begin(&mut self) {
         self.came = Norms::EMPTY;
     }
 
-    /// A measurement of all rows that there were when it began has given these norms; nothing, if the rows do not tell.
+    /// Takes over a measurement of all rows that the index had when the measurement began. `None`: their stored form does not give their
+    /// norms.
     pub(super) fn measured(&mut self, norms: Option<Norms>) {
         self.held = self.with(norms);
     }
 
-    /// Whether `measured` would change what they are.
+    /// Whether `measured` would change the interval.
     pub(super) fn would_change(&self, norms: Option<Norms>) -> bool {
         self.held != self.with(norms)
     }
@@ -51,23 +53,23 @@ impl HeldNorms {
         measured.map_or(self.held, |measured| measured.union(self.came))
     }
 
-    /// All there are.
+    /// The interval.
     pub(super) fn held(&self) -> Norms {
         self.held
     }
 }
 
 impl Index {
-    /// Between which norms the vectors are which the index ranks: those it has, or has had since its last compaction, as they were
-    /// given. Takes no lock: it counts each row that a search before has found. Rows that cannot be ranked do not count.
+    /// An interval that holds the norms, as given, of all rankable vectors that the index has, or has had since its last compaction. It
+    /// includes every row that an earlier search has found. Takes no lock.
     pub fn norms(&self) -> Norms {
         self.rows.norms()
     }
 }
 
 impl RowTable {
-    /// The norms of these rows, and of those of `generation`, whose graph is `graph`. Nothing if their rows do not tell. Errors:
-    /// `Interrupted`.
+    /// The interval of the norms of the `pending` rows and of the rows of `generation`, whose graph is `graph`. `None` if their stored form
+    /// does not give the norms. Errors: `Interrupted`.
     pub(super) fn measure_norms(
         &self,
         generation: &Generation,

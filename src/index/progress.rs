@@ -1,28 +1,28 @@
-//! How far work is, and what was done last, for readers that must not wait.
+//! How far the work is, and what was done last, for readers that must not wait.
 //!
-//! These are for people to look at: nothing depends on them.
+//! The numbers are for people: no code depends on them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How far a piece of work is, of which there is one at a time.
+/// How far one kind of work is. At most one piece of it is under way at a time.
 #[derive(Default)]
 pub(crate) struct Progress {
     done: AtomicUsize,
-    /// 0 while there is none.
+    /// 0 while none is under way.
     total: AtomicUsize,
 }
 
-/// Work that is under way, until this is dropped.
+/// A piece of work that is under way until this is dropped.
 pub(crate) struct UnderWay(Arc<Progress>);
 
-/// How far work is, as it was read.
+/// How far a piece of work was when it was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steps {
     /// Steps that are done, at most `total`.
     pub done: usize,
-    /// Steps in all, as far as is known by now; 0 if nothing is under way.
+    /// Steps in all, as far as they are known by now; 0 if nothing is under way.
     pub total: usize,
 }
 
@@ -33,12 +33,12 @@ pub enum RepairKind {
     Consolidation,
     /// The graph was copied without the slots that were dead or free.
     Compaction,
-    /// The graph was given up, and its rows are linked anew.
+    /// The graph was given up, and its rows are linked again.
     Renewal,
 }
 
 impl RepairKind {
-    /// As users see it.
+    /// The name that users see.
     pub fn name(self) -> &'static str {
         match self {
             Self::Consolidation => "consolidation",
@@ -48,26 +48,26 @@ impl RepairKind {
     }
 }
 
-/// What repaired a graph.
+/// One repair of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repair {
-    /// How.
+    /// The way in which the graph was repaired.
     pub kind: RepairKind,
-    /// Slots that are free, or gone, by it.
+    /// Slots that the repair freed or removed.
     pub slots: usize,
-    /// When it was done, in microseconds since 1970.
+    /// When the repair was done, in microseconds since 1970.
     pub time: i64,
 }
 
 impl Progress {
-    /// Work of so many steps begins.
+    /// Begins a piece of work of `total` steps.
     pub(crate) fn begin(self: &Arc<Self>, total: usize) -> UnderWay {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
         UnderWay(Arc::clone(self))
     }
 
-    /// How far it is.
+    /// How far the work is now.
     pub(crate) fn steps(&self) -> Steps {
         let total = self.total.load(Ordering::Relaxed);
         Steps { done: self.done.load(Ordering::Relaxed).min(total), total }
@@ -75,17 +75,17 @@ impl Progress {
 }
 
 impl UnderWay {
-    /// So many steps are done.
+    /// Sets the number of steps that are done.
     pub(crate) fn set(&self, done: usize) {
         self.0.done.store(done, Ordering::Relaxed);
     }
 
-    /// So many steps more are done.
+    /// Adds to the steps that are done.
     pub(crate) fn add(&self, done: usize) {
         self.0.done.fetch_add(done, Ordering::Relaxed);
     }
 
-    /// So many steps more are to be done.
+    /// Adds to the total.
     pub(crate) fn extend(&self, steps: usize) {
         self.0.total.fetch_add(steps, Ordering::Relaxed);
     }
@@ -98,7 +98,7 @@ impl Drop for UnderWay {
 }
 
 impl Repair {
-    /// That was done now.
+    /// A repair that is done now.
     pub(super) fn now(kind: RepairKind, slots: usize) -> Self {
         Self { kind, slots, time: now() }
     }

@@ -1,7 +1,7 @@
-//! The index is compared with its table, when they may disagree: after a stored index was loaded, copied, or lost.
+//! Reconciling: the index is compared with its table when the two may disagree, as after a stored index was loaded, copied or lost.
 //!
-//! The caller scans the table between [`Reconciler::begin`] and [`Reconciler::end`]; meanwhile the host may append and remove rows as
-//! always, and what it does wins over what the scan saw before.
+//! The caller scans the table between [`Reconciler::begin`] and [`Reconciler::end`]. Meanwhile the host may append and remove rows as
+//! always. Its changes win over what the scan saw before.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ pub struct Reconciler {
     rows: Arc<RowTable>,
 }
 
-/// Which rows a scan has seen, and which the host has appended, or nobody has needed any more, since it began: a bit for each
-/// row that the table had then. Rows beyond are the host's, or gone.
+/// Which rows a scan has seen, and which rows the host has appended, or have died, since the scan began: a bit for each row that the table
+/// had then. Rows with higher ids came later, from the host.
 pub(super) struct Comparison {
     seen: Vec<u64>,
     touched: Vec<u64>,
@@ -29,8 +29,8 @@ impl Reconciler {
         Self { rows }
     }
 
-    /// Begins a comparison with the rows [0, end) of the table; one that was not ended is forgotten. Takes the row lock for
-    /// an instant. Errors: `OutOfMemory`.
+    /// Begins a comparison with the rows [0, end) of the table. An earlier one that was not ended is forgotten. Takes the row lock for an
+    /// instant. Errors: `OutOfMemory`.
     pub fn begin(&self, end: usize) -> Result<()> {
         let words = end.div_ceil(64);
         let charge = self.rows.setup.memory.charge(2 * words * size_of::<u64>())?;
@@ -44,16 +44,16 @@ impl Reconciler {
         Ok(())
     }
 
-    /// These rows are in the table. Returns whether one of them is not in the index, as it is after all if its vector
-    /// is NULL. Takes the row lock.
+    /// Notes that these rows are in the table. Returns whether one of them is not in the index; a row whose vector is NULL never is. Takes
+    /// the row lock.
     pub fn seen(&self, row_ids: &[i64]) -> bool {
         self.rows.seen(row_ids)
     }
 
-    /// Ends a comparison: rows of the index that the scan has not seen are rows of the table no more, by commits up to
-    /// `bound`, as for [`remove`](super::Index::remove), so they become tombstones. The host's own rows stay, whatever the scan saw:
-    /// they may be in a commit that is going on, and if it fails the host removes them. So do rows that it touched meanwhile.
-    /// Returns how many are gone. Never fails. Takes the row lock for all rows.
+    /// Ends a comparison. Rows of the index that the scan has not seen were deleted from the table by commits up to `bound`, so they become
+    /// tombstones with that bound, as by [`remove`](super::Index::remove). Rows that the host has handed over itself stay, whatever the
+    /// scan saw: their commit may be under way, and if it fails, the host removes them. Rows that were touched since the comparison began
+    /// stay, too. Returns how many rows became tombstones. Never fails. Takes the row lock for all rows.
     pub fn end(&self, bound: u64) -> usize {
         let mut rows = self.rows.change();
         let Some(comparison) = rows.comparison.take() else { return 0 };
@@ -72,28 +72,28 @@ impl Reconciler {
 }
 
 impl Comparison {
-    /// The scan has seen this row.
+    /// Notes that the scan has seen this row.
     pub(super) fn see(&mut self, row_id: i64) {
         note(&mut self.seen, row_id);
     }
 
-    /// The host has changed this row: what the scan saw before counts no more.
+    /// Notes that the host has changed this row, or that the row has died, so what the scan saw before does not count.
     pub(super) fn touch(&mut self, row_id: i64) {
         note(&mut self.touched, row_id);
     }
 
-    /// Whether the host has changed this row since the comparison began.
+    /// Whether `touch` was called for this row since the comparison began.
     pub(super) fn touched(&self, row_id: i64) -> bool {
         bits::is_set(&self.touched, row_id as usize)
     }
 
-    /// Whether the row is of the table, or was changed since the comparison began.
+    /// Whether the scan has seen the row, or it was touched since the comparison began.
     fn knows(&self, row_id: i64) -> bool {
         bits::is_set(&self.seen, row_id as usize) || self.touched(row_id)
     }
 }
 
-/// Adds a row to a set of them, if the table had it when the comparison began.
+/// Adds a row to a set of rows, if the table had it when the comparison began.
 fn note(rows: &mut [u64], row_id: i64) {
     if let Some(row) = usize::try_from(row_id).ok().filter(|row| row / 64 < rows.len()) {
         bits::set(rows, row);

@@ -1,4 +1,4 @@
-//! What an index is made of for good, and all its parts share.
+//! What all parts of an index share, and what never changes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// `codec`: the one of the options. Errors: `OutOfMemory`.
+    /// `codec`: the one that `options` describe. Errors: `OutOfMemory`.
     pub(super) fn new(options: Options, codec: Codec, memory: Arc<Memory>) -> Result<Self> {
         let charge = memory.charge(codec.memory_bytes())?;
         Ok(Self { options, codec: Arc::new(codec), memory, _codec_memory: charge })

@@ -1,4 +1,4 @@
-//! Writing: a checkpoint turns the index into pages, those that have changed.
+//! Writing: a checkpoint writes those pages of the index that have changed.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,23 +18,24 @@ use crate::index::rows::{SlotState, State};
 use crate::index::widths::Widths;
 use crate::vectors::Row;
 
-/// Rows per row that may be missing in the stored graph before it is written anew; they are linked again after loading.
+/// One row in so many may be missing from the stored graph before it is written again. Missing rows are stored as pending, and linked after
+/// loading.
 const ROWS_PER_UNSTORED: usize = 100;
-/// So many may always be missing.
+/// So many rows may always be missing.
 const UNSTORED_MIN: usize = 256;
 
-/// What is written, as it was at one moment. The graph and its vectors stand still while it lives.
+/// The contents of the index at one moment, to be written. The graph and its vectors do not change while this lives.
 struct Snapshot<'a> {
     graph: &'a ReadGuard<'a>,
     /// Lists above the bottom level: node and level.
     upper: Vec<(u32, usize)>,
-    /// Slots of the stored graph's slots.
+    /// States of the stored graph's slots.
     states: Vec<SlotState>,
     pending: Vec<(i64, Cow<'a, [u8]>)>,
     unrankable: Vec<i64>,
     /// Room for the links of a node.
     list: Vec<u32>,
-    /// Of both regions of links, if these are packed.
+    /// How far both regions of links are packed, if they are.
     base: Packed,
     above: Packed,
 }
@@ -44,18 +45,19 @@ struct Snapshot<'a> {
 struct Packed {
     /// Lists packed.
     lists: usize,
-    /// Bytes that were packed, from the first that was not written on.
+    /// The packed bytes that are not yet written.
     bytes: Vec<u8>,
 }
 
 impl Images {
-    /// Writes the index to `pages`, as far as it has changed since the last time, and gives back the pages that it needs
-    /// no more. Rows that were deleted are not in the image, whoever may still see them now.
+    /// Writes the pages of the index that have changed since the last image, and frees the pages that it no longer needs. Deleted rows are
+    /// not in the image, even if snapshots still see them.
     ///
     /// - `covered`, `verified`: see [`Root`].
     ///
-    /// The caller keeps appends and removals out. Searches go on; linking pauses. Errors: those of `pages`,
-    /// `OutOfMemory`; the image before stays valid, and pages written meanwhile are given back.
+    /// The caller keeps appends and removals out. Searches go on; linking pauses. Takes the lock of the newest image, a read guard of the
+    /// graph, and the row lock. Errors: those of `pages`, `OutOfMemory`; the previous image stays valid, and the pages written meanwhile
+    /// are freed.
     pub fn store(&self, pages: &dyn Pages, covered: u64, verified: u64) -> Result<Image> {
         let mut stored = self.newest.lock();
         let _paused = self.maintenance.pause();
@@ -72,13 +74,13 @@ impl Images {
         match self.write(&mut writer, &generation, &graph, before.as_ref(), covered, verified) {
             Ok((mut new, whole_graph)) => {
                 new.changes = changes;
-                // Only now: an image that was not finished leaves the one before, and what has changed since then.
+                // Only now: after an error the previous image stays, and so do the notes of what has changed since it.
                 if whole_graph {
                     generation.links_stored();
                 }
                 let kept = |id| new.graph.iter().chain(&new.rows).any(|page: &StoredPage| page.id == id);
                 let old = before.iter().flat_map(|before| before.graph.iter().chain(&before.rows));
-                // The pages of a group keep their places, so this is no search for most of them.
+                // Most pages keep their place in the group, so `kept` rarely has to search.
                 let same_place = |at: usize, id| new.graph.get(at).is_some_and(|page| page.id == id);
                 for (at, page) in old.enumerate() {
                     if !same_place(at, page.id) && !kept(page.id) {
@@ -96,13 +98,13 @@ impl Images {
         }
     }
 
-    /// The ids of all pages, which are forgotten: the index is dropped.
+    /// Returns the ids of all pages and forgets them, because the index is dropped.
     pub fn forget_pages(&self) -> Vec<i64> {
         let stored = self.newest.lock().take();
         stored.iter().flat_map(|stored| stored.graph.iter().chain(&stored.rows)).map(|page| page.id).collect()
     }
 
-    /// The new image, and whether the graph's pages are new, too. `links`: of the generation's graph.
+    /// Writes the new image. Returns it, and whether it holds the whole graph as it is now. `links`: the guard of the generation's graph.
     fn write(
         &self,
         writer: &mut Writer<'_>,
@@ -172,7 +174,7 @@ impl Images {
         root.pending = snapshot.pending.len() as u64;
         root.unrankable = snapshot.unrankable.len() as u64;
         (root.covered, root.verified) = (covered, verified);
-        // Only now: rows that were plain may have had larger errors.
+        // Only now: coding the plain rows may have raised the largest error.
         let learnt = setup.codec.learnt();
         root.seed = learnt.seed;
         root.error = learnt.error.to_bits();
@@ -191,7 +193,7 @@ impl Images {
             }
             root.entry = u64::from(links.entry().unwrap_or(0));
             let old = before.map(|stored| (stored.root.graph_layout(), &stored.graph[..]));
-            // Vectors stay what they are until their slot is used again.
+            // A slot's vector stays the same until the slot is reused.
             let known = same_core.filter(|_| relinked.is_some());
             let first_new = known.map_or(0, |stored| stored.root.slots as u32);
             let same_vectors =
@@ -230,7 +232,7 @@ impl Stored {
     }
 }
 
-/// Writes pages and remembers which.
+/// Writes pages and remembers their ids.
 struct Writer<'a> {
     pages: &'a dyn Pages,
     written: Vec<i64>,
@@ -238,8 +240,8 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the pages of a group that differ from the `old` ones; `same_vectors` says of slots that their vectors are
-    /// what they were.
+    /// Writes the pages of a group that differ from the `old` ones. `same_vectors`: whether the vectors of these slots are unchanged since
+    /// then.
     fn group(
         &mut self,
         snapshot: &mut Snapshot<'_>,
@@ -281,7 +283,7 @@ impl Writer<'_> {
 }
 
 impl Snapshot<'_> {
-    /// Copies a part of a region. Of packed lists: the part behind the last one.
+    /// Copies a part of a region. Packed lists are copied in order: each part follows the last one.
     fn fill(&mut self, root: &Root, extent: &Extent, out: &mut [u8]) {
         if root.packs_links() && matches!(extent.region, Region::Base | Region::Upper) {
             return self.fill_packed(root, extent.region, out);
@@ -311,7 +313,7 @@ impl Snapshot<'_> {
             Region::Vectors => out.copy_from_slice(self.graph.row(index as u32)),
             Region::SlotStates => {
                 let slot_state = self.states[index];
-                // A snapshot of another transaction does not outlive the process.
+                // Tombstones serve snapshots, which do not outlive the process.
                 let gone = SlotState { state: State::Dead, row_id: 0 };
                 let kept = if slot_state.state == State::Tombstone { gone } else { slot_state };
                 out.copy_from_slice(&kept.pack().to_le_bytes());
@@ -322,7 +324,7 @@ impl Snapshot<'_> {
         }
     }
 
-    /// A list of links.
+    /// One list of links.
     fn list(&mut self, region: Region, index: usize, most: usize) -> &mut [u32] {
         let (slot, level) = if region == Region::Base { (index as u32, 0) } else { self.upper[index] };
         self.list.resize(most, 0);

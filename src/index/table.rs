@@ -1,8 +1,8 @@
-//! The row table: which rows there are, where each of them is, and the generation that the slots among these places are of.
+//! The row table: which rows there are, where each of them is, and the generation to which the slots belong.
 //!
 //! All of it changes under one lock, the *row lock*. [`RowTable::read`] takes it to look. [`RowTable::change`] takes it to change rows:
-//! its guard publishes the counters, which are read without the lock, when it is dropped. So no change can forget them. What changes no
-//! counter (a claim, a reservation, the notes of a comparison) is a method of the table.
+//! when its guard is dropped, the guard publishes the counters that are read without the lock. So no change can forget them. A change that
+//! touches no counter (a claim, a reservation, the notes of a comparison) is a method of the table.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::vectors::{Norms, Row};
 
-/// Rows that a codec learns from: as many as wait before it does, unless they are linked sooner.
+/// Rows that a codec learns from. It learns when so many are pending, or when the first row is linked.
 pub(super) const LEARN_ROWS: usize = if cfg!(feature = "model") { 4 } else { 8192 };
 
-/// The rows of an index, see the module.
+/// The rows of an index; see the module.
 pub(crate) struct RowTable {
     pub(crate) setup: Arc<Setup>,
     rows: Mutex<Rows>,
-    /// Who appends: nobody else may have reserved room meanwhile.
+    /// Held by the one append that may have room reserved.
     append: Mutex<()>,
     /// Changed with the row lock held, read without it.
     pub(super) unrankable: Unrankable,
@@ -46,35 +46,35 @@ pub(crate) struct Rows {
     /// Every row that is live or a tombstone.
     pub(crate) places: Places,
     pub(crate) pending: Pending,
-    /// Have room for every row in `places`, so that deleting never allocates.
+    /// Has room for every row in `places`, so that deleting never allocates.
     pub(super) tombstones: Tombstones,
     pub(super) live: usize,
     pub(super) norms: HeldNorms,
     pub(super) debts: Debts,
-    /// While the index is compared with its table.
+    /// Set while the index is compared with its table.
     pub(super) comparison: Option<Comparison>,
 }
 
 /// Counters for readers without the row lock. Written with the lock held, after the rows that they count.
 struct Published {
-    /// Grows with each change of what an image holds.
+    /// Grows with each change of anything that an image holds.
     changes: AtomicU64,
-    /// Rows pending.
+    /// Pending rows, tombstones included.
     pending: AtomicUsize,
     /// Rows that are not dead.
     alive: AtomicUsize,
-    /// Those of them that are no tombstones.
+    /// Rows that are neither dead nor tombstones.
     live: AtomicUsize,
     /// Bound of the oldest tombstone, `u64::MAX` without one.
     oldest: AtomicU64,
-    /// A commit not after that before the oldest unresolved tombstone, `u64::MAX` without one.
+    /// See [`Tombstones::unresolved_after`].
     unresolved: AtomicU64,
-    /// See `norms`.
+    /// The bits of [`RowTable::norms`].
     norms: AtomicU64,
 }
 
 impl RowTable {
-    /// Without rows. Errors: `OutOfMemory`.
+    /// A table without rows. Errors: `OutOfMemory`.
     pub(super) fn new(setup: Arc<Setup>) -> Result<Self> {
         let (codec, memory) = (&setup.codec, &setup.memory);
         let rows = Rows {
@@ -115,12 +115,13 @@ impl RowTable {
         Arc::clone(&self.generation.read())
     }
 
-    /// How often the graph was renewed. A search during which it was may have missed rows on their way back to the pending area.
+    /// How often the graph was renewed. If it was renewed during a search, the search may have missed rows on their way back to the pending
+    /// area.
     pub(crate) fn renewals(&self) -> usize {
         self.renewals.load(Ordering::Acquire)
     }
 
-    /// How often something has changed that an image holds.
+    /// How often anything that an image holds has changed.
     pub(super) fn changes(&self) -> u64 {
         self.published.changes.load(Ordering::Acquire)
     }
@@ -145,13 +146,13 @@ impl RowTable {
         self.published.oldest.load(Ordering::Relaxed)
     }
 
-    /// A commit not after that before the oldest unresolved tombstone, `u64::MAX` without one.
+    /// See [`Tombstones::unresolved_after`].
     pub(super) fn unresolved(&self) -> u64 {
         self.published.unresolved.load(Ordering::Relaxed)
     }
 
-    /// Between which norms the vectors are which the index ranks: those it has, or has had since its last compaction, as they were
-    /// given. It counts each row that a search before has found. Rows that cannot be ranked do not count.
+    /// An interval that holds the norms, as given, of all rankable vectors that the index has, or has had since its last compaction. It
+    /// includes every row that an earlier search has found.
     pub(crate) fn norms(&self) -> Norms {
         Norms::from_bits(self.published.norms.load(Ordering::Acquire)).unwrap_or(Norms::UNKNOWN)
     }
@@ -167,7 +168,7 @@ impl RowTable {
     }
 
     //-----------------------------------------------------------------------------------------------------------------
-    // With it
+    // With the row lock
     //-----------------------------------------------------------------------------------------------------------------
 
     /// Takes the row lock to look at the rows.
@@ -175,12 +176,12 @@ impl RowTable {
         RowsRead(self.rows.lock())
     }
 
-    /// Whether both rows are there with the same vector, as far as the index can tell now. Takes the row lock.
+    /// Whether the index holds both rows, and knows that their vectors are the same. Takes the row lock.
     pub(crate) fn have_same_vector(&self, a: i64, b: i64) -> bool {
         self.which_have_vector_of(a, &[b])[0]
     }
 
-    /// Whether each of `rows` is there with the same vector as `a`, as far as the index can tell now. Takes the row lock for some
+    /// For each of `rows`: whether the index holds it and `a`, and knows that their vectors are the same. Takes the row lock for some
     /// microseconds at a time.
     pub(crate) fn which_have_vector_of(&self, a: i64, rows: &[i64]) -> Vec<bool> {
         const ROWS: usize = 1024;
@@ -189,7 +190,7 @@ impl RowTable {
         let mut same = Vec::with_capacity(rows.len());
         for chunk in rows.chunks(ROWS) {
             let rows = self.read();
-            // Places are those of the current generation.
+            // Slots are those of the current generation.
             let current = Arc::ptr_eq(&generation, &self.generation());
             let vector = |row_id| match rows.places.get(row_id)? {
                 Place::Slot(slot) => pinned.get(slot).map(Row::Coded),
@@ -209,7 +210,7 @@ impl RowTable {
         RowsChange { rows, generation: self.generation(), table: self }
     }
 
-    /// Takes on a pending row, to link it. Takes the row lock for an instant, as do the methods below.
+    /// Claims a pending row, to link it. Takes the row lock for an instant, as do the methods below.
     pub(super) fn claim(&self) -> Option<Claim> {
         self.rows.lock().pending.claim()
     }
@@ -219,27 +220,27 @@ impl RowTable {
         self.rows.lock().pending.unclaim(claim);
     }
 
-    /// Pending rows are claimed in random order, see [`Pending::seed_in_random_order`].
+    /// From now on some pending rows are claimed first, in random order; see [`Pending::seed_in_random_order`].
     pub(super) fn seed_in_random_order(&self) {
         self.rows.lock().pending.seed_in_random_order();
     }
 
-    /// About one pending row of `rows` is not linked before `release_held_out`.
+    /// About one in `rows` pending rows is not linked until `release_held_out`.
     pub(crate) fn hold_out(&self, rows: u32) {
         self.rows.lock().pending.hold_out(rows);
     }
 
-    /// See `hold_out`.
+    /// Ends what `hold_out` began.
     pub(crate) fn release_held_out(&self) {
         self.rows.lock().pending.release_held_out();
     }
 
-    /// Rows that statements have appended, and that nobody has linked yet, as far as these statements owe it.
+    /// Rows that statements owe to link; see [`Debts::links`].
     pub(super) fn owed_links(&self) -> usize {
         self.rows.lock().debts.links
     }
 
-    /// So many rows were linked for those that are owed.
+    /// Notes that `rows` of the owed rows were linked.
     pub(super) fn pay_links(&self, rows: usize) {
         let debts = &mut self.rows.lock().debts;
         debts.links = debts.links.saturating_sub(rows);
@@ -250,7 +251,7 @@ impl RowTable {
         self.rows.lock().debts.take_own()
     }
 
-    /// A statement ends that has deleted so many rows, see [`Debts::settle`].
+    /// Notes that a statement has ended which deleted so many rows; see [`Debts::settle`].
     pub(super) fn settle_debts(&self, deleted: usize) {
         let mut rows = self.rows.lock();
         let committing = rows.tombstones.unresolved();
@@ -259,12 +260,12 @@ impl RowTable {
         generation.set_unowed(generation.unowed().saturating_sub(deleted));
     }
 
-    /// A comparison with the table begins; one that was not ended is forgotten.
+    /// Begins a comparison with the table. An earlier one that was not ended is forgotten.
     pub(super) fn begin_comparison(&self, comparison: Comparison) {
         self.rows.lock().comparison = Some(comparison);
     }
 
-    /// A comparison has seen these rows in the table. Returns whether one of them is not in the index.
+    /// Notes that the scan of a comparison has seen these rows. Returns whether one of them is not in the index.
     pub(super) fn seen(&self, row_ids: &[i64]) -> bool {
         let mut rows = self.rows.lock();
         if let Some(comparison) = &mut rows.comparison {
@@ -273,14 +274,14 @@ impl RowTable {
         row_ids.iter().any(|&row_id| rows.places.get(row_id).is_none())
     }
 
-    /// Begins a measurement of norms: the blocks of the rows that wait now, for `measure_norms`.
+    /// Begins a measurement of norms. Returns the blocks of the rows that are pending now, for `measure_norms`.
     pub(super) fn begin_norms(&self) -> Vec<Arc<Block>> {
         let mut rows = self.rows.lock();
         rows.norms.begin();
         rows.pending.snapshot()
     }
 
-    /// Makes the codec ready, if it is not, with a sample of the rows that wait for it.
+    /// Makes the codec ready, if it is not, with a sample of the pending rows.
     pub(super) fn learn(&self) {
         let codec = &self.setup.codec;
         if codec.is_ready() {
@@ -294,13 +295,13 @@ impl RowTable {
             Row::Plain(row) if slot_state.state != State::Dead => Some(row),
             _ => None,
         });
-        // once: rows may die meanwhile
+        // Collected once, because rows may die meanwhile.
         let sample: Vec<&[u8]> = plain.step_by(pending.div_ceil(LEARN_ROWS).max(1)).collect();
         codec.learn(sample.into_iter());
     }
 
     //-----------------------------------------------------------------------------------------------------------------
-    // With the append lock, which comes before it
+    // With the append lock, which is taken before the row lock
     //-----------------------------------------------------------------------------------------------------------------
 
     /// Takes the append lock.
@@ -309,15 +310,15 @@ impl RowTable {
     }
 }
 
-/// The append lock: while it is held nobody else has room reserved.
+/// The append lock: while it is held, no other thread has room reserved.
 pub(super) struct Appending<'a> {
     table: &'a RowTable,
     _append: MutexGuard<'a, ()>,
 }
 
 impl Appending<'_> {
-    /// Makes sure that these rows can be added, or replaced, and deleted later, without a failure. `coded`: as rows of the codec.
-    /// Errors: `OutOfMemory`; then nothing is reserved.
+    /// Makes sure that these rows can be added or replaced, and later deleted, without failing. `coded`: they come as codes. Errors:
+    /// `OutOfMemory`; then nothing is reserved.
     pub(super) fn reserve<'a>(&'a self, row_ids: &'a [i64], coded: bool) -> Result<Reserved<'a>> {
         self.table.rows.lock().reserve(row_ids)?;
         let reserved = Reserved { table: self.table, row_ids };
@@ -325,13 +326,13 @@ impl Appending<'_> {
         Ok(reserved)
     }
 
-    /// Gives memory back that only more rows would need than there are.
+    /// Gives back memory that only more rows than there are would need.
     pub(super) fn trim(&self) {
         self.table.rows.lock().trim();
     }
 }
 
-/// Room for rows. Gives back what was not used when dropped, with the row lock.
+/// Room for rows. Its drop takes the row lock and gives back what was not used.
 pub(super) struct Reserved<'a> {
     table: &'a RowTable,
     row_ids: &'a [i64],
@@ -356,7 +357,7 @@ impl Deref for RowsRead<'_> {
     }
 }
 
-/// The row lock, to change rows. Publishes what is read without it when dropped.
+/// The row lock, to change rows. When dropped, it publishes the counters that are read without the lock.
 pub(super) struct RowsChange<'a> {
     rows: MutexGuard<'a, Rows>,
     /// The current one.
@@ -394,7 +395,7 @@ impl RowsChange<'_> {
         }
     }
 
-    /// Makes a live row a tombstone. Whether it was one: unknown and deleted rows are ignored.
+    /// Makes a live row a tombstone. Returns whether the row was live; unknown and deleted rows are ignored.
     pub(super) fn bury(&mut self, row_id: i64, bound: u64) -> bool {
         let Some(place) = self.rows.places.get(row_id) else { return false };
         let slot_state = self.state_of(place);
@@ -407,7 +408,7 @@ impl RowsChange<'_> {
         true
     }
 
-    /// A tombstone that nobody sees any more dies, and the row map forgets it.
+    /// Kills a tombstone that no snapshot sees any more; the row map forgets it.
     pub(super) fn let_go(&mut self, row_id: i64, place: Place) {
         let owed = self.rows.debts.take_death();
         self.kill(place);
@@ -417,7 +418,7 @@ impl RowsChange<'_> {
         self.rows.places.forget(row_id);
     }
 
-    /// Nobody needs what is at this place any more. The row map and the number of live rows are the caller's.
+    /// Marks the row at this place dead. The caller updates the row map and the number of live rows.
     pub(super) fn kill(&mut self, place: Place) {
         match place {
             Place::Slot(slot) => self.generation.die(slot),
@@ -426,17 +427,17 @@ impl RowsChange<'_> {
         }
     }
 
-    /// Makes this generation the current one. The caller has set the places of all rows to its slots, and keeps linkers out of the old
-    /// one.
+    /// Makes `generation` the current one. The caller has set the places of all rows to its slots, and keeps linkers out of the old
+    /// generation.
     pub(super) fn switch_to(self, generation: Arc<Generation>) {
-        // Before: a search that sees the new graph sees how many rows are pending beside it.
+        // Published first, so that a search that sees the new graph also sees how many rows are pending.
         self.publish();
         *self.table.generation.write() = generation;
     }
 
-    /// As [`switch_to`](Self::switch_to), for a graph without rows. The caller has made those of the old one pending again.
+    /// As [`switch_to`](Self::switch_to), for a graph without rows. The caller has made the rows of the old graph pending again.
     pub(super) fn renew(self, generation: Arc<Generation>) {
-        // In this order: a search that sees the new graph has seen the pending rows, or sees that it has to begin again.
+        // In this order, so that a search that sees the new graph either has seen the pending rows or sees that it must begin again.
         self.publish();
         self.table.renewals.fetch_add(1, Ordering::Release);
         self.switch_to(generation);
@@ -455,20 +456,21 @@ impl RowsChange<'_> {
 }
 
 impl Rows {
-    /// Makes sure that setting the places of these rows, and deleting them later, cannot fail. Ends with
+    /// Makes sure that setting the places of these rows, and deleting them later, cannot fail. The reservation of places lasts until
     /// `places.release`. Errors: `OutOfMemory`; then nothing is reserved.
     fn reserve(&mut self, row_ids: &[i64]) -> Result<()> {
         self.tombstones.reserve(self.tombstones.len() + self.live + row_ids.len())?;
         self.places.reserve(row_ids)
     }
 
-    /// Gives room for tombstones back that only more rows would need. To be called with the append lock held: what an append has
-    /// reserved would be lost.
+    /// Gives back room for tombstones that only more rows would need. The caller holds the append lock; otherwise an append could lose its
+    /// reservation.
     pub(super) fn trim(&mut self) {
         self.tombstones.trim(self.tombstones.len() + self.live);
     }
 
-    /// A row of a stored index is live at this place. Errors: `Corrupt` if it has another, or is no row; `OutOfMemory`.
+    /// Adds a live row of a stored index at this place. Errors: `Corrupt` if the row has a place already or its id is out of range;
+    /// `OutOfMemory`.
     pub(super) fn adopt(&mut self, row_id: i64, place: Place) -> Result<()> {
         if !(0..=ROW_ID_MAX).contains(&row_id) || self.places.get(row_id).is_some() {
             return Err(Error::new(
@@ -483,7 +485,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The host has changed this row: what a comparison saw before counts no more.
+    /// Notes that the host has changed this row, so a comparison disregards what its scan saw before.
     pub(super) fn touch(&mut self, row_id: i64) {
         if let Some(comparison) = &mut self.comparison {
             comparison.touch(row_id);

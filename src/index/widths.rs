@@ -1,6 +1,6 @@
-//! Which search width finds which share of the nearest rows: what the index has measured of itself, and by what.
+//! Which search width finds which share of the nearest rows: the index's measurements of itself, and the queries that it measures with.
 //!
-//! A measurement runs in small steps, from whichever thread has time for one; the searches of it are in `search::target`.
+//! A measurement runs in small steps, each on whichever thread has time for one. Its searches are in `search::target`.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hasher};
@@ -14,81 +14,81 @@ use crate::memory::{Charge, Memory};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, RwLock};
 
-/// Vectors that a measurement searches for, if there are so many: then the mean of their recalls is within .005 of that of all, usually.
+/// Most vectors that a measurement searches for. With so many, their mean recall is usually within .005 of the mean over all vectors.
 pub(crate) const SAMPLE_MAX: usize = 1000;
-/// Distances of exact searches that a measurement may cost, with `SAMPLE_MIN` searches at least.
+/// Distances that the exact searches of a measurement may compute. It makes at least `SAMPLE_MIN` searches.
 const DISTANCES_MAX: usize = 4_000_000_000;
-/// See `DISTANCES_MAX`.
+/// Fewest vectors that a measurement searches for, however many rows there are.
 const SAMPLE_MIN: usize = ASKED_MIN;
-/// Query vectors that were asked from which these are what an index is measured by, rather than its own rows.
+/// From so many remembered query vectors on, an index is measured with them rather than with its own rows.
 pub(crate) const ASKED_MIN: usize = 250;
-/// Bytes that the query vectors asked lately may take.
+/// Bytes that the remembered query vectors may take.
 const ASKED_BYTES_MAX: usize = 4 << 20;
-/// An index is measured again when rows have come for half of those that it had: for one row of so many.
+/// An index is measured again when one row has come for every so many that it had.
 const GROWTH: usize = 2;
 
 /// What an index knows of its search widths.
 pub(crate) struct Widths {
-    /// The largest share that anybody has asked for: the bits of an `f32`, which order as positive numbers do.
+    /// The largest share that anybody has asked for, as the bits of an `f32`. The bits of positive floats have the order of the floats.
     wanted: AtomicUsize,
     newest: RwLock<Option<Arc<Measurement>>>,
     asked: Mutex<Asked>,
-    /// A measurement under way; locked for each of its steps.
+    /// The measurement under way; locked for each of its steps.
     pub(crate) under_way: Mutex<Option<Measuring>>,
-    /// How far it is.
+    /// How far the measurement is.
     pub(crate) measuring: Arc<Progress>,
-    /// Rows that have come since the index was measured, whether it grew or they took the place of others.
+    /// Rows that have come since the index was measured, including those that replaced others.
     came: AtomicUsize,
-    /// Rows that must have come before another measurement, as one failed for want of memory; 0 if none did.
+    /// After a measurement failed for want of memory: the value that `came` must reach before the next one. Otherwise 0.
     failed: AtomicUsize,
 }
 
-/// The query vectors asked lately, in stored form, each once.
+/// The latest query vectors, in stored form, without duplicates.
 struct Asked {
     vectors: Vec<Vec<f32>>,
     /// Their checksums, in the same order, and as a set.
     sums: Vec<u64>,
     known: HashSet<u64>,
-    /// The one that is replaced next, once there are as many as are kept.
+    /// The vector that is replaced next, once there is no more room.
     oldest: usize,
     charge: Charge,
 }
 
-/// What is searched for in a measurement.
+/// A vector that a measurement searches for.
 pub(crate) enum Probe {
-    /// A row of the index, as the codec keeps it. It is not among its own neighbours, and no walk steps on it.
+    /// A row of the index, as the codec keeps it. It does not count among its own neighbours, and no walk steps on it.
     Row {
-        /// Where it is in the generation that is measured, if it is linked.
+        /// The row's slot in the generation that is measured, if it is linked.
         slot: Option<u32>,
         /// Its id.
         row_id: i64,
         /// Its vector.
         row: Vec<u8>,
     },
-    /// A query vector that was asked, in stored form.
+    /// A remembered query vector, in stored form.
     Asked(Vec<f32>),
 }
 
 /// A measurement under way.
 pub(crate) struct Measuring {
-    /// Its slots are those of the probes.
+    /// The generation to which the probes' slots belong.
     pub(crate) generation: Weak<Generation>,
     pub(crate) probes: Vec<Probe>,
-    /// Rows from here on came after it began: nobody looks for them.
+    /// Rows with this id or a higher one came after the measurement began, and are left out.
     pub(crate) end: i64,
-    /// Rows that had come by then.
+    /// `Widths::came` when the measurement began.
     pub(crate) came: usize,
-    /// For each probe that is done its nearest rows: their distances and ids, nearest first.
+    /// For each probe that is done: distance and id of its nearest rows, nearest first.
     pub(crate) exact: Vec<Vec<(f32, i64)>>,
     /// The width of the walks that are measured now.
     pub(crate) ef: usize,
-    /// Recalls of the walks of this width, one a probe that is done, for each of `K_LEVELS`.
+    /// Recalls of the walks of width `ef`: one entry for each probe that is done, with one value for each of `K_LEVELS`.
     pub(crate) recalls: Vec<[f32; K_LEVELS.len()]>,
     pub(crate) steps: Vec<Step>,
-    /// Rows of the index when it began, and the share that is to be reached.
+    /// Rows of the index when the measurement began, and the share that is to be reached.
     pub(crate) rows: usize,
     pub(crate) wanted: f64,
-    /// The probes are query vectors that were asked.
+    /// The probes are remembered query vectors, not rows.
     pub(crate) asked: bool,
     /// In searches.
     pub(crate) progress: UnderWay,
@@ -110,22 +110,22 @@ impl Widths {
         })
     }
 
-    /// Forgets the measurement that is under way, unless a thread is at it.
+    /// Forgets the measurement under way, unless a thread is running one of its steps.
     pub(crate) fn give_up(&self) {
         if let Some(mut under_way) = self.under_way.try_lock() {
             *under_way = None;
         }
     }
 
-    /// Somebody wants this share of the nearest rows, above 0 and below 1: from now on the index measures itself. The share as it is
-    /// remembered.
+    /// Notes that somebody wants this share of the nearest rows, above 0 and below 1. From now on the index measures itself. Returns the
+    /// share as rounded to `f32`.
     pub(crate) fn want(&self, share: f64) -> f64 {
         let share = share as f32;
         self.wanted.fetch_max(share.to_bits() as usize, Ordering::Relaxed);
         f64::from(share)
     }
 
-    /// The largest share that anybody has wanted; 0 if nobody has.
+    /// The largest share that anybody has asked for; 0 if nobody has.
     pub(crate) fn wanted(&self) -> f64 {
         f64::from(f32::from_bits(self.wanted.load(Ordering::Relaxed) as u32))
     }
@@ -135,7 +135,7 @@ impl Widths {
         self.newest.read().clone()
     }
 
-    /// So many rows came.
+    /// Notes that `rows` rows came.
     pub(super) fn add_rows(&self, rows: usize) {
         self.came.fetch_add(rows, Ordering::Relaxed);
     }
@@ -145,20 +145,20 @@ impl Widths {
         self.came.load(Ordering::Relaxed)
     }
 
-    /// A measurement is done, or was read from an image. `came`: those of `came` that it has seen.
+    /// Takes over a measurement that is done, or that was read from an image. `came`: how many of the rows that came it has seen.
     pub(crate) fn adopt(&self, measurement: Measurement, came: usize) {
         *self.newest.write() = Some(Arc::new(measurement));
         self.came.fetch_sub(came, Ordering::Relaxed);
         self.failed.store(0, Ordering::Relaxed);
     }
 
-    /// There was no memory for a measurement of so many rows: not before many more have come.
+    /// Notes that there was no memory to measure an index of `rows` rows. No measurement begins before half as many more have come.
     pub(crate) fn fail(&self, rows: usize) {
         self.failed.store(self.came() + rows.div_ceil(GROWTH), Ordering::Relaxed);
     }
 
-    /// Whether an index of so many rows is to be measured: nobody has yet, rows have come, more is wanted than was measured for, or there
-    /// are more query vectors to measure by. Takes the lock of the query vectors.
+    /// Whether an index of `rows` rows should be measured: it was never measured, many rows have come, a larger share is wanted than was
+    /// reached, or there are twice as many query vectors to measure with. Takes the lock of the query vectors.
     pub(crate) fn due(&self, rows: usize) -> bool {
         let wanted = self.wanted();
         if wanted == 0.0 || rows == 0 || self.came() < self.failed.load(Ordering::Relaxed) {
@@ -173,8 +173,8 @@ impl Widths {
         asked >= 2 * before
     }
 
-    /// A query vector was asked for, in stored form. Forgets the oldest one if there are many; takes no time if another thread tells
-    /// its own, or nobody wants a share.
+    /// Remembers a query vector, in stored form, in place of the oldest one if there are many. Does nothing if nobody wants a share, or if
+    /// another thread holds the lock.
     pub(crate) fn ask(&self, vector: &[f32]) {
         if self.wanted() == 0.0 {
             return;
@@ -204,14 +204,14 @@ impl Widths {
         asked.known.insert(sum);
     }
 
-    /// The query vectors asked lately, if they are enough to measure by.
+    /// The remembered query vectors, if they are enough to measure with.
     pub(crate) fn asked(&self) -> Option<Vec<Vec<f32>>> {
         let asked = self.asked.lock();
         (asked.vectors.len() >= ASKED_MIN).then(|| asked.vectors.clone())
     }
 }
 
-/// Vectors that an index of so many rows is measured by, at most.
+/// Most vectors that a measurement of an index of `rows` rows searches for.
 pub(crate) fn sample_size(rows: usize) -> usize {
     (DISTANCES_MAX / rows.max(1)).clamp(SAMPLE_MIN, SAMPLE_MAX)
 }

@@ -15,9 +15,9 @@ use crate::index::rows::{Place, State};
 const GONE: u32 = u32::MAX;
 /// Vectors copied between two looks at the interrupt.
 const COPY_ROWS: usize = 1024;
-/// What freeing a dead slot costs, if copying a node costs 1, as visiting one does. Measured.
+/// Steps of freeing a dead slot. Copying a node is one step, and so is visiting one. Measured.
 const FREED_STEPS: usize = 50;
-/// Visits of a node that is kept, and its copy.
+/// Steps of a node that is kept: two visits and one copy.
 const KEPT_STEPS: usize = 3;
 
 impl Maintenance {
@@ -35,7 +35,8 @@ impl Maintenance {
         self.copy(&old, &work, interrupt)
     }
 
-    /// The same for the slots that statements owe, if the graph is [`oversize`](Self::oversize) after that. The compaction lock is held.
+    /// Frees the slots that statements owe, then copies the graph if it is still [`oversize`](Self::oversize). The caller holds the
+    /// compaction lock.
     pub(super) fn compact_owed(&self, interrupt: &dyn Interrupt) -> Result<()> {
         let old = self.rows.generation();
         let work = self.begin_compaction(&old, old.owed());
@@ -43,18 +44,18 @@ impl Maintenance {
         if self.oversize() { self.copy(&old, &work, interrupt) } else { Ok(()) }
     }
 
-    /// Of which so many slots are to be freed.
+    /// Begins the progress of a compaction that frees `dead` slots.
     fn begin_compaction(&self, old: &Generation, dead: usize) -> UnderWay {
         self.compaction.begin(dead * FREED_STEPS + old.graph.len().saturating_sub(dead) * KEPT_STEPS)
     }
 
-    /// Makes a copy of the current generation without its free slots, and switches over to it. The compaction lock is held.
+    /// Copies the current generation without its free slots, and makes the copy the current one. The caller holds the compaction lock.
     fn copy(&self, old: &Generation, work: &UnderWay, interrupt: &dyn Interrupt) -> Result<()> {
         self.rows.appending().trim();
 
         let _paused = self.pause();
         let pending = self.rows.begin_norms();
-        // Waits for linkers that do not know yet: while they wait for us, searches would wait behind them.
+        // Waits for linkers that have not yet seen the pause. If they waited for our read guard, searches would wait behind them.
         old.graph.drain();
         let graph = old.graph.read();
         let norms = self.rows.measure_norms(old, &graph, &pending, interrupt)?;
@@ -79,7 +80,7 @@ impl Maintenance {
         self.reconnect_all(&new, interrupt, work)?;
         let mut rows = self.rows.change();
         for (slot, &origin) in (0..).zip(&copy.kept) {
-            // Now, not when it was copied: the row may have been deleted or replaced since.
+            // The state now, not when the row was copied: the row may have been deleted or replaced since.
             let slot_state = old.states.at(origin).load();
             new.states.at(slot).store(slot_state);
             if slot_state.state == State::Dead {
@@ -110,7 +111,7 @@ struct Copy<'a> {
 }
 
 impl<'a> Copy<'a> {
-    /// `graph`: of `old`.
+    /// `graph`: the guard of `old`.
     fn plan(old: &Generation, graph: &'a ReadGuard<'a>) -> Result<Self> {
         let full = |_| Error::out_of_memory("while compacting an HNSW index");
         let nodes = graph.len();

@@ -1,4 +1,4 @@
-//! Slots of dead rows become free: the links around them are consolidated, until no walk can reach them.
+//! Consolidation: the links around dead rows are repaired until no walk can reach their slots. Then the slots are free.
 
 use super::{Maintenance, RepairKind, wait_for};
 use crate::bits;
@@ -10,22 +10,21 @@ use crate::index::progress::UnderWay;
 use crate::index::rows::State;
 use crate::memory::Charge;
 
-/// Slots per dead slot when a consolidation is due. The more are consolidated together the cheaper each of them is; dead slots cost
-/// searches and memory as long.
+/// Slots per dead slot when a consolidation is due. The more slots are consolidated together, the cheaper each of them is; until then dead
+/// slots cost searches time, and memory.
 const SLOTS_PER_DEAD: usize = 16;
 /// Fewest dead slots for which a consolidation is due.
 const DEAD_MIN: usize = if cfg!(feature = "model") { 2 } else { 16 };
-/// At least so many slots stay for each that is freed at a time: the fewer go at once the better the links are that are
-/// found instead.
+/// A consolidation frees at most one slot in so many. The fewer slots go at once, the better are the links that replace theirs.
 const SLOTS_PER_DELETED: usize = 8;
-/// Nodes that a consolidation without a break passes between two notes of how far it is.
+/// Nodes between two progress reports of a consolidation that runs to its end.
 const NOTED_NODES: u32 = 1024;
-/// Nodes consolidated in one visit: less than a millisecond, for which searches wait.
+/// Nodes consolidated in one visit. Searches wait for a visit, which takes less than a millisecond.
 const VISIT_NODES: u32 = 16;
 
 /// A consolidation under way.
 pub(in crate::index) struct Consolidation {
-    /// The slots to be freed, a bit each, and as a list.
+    /// The slots to be freed: a bit each, and as a list.
     deleted: Vec<u64>,
     slots: Vec<u32>,
     /// Nodes before this one are consolidated.
@@ -45,12 +44,12 @@ impl Maintenance {
         generation.dead() >= DEAD_MIN && generation.dead() >= generation.graph.len() / SLOTS_PER_DEAD
     }
 
-    /// Goes on with a consolidation, or begins one that is due: passes at most `max_nodes` nodes; returns how many it passed or
-    /// freed, 0 when there is nothing to do, somebody else does it, or readers are in the way. Takes the
-    /// graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the consolidation can go on later.
+    /// Goes on with a consolidation, or begins one that is due. Passes at most `max_nodes` nodes, and returns how many nodes it passed or
+    /// freed. That is 0 when there is nothing to do, when another thread does it or copies the graph, or when pinned rows are in the way.
+    /// Takes the graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the consolidation can go on later.
     pub fn consolidate(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         if self.is_paused() {
-            return Ok(0); // whoever copies the graph would be waited for, and searches would wait behind us
+            return Ok(0); // otherwise we would wait for the thread that copies the graph, and searches behind us
         }
         let generation = self.rows.generation();
         let Some(mut consolidation) = generation.consolidation.try_lock() else { return Ok(0) };
@@ -69,8 +68,8 @@ impl Maintenance {
         Ok(done)
     }
 
-    /// Frees all slots that are dead now, except the one where walks begin, and tells `freed` how many are so far; not those that die
-    /// meanwhile, as there would be no end beside somebody who goes on changing rows. Errors: as for `consolidate`.
+    /// Frees all slots that are dead now, except the one where walks begin, and reports to `freed` how many are free so far. Slots that die
+    /// meanwhile are left, because otherwise this might never end while other threads change rows. Errors: as for `consolidate`.
     pub(in crate::index) fn consolidate_dead(
         &self,
         generation: &Generation,
@@ -81,7 +80,7 @@ impl Maintenance {
         self.consolidate_most(generation, &|freed| dead.saturating_sub(freed), interrupt, freed)
     }
 
-    /// The same for as many slots as statements owe.
+    /// As `consolidate_dead`, for as many slots as statements owe.
     pub(super) fn consolidate_owed(
         &self,
         generation: &Generation,
@@ -91,8 +90,8 @@ impl Maintenance {
         self.consolidate_most(generation, &|_| generation.owed(), interrupt, freed)
     }
 
-    /// The same for `most` slots at most, asked anew before each pass with the number of those that are free by then, until that is 0. Ends
-    /// a pass that is under way, unless it is.
+    /// As `consolidate_dead`, for at most `most` slots. `most` is called before each pass with the number of slots freed so far, and the
+    /// work ends when it returns 0. A pass that is under way is ended first, unless `most` returns 0 at once.
     fn consolidate_most(
         &self,
         generation: &Generation,
@@ -127,7 +126,7 @@ impl Maintenance {
         }
     }
 
-    /// Of `most` slots at most.
+    /// Begins a consolidation of at most `most` slots.
     fn begin_consolidation(&self, generation: &Generation, most: usize) -> Result<Consolidation> {
         let full = |_| Error::out_of_memory("while consolidating an HNSW index");
         let nodes = generation.graph.len();
@@ -177,7 +176,7 @@ impl Maintenance {
             let cleared = consolidation.cleared.as_ref();
             let freed = cleared.is_some_and(|cleared| generation.free_slots(&consolidation.slots, cleared, &mut graph));
             if freed {
-                // The slots of this generation, whether or not it is the current one by now.
+                // These are the slots of `generation`, whether or not it is still the current one.
                 let _rows = self.rows.change();
                 generation.dead_freed(consolidation.slots.len());
             }
@@ -192,7 +191,7 @@ impl Maintenance {
 }
 
 impl Maintenance {
-    /// The graph, alone, once nobody copies it.
+    /// Takes the graph's exclusive guard, once no other thread copies the graph.
     fn exclusive<'a>(&self, generation: &'a Generation, interrupt: &dyn Interrupt) -> Result<ExclusiveGuard<'a>> {
         loop {
             match generation.graph.exclusive_unless(&|| self.is_paused()) {
@@ -204,7 +203,7 @@ impl Maintenance {
 }
 
 impl Consolidation {
-    /// Nodes that it has passed.
+    /// Nodes that the consolidation has passed.
     #[cfg(test)]
     pub(in crate::index) fn passed(&self) -> usize {
         self.next as usize
@@ -226,13 +225,13 @@ impl Consolidation {
             drop(graph);
             self.next = until;
             self.progress.set(until as usize);
-            // At once: a copy of the graph may come before the end.
+            // At once, because the graph may be copied before the consolidation ends.
             self.adopt_orphans(maintenance, generation, interrupt)?;
         }
         Ok(())
     }
 
-    /// Links nodes that have lost all links as if they were new.
+    /// Links the nodes that have lost all their links as if they were new.
     fn adopt_orphans(
         &mut self,
         maintenance: &Maintenance,

@@ -1,17 +1,17 @@
-//! Work that the host leaves to background threads, done by one caller to its end.
+//! All the work that the host leaves to background threads, done to its end by one caller.
 
 use super::Maintenance;
 use crate::error::Result;
 use crate::host::Interrupt;
 
-/// Rounds at the end: as many as it takes to free the slots of a graph all of whose rows are dead, and some more.
+/// Most rounds after the last row is linked: enough to free all slots of a graph whose rows are all dead, and some more.
 const ROUNDS_MAX: usize = 16;
 
 impl Maintenance {
-    /// Links all pending rows, ends the consolidation and the pass of `reconnect` that are under way, and those that are due, and makes a
-    /// graph small that has too many slots. Returns when none of it is left: also what other threads do at the same time is waited for.
-    /// While others go on changing rows it returns when it has done as much as there was when it was called: deleted rows that its caller's
-    /// snapshot keeps would become more and more. Takes the guards of `link`, `consolidate`, `reconnect` and `compact`. Errors:
+    /// Links all pending rows, ends the consolidation and the pass of `reconnect` that are under way or due, and shrinks a graph that has
+    /// too many slots. Returns when none of this work is left, and also waits for work of other threads. While other threads go on changing
+    /// rows, it returns when it has done as much as there was when it was called: otherwise it might never end, because the caller's own
+    /// snapshot can keep deleted rows from dying. Takes the guards of `link`, `consolidate`, `reconnect` and `compact`. Errors:
     /// `OutOfMemory`, `Interrupted`; what is done stays done.
     pub fn finish(&self, interrupt: &dyn Interrupt) -> Result<()> {
         let mut to_link = self.rows.pending();
@@ -27,7 +27,7 @@ impl Maintenance {
                 done += self.reconnect(usize::MAX, interrupt)?;
             }
             if done == 0 {
-                // who has claimed some of the rows is waited for; those that came meanwhile are others'
+                // Waits for threads that have claimed rows. Rows that came meanwhile are left to others.
                 if self.finished() && (to_link == 0 || self.rows.pending() == 0) {
                     return Ok(());
                 }
@@ -39,10 +39,10 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Whether nothing is left to do or under way, but for pending rows.
+    /// Whether, apart from pending rows, no work is due or under way.
     fn finished(&self) -> bool {
         let generation = self.rows.generation();
-        // who is at it now may wait for a copy, which takes its time
+        // A thread that works on it now may be waiting for a copy, which takes long.
         let consolidating = generation.consolidation.try_lock().is_none_or(|running| running.is_some());
         let reconnecting = generation.reconnection.try_lock().is_none_or(|running| running.is_some());
         let due = self.consolidate_due() || self.reconnect_due() || self.oversize();

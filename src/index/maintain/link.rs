@@ -8,14 +8,14 @@ use crate::index::rows::pending::Claim;
 use crate::index::rows::{Place, State};
 
 impl Maintenance {
-    /// Announces that many rows will be linked which were appended in any order; for the quality of the graph.
+    /// Announces that many rows will be linked which may have been appended in any order. It makes a better graph of them.
     pub fn seed_in_random_order(&self) {
         self.rows.seed_in_random_order();
     }
 
-    /// Links at most `max_rows` pending rows into the graph, oldest first, but for those that are seeds; returns how many.
-    /// Several threads may link at once. Stops while somebody copies the graph. Takes the graph's link guard for each row. Errors:
-    /// `OutOfMemory`, `Interrupted`; the rows that are not linked stay pending.
+    /// Links at most `max_rows` pending rows into the graph, the seeds first, then the oldest; returns how many. Several threads may link
+    /// at once. Stops early when another thread copies the graph. Takes the graph's link guard for each row. Errors: `OutOfMemory`,
+    /// `Interrupted`; the rows that are not linked stay pending.
     pub fn link(&self, max_rows: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let _linker = Counted::new(&self.linkers);
         for linked in 0..max_rows {
@@ -39,14 +39,14 @@ impl Maintenance {
         Ok(max_rows)
     }
 
-    /// Links one row into the current generation; false if somebody copies that.
+    /// Links one row into the current generation; false if another thread copies that generation.
     fn link_one(&self, claim: &Claim) -> Result<bool> {
         self.rows.learn();
         let row = self.setup().codec.coded(claim.row());
         loop {
             let generation = self.rows.generation();
             let Some(links) = generation.graph.link_unless(&|| self.is_paused()) else { return Ok(false) };
-            // It cannot be replaced any more: that is done with a read guard.
+            // From here on the generation cannot be replaced: whoever replaces it holds a read guard.
             if !std::ptr::eq(&*generation, &*self.rows.generation()) {
                 continue;
             }
@@ -63,7 +63,7 @@ impl Maintenance {
                 }
                 Err((error, slot)) => {
                     if let Some(slot) = slot {
-                        // Others may link to it, so it has to be repaired before it is free again.
+                        // Other nodes may link to the slot, so a consolidation has to free it.
                         let _rows = self.rows.change();
                         generation.die(slot);
                     }
@@ -73,7 +73,7 @@ impl Maintenance {
         }
     }
 
-    /// The claimed row is in the graph.
+    /// Publishes a claimed row that is in the graph now.
     fn publish_slot(&self, generation: &Generation, slot: u32, claim: &Claim) {
         let mut rows = self.rows.change();
         // The row may have been deleted, or replaced, while it was linked.

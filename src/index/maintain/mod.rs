@@ -1,4 +1,4 @@
-//! What links rows, and keeps an index small and its graph sound, while it is in use.
+//! The work that links rows and keeps an index small and its graph sound while the index is in use.
 
 pub(crate) mod compact;
 #[allow(unsafe_code)]
@@ -19,16 +19,16 @@ use crate::host::Interrupt;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Works on the graph of an index. What is under way on one generation is in the [`Generation`](super::Generation).
+/// Works on the graph of an index. The state of work on one generation is in the [`Generation`](super::Generation).
 pub struct Maintenance {
     rows: Arc<RowTable>,
     /// One compaction or renewal at a time.
     compacting: Mutex<()>,
-    /// Who copies the graph: while it is not 0 nothing may be linked.
+    /// Threads that copy the graph. While there are any, nothing may be linked.
     paused: AtomicUsize,
     /// Threads that link rows.
     linkers: AtomicUsize,
-    /// How far a compaction is that is under way.
+    /// How far the running compaction is.
     compaction: Arc<Progress>,
     repair: Mutex<Option<Repair>>,
 }
@@ -51,7 +51,7 @@ impl Maintenance {
         self.compacting.lock()
     }
 
-    /// How far a compaction is that is under way, in units of what a node costs that is copied. Takes no lock.
+    /// How far the running compaction is. A step is about the cost of copying one node. Takes no lock.
     pub fn compaction(&self) -> Steps {
         self.compaction.steps()
     }
@@ -61,12 +61,12 @@ impl Maintenance {
         *self.repair.lock()
     }
 
-    /// A repair is done.
+    /// Notes that a repair is done.
     fn repaired(&self, kind: RepairKind, slots: usize) {
         *self.repair.lock() = Some(Repair::now(kind, slots));
     }
 
-    /// Stops linking for as long as the result lives. Who is linking a row goes on with it.
+    /// Stops linking for as long as the result lives. A row whose linking has begun is still linked.
     pub(super) fn pause(&self) -> Counted<'_> {
         Counted::new(&self.paused)
     }
@@ -81,13 +81,14 @@ impl Maintenance {
         self.paused.load(Ordering::Relaxed) > 0
     }
 
-    /// Waits as long as somebody copies the graph. Who does keeps a read guard all the time, and searches would wait behind us.
+    /// Waits while another thread copies the graph. The copier keeps a read guard all the time: if we waited for the exclusive guard
+    /// instead, searches would wait behind us.
     fn wait_for_copy(&self, interrupt: &dyn Interrupt) -> Result<()> {
         while self.await_copy(interrupt)? {}
         Ok(())
     }
 
-    /// Waits a moment if somebody copies the graph; returns whether.
+    /// Waits a moment if another thread copies the graph. Returns whether it waited.
     pub fn await_copy(&self, interrupt: &dyn Interrupt) -> Result<bool> {
         let paused = self.is_paused();
         if paused {
@@ -111,7 +112,7 @@ fn wait_for<'a, T>(mutex: &'a Mutex<T>, interrupt: &dyn Interrupt) -> Result<Mut
     Ok(locked.expect("locked"))
 }
 
-/// One of those that a number counts, as long as this lives.
+/// Counts one in a number for as long as this lives.
 pub(super) struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {

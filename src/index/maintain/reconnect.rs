@@ -1,8 +1,8 @@
-//! Rows that no walk would ever come to are linked to.
+//! Reconnection: nodes that no walk can reach get a link.
 //!
-//! A node that everything near it finds too similar to another, or that lies far from everything, loses the links to it
-//! while others come. Nothing in the graph's algorithms brings it back: of real embeddings with unequal norms that is
-//! one of a hundred under the inner product.
+//! A node can lose all links to it while others are added: its neighbours prefer a similar node, or it lies far from everything. Nothing in
+//! the graph's algorithms brings such a node back. Under the inner product this happens to about one in a hundred real embeddings with
+//! unequal norms.
 
 use crate::sync::atomic::Ordering;
 
@@ -16,31 +16,31 @@ use crate::index::progress::UnderWay;
 use crate::index::rows::State;
 use crate::memory::Charge;
 
-/// Fewest nodes that must have come or gone since the last pass for another one.
+/// Fewest nodes that must have come or gone since the last pass before another one is due.
 const CHANGED_MIN: usize = if cfg!(feature = "model") { 2 } else { 64 };
-/// Nodes per such node when a pass is due: it visits every node, which costs a hundredth of linking one.
+/// Nodes per node that came or went when a pass is due. A pass visits every node; a visit costs a hundredth of linking a node.
 const NODES_PER_CHANGED: usize = 2;
-/// Nodes visited at a time: a fraction of a millisecond, for which searches wait.
+/// Nodes visited at a time. Searches wait for them, a fraction of a millisecond.
 const VISIT_NODES: usize = 256;
 
 /// Visits that cost as much as the search for a node to link from.
 const VISITS_PER_ATTACHED: usize = 128;
 
-/// Costly searches in vain until a pass makes no more of them.
+/// After so many failed attempts, a pass makes no more costly searches.
 const VAIN_MAX: usize = 64;
 
-/// A pass under way: along the links of all levels, from the node where walks begin.
+/// A pass under way. It follows the links of all levels, from the node where walks begin.
 pub(in crate::index) struct Reconnection {
-    /// Nodes that are reached, a bit each. Those added since the pass began are left to the next one.
+    /// Nodes that are reached, a bit each. Nodes added since the pass began are left to the next pass.
     seen: Vec<u64>,
     nodes: usize,
-    /// Nodes that are reached, whose links are not followed yet.
+    /// Nodes that are reached, but whose links are not followed yet.
     open: Vec<u32>,
-    /// Nodes before this one are reached, or cannot be.
+    /// Nodes before this one are reached, or no link to them could be made.
     next: u32,
-    /// Nodes nobody near has room to link to.
+    /// Failed attempts: nodes that no near node has room to link to.
     vain: usize,
-    /// Candidates for such a link: as many as when a node is added.
+    /// Candidates for a link to an unreached node: as many as when a node is added.
     ef: usize,
     progress: UnderWay,
     _charge: Charge,
@@ -53,9 +53,9 @@ impl Maintenance {
         generation.unconnected.load(Ordering::Relaxed) >= CHANGED_MIN.max(generation.graph.len() / NODES_PER_CHANGED)
     }
 
-    /// Goes on with a pass, or begins one that is due; returns about how many nodes it visited, at
-    /// least `max_nodes` if there are so many; 0 when there is nothing to do, or somebody else does it or copies the
-    /// graph. Takes the graph's exclusive guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
+    /// Goes on with a pass, or begins one that is due. Returns about how many nodes it visited: at least `max_nodes` unless the pass ends
+    /// or pauses earlier; 0 when there is nothing to do, or when another thread does it or copies the graph. Takes the graph's exclusive
+    /// guard for some nodes at a time. Errors: `OutOfMemory`, `Interrupted`; the pass can go on later.
     pub fn reconnect(&self, max_nodes: usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.rows.generation();
         let Some(mut reconnection) = generation.reconnection.try_lock() else { return Ok(0) };
@@ -77,7 +77,7 @@ impl Maintenance {
         Ok(visited)
     }
 
-    /// A whole pass over a generation that nobody else knows yet, as a part of `work`: two steps a node.
+    /// A whole pass over a generation that no other thread knows yet. It adds two steps a node to `work`.
     pub(in crate::index) fn reconnect_all(
         &self,
         generation: &Generation,
@@ -85,7 +85,7 @@ impl Maintenance {
         work: &UnderWay,
     ) -> Result<()> {
         let mut reconnection = self.begin_reconnection(generation)?;
-        // a copy has no free slots
+        // A copy has no free slots.
         while reconnection.visit(generation, &|| false, &|_| false) == Some(true) {
             work.add(VISIT_NODES);
             interrupt.check()?;
@@ -111,7 +111,7 @@ impl Maintenance {
             next: 0,
             vain: 0,
             ef: self.setup().options.ef_construction,
-            // each once along the links, and once in order
+            // Each node is visited once along the links, and once in order.
             progress: generation.reconnecting.begin(2 * nodes),
             _charge: charge,
         };
@@ -123,8 +123,9 @@ impl Maintenance {
 }
 
 impl Reconnection {
-    /// Visits up to `VISIT_NODES` nodes; false if there are no more, nothing if it is `refused` when it would begin to wait. `is_free`:
-    /// whether a node without links is a free slot's, or will be; another one has lost them in a consolidation.
+    /// Visits up to `VISIT_NODES` nodes. Returns false if there are no more; `None` if `refused` says so when it would begin to wait.
+    /// `is_free`: whether a node without links belongs to a slot that is free or will be. If not, the node has lost its links in a
+    /// consolidation.
     fn visit(
         &mut self,
         generation: &Generation,
@@ -156,13 +157,14 @@ impl Reconnection {
         Some(true)
     }
 
-    /// Makes the nearest node that is reached, and has room, link to this one.
+    /// Makes the nearest reached node that has room link to this one.
     fn attach(&mut self, generation: &Generation, graph: &mut ExclusiveGuard<'_>, node: u32) {
         let mut attach = |passes: &dyn Fn(u32) -> bool| {
             let near = graph.nearest(&graph.prepare_row(node), self.ef, passes).0;
             near.iter().any(|other| self.seen(other.slot()) && graph.attach(other.slot(), node))
         };
-        // A walk that looks for what is reached passes everything in between: it comes second, and not for ever in vain.
+        // The first search finds the nearest nodes, reached or not. The second returns reached nodes only, and may walk far before it finds
+        // some, so it comes second, and is given up after `VAIN_MAX` failures.
         if attach(&|_| true) || self.vain < VAIN_MAX && attach(&|other| self.seen(other)) {
             generation.change_links();
             self.see(node);

@@ -1,4 +1,4 @@
-//! Renewal: a graph of which little is alive is given up, and what is alive is linked anew.
+//! Renewal: a graph whose rows are mostly dead is given up, and its other rows are linked again.
 
 use super::{Maintenance, RepairKind};
 use crate::error::Result;
@@ -6,10 +6,10 @@ use crate::index::Generation;
 use crate::index::rows::{Place, State};
 use crate::vectors::Row;
 
-/// Dead slots per survivor from which linking the survivors anew costs less than repairing the links around the dead.
+/// From so many dead slots per survivor on, linking the survivors again costs less than repairing the links around the dead slots.
 /// Measured: freeing a dead slot costs half as much as linking a row.
 const DEAD_PER_SURVIVOR: usize = 2;
-/// Most bytes of vectors that survive: they are copied while commits wait, and searched exactly until they are linked.
+/// Most bytes of surviving vectors. They are copied while commits wait, and searched exactly until they are linked.
 const SURVIVORS_BYTES_MAX: usize = 64 << 20;
 
 impl Maintenance {
@@ -20,14 +20,13 @@ impl Maintenance {
             && survivors * self.setup().codec.row_bytes() <= SURVIVORS_BYTES_MAX
     }
 
-    /// Begins a new generation without nodes. The rows of the old one, tombstones included, are pending again; its memory
-    /// goes back when the last search has left it. Takes the append lock, and the row lock while the
-    /// vectors are copied. The compaction lock is held. Returns how many of these rows are owed to be linked. Errors: `OutOfMemory`; then
-    /// nothing has changed.
+    /// Begins a new generation without nodes. The rows of the old generation, tombstones included, become pending again; its memory goes
+    /// back when the last search has left it. The caller holds the compaction lock. Takes the append lock, and the row lock while the
+    /// vectors are copied. Returns how many of these rows statements owe to link. Errors: `OutOfMemory`; then nothing has changed.
     pub(in crate::index) fn renew(&self) -> Result<usize> {
         let old = self.rows.generation();
         let new = Generation::new(self.setup())?;
-        // Nobody else may have reserved room in the pending area.
+        // Held so that no append has room reserved in the pending area.
         let _appending = self.rows.appending();
         let _paused = self.pause();
         old.graph.drain();
@@ -49,7 +48,7 @@ impl Maintenance {
         }
         rows.pending.release();
         reserved?;
-        // linking them is less than what was owed for the dead
+        // Linking so many rows costs less than the work that was owed for the dead slots.
         let owed = old.survivors().min(old.owed());
         rows.debts.links += owed;
         rows.pending.seed_in_random_order();

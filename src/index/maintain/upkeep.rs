@@ -1,49 +1,51 @@
-//! Upkeep: few rows are pending, and the graph is not much larger than its rows need.
+//! Upkeep: keeps few rows pending, and the graph not much larger than its rows need.
 
 use super::{Maintenance, wait_for};
 use crate::error::Result;
 use crate::host::Interrupt;
 use crate::index::{Generation, Own};
 
-/// A graph may have a slot in excess for so many rows, and `SPARE_MIN` more.
+/// A graph may have one slot too many for every so many rows, and `SPARE_MIN` more.
 const ROWS_PER_SPARE: usize = 4;
 /// See `ROWS_PER_SPARE`.
 const SPARE_MIN: usize = if cfg!(feature = "model") { 4 } else { 2048 };
 /// Rows linked between two looks at the size of the graph.
 const LINK_ROWS: usize = 64;
-/// Rows that a statement links beside its own, of others that are still at it, or were stopped, or are nobody's: some hundredths of a
-/// second.
+/// Rows that a statement links besides its own: rows of statements that still run or were stopped, and rows that no statement owes. It
+/// takes some hundredths of a second.
 pub(in crate::index) const OTHERS_ROWS: usize = if cfg!(feature = "model") { 2 } else { 256 };
-/// Nodes that it passes for slots that it does not owe: about as much.
+/// Nodes that a statement passes in consolidations for slots that it does not owe. It takes about as long.
 pub(in crate::index) const OTHERS_NODES: usize = 8 * OTHERS_ROWS;
-/// Nodes that it passes for a slot that it owes. A graph that is too large has a slot to be freed for four that stay, so it is not more and
-/// more too large.
+/// Nodes that a statement passes for each slot that it owes. An oversize graph has at least one slot to free for every four that stay, so
+/// this keeps it from growing further.
 pub(in crate::index) const NODES_PER_DELETED: usize = 16;
 
 impl Maintenance {
-    /// Whether the graph has, or will have once all rows are linked, more slots than a quarter above what the rows need, and some
-    /// thousand; or so little of it is alive that it is better given up. Slots of dead rows that nobody owes count as if their rows were
-    /// there. Takes the lock of the free slots.
+    /// Whether the graph has too many slots, or will have once all rows are linked: more than `1 + 1 / ROWS_PER_SPARE` a row, and
+    /// `SPARE_MIN`. Dead slots that no statement owes count as if their rows were there, but when they are more than `SPARE_MIN` and a
+    /// renewal pays, the graph is oversize, too. Takes the lock of the free slots.
     pub fn oversize(&self) -> bool {
         let generation = self.rows.generation();
         self.slots_with(generation.free_slots_count()) > self.slots_allowed(&generation)
             || generation.unowed() > SPARE_MIN && self.renewal_pays(&generation)
     }
 
-    /// What the calling thread has changed since it was asked: to be asked after a commit, on its thread, and given to `tend`.
+    /// What the calling thread has changed since the last call. The host calls it after a commit, on the committing thread, and passes the
+    /// result to `tend`.
     pub fn take_own(&self) -> Own {
         self.rows.take_own()
     }
 
-    /// At the end of a statement: links rows until at most `pending_max` are pending, and keeps the graph from being
-    /// [`oversize`](Self::oversize): slots of dead rows are used again, and when they are many, their memory goes back. While others copy
-    /// the graph it waits, if rows of its own are left.
+    /// The work at the end of a statement: links rows until at most `pending_max` are pending, and keeps the graph from being
+    /// [`oversize`](Self::oversize). Slots of dead rows are reused, and when they are many, their memory goes back. While another thread
+    /// copies the graph, this waits if rows of the statement are left to link.
     ///
-    /// To be called after changes by whoever made them, `own`, so that no rhythm of changes makes the index grow without bound. Costs
-    /// about as much for each row that this statement has deleted, or added, as linking one, and for all others together, which
-    /// may be any number, as linking `OTHERS_ROWS`, and at most one copy of the graph: what is left of them is left to those who made
-    /// them, to the background, and to the next calls. Takes the locks of [`link`](Self::link) and [`compact`](Self::compact), and the row
-    /// lock for moments. Errors: `OutOfMemory`, `Interrupted`; the index stays usable, and the work can go on later.
+    /// Each statement that changes rows calls this with its changes, `own`, so that no rhythm of changes makes the index grow without
+    /// bound. Each row that the statement has appended or deleted costs about as much as linking one. All other rows together, of which
+    /// there may be any number, cost about as much as linking `OTHERS_ROWS` rows, and at most one copy of the graph. The rest of them is
+    /// left to the statements that made them, to the background, and to the next calls. Takes the locks of [`link`](Self::link) and
+    /// [`compact`](Self::compact), and the row lock for moments. Errors: `OutOfMemory`, `Interrupted`; the index stays usable, and the work
+    /// can go on later.
     pub fn tend(&self, own: Own, pending_max: usize, interrupt: &dyn Interrupt) -> Result<()> {
         self.rows.settle_debts(own.deleted);
         let mut nodes = OTHERS_NODES;
@@ -80,13 +82,14 @@ impl Maintenance {
         }
     }
 
-    /// The same for what this thread has changed.
+    /// As `tend`, for the changes of this thread.
     #[cfg(test)]
     pub(in crate::index) fn tend_own(&self, pending_max: usize, interrupt: &dyn Interrupt) -> Result<()> {
         self.tend(self.take_own(), pending_max, interrupt)
     }
 
-    /// Does a part of `tend` in the background: true if the graph was oversize, and nobody else works on that. Errors: as for `tend`.
+    /// Does the background's part of `tend`. Returns true if the graph was oversize and no other thread was shrinking it. Errors: as for
+    /// `tend`.
     pub fn shrink_if_oversize(&self, interrupt: &dyn Interrupt) -> Result<bool> {
         if !self.oversize() {
             return Ok(false);
@@ -96,9 +99,9 @@ impl Maintenance {
         Ok(true)
     }
 
-    /// Frees slots for the pending rows, or gives the memory of those that are too many back; for as long as it takes to pass so many
-    /// `nodes`, and if that is not all of them, unless others are at it; sets that to 0 if it was a part. Returns how many rows are owed
-    /// to be linked by it. Errors: as for `tend`.
+    /// Frees slots for the pending rows, or gives back the memory of slots that are too many. If `nodes` covers the whole graph, it does
+    /// all of that work, and returns how many more rows are owed to be linked. Otherwise it passes at most so many nodes, sets `nodes` to
+    /// 0, and does nothing if another thread is shrinking the graph. Errors: as for `tend`.
     fn shrink(&self, nodes: &mut usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.rows.generation();
         if *nodes >= generation.graph.len() {
@@ -117,11 +120,11 @@ impl Maintenance {
         Ok(0)
     }
 
-    /// The same to the end. The compaction lock is held.
+    /// As `shrink`, to its end. The caller holds the compaction lock.
     fn shrink_all(&self, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.rows.generation();
         if !self.oversize() {
-            return Ok(0); // somebody was faster
+            return Ok(0); // another thread was faster
         }
         if self.renewal_pays(&generation) {
             return self.renew();
@@ -134,7 +137,7 @@ impl Maintenance {
         Ok(0)
     }
 
-    /// Slots of the graph when all rows are linked, if so many are free.
+    /// Slots of the graph once all rows are linked, if `free` slots are free now.
     fn slots_with(&self, free: usize) -> usize {
         self.rows.generation().graph.len() + self.rows.pending().saturating_sub(free)
     }

@@ -1,4 +1,4 @@
-//! The rows of an index: which there are, where they are, and what became of them.
+//! The rows of an index: which rows there are, where each is kept, and which are deleted.
 
 #[allow(unsafe_code)]
 pub(crate) mod pending;

@@ -1,6 +1,6 @@
-//! The pending area: rows that were appended but are not linked into the graph yet. All of them are looked through.
+//! The pending area: rows that were appended but are not linked into the graph yet. Searches look through all of them.
 //!
-//! The rows of a block are all plain, or all of the codec (see [`Row`]).
+//! The rows of a block are either all plain or all coded (see [`Row`]).
 
 use std::alloc::Layout;
 use std::collections::VecDeque;
@@ -15,20 +15,20 @@ use crate::vectors::Row;
 
 /// Most rows of a block.
 const BLOCK_ROWS_MAX: usize = 1024;
-/// `log2` of it: the bits of a ticket that count within a block.
+/// `log2` of `BLOCK_ROWS_MAX`: the bits of a ticket that give the position within a block.
 const POSITION_BITS: u32 = BLOCK_ROWS_MAX.ilog2();
 /// Fewest rows of a block, if `BLOCK_BYTES_MAX` allows.
 const BLOCK_ROWS_MIN: usize = 16;
 /// Most bytes of a block of more than one row.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
-/// Of so many rows one is claimed early, see [`Pending::seed_in_random_order`].
+/// One of so many rows is claimed early; see [`Pending::seed_in_random_order`].
 const ROWS_PER_SEED: usize = 16;
-/// Spreads consecutive numbers over all of them: 2^64 by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4).
+/// Spreads consecutive numbers over all 64-bit numbers: 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Tickets wrap around; so many blocks may exist at once.
 const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 
-/// Rows and their states, filled from the front. A state that is not empty has its row.
+/// Rows and their states, filled from the front. Where the state is not empty, the row is written.
 pub struct Block {
     states: Box<[AtomicSlotState]>,
     /// Written by `Pending::push` alone, which needs `&mut Pending` and writes each position once, before it publishes the
@@ -75,7 +75,7 @@ impl Block {
     }
 }
 
-/// A row that one linker has taken on. Handed back with [`Pending::finish`] or [`Pending::unclaim`].
+/// A row that one linker has claimed. It ends with [`Pending::finish`] or [`Pending::unclaim`].
 pub struct Claim {
     ticket: u32,
     block: Arc<Block>,
@@ -94,7 +94,7 @@ impl Claim {
         unsafe { self.block.row(self.at) }
     }
 
-    /// Where the row is pending.
+    /// The row's ticket.
     pub fn ticket(&self) -> u32 {
         self.ticket
     }
@@ -102,11 +102,11 @@ impl Claim {
 
 struct BlockState {
     block: Arc<Block>,
-    /// It takes no more rows.
+    /// The block takes no more rows.
     closed: bool,
     /// Slot states published.
     filled: usize,
-    /// Entries below were claimed, except those handed back (which set it back).
+    /// All positions below were claimed; a row that is handed back sets this back.
     next: usize,
     /// Published states that are not dead.
     remaining: usize,
@@ -116,26 +116,26 @@ struct BlockState {
 /// The blocks. Guarded by the index's row lock; snapshots are read without it.
 pub struct Pending {
     memory: Arc<Memory>,
-    /// Bytes of a row that is plain, and of one that is not.
+    /// Bytes of a plain row, and of a coded row.
     plain_bytes: usize,
     coded_bytes: usize,
-    /// The rows to come are of the codec.
+    /// The next rows to come are coded.
     coded: bool,
-    /// Blocks by number, the first being `first`. `None`: dropped, but an older block is still in use.
+    /// Blocks by number, starting with `first`. `None`: the block was dropped, but an older one is still in use.
     blocks: VecDeque<Option<BlockState>>,
     first: u32,
     /// Entries that are not dead.
     remaining: usize,
-    /// Free room is promised to pushes to come.
+    /// The free room is reserved for the next pushes.
     reserved: bool,
-    /// Tickets to be claimed before the others, the last first; some are outdated.
+    /// Tickets to be claimed before the others, the last one first. Some may be outdated.
     seeds: Vec<u32>,
-    /// One row of so many is not claimed; 0: all are.
+    /// One of so many rows is not claimed; 0: all are claimed.
     held_out_of: u32,
 }
 
 impl Pending {
-    /// Nothing pending. `plain_bytes`, `coded_bytes`: those of a plain row, and of one of the codec.
+    /// An empty area. `plain_bytes`, `coded_bytes`: bytes of a plain row, and of a coded row.
     pub fn new(memory: &Arc<Memory>, plain_bytes: usize, coded_bytes: usize) -> Self {
         Self {
             memory: Arc::clone(memory),
@@ -162,7 +162,7 @@ impl Pending {
         used.map(|state| Arc::clone(&state.block)).collect()
     }
 
-    /// Makes sure that the next `rows` pushes, of plain rows or of those of the codec, have memory, until [`release`](Self::release).
+    /// Makes sure that the next `rows` pushes, all of plain rows or all of coded ones, have memory, until [`release`](Self::release).
     /// Errors: `OutOfMemory`; the area stays usable.
     pub fn reserve(&mut self, rows: usize, coded: bool) -> Result<()> {
         self.reserved = true;
@@ -206,7 +206,7 @@ impl Pending {
             Row::Plain(row) => (row, false),
             Row::Coded(row) => (row, true),
         };
-        // Blocks fill from the front: all before the first open one are full or dropped.
+        // Blocks fill from the front: all blocks before the first open one are full or dropped.
         let index = self.blocks.partition_point(|state| state.as_ref().is_none_or(BlockState::full));
         let state = self.blocks[index].as_mut().expect("open blocks are kept");
         let at = state.filled;
@@ -236,7 +236,7 @@ impl Pending {
         unsafe { self.state(index).block.row(at) }
     }
 
-    /// The row is gone or linked: marks its state dead and drops its block if it was the last one there. Once a row.
+    /// Marks a row dead that is gone or linked, and drops its block if the row was the last one there. Called once a row.
     pub fn finish(&mut self, ticket: u32) {
         let (index, at) = self.locate(ticket);
         let state = self.blocks[index].as_mut().expect("a block with live states is kept");
@@ -249,7 +249,7 @@ impl Pending {
         self.trim();
     }
 
-    /// No open block takes more rows.
+    /// Closes all blocks: none takes more rows.
     fn close_blocks(&mut self) {
         for block in &mut self.blocks {
             if let Some(state) = block {
@@ -262,7 +262,7 @@ impl Pending {
         self.trim();
     }
 
-    /// Drops blocks that nobody needs: those before the oldest row, and without rows or a reservation all.
+    /// Drops the blocks before the oldest row; all blocks if there are no rows and no reservation.
     fn trim(&mut self) {
         let empty = self.remaining == 0 && !self.reserved;
         while self.blocks.front().is_some_and(|block| empty || block.is_none()) {
@@ -271,9 +271,9 @@ impl Pending {
         }
     }
 
-    /// Puts rows from all over the area in front of the others, in random order. Graphs that grow in several far places
-    /// at once, each by rows close to the last, lose touch between these; with a sparse net below they do not. Without
-    /// memory for it nothing happens.
+    /// Puts rows from all over the area in front of the others, in random order. A graph that grows in several distant places at once, each
+    /// time by rows close to the last, loses the links between these places, unless a sparse graph of all places is there first. Does
+    /// nothing if there is no memory for the list.
     pub fn seed_in_random_order(&mut self) {
         let mut tickets = Vec::new();
         if tickets.try_reserve_exact(self.remaining / ROWS_PER_SEED + self.blocks.len()).is_err() {
@@ -290,21 +290,21 @@ impl Pending {
         self.seeds = tickets;
     }
 
-    /// From now on about one row of `rows`, from all over the area, is not claimed.
+    /// From now on about one in `rows` rows, from all over the area, is not claimed.
     pub fn hold_out(&mut self, rows: u32) {
         self.held_out_of = rows;
     }
 
-    /// All rows are claimed again.
+    /// Ends `hold_out`: all rows are claimed again.
     pub fn release_held_out(&mut self) {
         self.held_out_of = 0;
         self.blocks.iter_mut().flatten().for_each(|state| state.next = 0);
     }
 
-    /// Takes on the oldest row that nobody has claimed, if none was put in front.
+    /// Claims a row: the next seed if there is one, otherwise the oldest row that is not claimed.
     pub fn claim(&mut self) -> Option<Claim> {
         let held_out_of = self.held_out_of;
-        // as good as chance, and the same each time
+        // As good as a random choice, and the same at every call.
         let is_held_out = |ticket: u32| {
             held_out_of > 0 && (u64::from(ticket).wrapping_mul(GOLDEN) >> 32).is_multiple_of(held_out_of.into())
         };
@@ -360,7 +360,7 @@ impl Pending {
 }
 
 impl BlockState {
-    /// Takes on a published row of this block, whose number is given, unless it is claimed or dead.
+    /// Claims the published row at `at`, unless it is claimed or dead. `number`: that of this block.
     fn claim(&mut self, number: u32, at: usize) -> Option<Claim> {
         let bit = 1 << (at % 64);
         if self.claimed[at / 64] & bit != 0 || self.block.states[at].load().state == State::Dead {

@@ -10,16 +10,16 @@ use crate::error::{Error, Result};
 use crate::memory::segments::Segments;
 use crate::memory::{Charge, Memory};
 
-/// What became of the row at a place.
+/// The state of a place and of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing was published here yet, or not since the place became free.
+    /// No row was published here yet, or none since the place became free.
     Empty,
     /// The row is in the index.
     Live,
     /// The row was deleted, but snapshots may still see it.
     Tombstone,
-    /// Nobody can see the row any more, or it lives elsewhere by now. Never returned.
+    /// No snapshot sees the row any more, or the row lives at another place by now. Never returned.
     Dead,
 }
 
@@ -46,12 +46,12 @@ impl SlotState {
         Self { state: State::Live, row_id }
     }
 
-    /// The word.
+    /// The state and the row id in one word.
     pub fn pack(self) -> u64 {
         (self.state as u64) << ROW_ID_BITS | self.row_id as u64
     }
 
-    /// The entry of a word.
+    /// The slot state that a word holds.
     pub fn unpack(word: u64) -> Self {
         let state = match word >> ROW_ID_BITS {
             0 => State::Empty,
@@ -69,7 +69,7 @@ impl SlotState {
 pub struct AtomicSlotState(AtomicU64);
 
 impl AtomicSlotState {
-    /// The entry now.
+    /// The slot state now.
     #[inline]
     pub fn load(&self) -> SlotState {
         SlotState::unpack(self.0.load(Ordering::Acquire))
@@ -98,7 +98,7 @@ impl SlotStates {
         Ok(Self(Segments::new(memory, ENTRY_SHIFT, 1)?))
     }
 
-    /// Slots whose states have memory; those never stored are empty.
+    /// Slots whose states have memory. A state that was never stored is empty.
     pub fn rows(&self) -> usize {
         self.0.rows()
     }
@@ -160,8 +160,8 @@ struct Page {
     words: [u32; PAGE],
 }
 
-/// Row id → place: pages of 4096 words, kept while a row of theirs is in use. About 4 bytes a row for the dense row
-/// ids of a table; a row far from all others costs a page, 17 kB.
+/// Row id → place: pages of 4096 words, each kept while one of its rows is in use. It takes about 4 bytes a row for the dense row ids of a
+/// table; a row far from all others costs a whole page, 17 kB.
 pub struct Places {
     pages: HashMap<i64, Box<Page>>,
     charge: Charge,
@@ -173,8 +173,8 @@ impl Places {
         Ok(Self { pages: HashMap::new(), charge: memory.charge(0)? })
     }
 
-    /// Keeps the pages of these rows in memory, so that `set` for them cannot fail, until [`release`](Self::release)
-    /// for the same rows. Errors: `OutOfMemory`; then nothing is kept.
+    /// Keeps the pages of these rows in memory until [`release`](Self::release) is called for the same rows, so that `set` cannot fail for
+    /// them. Errors: `OutOfMemory`; then nothing is kept.
     pub fn reserve(&mut self, row_ids: &[i64]) -> Result<()> {
         for (i, row_id) in row_ids.iter().enumerate() {
             if let Err(error) = self.keep_page(row_id / PAGE as i64) {
@@ -267,10 +267,10 @@ impl Places {
         })
     }
 
-    /// Every row that has a place has a smaller id.
+    /// One past the highest row id that has a place, or a larger number.
     pub fn end(&self) -> i64 {
         let Some((&number, page)) = self.pages.iter().max_by_key(|&(&number, _)| number) else { return 0 };
-        // it may have nothing but reservations
+        // The last page may hold nothing but reservations.
         let used = page.words.iter().rposition(|&word| word != 0).map_or(0, |last| last as i64 + 1);
         number * PAGE as i64 + used
     }

@@ -1,4 +1,4 @@
-//! Deleted rows that snapshots may still see, in about the order in which they were deleted.
+//! Deleted rows that snapshots may still see, roughly in the order of their deletion.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,21 +6,21 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::memory::{Charge, Memory};
 
-/// Marks the bound of a row whose deletion is being committed, when only the last commit before is known: the host does
-/// not say which commit it is. Commits that delete are serial, so the row is gone for all when another commit is the last.
+/// Marks the bound of a row whose deletion is being committed. The host does not say the number of that commit, so the other bits hold the
+/// last commit before it. Commits that delete are serial, so the deletion is committed once the host's last commit is a later one.
 pub const UNRESOLVED: u64 = 1 << 63;
 
-/// Room for so many is not given back.
+/// Room for at least so many tombstones is kept.
 const ROOM_MIN: usize = 1024;
 
 /// Bounds and rows. Pushing never allocates within what was reserved.
 pub(in crate::index) struct Tombstones {
-    /// The bound: the commit that deleted the row, or a later one; or `UNRESOLVED` and the last commit before. Bounds need not
-    /// ascend: who deletes, who compares and who resolves commits read the last commit at different times.
+    /// A bound is the commit that deleted the row or a later one, or `UNRESOLVED` with the last commit before. Bounds need not ascend:
+    /// deletions, comparisons and the resolution of commits read the last commit at different times.
     list: VecDeque<(u64, i64)>,
-    /// How many are unresolved.
+    /// Number of unresolved tombstones.
     unresolved: usize,
-    /// Not above the last commit before any of these.
+    /// A lower bound of the commits that unresolved bounds hold.
     unresolved_after: u64,
     charge: Charge,
 }
@@ -34,7 +34,7 @@ impl Tombstones {
         self.list.len()
     }
 
-    /// Makes room for so many in total. Errors: `OutOfMemory`.
+    /// Makes room for `rows` tombstones in total. Errors: `OutOfMemory`.
     pub(in crate::index) fn reserve(&mut self, rows: usize) -> Result<()> {
         let old = self.list.capacity();
         if rows <= old {
@@ -48,7 +48,7 @@ impl Tombstones {
         grown.map_err(|_| Error::out_of_memory("for the rows of an HNSW index"))
     }
 
-    /// Gives room beyond so many in total back, if it is most of the room.
+    /// Gives back the room beyond `rows` tombstones, if that is most of the room.
     pub(in crate::index) fn trim(&mut self, rows: usize) {
         if self.list.capacity() / 4 > rows.max(ROOM_MIN) {
             self.list.shrink_to(rows);
@@ -56,7 +56,7 @@ impl Tombstones {
         }
     }
 
-    /// A row is deleted. Needs a reservation.
+    /// Adds the tombstone of a row. Needs a reservation.
     pub(in crate::index) fn push(&mut self, bound: u64, row_id: i64) {
         if bound & UNRESOLVED != 0 {
             self.unresolved += 1;
@@ -65,17 +65,18 @@ impl Tombstones {
         self.list.push_back((bound, row_id));
     }
 
-    /// How many were deleted by commits that were going on when that was last asked.
+    /// Number of unresolved tombstones: their commits had not ended at the last `resolve_commit`.
     pub(in crate::index) fn unresolved(&self) -> usize {
         self.unresolved
     }
 
-    /// The last commit before the oldest unresolved one, or an older one; `u64::MAX` if all are resolved.
+    /// A commit that is not after the last commit before the oldest unresolved deletion; `u64::MAX` if all are resolved.
     pub(in crate::index) fn unresolved_after(&self) -> u64 {
         if self.unresolved == 0 { u64::MAX } else { self.unresolved_after }
     }
 
-    /// Those that were deleted after a commit before `last_commit` were deleted by it, or earlier.
+    /// Resolves the tombstones whose last commit before is older than `last_commit`: they were deleted by `last_commit` or by an earlier
+    /// commit.
     pub(in crate::index) fn resolve_commit(&mut self, last_commit: u64) {
         let mut left = self.unresolved;
         self.unresolved_after = u64::MAX;
@@ -96,17 +97,17 @@ impl Tombstones {
         }
     }
 
-    /// The bound of the first; `u64::MAX` if there is none.
+    /// The bound of the first tombstone; `u64::MAX` if there is none.
     pub(in crate::index) fn oldest(&self) -> u64 {
         self.list.front().map_or(u64::MAX, |&(bound, _)| bound)
     }
 
-    /// Takes the first if its bound is below this one.
+    /// Removes the first tombstone if its bound is below `bound`; returns its row.
     pub(in crate::index) fn pop_below(&mut self, bound: u64) -> Option<i64> {
         (self.oldest() < bound).then(|| self.list.pop_front()).flatten().map(|(_, row_id)| row_id)
     }
 
-    /// These rows are no tombstones any more.
+    /// Removes the tombstones of these rows.
     pub(in crate::index) fn forget(&mut self, mut rows: Vec<i64>) {
         if rows.is_empty() {
             return;

@@ -13,7 +13,7 @@ pub struct Unrankable {
     states: SlotStates,
     /// Positions ever used.
     end: AtomicUsize,
-    /// Rows that came and may have distances, at most so many.
+    /// At most so many of the rows may have a distance that is not NaN.
     comparable: AtomicUsize,
     free: Mutex<Free>,
 }
@@ -36,14 +36,14 @@ impl Unrankable {
         self.end.load(Ordering::Acquire) - self.free().positions.len()
     }
 
-    /// Of the rows that are pushed next, or given another vector, so many may have distances.
+    /// Notes that `rows` of the rows pushed next, or given another vector, may have distances.
     pub fn expect_comparable(&self, rows: usize) {
-        // without rows none of those counted before is left
+        // Without rows, none of those counted before is left.
         let before = if self.len() == 0 { 0 } else { self.comparable() };
         self.comparable.store(before + rows, Ordering::Release);
     }
 
-    /// So many rows, at most, may have distances, see [`crate::vectors::Space::is_undefined`]; those of the others are NaN.
+    /// An upper bound of the rows that may have distances; those of the others are NaN. See [`crate::vectors::Space::is_undefined`].
     pub fn comparable(&self) -> usize {
         self.comparable.load(Ordering::Acquire)
     }
@@ -81,13 +81,13 @@ impl Unrankable {
         self.states.at(position)
     }
 
-    /// The row is gone. Once a row. Never allocates.
+    /// Marks the row dead and frees its position. Called once a row. Never allocates.
     pub fn finish(&self, position: u32) {
         self.states.at(position).set_state(State::Dead);
         self.free().positions.push(position);
     }
 
-    /// Positions ever used: all below it have a state.
+    /// One past the highest position ever used: all positions below it have a state.
     pub fn end(&self) -> u32 {
         self.end.load(Ordering::Acquire) as u32
     }
