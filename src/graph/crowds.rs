@@ -1,17 +1,17 @@
-//! Crowds: nodes that are so near to each other that from where a query is they are as one.
+//! Crowds: nodes so near to each other that, seen from a query, they are like one node.
 //!
-//! A walk that keeps only such nodes ends among them, and does not see what is around them: thousands of rows of texts that say nearly the
-//! same hide all that is farther than they are from the query, though the graph would lead there. So a walk that has come to its end looks
-//! at what it keeps. What is a crowd counts as one node from then on, and the walk goes on. While rows are linked it is the same, see
-//! cpp/graph/crowds.hpp.
+//! A walk that keeps only nodes of a crowd ends among them and does not see what is around them. Thousands of rows of nearly equal texts
+//! hide all that is farther from the query than they are, though the graph would lead there. So when a walk has come to its end, it looks
+//! at the nodes that it keeps. If they are a crowd, the crowd counts as one node from then on, and the walk goes on. The same happens while
+//! rows are linked; see cpp/graph/crowds.hpp.
 
 use super::lock::ReadGuard;
 use super::search_layer::Neighbor;
 use crate::options::Metric;
 use crate::vectors::Query;
 
-/// The square of: how far a node of a crowd is from its centre, as a share of how far the query is from there. 0 is no crowd: by inner
-/// product a query's length says nothing, and all rows of a table may be near each other, seen from the origin.
+/// The squared radius of a crowd, as a share of the squared distance of the query from the crowd's centre. 0 means no crowds: under the
+/// inner product the query's norm says nothing, and all rows of a table may be near each other, seen from the origin.
 pub(super) fn share(metric: Metric) -> f32 {
     match metric {
         Metric::L2sq | Metric::Cosine => 0.4 * 0.4,
@@ -23,46 +23,46 @@ pub(super) fn share(metric: Metric) -> f32 {
 pub(super) struct Crowds<'a>(Vec<Crowd<'a>>);
 
 struct Crowd<'a> {
-    /// One of its nodes.
+    /// One of the crowd's nodes, as a query.
     centre: Query<'a>,
-    /// How far the others are from it at most.
+    /// The largest distance of a node of the crowd from the centre.
     within: f32,
-    /// How many others were met.
+    /// How many nodes of the crowd other than the centre were met.
     others: usize,
 }
 
 impl<'a> Crowd<'a> {
-    /// The crowd around a node.
+    /// The crowd with `node` as its centre.
     fn around(graph: &'a ReadGuard<'a>, node: Neighbor) -> Self {
         let within = share(graph.metric()) * node.distance();
         Self { centre: graph.prepare_row(node.slot()), within, others: 0 }
     }
 
-    /// Calls `each` with the slots, and whether they are in the crowd.
+    /// Calls `each` with every slot and whether it is in the crowd.
     fn look(&self, graph: &ReadGuard<'_>, slots: &[u32], mut each: impl FnMut(u32, bool)) {
         graph.measure(&self.centre, slots, |slot, apart| each(slot, apart <= self.within));
     }
 }
 
 impl<'a> Crowds<'a> {
-    /// Most that a walk looks for.
+    /// Most crowds that a walk looks for.
     const MAX: usize = 4;
-    /// Nodes of those that are kept that are looked at first; fewer are no crowd.
+    /// Kept nodes that are looked at first. A walk that keeps fewer than twice as many has no crowd.
     const SAMPLE: usize = 8;
-    /// They are of the nearest half: a crowd that is farther than those hides little of what is wanted.
+    /// The sample is taken from the nearest half of the kept nodes: a crowd beyond that hides little that is wanted.
     const NEAREST: usize = 2;
 
     pub(super) fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// How many there are.
+    /// Number of crowds found.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// If half of a sample of the nearest nodes that a walk keeps, and a third of all, are a crowd, remembers it and returns the slots of
-    /// those of them that are not its centre. Adds to `distances` how many were computed.
+    /// Looks for a crowd that holds half of a sample of the nearest kept nodes and a third of all kept nodes. If there is one, remembers it
+    /// and returns the slots of its kept nodes other than the centre, ascending. Adds the number of computed distances to `distances`.
     pub(super) fn find(
         &mut self,
         graph: &'a ReadGuard<'a>,
@@ -98,7 +98,8 @@ impl<'a> Crowds<'a> {
         None
     }
 
-    /// If a node is in a crowd, counts it and returns how many others of it were met. Adds to `distances` how many were computed.
+    /// If a node is in a crowd, counts the node and returns how many nodes of that crowd other than its centre were met, this one included.
+    /// Adds the number of computed distances to `distances`.
     #[inline]
     pub(super) fn others(&mut self, graph: &ReadGuard<'_>, slot: u32, distances: &mut usize) -> Option<usize> {
         for crowd in &mut self.0 {

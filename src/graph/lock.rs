@@ -1,7 +1,8 @@
-//! The lock that owns a graph and the rows of its nodes: a guard for each way to use them, with the calls of that way and no others.
+//! The lock that owns a graph and the rows of its nodes. There is a guard for each way to use them, and each guard has only the calls that
+//! are allowed that way.
 //!
-//! usearch lets additions run beside each other, and readers beside each other, but not one beside the other; everything else wants
-//! to be alone.
+//! In usearch, additions may run beside each other, and readers beside each other, but not one kind beside the other. All other calls must
+//! run alone.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::options::{Metric, Options};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::vectors::{Arena, Codec, Query};
 
-/// A graph with the vectors of its nodes. No guard may be taken while the same thread holds another one of the same lock.
+/// A graph with the rows of its nodes. A thread that holds a guard of this lock must not take another one; only pins may be taken in
+/// addition.
 pub(crate) struct GraphLock {
     turns: Turns,
     /// Readers of rows that do not take a turn; slots become free when those have ended that may have seen rows in them.
@@ -24,11 +26,11 @@ pub(crate) struct GraphLock {
     graph: Graph,
     arena: Arena,
     codec: Arc<Codec>,
-    /// Nodes that the graph's table has place for.
+    /// Nodes for which the graph's table has room.
     reserved: AtomicUsize,
-    /// Slots that additions may take: at most `reserved`, and as many as have memory for their vectors.
+    /// Slots that additions may take: at most `reserved`, and only slots whose rows have memory.
     open: AtomicUsize,
-    /// Slots promised to additions; never less than the graph's nodes.
+    /// Slots that additions have taken; never less than the graph's nodes.
     taken: AtomicUsize,
 }
 
@@ -45,7 +47,7 @@ impl FreeSlot {
 }
 
 impl GraphLock {
-    /// An empty graph without place for nodes. Errors: `OutOfMemory`.
+    /// An empty graph without room for nodes. Errors: `OutOfMemory`.
     pub(crate) fn new(options: &Options, codec: &Arc<Codec>, memory: &Arc<Memory>) -> Result<Self> {
         let arena = Arena::new(memory, codec.row_bytes())?;
         let graph = Graph::new(options, &arena, codec)?;
@@ -92,7 +94,8 @@ impl GraphLock {
         ReadGuard { lock: self, _turn: self.turns.enter(Access::Read) }
     }
 
-    /// Waits until nobody reads, and keeps it so, unless `refused` when it begins to. For additions of one node; any number of them.
+    /// Waits until nobody reads or changes the graph, and keeps it so. `None` if `refused` is true; it is asked once, before the wait. For
+    /// additions of one node; any number at once.
     pub(crate) fn link_unless(&self, refused: &dyn Fn() -> bool) -> Option<LinkGuard<'_>> {
         Some(LinkGuard { lock: self, _turn: self.turns.enter_unless(Access::Link, refused)? })
     }
@@ -102,12 +105,12 @@ impl GraphLock {
         ExclusiveGuard(ReadGuard { lock: self, _turn: self.turns.enter(Access::Exclusive) })
     }
 
-    /// The same, unless `refused` when it would begin to wait.
+    /// As `exclusive`, but `None` if `refused` is true; it is asked once, before the wait.
     pub(crate) fn exclusive_unless(&self, refused: &dyn Fn() -> bool) -> Option<ExclusiveGuard<'_>> {
         Some(ExclusiveGuard(ReadGuard { lock: self, _turn: self.turns.enter_unless(Access::Exclusive, refused)? }))
     }
 
-    /// Waits until those who use the graph now have left it.
+    /// Waits until all present users of the graph have left it.
     pub(crate) fn drain(&self) {
         drop(self.exclusive());
     }
@@ -142,19 +145,19 @@ impl GraphLock {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Nodes that the table has place for.
+    /// Nodes for which the table has room.
     pub(crate) fn reserved(&self) -> usize {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    /// Gives memory to the vectors of at least `slots` slots; returns how many have that and a place in the table, `most` at most. To be
-    /// called by one thread at a time. Errors: `OutOfMemory`.
+    /// Gives memory to the rows of at least `slots` slots. Returns how many slots have both that and room in the table, but at most `most`
+    /// or those already open. Called by one thread at a time. Errors: `OutOfMemory`.
     pub(crate) fn extend(&self, slots: usize, most: usize) -> Result<usize> {
         self.arena.extend(slots)?;
         Ok(self.reserved().min(self.arena.rows()).min(most).max(self.open()))
     }
 
-    /// Lets additions take so many slots, which `extend` has returned.
+    /// Lets additions take slots below `slots`, a number that `extend` has returned.
     pub(crate) fn let_take(&self, slots: usize) {
         self.open.store(slots, Ordering::Release);
     }
@@ -167,7 +170,7 @@ impl GraphLock {
     }
 }
 
-/// Nobody adds nodes, or changes links or rows.
+/// While it lives, nobody adds nodes, or changes links or rows.
 pub(crate) struct ReadGuard<'a> {
     lock: &'a GraphLock,
     _turn: Turn<'a>,
@@ -191,8 +194,8 @@ impl ReadGuard<'_> {
         unsafe { self.lock.graph.level(slot) }
     }
 
-    /// The neighbours of a node on one level, none above its own. `out` takes them, as many as fit (`m0` do). Panics if there is no such
-    /// node.
+    /// The neighbours of a node on one level; none above its topmost level. They are written to `out`, as many as fit; a node has at most
+    /// [`links_max`](Self::links_max). Panics if there is no such node.
     #[inline]
     pub(crate) fn neighbors<'b>(&self, slot: u32, level: usize, out: &'b mut [u32]) -> &'b [u32] {
         // SAFETY: only readers use the graph.
@@ -224,12 +227,12 @@ impl ReadGuard<'_> {
         unsafe { self.lock.arena.get(slot) }
     }
 
-    /// What the graph's distances are.
+    /// The metric of the graph's distances.
     pub(crate) fn metric(&self) -> Metric {
         self.lock.codec.space.metric
     }
 
-    /// The norm of a node's row, see [`Codec::norm`]. Panics if there is no such node.
+    /// The norm of a node's row; see [`Codec::norm`]. Panics if there is no such node.
     #[inline]
     pub(crate) fn norm(&self, slot: u32) -> f32 {
         self.lock.codec.norm(self.row(slot))
@@ -240,14 +243,14 @@ impl ReadGuard<'_> {
         self.lock.codec.prepare_row(self.row(slot))
     }
 
-    /// Calls `each` with the slots, in order, and their distances to `query`. Panics if a slot has no memory.
+    /// Calls `each` with every slot, in order, and its distance to `query`. Panics if a slot has no memory.
     #[inline]
     pub(crate) fn measure(&self, query: &Query<'_>, slots: &[u32], each: impl FnMut(u32, f32)) {
         // SAFETY: as in `row`.
         unsafe { self.lock.arena.measure(&self.lock.codec, query, slots, each) };
     }
 
-    /// A search that has not begun. `ef`: nodes it keeps, at least 1. `passes`: the nodes that it may keep.
+    /// A search that has not begun. `ef`: nodes that it keeps, at least 1. `passes`: whether it may keep a node.
     pub(crate) fn search_layer<'b, P: Fn(u32) -> bool>(
         &'b self,
         query: &'b Query<'b>,
@@ -257,13 +260,13 @@ impl ReadGuard<'_> {
         SearchLayer::new(self, query, ef, passes)
     }
 
-    /// The nodes nearest to `query` that pass, nearest first; approximate. `ef`: the paper's, and most that are returned but for those
-    /// equal to others.
+    /// The nodes nearest to `query` that pass, nearest first; approximate. `ef`: the paper's. At most `ef` nodes are returned, plus others
+    /// that are equal to some of these or of a crowd.
     pub(crate) fn nearest(&self, query: &Query<'_>, ef: usize, passes: impl Fn(u32) -> bool) -> (Vec<Neighbor>, Cost) {
         self.search_layer(query, ef, passes).run(None)
     }
 
-    /// The same for the vector of a node, as if that were not in the graph.
+    /// As [`nearest`](Self::nearest), as if `node` were not in the graph.
     pub(crate) fn nearest_beside(
         &self,
         query: &Query<'_>,
@@ -275,20 +278,19 @@ impl ReadGuard<'_> {
     }
 }
 
-/// Others may add nodes, too; nobody reads.
+/// While it lives, nobody reads or changes the graph, but others may add nodes, too.
 pub(crate) struct LinkGuard<'a> {
     lock: &'a GraphLock,
     _turn: Turn<'a>,
 }
 
 impl LinkGuard<'_> {
-    /// Whether it is a guard of this lock.
+    /// Whether this is a guard of `lock`.
     pub(crate) fn is_of(&self, lock: &GraphLock) -> bool {
         std::ptr::eq(self.lock, lock)
     }
 
-    /// Adds a row and links it; `None` if no slot is open. Waits for a free scratch space. Errors: `OutOfMemory`;
-    /// nothing is added then.
+    /// Adds a row and links it; `None` if no slot is open. Waits for a free scratch space. Errors: `OutOfMemory`; then nothing is added.
     pub(crate) fn add(&self, row: &[u8]) -> Result<Option<u32>> {
         let lock = self.lock;
         if !lock.take_slot() {
@@ -306,8 +308,8 @@ impl LinkGuard<'_> {
         }
     }
 
-    /// Gives a free slot's node a row, and links it, on the levels it has. Waits for a free scratch space. Errors:
-    /// `OutOfMemory`; the node may be linked to by then.
+    /// Gives a row to the node of a free slot, and links the node on the levels that it has. Waits for a free scratch space. Errors:
+    /// `OutOfMemory`; by then other nodes may link to it.
     ///
     /// # Safety
     /// The slot was freed from this graph.
@@ -316,17 +318,18 @@ impl LinkGuard<'_> {
         unsafe { self.lock.graph.relink(&self.lock.arena, slot.0, row) }.map(|_| slot.0)
     }
 
-    /// Links a node that has lost all its links anew, with the row that it has. Errors: as for `relink`.
+    /// Links a node again that has lost all its links; it keeps its row. Errors: as for `relink`.
     ///
     /// # Safety
-    /// Nobody else relinks the node.
+    /// No other thread relinks the node.
     pub(crate) unsafe fn relink_orphan(&self, slot: u32) -> Result<()> {
-        // SAFETY: the guard keeps readers and changes out, and the caller others who relink it; so nobody writes its row.
+        // SAFETY: the guard keeps readers and changes out, and the caller promises that no other thread relinks the node; so nobody writes
+        // its row.
         unsafe { self.lock.graph.relink(&self.lock.arena, slot, self.lock.arena.get(slot)) }.map(|_| ())
     }
 }
 
-/// Nobody else uses the graph. Also a [`ReadGuard`].
+/// While it lives, nobody else uses the graph. It is also a [`ReadGuard`].
 pub(crate) struct ExclusiveGuard<'a>(ReadGuard<'a>);
 
 impl<'a> Deref for ExclusiveGuard<'a> {
@@ -338,7 +341,7 @@ impl<'a> Deref for ExclusiveGuard<'a> {
 }
 
 impl ExclusiveGuard<'_> {
-    /// Makes place for `nodes` nodes in total in the table. Errors: `OutOfMemory`; the graph stays as it was.
+    /// Makes room for `nodes` nodes in total in the table. Errors: `OutOfMemory`; the graph stays as it was.
     pub(crate) fn reserve(&mut self, nodes: usize) -> Result<()> {
         let lock = self.0.lock;
         // SAFETY: nobody else uses the graph.
@@ -347,8 +350,8 @@ impl ExclusiveGuard<'_> {
         Ok(())
     }
 
-    /// Takes the `deleted` nodes (a bit a slot) out of the links of the other nodes in `slots`. Where a node linked to a deleted one, the
-    /// neighbours of that one compete for its place. Nodes left without links are added to `orphans`. Errors: `OutOfMemory`.
+    /// Removes the `deleted` nodes (a bit a slot) from the links of the other nodes in `slots`. Where a node linked to a deleted one, the
+    /// neighbours of the deleted node compete for the place. Nodes left without links are added to `orphans`. Errors: `OutOfMemory`.
     pub(crate) fn consolidate(&mut self, deleted: &[u64], slots: Range<u32>, orphans: &mut Vec<u32>) -> Result<()> {
         let lock = self.0.lock;
         // SAFETY: nobody else uses the graph.
@@ -382,7 +385,7 @@ impl ExclusiveGuard<'_> {
         may_free
     }
 
-    /// Makes a node link to another one on the bottom level, if it has room; returns whether it does.
+    /// Adds a link on the bottom level from node `from` to node `to`, if `from` has room. Returns whether it was added.
     pub(crate) fn attach(&mut self, from: u32, to: u32) -> bool {
         // SAFETY: nobody else uses the graph.
         unsafe { self.0.lock.graph.attach(from, to) }
@@ -405,13 +408,13 @@ impl PinGuard<'_> {
     /// As [`ReadGuard::measure`].
     ///
     /// # Safety
-    /// The nodes of these slots have been added, and the guard was taken before that was found out.
+    /// The nodes of these slots have been added, and the guard was taken before the caller learnt this from their states.
     pub(crate) unsafe fn measure(&self, query: &Query<'_>, slots: &[u32], each: impl FnMut(u32, f32)) {
         // SAFETY: their rows are written, and stay so as the slots do not become free.
         unsafe { self.lock.arena.measure(&self.lock.codec, query, slots, each) };
     }
 
-    /// The same from each of several queries. See [`Arena::measure_all`].
+    /// As `measure`, from each of several queries. See [`Arena::measure_all`].
     ///
     /// # Safety
     /// As for `measure`.
@@ -430,7 +433,7 @@ impl PinGuard<'_> {
         self.lock.codec.estimates()
     }
 
-    /// The norm of a slot's row, see [`Codec::norm`].
+    /// The norm of a slot's row; see [`Codec::norm`].
     ///
     /// # Safety
     /// As for `measure`.

@@ -1,7 +1,7 @@
 //! The safe face of usearch's `index_gt`: an HNSW graph over slots whose rows lie in an [`Arena`].
 //!
-//! Graph slot and arena slot are the same number: slots are given out densely, from 0, in the order of additions.
-//! Source of the algorithms: Malkov & Yashunin 2018 (additions: algorithm 1). Searches are in [`crate::graph::search_layer`].
+//! A node and its row have the same slot. Slots are given out densely, from 0, in the order of additions. Source of the algorithms: Malkov
+//! & Yashunin 2018 (additions: algorithm 1). Searches are in [`crate::graph::search_layer`].
 
 mod crowds;
 pub(crate) mod lock;
@@ -21,7 +21,7 @@ use crate::vectors::{Arena, Codec, Functions};
 
 #[cxx::bridge(namespace = "vss")]
 mod ffi {
-    /// What a graph is made with.
+    /// The parameters of a graph.
     struct Shape {
         m: usize,
         m0: usize,
@@ -29,7 +29,7 @@ mod ffi {
         row_bytes: usize,
         /// `log2` of the slots of an arena segment.
         segment_shift: u32,
-        /// The functions of the codec, see [`crate::vectors::Functions`].
+        /// Addresses of the codec's functions; see [`crate::vectors::Functions`].
         measure: usize,
         measure4: usize,
         length: usize,
@@ -42,18 +42,18 @@ mod ffi {
 
     /// One addition.
     struct Step {
-        /// Where the address of the arena's table of segment addresses stands; it changes when the arena grows.
+        /// Points to the address of the arena's table of segment addresses; that address changes when the arena grows.
         table: *const usize,
-        /// What is added, as a row and as a query; null for a step that adds nothing.
+        /// The row to add, as a row and as a query; null for a step that adds nothing.
         row: *const u8,
         query: *const u8,
         /// Address of the codec.
         codec: usize,
-        /// Where a row is made a query.
+        /// Scratch memory in which a row is turned into a query.
         scratch: *mut u8,
         /// Candidates kept: the paper's `efConstruction`.
         ef: usize,
-        /// Scratch space to use.
+        /// Number of the scratch space to use; see `Threads`.
         thread: usize,
     }
 
@@ -115,16 +115,16 @@ unsafe impl Send for ffi::Hnsw {}
 // SAFETY: as above.
 unsafe impl Sync for ffi::Hnsw {}
 
-/// The links of a graph that is to be made, node by node. What is impossible is left out of the graph.
+/// The links of a graph to be made, node by node. Impossible links are left out of the graph.
 pub trait Source {
-    /// Topmost level of a node, at most `LEVELS_MAX` and that of the node where walks begin.
+    /// Topmost level of a node: at most `LEVELS_MAX`, and at most that of the node where walks begin.
     fn level(&self, slot: u32) -> usize;
-    /// Writes the neighbours of a node on one of its levels to `out`, which has room for as many as a node may have
-    /// there; returns how many. They are nodes of the same graph that have this level, too.
+    /// Writes the neighbours of a node on one of its levels to `out`, which has room for the most that a node may have there; returns how
+    /// many. The neighbours must be nodes of the same graph that have this level, too.
     fn links(&self, slot: u32, level: usize, out: &mut [u32]) -> usize;
 }
 
-/// A source, called from C++.
+/// A source that C++ calls.
 struct Links<'a>(&'a dyn Source);
 
 impl Links<'_> {
@@ -137,9 +137,9 @@ impl Links<'_> {
     }
 }
 
-/// How much farther apart two neighbours of a node count while its links are chosen, so that more of them stay (the alpha
-/// of Vamana: Subramanya et al. 2019, for squared distances). On sentence embeddings of unequal norms it lifts the recall
-/// of `L2sq` by two points; directions lose half a point by it.
+/// The factor by which distances between the neighbours of a node are enlarged while its links are chosen, so that more of them stay (the
+/// alpha of Vamana: Subramanya et al. 2019, for squared distances). On sentence embeddings of unequal norms it raises the recall of `L2sq`
+/// by two points; for directions it costs half a point.
 fn relax(metric: Metric) -> f32 {
     match metric {
         Metric::L2sq => 1.2,
@@ -171,17 +171,17 @@ pub struct LevelStats {
     pub nodes: usize,
     /// Links between them, each direction counted.
     pub edges: usize,
-    /// Links they have room for.
+    /// Links for which the nodes have room.
     pub max_edges: usize,
-    /// Bytes of their adjacency lists.
+    /// Bytes of the nodes' adjacency lists.
     pub allocated_bytes: usize,
 }
 
-/// An HNSW graph. It stores links only; every call gets the arena that holds the rows.
+/// An HNSW graph. It stores only links; the calls that need rows get the arena.
 ///
 /// # Invariants
-/// `add` and `relink` calls may run beside each other, readers beside each other, never one kind beside the other; the
-/// others run alone. The methods are unsafe where this is the caller's duty; [`lock::GraphLock`] keeps it.
+/// `add` and `relink` calls may run beside each other, and readers may run beside each other, but never one kind beside the other. All
+/// other calls run alone. A method is unsafe where the caller has to ensure this; [`lock::GraphLock`] does so.
 pub struct Graph {
     hnsw: cxx::UniquePtr<ffi::Hnsw>,
     threads: Threads,
@@ -191,14 +191,14 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// An empty graph over rows of `arena`, which are the codec's; has room for nothing. Errors: `OutOfMemory`.
+    /// An empty graph over the rows of `arena`, which are rows of the codec. It has room for no node. Errors: `OutOfMemory`.
     pub fn new(options: &Options, arena: &Arena, codec: &Arc<Codec>) -> Result<Self> {
         let hnsw = ffi::make_hnsw(&shape(options, arena, codec)).map_err(failed)?;
         Ok(Self::of(hnsw, Threads::new(), options, codec))
     }
 
-    /// The graph of `rows` nodes that `source` describes, with room for no more; `arena` has, or will have, their
-    /// rows. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
+    /// The graph of `rows` nodes that `source` describes, without room for more. The caller puts the rows into `arena`, before or after
+    /// this call. `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if `entry` is not below `rows`.
     pub fn load(
         options: &Options,
         arena: &Arena,
@@ -227,8 +227,8 @@ impl Graph {
         self.hnsw.reserve(rows, self.threads.count).map_err(failed)
     }
 
-    /// Adds a row of the codec: copies it into the arena at the slot it gets, and links it. Waits for a free
-    /// scratch space. Errors: `OutOfMemory`, also when no room was reserved; nothing is added then.
+    /// Adds a row of the codec: copies it into the arena at its new slot, and links it. Waits for a free scratch space. Errors:
+    /// `OutOfMemory`, also if no room was reserved; then nothing is added.
     ///
     /// # Safety
     /// Only other `add` calls run on this graph. The arena is always the one given to `new`, and has memory for at
@@ -238,22 +238,20 @@ impl Graph {
         Ok((added.slot, Cost { visited: added.visited, distances: added.distances }))
     }
 
-    /// Gives a node that nobody links to another row of the codec, and links it anew, on the levels it has. The
-    /// row may be the node's own: then the node may be linked to. Waits for a free scratch space. Errors:
-    /// `OutOfMemory`; the node may be linked to by then.
+    /// Gives another row of the codec to a node that no node links to, and links it on the levels that it has. The row may be the node's
+    /// own; then other nodes may link to it. Waits for a free scratch space. Errors: `OutOfMemory`; by then other nodes may link to it.
     ///
     /// # Safety
-    /// As for `add`; the node exists, was cleared unless it keeps its row, and nobody else relinks it.
+    /// As for `add`. The node exists, was cleared unless it keeps its row, and no other call relinks it.
     pub unsafe fn relink(&self, arena: &Arena, slot: u32, row: &[u8]) -> Result<Cost> {
         assert!((slot as usize) < self.len());
         let added = self.step(arena, row, |step| self.hnsw.relink(step, slot))?;
         Ok(Cost { visited: added.visited, distances: added.distances })
     }
 
-    /// Takes the deleted nodes (a bit a slot) out of the links of the other nodes in `slots`. Where a node linked to a
-    /// deleted one, the neighbours of that one compete for its place. Nodes left without links are added to `orphans`.
-    /// (Source: the delete consolidation of FreshDiskANN, Singh et al. 2021, with HNSW's selection of neighbours.)
-    /// Errors: `OutOfMemory`.
+    /// Removes the deleted nodes (a bit a slot) from the links of the other nodes in `slots`. Where a node linked to a deleted one, the
+    /// neighbours of the deleted node compete for the place. Nodes left without links are added to `orphans`. (Source: the delete
+    /// consolidation of FreshDiskANN, Singh et al. 2021, with HNSW's selection of neighbours.) Errors: `OutOfMemory`.
     ///
     /// # Safety
     /// No other call runs on this graph. The arena is always the one given to `new`.
@@ -288,7 +286,7 @@ impl Graph {
         self.hnsw.clear(slot);
     }
 
-    /// Makes a node link to another one on the bottom level, if it has room; returns whether it does.
+    /// Adds a link on the bottom level from node `from` to node `to`, if `from` has room. Returns whether it was added.
     ///
     /// # Safety
     /// No other call runs on this graph.
@@ -326,7 +324,7 @@ impl Graph {
         self.hnsw.link_bytes()
     }
 
-    /// Bytes of everything else: the node table, locks, scratch space.
+    /// Bytes of everything but adjacency lists: the node table, locks, scratch spaces.
     pub fn table_bytes(&self) -> usize {
         self.hnsw.table_bytes()
     }
@@ -340,8 +338,8 @@ impl Graph {
         self.hnsw.level(slot)
     }
 
-    /// The neighbours of a node on one level, none above its own. `out` takes them, as many as fit (`m0` do). Panics
-    /// if there is no such node.
+    /// The neighbours of a node on one level; none above its topmost level. They are written to `out`, as many as fit; a node has at most
+    /// [`links_max`](Self::links_max). Panics if there is no such node.
     ///
     /// # Safety
     /// Only readers run on this graph.
@@ -412,12 +410,12 @@ fn shape(options: &Options, arena: &Arena, codec: &Codec) -> ffi::Shape {
     }
 }
 
-/// The library's messages are few and all mean that memory, or room for nodes, ran out.
+/// The library has few messages, and all mean that memory or room for nodes ran out.
 fn failed(error: cxx::Exception) -> Error {
     Error::new(ErrorKind::OutOfMemory, format!("HNSW graph: {}", error.what()))
 }
 
-/// Scratch spaces of a graph, each for one caller at a time.
+/// The scratch spaces of a graph. Each serves one caller at a time.
 struct Threads {
     free: Mutex<Vec<usize>>,
     freed: Condvar,
@@ -425,15 +423,15 @@ struct Threads {
 }
 
 impl Threads {
-    /// As many as the machine runs at once, within 4 (hosts may use more threads than processors) and 64 (each
-    /// costs some kilobytes).
+    /// As many scratch spaces as processors, but at least 4, because hosts may use more threads than processors, and at most 64, because
+    /// each costs some kilobytes.
     fn new() -> Self {
         let count = std::thread::available_parallelism().map_or(4, NonZero::get).clamp(4, 64);
         Self { free: Mutex::new((0..count).rev().collect()), freed: Condvar::new(), count }
     }
 
-    /// Waits until one is free. The last returned is taken first: its memory is warm, and one caller alone gets the
-    /// same one each time, so that its graphs are reproducible.
+    /// Waits until a scratch space is free, and takes the one that was returned last: its memory is warm, and a single caller always gets
+    /// the same one, so that its graphs are reproducible.
     fn take(&self) -> Thread<'_> {
         let mut free = self.free.lock();
         loop {

@@ -1,7 +1,7 @@
 //! Walks through a graph, from node to node towards a query.
 //!
-//! Source: Malkov & Yashunin 2018, algorithms 2 and 5. The neighbours of a node are measured four at a time, and the links
-//! of those that will probably be followed are fetched ahead: a walk waits for memory most of its time.
+//! Source: Malkov & Yashunin 2018, algorithms 2 and 5. The neighbours of a node are measured four at a time, and the links that will
+//! probably be followed are fetched ahead, because a walk waits for memory most of its time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
@@ -12,7 +12,7 @@ use super::lock::ReadGuard;
 use super::visited::VisitedSet;
 use crate::vectors::Query;
 
-/// A node with its distance to the query, in one number that orders by distance, equal ones by slot.
+/// A node with its distance to the query, in one number that orders by distance, then by slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Neighbor(u64);
 
@@ -33,14 +33,14 @@ impl Neighbor {
         self.0 as u32
     }
 
-    /// By distance alone: a walk that preferred one of many equal vectors to another would walk through all of them.
+    /// Compares distances alone: a walk that preferred one of many equal vectors to another would walk through all of them.
     fn is_nearer_than(self, other: Self) -> bool {
         self.0 >> 32 < other.0 >> 32
     }
 }
 
-/// The nodes that a walk has met, by their distance: a later one takes an earlier one's place. So it is told of most nodes how many
-/// equal ones there were before.
+/// A table, keyed by distance, of nodes that a walk has met. A later node may take the place of an earlier one, so for most nodes, though
+/// not for all, it says how many equal nodes were met before.
 struct EqualNodes {
     places: Box<[EqualNode]>,
 }
@@ -51,7 +51,7 @@ struct EqualNode {
     /// The distance's bits.
     distance: u32,
     slot: u32,
-    /// How many others there were.
+    /// How many other nodes with this row were met.
     others: u32,
 }
 
@@ -62,7 +62,7 @@ impl EqualNode {
 impl EqualNodes {
     /// Most places: 48 kB.
     const PLACES_MAX: usize = 4096;
-    /// Places for each node that is kept: a walk meets some times as many that are good for a time.
+    /// Places for each node that the walk keeps: a walk meets several times as many nodes that are kept for a while.
     const PLACES_PER_KEPT: usize = 8;
 
     fn new(ef: usize) -> Self {
@@ -70,7 +70,7 @@ impl EqualNodes {
         Self { places: vec![EqualNode::NONE; places].into_boxed_slice() }
     }
 
-    /// How many nodes equal to this one were met before it. `row`: of a node.
+    /// How many nodes with the same row were met before this one. `row`: gives the row of a node.
     #[inline]
     fn before<'r>(&mut self, node: Neighbor, row: impl Fn(u32) -> &'r [u8]) -> u32 {
         let distance = (node.0 >> 32) as u32;
@@ -81,14 +81,15 @@ impl EqualNodes {
             return 0;
         }
         if place.slot == node.slot() {
-            return 0; // it was met, dropped, and taken back
+            return 0; // the node was met before, dropped, and offered again
         }
         let this = row(node.slot());
         if row(place.slot) == this {
             place.others += 1;
             return place.others;
         }
-        // Of whole numbers, many rows that are not equal are at one distance: the others have their places by what they are made of.
+        // If the vectors hold whole numbers, many different rows have the same distance. Those after the first get a place by their
+        // contents, too.
         let place = self.place(distance ^ checksum(this));
         if place.slot != u32::MAX && place.slot != node.slot() && place.distance == distance && row(place.slot) == this
         {
@@ -106,7 +107,7 @@ impl EqualNodes {
     }
 }
 
-/// Of a row's bytes.
+/// A checksum of a row's bytes.
 fn checksum(row: &[u8]) -> u32 {
     let (words, rest) = row.as_chunks::<8>();
     let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
@@ -114,29 +115,29 @@ fn checksum(row: &[u8]) -> u32 {
     (rest.iter().fold(sum, |sum, &byte| mix(sum, byte.into())) >> 32) as u32
 }
 
-/// A search of the bottom level, the paper's SEARCH-LAYER: what is still to be expanded, and the best so far.
+/// A search of the bottom level, the paper's SEARCH-LAYER: the nodes still to be expanded, and the best so far.
 ///
-/// Many nodes with equal rows would be all that a walk keeps, and it would end beside them. So they count as one, as do
+/// If many nodes had equal rows, a walk could keep nothing else, and would end among them. So equal nodes count as one node, and so do
 /// [crowds](super::crowds).
 pub(crate) struct SearchLayer<'a, P> {
     graph: &'a ReadGuard<'a>,
     query: &'a Query<'a>,
-    /// The nodes that may be among the best.
+    /// Whether a node may be among the best.
     passes: P,
     ef: usize,
     /// Nodes to expand, nearest first.
     open: BinaryHeap<Reverse<Neighbor>>,
-    /// The nearest nodes that pass, at most `ef`, farthest first; of equal ones the first, and one of a crowd.
+    /// The nearest nodes that pass, at most `ef`, farthest first. Of equal nodes it holds the first only, and of a crowd one node.
     best: BinaryHeap<Neighbor>,
-    /// Others that are equal to one of these, or to one that was, or of one crowd with it.
+    /// Nodes that are equal to one that is, or was, in `best`, or of the same crowd as one.
     beside: Vec<Neighbor>,
-    /// The nearest of both, at most `ef`, farthest first; empty until there are others.
+    /// The nearest nodes of `best` and `beside`, at most `ef`, farthest first; empty until `beside` is used.
     nearest: BinaryHeap<Neighbor>,
-    /// Nodes that were met when as many nearer ones were kept as may be.
+    /// Nodes that were put aside because `ef` nearer ones were kept.
     far: Vec<Neighbor>,
     met: EqualNodes,
     crowds: Crowds<'a>,
-    /// Nodes of the upper levels to go on from, beside the neighbours of the node that is expanded next.
+    /// Nodes of the upper levels that the walk goes on from. They are met with the neighbours of the node that is expanded next.
     above: Vec<u32>,
     /// Nodes that the walk may expand.
     visits_max: usize,
@@ -144,12 +145,12 @@ pub(crate) struct SearchLayer<'a, P> {
 }
 
 impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
-    /// Nodes that are expanded of those equal to another, though there are nearer ones to keep: as many as a node links to.
+    /// So many nodes equal to another, or of its crowd, are expanded even if they are too far to be kept.
     const WAYS_OUT: usize = 8;
-    /// Nodes that a walk may expand for each that it had expanded when it first came to an end, in a crowd: where there is nothing else to
-    /// keep it would go through all that there are.
+    /// When a walk first ends in a crowd, it may go on to expand in total so many times the nodes expanded by then plus `ef`. Otherwise it
+    /// would expand all nodes if there were nothing else to keep.
     const VISITS_BEYOND: usize = 8;
-    /// Nodes that are kept on each of the upper levels, where a walk looks for other crowds.
+    /// Nodes that are kept on each upper level when a walk that ended in a crowd looks for other places.
     const KEPT_ABOVE: usize = 256;
 
     /// See [`ReadGuard::search_layer`].
@@ -162,7 +163,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         Self { graph, query, passes, ef, open, best, beside, nearest, far, met, crowds, above, visits_max, cost }
     }
 
-    /// Walks to the end over all nodes but `without`, which is not where walks begin. Returns [`nearest`](Self::nearest).
+    /// Walks to the end, over all nodes but `without`, which must not be the node where walks begin. Returns [`nearest`](Self::nearest).
     pub(crate) fn run(mut self, without: Option<u32>) -> (Vec<Neighbor>, Cost) {
         let Some(entry) = self.graph.entry() else { return (Vec::new(), self.cost) };
         let mut visited = VisitedSet::new(self.graph.len(), self.ef);
@@ -194,7 +195,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
             }
             if !self.disperse() {
                 match self.best.peek() {
-                    // with the neighbours of some node, as they have to be met by who knows what was met
+                    // Returns some node, so that the caller, which knows what was met, meets `above` with its neighbours.
                     Some(&node) if !self.above.is_empty() => break node,
                     _ => return None,
                 }
@@ -207,7 +208,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         Some(node.slot())
     }
 
-    /// Writes the nodes of the bottom level to `links` that the walk goes on to from a node.
+    /// Writes to `links` the nodes that the walk goes on to from a node: its neighbours on the bottom level, and `above`.
     #[inline]
     pub(crate) fn links(&mut self, slot: u32, links: &mut Vec<u32>) {
         self.neighbors(slot, 0, links);
@@ -222,13 +223,13 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         links.truncate(count);
     }
 
-    /// Takes in nodes that were not met before: to be expanded, and among the best if they pass.
+    /// Takes in nodes that were not met before: they will be expanded, and may be among the best if they pass.
     #[inline]
     pub(crate) fn meet(&mut self, slots: &[u32]) {
         self.measure(slots, Self::offer);
     }
 
-    /// Calls `each` with the nodes and their distances.
+    /// Calls `each` with every node and its distance.
     #[inline]
     pub(crate) fn measure(&mut self, slots: &[u32], mut each: impl FnMut(&mut Self, Neighbor)) {
         self.cost.distances += slots.len();
@@ -277,9 +278,9 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         }
     }
 
-    /// The same for one beside so many others that are equal to it, or of its crowd: kept if it is one of the nearest, and expanded if
-    /// it is kept, or may be the way out of these. Where there are fewer vectors than nodes are kept a walk would go through all
-    /// nodes, else.
+    /// Takes in a node that is equal to `others` nodes met before, or of a crowd with them. It is kept if it is one of the nearest, and
+    /// expanded if it is kept or may lead out of the crowd. If all such nodes were expanded, a walk over fewer distinct vectors than `ef`
+    /// would visit all nodes.
     fn offer_beside(&mut self, node: Neighbor, others: usize) {
         self.begin_nearest();
         let kept = self.keep_nearest(node);
@@ -291,15 +292,15 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         }
     }
 
-    /// There will be others beside the best.
+    /// Fills `nearest` before the first node is added to `beside`.
     fn begin_nearest(&mut self) {
         if self.nearest.is_empty() {
             self.nearest.extend(self.best.iter().copied());
         }
     }
 
-    /// At the end of a walk: if what it keeps is a crowd, keeps one of that, and takes back what was too far beside the others. False
-    /// if not.
+    /// Called at the end of a walk. If the kept nodes are a crowd, keeps one of them in `best` and takes back the nodes that were put
+    /// aside. Returns whether they are a crowd.
     #[cold]
     fn disperse(&mut self) -> bool {
         if !self.is_full() {
@@ -329,7 +330,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         true
     }
 
-    /// The nearest nodes of the upper levels. There each crowd has few nodes, so those of many are among them.
+    /// The nearest nodes of the upper levels. A crowd has few nodes there, so the nearest nodes come from many places.
     fn look_above(&mut self) -> Vec<u32> {
         let Some(entry) = self.graph.entry() else { return Vec::new() };
         let (mut kept, mut found, mut links) = (BinaryHeap::new(), Vec::new(), Vec::new());
@@ -357,7 +358,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         found
     }
 
-    /// Whether a node is one of the nearest so far.
+    /// Adds a node to `nearest` if it is one of the nearest so far. Returns whether it is.
     fn keep_nearest(&mut self, node: Neighbor) -> bool {
         if self.nearest.len() == self.ef {
             match self.nearest.peek_mut() {
@@ -380,13 +381,13 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         self.cost
     }
 
-    /// The best so far, in no order, and others that are equal to some, or of a crowd.
+    /// The best so far and the nodes beside them (equal ones, and those of crowds), in no particular order.
     pub(crate) fn best(&self) -> impl Iterator<Item = Neighbor> {
         self.best.iter().chain(&self.beside).copied()
     }
 
-    /// The nearest of those met so far, nearest first: at most `ef` that are not equal, and besides them others that are equal to some, or
-    /// of a crowd. Where the distances are those of codes many equal rows may be before one that is nearer.
+    /// The nearest nodes met so far, nearest first: at most `ef` distinct ones, and the nodes beside them (equal ones, and those of
+    /// crowds). If distances are estimated from codes, many equal codes may come before a row that is nearer in truth.
     pub(crate) fn nearest(self) -> Vec<Neighbor> {
         let mut nearest = self.best.into_sorted_vec();
         if !self.beside.is_empty() {
@@ -396,7 +397,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         nearest
     }
 
-    /// Whether a node is farther than all that is kept, of which there are enough.
+    /// Whether `ef` nodes are kept and all are nearer than this one.
     fn is_beyond(&self, node: Neighbor) -> bool {
         self.is_full() && self.best.peek().is_some_and(|worst| worst.is_nearer_than(node))
     }
@@ -405,7 +406,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         self.best.len() == self.ef
     }
 
-    /// The node of the bottom level that the links of the upper levels lead to.
+    /// The node to which the links of the upper levels lead; the walk of the bottom level starts there.
     fn descend(&mut self, entry: u32) -> Neighbor {
         let top = self.graph.level(entry);
         let mut nearest = Neighbor::new(f32::INFINITY, entry);

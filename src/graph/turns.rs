@@ -1,11 +1,10 @@
-//! A group lock: many readers, or many linkers, or one who is alone.
+//! A group lock: held by many readers, or by many linkers, or by one exclusive user.
 //!
-//! No group may starve: once another group waits, newcomers of the present one queue behind it. So a reader waits at most for the link
-//! steps that are running, and a linker at most for the searches that are running.
+//! No group starves: once another group waits, newcomers of the present group queue behind it.
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// Who may hold the lock together.
+/// The groups of users that may hold the lock together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// Searches; any number.
@@ -16,7 +15,7 @@ pub(super) enum Access {
     Exclusive,
 }
 
-/// The order in which groups that wait follow each other.
+/// The order in which waiting groups follow each other.
 const CYCLE: [Access; 3] = [Access::Read, Access::Link, Access::Exclusive];
 
 /// The lock. Not reentrant: a thread that holds it must not wait for it again.
@@ -26,11 +25,11 @@ pub(super) struct Turns {
 }
 
 struct State {
-    /// Who holds it; meaningless while `count` is 0.
+    /// The group that holds the lock; meaningless while `count` is 0.
     inside: Access,
     count: usize,
     waiting: [usize; 3],
-    /// Of those that waited: counted as inside, but not yet awake.
+    /// For each group, threads that have waited and are counted as inside, but have not woken yet.
     admitted: [usize; 3],
 }
 
@@ -40,7 +39,7 @@ impl State {
         self.count == 0 || (self.inside == access && access != Access::Exclusive && !others_wait)
     }
 
-    /// Lets the next waiting group in; returns it.
+    /// Lets the next waiting group in, and returns it. Called when nobody holds the lock.
     fn hand_over(&mut self) -> Option<Access> {
         let next =
             (1..=3).map(|step| CYCLE[(self.inside as usize + step) % 3]).find(|&g| self.waiting[g as usize] > 0)?;
@@ -55,7 +54,7 @@ impl State {
 }
 
 impl Turns {
-    /// Held by nobody.
+    /// A lock that nobody holds.
     pub(super) fn new() -> Self {
         Self {
             state: Mutex::new(State { inside: Access::Read, count: 0, waiting: [0; 3], admitted: [0; 3] }),
@@ -68,7 +67,8 @@ impl Turns {
         self.enter_unless(access, &|| false).expect("not refused")
     }
 
-    /// The same, unless `refused`, which is asked before: who enters after it has come true finds out.
+    /// As `enter`, but returns `None` if `refused` is true. `refused` is asked once, before the wait, so every caller that comes after it
+    /// has turned true is refused.
     pub(super) fn enter_unless(&self, access: Access, refused: &dyn Fn() -> bool) -> Option<Turn<'_>> {
         let mut state = self.state();
         if refused() {
@@ -92,7 +92,7 @@ impl Turns {
     }
 }
 
-/// The lock, held; until this is dropped.
+/// A hold of the lock, until this is dropped.
 pub(super) struct Turn<'a> {
     turns: &'a Turns,
 }

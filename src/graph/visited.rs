@@ -2,19 +2,19 @@
 
 use crate::bits;
 
-/// Nodes that a walk probably meets, for each of its `ef`; and most that memory is taken for before it has.
+/// Nodes that a walk probably meets for each of its `ef`, and the most places that are allocated at the start.
 const MET_PER_EF: usize = 24;
 const MET_MAX: usize = 1 << 16;
 
 /// The nodes that were met.
 pub(crate) enum VisitedSet {
-    /// A bit each, for graphs of up to `BITS_MAX` nodes: clearing them is cheaper than hashing.
+    /// A bit for each node, for graphs of up to `BITS_MAX` nodes: clearing the bits is cheaper than hashing.
     Bits(Vec<u64>),
-    /// A hash set with linear probing, for others: a walk's costs do not depend on the size of the graph.
+    /// A hash set with linear probing, for larger graphs: its cost does not depend on the size of the graph.
     Hashed(Hashed),
 }
 
-/// A power of two of places, at most half of them used.
+/// The number of places is a power of two; at most half of them are used.
 pub(crate) struct Hashed {
     places: Vec<u32>,
     count: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Hashed {
 impl VisitedSet {
     const BITS_MAX: usize = 1 << 20;
 
-    /// `ef`: that of the search.
+    /// `ef`: the width of the search.
     pub(crate) fn new(nodes: usize, ef: usize) -> Self {
         if nodes <= Self::BITS_MAX {
             return Self::Bits(vec![0; nodes.div_ceil(64)]);
@@ -48,11 +48,11 @@ impl VisitedSet {
         }
     }
 
-    /// Takes those out of `slots` that were met before, and adds the others.
+    /// Removes the nodes from `slots` that were met before, and adds the others to the set.
     #[inline]
     pub(crate) fn keep_new(&mut self, slots: &mut Vec<u32>) {
         match self {
-            // Without a branch, which nothing could predict.
+            // Without a branch, because the processor could not predict it.
             Self::Bits(met) => {
                 let mut kept = 0;
                 for at in 0..slots.len() {
@@ -68,10 +68,10 @@ impl VisitedSet {
 }
 
 impl Hashed {
-    /// No slot.
+    /// Marks a free place.
     const FREE: u32 = u32::MAX;
 
-    /// True the first time.
+    /// True if the slot was not in the set.
     fn insert(&mut self, slot: u32) -> bool {
         if !Self::put(&mut self.places, slot) {
             return false;
@@ -96,7 +96,7 @@ impl Hashed {
         std::mem::replace(&mut places[at], slot) != slot
     }
 
-    /// Where the slot is, or would be.
+    /// The place of the slot, or the free place where it would go.
     fn place(places: &[u32], slot: u32) -> usize {
         let mask = places.len() - 1;
         // Fibonacci hashing: the upper bits of the product are well mixed.

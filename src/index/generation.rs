@@ -272,7 +272,7 @@ impl Generation {
     }
 
     /// Makes room for at least one more slot. When the table has to move, this waits for the graph, so the caller must hold no guard of it.
-    /// Returns false if `refused` says so when the wait would begin. Errors: `OutOfMemory`; the generation stays usable.
+    /// Returns false if `refused` is true; it is asked once, before the wait. Errors: `OutOfMemory`; the generation stays usable.
     pub(crate) fn grow(&self, refused: &dyn Fn() -> bool) -> Result<bool> {
         let mut growth = self.growth.lock();
         let rows = self.graph.taken() + 1;

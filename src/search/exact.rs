@@ -1,4 +1,4 @@
-//! Exact search: the distance of every row. Enters no room, waits for nobody.
+//! Exact search: the distance of every row is computed. It pins rows but takes no guard of the graph, so it does not wait for additions.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::index::rows::State;
 use crate::index::{Generation, PinnedRows};
 use crate::vectors::{Query, Row};
 
-/// Slots whose states are read before their vectors.
+/// Slots of a block: the states of all of them are read before the vectors.
 const BLOCK_SLOTS: usize = 1024;
 
 impl Searcher<'_> {
-    /// Adds a hit for each pending row that is not dead and, if there is a filter, passes it. Returns the vector, which is in stored form,
-    /// as a query among linked rows; nothing if none of the rows that there were is linked, as the codec is not ready. Takes the row lock
-    /// for an instant, if any rows are pending. Errors: `OutOfMemory`.
+    /// Adds a hit for each pending row that is not dead and that passes the filter, if there is one. `vector`: the query, in stored form.
+    /// Returns it prepared for linked rows; `None` if the codec is not ready, because then no row is linked. Takes the row lock for an
+    /// instant, if any rows are pending. Errors: `OutOfMemory`.
     pub(super) fn exact_pending<'a>(
         &self,
         vector: &'a [f32],
@@ -30,7 +30,7 @@ impl Searcher<'_> {
             (rows.pending.snapshot(), rows.pending.len())
         };
         let prepared = || self.codec().is_ready().then(|| self.codec().prepare(vector));
-        // Only now: what is pending as a code makes the codec ready before.
+        // Only now: if a pending row is coded, the codec was ready before the row came.
         let query = prepared();
         let plain = self.codec().plain().prepare(vector);
         reserve(hits, rows)?;
@@ -43,12 +43,13 @@ impl Searcher<'_> {
                 hits.push(Hit { distance, norm, row_id: slot_state.row_id });
             }
         }
-        // What was linked since then is dead here, and has made the codec ready: it is found among the linked rows.
+        // A row that was linked since the snapshot is dead here, but its linking has made the codec ready, so it is found among the linked
+        // rows.
         Ok(query.or_else(prepared))
     }
 
-    /// Adds a hit for each linked row that is not dead; returns how many. To be called after `exact_pending`, so that
-    /// no row is missed that is linked meanwhile. Errors: `OutOfMemory`.
+    /// Adds a hit for each linked row that is not dead; returns how many. Called after `exact_pending`, so that a row that is linked
+    /// meanwhile is not missed. Errors: `OutOfMemory`.
     pub(super) fn exact_linked(&self, query: &Query<'_>, hits: &mut Vec<Hit>) -> Result<usize> {
         let generation = self.rows.generation();
         let pinned = generation.pin_rows();
@@ -64,8 +65,8 @@ impl Searcher<'_> {
         Ok(hits.len() - before)
     }
 
-    /// Adds a hit for each linked row of `rows`; returns how many. To be called after `exact_pending`, as above. Takes the
-    /// row lock for some microseconds at a time. Errors: `OutOfMemory`.
+    /// Adds a hit for each linked row of `rows`; returns how many. Called after `exact_pending`, as above. Takes the row lock for some
+    /// microseconds at a time. Errors: `OutOfMemory`.
     pub(super) fn exact_rows(&self, query: &Query<'_>, rows: &RowSet, hits: &mut Vec<Hit>) -> Result<usize> {
         let before = hits.len();
         reserve(hits, rows.len())?;
@@ -76,9 +77,9 @@ impl Searcher<'_> {
         Ok(hits.len() - before)
     }
 
-    /// Measures each linked row, or linked row of `filter`, from all of the queries, some rows after the other. Returns whether all rows
-    /// were measured. To be called after `exact_pending`, as above. Takes the row lock for some microseconds at a time if there is a
-    /// filter. Errors: those of the collector.
+    /// Measures each linked row (with a filter: each that passes) from all queries, a few rows at a time. Returns whether all rows were
+    /// measured. Called after `exact_pending`, as above. Takes the row lock for some microseconds at a time if there is a filter. Errors:
+    /// those of the collector.
     pub(super) fn exact_many(
         &self,
         queries: &[Query<'_>],
@@ -130,8 +131,8 @@ impl Searcher<'_> {
         });
     }
 
-    /// Calls `visit` with the linked rows of a page of a set: the generation, the guard that keeps its rows, their slots, and room for some
-    /// more. Takes the row lock for some microseconds before.
+    /// Calls `visit` with the linked rows of a page of a set: the generation, the guard that pins its rows, the slots of the rows, and room
+    /// for more slots. Before the call, takes the row lock for some microseconds.
     pub(super) fn visit_page(
         &self,
         number: usize,
@@ -144,7 +145,7 @@ impl Searcher<'_> {
             let generation = self.rows.generation();
             let pinned = generation.pin_rows();
             let map = self.rows.read();
-            // The row map is of the current generation.
+            // The row map holds slots of the current generation.
             if !Arc::ptr_eq(&generation, &self.rows.generation()) {
                 continue;
             }
@@ -157,23 +158,23 @@ impl Searcher<'_> {
     }
 }
 
-/// What becomes of rows that are measured from several queries.
+/// Receives rows that are measured from several queries.
 pub(super) trait Collector {
-    /// Called before so many rows are measured at most; false: no more are wanted.
+    /// Called before at most `rows` rows are measured. False: no more are wanted.
     fn goes_on(&mut self, rows: usize) -> Result<bool>;
-    /// Up to four rows at these distances from a query of this number, with their norms (see [`crate::vectors::Codec::norm`]). Asks for
-    /// the ids of those that it wants.
+    /// Receives up to four rows: their distances from the query of this number, and their norms (see [`crate::vectors::Codec::norm`]). It
+    /// calls `row_id` with the positions of the rows that it wants.
     fn take(&mut self, query: usize, distances: &[f32], norms: &[f32], row_id: impl Fn(usize) -> i64);
 }
 
-/// What measuring a page keeps for the next one.
+/// Buffers that are reused from one page to the next.
 #[derive(Default)]
 pub(super) struct Scratch {
     slots: Vec<u32>,
     published: Vec<u32>,
 }
 
-/// Slots in blocks whose states are read before their vectors.
+/// Splits slots into blocks of `BLOCK_SLOTS`.
 pub(super) fn blocks(slots: Range<u32>) -> impl Iterator<Item = Range<u32>> {
     let end = slots.end;
     slots.step_by(BLOCK_SLOTS).map(move |block| block..end.min(block + BLOCK_SLOTS as u32))

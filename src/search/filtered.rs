@@ -1,7 +1,7 @@
-//! Search of the graph for rows of a set, in two ways: a walk over all nodes that keeps the rows of the set, for sets that
-//! hold most rows; and a walk from one row of the set to the next, over other nodes where it must, for smaller ones.
+//! Search of the graph for rows of a set, in two ways. For sets that hold most rows: a walk over all nodes that keeps only rows of the set.
+//! For smaller sets: a walk from one row of the set to the next, over other nodes where it must.
 //!
-//! Source of the second: Patel et al. 2024, "ACORN": neighbours that are not in the set are replaced by theirs.
+//! Source of the second: Patel et al. 2024, "ACORN": a neighbour that is not in the set is replaced by its own neighbours.
 
 use super::row_set::RowSet;
 use super::{Hit, Searcher};
@@ -14,14 +14,14 @@ use crate::vectors::Query;
 
 /// Nodes near the query that a walk starts from, whether their rows are in the set or not.
 const SEEDS_NEAR: usize = 32;
-/// If the set should have this many of them, but has fewer by this factor, it lies elsewhere.
+/// If at least this many of these nodes are expected to be in the set, but fewer are by this factor, the set lies elsewhere.
 const EXPECTED_MIN: usize = 4;
 const EXPECTED_FACTOR: usize = 8;
-/// Rows of the set that the second walk starts from as well, in case none is near the query.
+/// Rows of the set that the second kind of walk also starts from, in case none is near the query.
 const SEEDS_SPREAD: usize = 32;
-/// Nodes, evenly spread, by which [`FilteredWalk::is_lost`] tells where the walk has ended.
+/// Evenly spread nodes that [`FilteredWalk::is_lost`] compares with the place where the walk ended.
 const SAMPLE: usize = 64;
-/// Nodes of the sample that may be nearer than what was found: one is chance.
+/// So many nodes of the sample may be nearer than the found rows by chance.
 const SAMPLE_NEARER: usize = 2;
 /// Looking at a node's place in the set costs this share of a distance.
 const LOOK_COST: f64 = 0.05;
@@ -29,13 +29,13 @@ const LOOK_COST: f64 = 0.05;
 /// Which nodes a walk steps on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Traversal {
-    /// All, and those that are not of the set are left out of the answer.
+    /// All nodes; those outside the set are left out of the answer.
     PostFilter,
-    /// Those of the set, over the neighbours of others.
+    /// Nodes of the set, reached over the links of other nodes.
     Acorn,
 }
 
-/// The set, as nodes.
+/// The set, seen as nodes of a generation.
 #[derive(Clone, Copy)]
 struct Set<'a> {
     generation: &'a Generation,
@@ -52,16 +52,16 @@ impl Set<'_> {
 struct FilteredWalk<'a, P> {
     set: Set<'a>,
     traversal: Traversal,
-    /// The nodes that were met; of those that are not stepped on, the ones whose links were followed.
+    /// Nodes that were met. A node that the walk does not step on is in here once its links were followed.
     visited: VisitedSet,
     looks: usize,
     walk: SearchLayer<'a, P>,
 }
 
 impl Searcher<'_> {
-    /// Hits for about the `ef` linked rows of `rows` nearest to `query`, in no order. With a budget nothing if the walk
-    /// cost more distances before its end, or if the nearest rows of the set are where the graph does not lead to them.
-    /// Takes the row lock for some microseconds, then the graph's read guard.
+    /// Hits for about the `ef` linked rows of `rows` nearest to `query`, in no particular order. With a budget, `None` if the walk would
+    /// cost more distances than that, or if it seems that the graph does not lead to the nearest rows of the set. Takes the row lock for
+    /// some microseconds, then the graph's read guard.
     pub(super) fn walk_filtered(
         &self,
         query: &Query<'_>,
@@ -87,7 +87,7 @@ impl Searcher<'_> {
             walk.visited.insert(node.slot());
             walk.walk.offer(node);
         }
-        // A slot of another generation is as good a start as any.
+        // The slots may be of another generation; any slot of the set is as good a start.
         spread.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.visited.insert(slot));
         walk.walk.meet(&spread);
         let done = match budget {
@@ -112,7 +112,7 @@ impl Searcher<'_> {
 }
 
 impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
-    /// Expands nodes until none can be better than the best; false if that costs more than `budget`.
+    /// Expands nodes until none can improve the best; false if that costs more than `budget`.
     fn run(&mut self, budget: f64) -> bool {
         let (mut links, mut links_behind, mut next) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(node) = self.walk.next() {
@@ -135,8 +135,8 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
         true
     }
 
-    /// Adds to `next` the rows of the set among `links` and, as far as they do not fill a list of links, those behind
-    /// the others.
+    /// Adds to `next` the new rows of the set among `links`. While they are fewer than a full list of links, adds also rows of the set
+    /// among the links of the other nodes.
     fn step_over(&mut self, links: &[u32], links_behind: &mut Vec<u32>, next: &mut Vec<u32>) {
         self.looks += links.len();
         let links_max = self.walk.links_max();
@@ -168,8 +168,8 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
         }
     }
 
-    /// Whether nodes that are not in the set crowd the place where the walk ended: there the rows of the set are too far
-    /// apart to lead to each other.
+    /// Whether nodes outside the set crowd the place where the walk ended. There the rows of the set are too far apart to link to each
+    /// other.
     fn is_lost(&mut self) -> bool {
         let nodes = self.set.generation.graph.len();
         let mut found: Vec<Neighbor> = self.walk.best().collect();

@@ -7,8 +7,8 @@ use crate::index::rows::State;
 use crate::vectors::Query;
 
 impl Searcher<'_> {
-    /// Hits for about the `ef` linked rows nearest to `query`, nearest first: tombstones only if visible, live
-    /// rows as they are or, with `ask_all`, only if visible. Takes the graph's read guard.
+    /// Hits for about the `ef` linked rows nearest to `query`, nearest first. Tombstones are returned only if visible. Live rows are taken
+    /// for visible, unless `ask_all` is set. Takes the graph's read guard.
     pub(super) fn walk(
         &self,
         query: &Query<'_>,
@@ -25,7 +25,7 @@ impl Searcher<'_> {
                 State::Empty | State::Dead => false,
             }
         };
-        // held until the states are read: until then no slot is used again
+        // Held until the states are read, so that no slot is reused before.
         let graph = generation.graph.read();
         let (found, cost) = graph.nearest(query, ef, allow);
         (

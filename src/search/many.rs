@@ -1,5 +1,5 @@
-//! Exact searches for many query vectors together: while some rows are in the processor's cache they are measured from all of them. Each
-//! answer is that of a search of its own.
+//! Exact searches for many query vectors together: while a few rows are in the processor's cache, they are measured from all query vectors.
+//! Each answer is the same as that of a separate search.
 
 use super::exact::Collector;
 use super::range::BEGINS_MAX;
@@ -8,33 +8,33 @@ use crate::error::Result;
 use crate::host::{Interrupt, Visibility};
 use crate::vectors::Query;
 
-/// Query vectors below which each is searched for on its own.
+/// With fewer query vectors, each is searched for separately.
 const QUERIES_MIN: usize = 8;
-/// Distances that are measured for many query vectors in the time of one of a scan for a single one.
+/// Distances measured for many query vectors in the time that a scan takes for one distance from a single query vector.
 const BLOCK_GAIN: f64 = 2.5;
-/// Hits that are kept beside twice those wanted: some may be of rows that the transaction does not see.
+/// Hits that are kept beyond twice the wanted ones, because the transaction may not see some of the rows.
 const SPARE: usize = 32;
-/// Hits that are kept beside those wanted because they tie, or their distances do not tell them apart. A query vector with more of them is
-/// searched for alone: rows that are all equal would be kept as often as there are query vectors.
+/// Most hits that are kept beyond `keep` because they tie or their distances cannot be told apart. A query vector with more of them is
+/// searched for separately; otherwise equal rows would be kept once for each query vector.
 const TIED_MAX: usize = 4096;
 
-/// The hits that may be among those wanted from one query vector.
+/// The hits for one query vector that may be wanted.
 struct Nearest {
-    /// Where it is among the query vectors.
+    /// The number of the query vector.
     number: usize,
-    /// The vector, as it is searched for, and in stored form.
+    /// The query vector as it is searched for, and in stored form.
     query: Vec<f32>,
     stored: Vec<f32>,
-    /// Of distances from it, for each unit of a row's norm.
+    /// How much a distance from it may be off, for each unit of a row's norm.
     error: f32,
     hits: Vec<Hit>,
-    /// Hits at which the farthest are dropped.
+    /// The number of hits at which the farthest are dropped.
     full: usize,
-    /// What is farther, at best, is not wanted.
+    /// A hit whose best case is farther is not wanted.
     bound: f32,
-    /// Some were dropped.
+    /// Whether hits were dropped.
     dropped: bool,
-    /// Too many tie: no hits are kept.
+    /// Whether too many hits tie; then none are kept.
     given_up: bool,
 }
 
@@ -47,7 +47,8 @@ impl Nearest {
         hit.distance - self.error * hit.norm > bound
     }
 
-    /// Drops what is farther than the `keep` nearest, at best; if too much is left, everything, and what comes.
+    /// Drops the hits that are farther than the `keep` nearest even in their best case. If too many are left, drops all hits, and those to
+    /// come.
     fn shrink(&mut self, keep: usize) {
         let mut worst: Vec<f32> = self.hits.iter().map(|hit| self.at_worst(hit)).collect();
         let (_, &mut bound, _) = worst.select_nth_unstable_by(keep - 1, f32::total_cmp);
@@ -62,10 +63,10 @@ impl Nearest {
     }
 }
 
-/// All of them.
+/// The hits of all searches.
 struct Collected<'a> {
     searches: Vec<Nearest>,
-    /// Hits that are kept of each.
+    /// Hits that are kept for each query vector.
     keep: usize,
     distances: usize,
     interrupt: &'a dyn Interrupt,
@@ -94,7 +95,7 @@ impl Collector for Collected<'_> {
     fn take(&mut self, query: usize, distances: &[f32], norms: &[f32], row_id: impl Fn(usize) -> i64) {
         self.distances += distances.len();
         let Nearest { error, bound, .. } = self.searches[query];
-        // nearly always all are; NaN is not
+        // Nearly always all hits are beyond the bound; NaN is not.
         let beyond = |all, (&distance, &norm): (&f32, &f32)| all & (distance - error * norm > bound);
         if distances.iter().zip(norms).fold(true, beyond) {
             return;
@@ -110,8 +111,8 @@ impl Collector for Collected<'_> {
 }
 
 impl Searcher<'_> {
-    /// The answers to searches for each of `queries`, `[queries, dimensions]`, that all ask for the same, but for the query vector; see
-    /// [`search`](Self::search). Nothing if they are as fast one by one.
+    /// The answers to searches with each of `queries` (`[queries, dimensions]`) as the query vector of `request`; see
+    /// [`search`](Self::search). `None` if separate searches are as fast.
     ///
     /// Takes the row lock for some instants (with a filter: for some microseconds at a time). Errors: `InvalidInput` for queries of other
     /// dimensions; `Interrupted`; `OutOfMemory`.
@@ -165,7 +166,7 @@ impl Searcher<'_> {
         found.into_iter().zip(queries.chunks(dimensions)).map(one).collect::<Result<Vec<_>>>().map(Some)
     }
 
-    /// Whether to measure all rows that qualify from several query vectors takes less time than a search for each.
+    /// Whether measuring all qualifying rows from several query vectors takes less time than a search for each.
     fn many_pay(&self, request: &Request<'_>) -> bool {
         let qualifying = request.filter.map_or(self.rows.alive(), super::RowSet::len);
         let planned = match request.filter {
@@ -186,10 +187,10 @@ impl Searcher<'_> {
         }
     }
 
-    /// Finds the nearest hits of all searches; false if codes got a larger error meanwhile: again.
+    /// Finds the nearest hits of all searches. False: the error of codes grew meanwhile, so this must be repeated.
     fn collect(&self, request: &Request<'_>, collected: &mut Collected<'_>) -> Result<bool> {
         let keep = collected.keep;
-        // Pending rows first: one that is linked meanwhile is then found twice, not missed.
+        // Pending rows first, so that a row that is linked meanwhile is found twice rather than missed.
         let mut hits = Vec::new();
         for at in 0..collected.searches.len() {
             collected.interrupt.check()?;
@@ -222,12 +223,12 @@ impl Searcher<'_> {
         Ok(measured? && !grew)
     }
 
-    /// By how much distances may be off that an exact search goes by, for each unit of a row's norm.
+    /// How much a distance in an exact search may be off, for each unit of a row's norm.
     fn rescored(&self, request: &Request<'_>, query: &Query<'_>) -> f32 {
         self.codec().error_per_norm(query, request.rescore.max(RESCORE_EXACT))
     }
 
-    /// The answer of a search; nothing if more hits may be wanted than were kept, or the table may be the better answer.
+    /// The answer of one search. `None` if more hits may be wanted than were kept, or if a scan of the table may be better.
     fn conclude(
         &self,
         search: Nearest,

@@ -1,8 +1,8 @@
 //! Searches: which rows are nearest to a vector, as one transaction sees them.
 //!
-//! The index proposes, the table decides: candidates come with the index's own distances, and the host ranks them
-//! again by the values in the table. So the answer holds a little more than was asked for: rows that tie with the last
-//! one, and rows whose vectors cannot be ranked.
+//! The index proposes, the table decides: the candidates come with the index's own distances, and the host ranks them again by the values
+//! in the table. So an answer may hold a little more than was asked for: rows that tie with the last one, and rows whose vectors cannot be
+//! ranked.
 
 mod exact;
 mod filtered;
@@ -33,51 +33,50 @@ pub use self::row_set::RowSet;
 pub use self::strategy::{ReadCosts, Strategy};
 pub use self::target::TargetInfo;
 
-/// By what part of it a vector may be longer than another for all metrics to rank them alike, but for rows that are nearly as far.
+/// The relative difference of norms up to which all metrics rank vectors alike, except those at nearly the same distance.
 pub const ONE_NORM: f64 = 1e-3;
 
-/// Standard errors by which the distances of codes may be off where all rows are looked at, and the answer is to be exact: of a
-/// million distances less than one is off by more.
+/// Standard errors by which the distances of codes may be off in an exact search. Fewer than one in a million distances is off by more.
 const RESCORE_EXACT: f32 = 5.0;
 
-/// Most rows of one vector that are fetched, or as many as are wanted, unless all that tie are wanted.
+/// Most rows with the same vector in an answer (or `k`, if that is more), unless all rows that tie are wanted.
 const EQUAL_MAX: usize = 64;
 
-/// What is asked of a search.
+/// What a search should find.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// `[dimensions]`, as the user gave it.
     pub query: &'a [f32],
     /// Rows wanted.
     pub k: usize,
-    /// Of an index that holds codes: standard errors by which their distances may be off, see [`options::RESCORE`]. The more
-    /// the more rows.
+    /// For an index that holds codes: standard errors by which their distances may be off; see [`options::RESCORE`]. The larger, the more
+    /// rows are returned.
     pub rescore: f32,
-    /// Candidates kept on the bottom layer, the paper's `ef`; doubled until it holds `k`.
+    /// Candidates kept on the bottom level, the paper's `ef`; doubled until it holds `k`.
     pub ef: usize,
-    /// All rows that tie with the last one wanted are, too: a further order decides between them.
+    /// Whether all rows that tie with the last wanted one are wanted, too, because the host orders them further.
     pub ties: bool,
-    /// The rows that qualify, all of them visible; without it every visible row does.
+    /// The rows that qualify, all of them visible. Without a filter every visible row qualifies.
     pub filter: Option<&'a RowSet>,
-    /// Rows whose distances are NaN are ranked behind all others.
+    /// Whether the host ranks rows whose distances are NaN behind all others.
     pub undefined_last: bool,
-    /// Rows that the index does not have are not wanted: all that it has are an answer, however few.
+    /// Whether only rows of the index are wanted. Then all its rows are an answer, however few they are.
     pub ranked_only: bool,
-    /// The table's vectors have digits that `f32` has not: rows may be nearer than others that the index has before them.
+    /// Whether the table's vectors are more precise than `f32`. Then the table may rank rows differently from the index.
     pub narrows: bool,
-    /// By what the host ranks, if that is not the index's metric: another one ranks alike while all vectors are about as long, see
-    /// [`ONE_NORM`]; otherwise the outcome is `Scan`, or all rows that pass the filter.
+    /// The metric by which the host ranks, if it is not the index's. It ranks like the index's metric while all norms are nearly the same,
+    /// see [`ONE_NORM`]; otherwise the outcome is `Scan`, or all rows that pass the filter.
     pub metric: Option<Metric>,
     /// What it costs the host to read rows.
     pub costs: ReadCosts,
-    /// The answer may be to scan the table also because that is cheaper.
+    /// Whether the outcome may be `Scan` merely because a scan is cheaper.
     pub may_scan: bool,
-    /// Search like this if possible; for benchmarks.
+    /// The strategy to use if possible; for benchmarks.
     pub forced: Option<Strategy>,
 }
 
 impl<'a> Request<'a> {
-    /// The `k` of all visible rows that are nearest to `query`.
+    /// Asks for the `k` visible rows nearest to `query`.
     pub fn new(query: &'a [f32], k: usize, ef: usize) -> Self {
         Self {
             query,
@@ -102,25 +101,25 @@ impl<'a> Request<'a> {
 pub struct Candidate {
     /// The row.
     pub row_id: i64,
-    /// Its distance in the metric's unit (`L2sq`: squared; the others: one minus the inner product); NaN for unrankable rows.
+    /// The row's distance in the metric's unit (`L2sq`: squared; the others: one minus the inner product); NaN for unrankable rows.
     pub distance: f32,
-    /// No row that was met and is not in the answer is nearer.
+    /// Whether no row that the search met and left out of the answer can be nearer than this one.
     pub certain: bool,
 }
 
-/// Whether the index could answer.
+/// Who answers: the index or a scan of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Yes: rank the rows.
+    /// The index: rank the rows found.
     Candidates,
-    /// No, or at a higher cost: scan the table.
+    /// The index cannot answer, or only at a higher cost: scan the table.
     Scan,
 }
 
 /// What a search did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// How the linked rows were searched, in the end.
+    /// How the linked rows were searched in the end.
     pub strategy: Strategy,
     /// Graph nodes expanded.
     pub visited: usize,
@@ -131,21 +130,21 @@ pub struct Report {
 /// The answer to a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Whether there is one.
+    /// Whether the index answers.
     pub outcome: Outcome,
-    /// Visible rows, each once: candidates nearest first, then unrankable rows, as far as they may be wanted.
+    /// Visible rows without duplicates: candidates, nearest first, then those unrankable rows that may be wanted.
     pub rows: Vec<Candidate>,
-    /// All visible rows of the index are in `rows`.
+    /// Whether `rows` holds all visible rows of the index (with a filter: all that pass).
     pub exhausted: bool,
-    /// What it cost.
+    /// What the search did and cost.
     pub report: Report,
 }
 
-/// A row with its distance. Ordered by distance, equal ones by row id.
+/// A row with its distance. Ordered by distance, then by row id.
 #[derive(Clone, Copy)]
 struct Hit {
     distance: f32,
-    /// What the error of the distance grows with, see [`crate::vectors::Codec::norm`]; 0 if it has none.
+    /// The number with which the error of the distance grows, see [`crate::vectors::Codec::norm`]; 0 if the distance is exact.
     norm: f32,
     row_id: i64,
 }
@@ -157,7 +156,7 @@ pub struct Searcher<'a> {
 }
 
 impl Index {
-    /// Searches it.
+    /// The part that searches the index.
     pub fn searcher(&self) -> Searcher<'_> {
         Searcher { rows: self.rows() }
     }
@@ -173,13 +172,12 @@ impl<'a> Searcher<'a> {
         self.search(Request::new(query, k, ef), visibility)
     }
 
-    /// At least `k` visible rows nearest to `query`, or all there are (`exhausted`); approximate unless the search
-    /// is exact, exact in that only visible rows are returned. Never more than `k`, those that tie with the last of
-    /// them, or that their codes do not tell from it, and unrankable rows that the host may rank before it.
+    /// At least `k` visible rows nearest to `query`, or all there are (`exhausted`). Only visible rows are returned, but a graph search may
+    /// miss some of the nearest. Beyond `k`, the answer holds only rows that tie with the last of these or cannot be told from it by their
+    /// codes, and unrankable rows that the host may rank before it.
     ///
-    /// With a filter only rows that pass it, and never fewer than `k` unless all that pass are returned: if too few
-    /// of them are in the index, all of them are returned, with NaN for distances, or the outcome is `Scan`. That is not so with
-    /// `ranked_only`.
+    /// With a filter, only rows that pass are returned. If fewer than `k` of them are found, the outcome is `Scan`, or all rows that pass
+    /// are returned with NaN for distances; with `ranked_only`, the rows found are the answer if they are all that the index has.
     ///
     /// Takes the row lock for an instant (with a filter: for some microseconds at a time) and, if it uses the graph,
     /// the graph's read guard. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
@@ -210,17 +208,17 @@ impl<'a> Searcher<'a> {
             (found.rows, found.exhausted) = loop {
                 let renewals = self.rows.renewals();
                 let answer = self.candidates(&stored, request, visibility, &mut report)?;
-                // Rows that went from the graph back to the pending area meanwhile may have been missed in both.
+                // Rows that moved from the graph back to the pending area meanwhile may have been missed in both.
                 if renewals == self.rows.renewals() {
                     break answer;
                 }
             };
         }
-        // A row that came meanwhile may be longer.
+        // A row with another norm may have come meanwhile.
         let search = search && self.ranks_by(request.metric);
         let enough = found.rows.len() >= k || request.ranked_only && found.exhausted;
         let too_few = filter.is_some() && !enough;
-        // codes, narrowed vectors, and rows that tie, want more than was planned for
+        // Codes, narrowed vectors and ties can require more rows than planned.
         let too_many = request.may_scan && !self.search_pays(found.rows.len(), &request.costs);
         if search && ordinary && !too_few && !too_many {
             found.report = report;
@@ -253,13 +251,14 @@ impl<'a> Searcher<'a> {
         Err(Error::new(ErrorKind::InvalidInput, message))
     }
 
-    /// Whether the index ranks its rows by this metric now, or its own one, but for rows that are nearly as far. Takes no lock.
+    /// Whether the index ranks its rows as `metric` does now (`None`: its own metric), except rows at nearly the same distance. Takes no
+    /// lock.
     pub fn ranks_by(&self, metric: Option<Metric>) -> bool {
         metric.is_none_or(|metric| metric == self.codec().space.metric) || self.rows.norms().are_one(ONE_NORM)
     }
 
-    /// The query as long as the vectors, if the host ranks by a metric to which its length is nothing, but the index does not: where one
-    /// is much longer than the other, distances have no digits left for the angle between them.
+    /// The query scaled to the norm of the vectors, if the host's metric ignores the query's norm and the index's does not. Otherwise, if
+    /// their norms differ much, the distances have no digits left for the angle.
     fn scaled(&self, request: &Request<'_>) -> Option<Vec<f32>> {
         let space = &self.codec().space;
         let of_angle =
@@ -274,7 +273,7 @@ impl<'a> Searcher<'a> {
             .then(|| request.query.iter().map(|&x| (f64::from(x) * scale) as f32).collect())
     }
 
-    /// The rows of an answer, and whether these are all. `vector`: the query, in stored form. `report`: with the strategy to begin with.
+    /// The rows of an answer, and whether these are all. `vector`: the query, in stored form. `report`: holds the strategy to begin with.
     fn candidates(
         &self,
         vector: &[f32],
@@ -285,17 +284,17 @@ impl<'a> Searcher<'a> {
         let Request { k, filter, .. } = request;
         let visibility = filter.map_or(visibility, |rows| rows);
         let mut ef = self.effective_ef(k, request.ef);
-        // Pending rows first: one that is linked meanwhile is then found twice, not missed.
+        // Pending rows first, so that a row that is linked meanwhile is found twice rather than missed.
         let mut pending = Vec::new();
         let query = self.exact_pending(vector, filter, &mut pending)?;
         report.distances += pending.len();
-        // Without a query nothing is linked.
+        // Without a query no row is linked.
         let error = |rescore: f32| query.as_ref().map_or(0.0, |query| self.codec().error_per_norm(query, rescore));
         let margin = self.margin(&request);
-        // What ties is told from what does not by all rows only.
+        // To find all ties, distances must be as certain as in an exact search.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
 
-        // What narrower walks have met: a wider one may end elsewhere.
+        // Hits of narrower walks, kept because a wider walk may end elsewhere.
         let mut met = Vec::new();
         while report.strategy != Strategy::Exact {
             let strategy = report.strategy;
@@ -307,7 +306,7 @@ impl<'a> Searcher<'a> {
                     let patience = request.forced.is_none().then(|| self.budget(strategy, rows.len(), ef));
                     self.walk_filtered(query, ef, rows, traversal, patience)
                 }
-                // The first walk takes live rows for visible, which nearly all are, and asks only about the best.
+                // The first walk takes live rows for visible, as nearly all are; visibility is asked only for the best.
                 (Some(query), ..) => {
                     let (hits, cost) = self.walk(query, ef, strategy == Strategy::Recheck, visibility);
                     (Some(hits), cost)
@@ -323,7 +322,7 @@ impl<'a> Searcher<'a> {
                 }
                 hits.extend_from_slice(&pending);
                 let Taken { mut rows, all, .. } = self.take_visible(hits, k, error(rescore), margin, visibility);
-                // A walk does not find all rows of the same vector.
+                // A walk need not find all rows with the same vector, so ties call for an exact search.
                 let tied = request.ties && (all || rows.len() > k);
                 if blind && rows.len() >= k && !tied {
                     ef = ef.saturating_mul(2);
@@ -361,8 +360,8 @@ impl<'a> Searcher<'a> {
         }
     }
 
-    /// The nearest visible rows of `hits`, each once, nearest first: `k`, and those that tie with the last, or may be nearer than it
-    /// as far as their distances tell. `error`: by how much these may be off, for each unit of a hit's norm.
+    /// The nearest visible rows of `hits`, without duplicates, nearest first: `k` rows, and those that tie with the last of them or may be
+    /// nearer than it. `error`: how much a distance may be off, for each unit of a hit's norm.
     fn take_visible(
         &self,
         hits: Vec<Hit>,
@@ -371,16 +370,16 @@ impl<'a> Searcher<'a> {
         margin: Margin<'_>,
         visibility: &dyn Visibility,
     ) -> Taken {
-        // A heap sorts only as far as it is read.
+        // A heap is sorted only as far as it is read.
         let mut heap = BinaryHeap::from_iter(hits.into_iter().map(|hit| Reverse(Bounded::new(hit, error))));
         let mut rows: Vec<(Candidate, f32)> = Vec::new();
         let mut seen = HashSet::new();
-        // The `k` rows that are nearest at worst; beyond the farthest of them, at best, nothing is wanted.
+        // The `k` smallest worst-case distances. A row whose best-case distance is beyond the largest of them is not wanted.
         let mut nearest = BinaryHeap::with_capacity(k.min(heap.len()) + 1);
         let (mut certain, mut limit) = (f32::INFINITY, f32::INFINITY);
         let (mut all, mut ended) = (true, false);
-        // The host ranks rows of one vector alike; by another metric before those that are nearer here. Codes, narrowed vectors and
-        // directions may be equal where vectors are not.
+        // The host ranks rows with the same vector alike, so surplus ones may be skipped. Not so if the host ranks by another metric, or if
+        // the stored rows may be equal where the vectors are not: codes, narrowed vectors and directions.
         let skips_equal = !margin.ties
             && margin.narrowed.is_none()
             && margin.other_metric == 0.0
@@ -400,7 +399,7 @@ impl<'a> Searcher<'a> {
             if same && equal >= equal_max && nearest.len() == k {
                 all = false;
                 if !swept {
-                    // All at once: to take one after the other from the heap, and to ask for each, would take longer than a scan.
+                    // All at once: taking them from the heap one by one, with a lookup each, would take longer than a scan.
                     swept = true;
                     let mut left = std::mem::take(&mut heap).into_vec();
                     let at_distance = |hit: &&Reverse<Bounded>| hit.0.distance == distance;
@@ -434,10 +433,10 @@ impl<'a> Searcher<'a> {
         Taken { rows, all, ended }
     }
 
-    /// Adds visible unrankable rows, as far as the host may want them beside the ranked `rows`; whether these were all.
+    /// Adds the visible unrankable rows if the host may want them besides the ranked `rows`. Returns whether none was left out.
     fn add_unrankable(&self, rows: &mut Vec<Candidate>, request: &Request<'_>, visibility: &dyn Visibility) -> bool {
         let own_metric = request.metric.is_none_or(|metric| metric == self.codec().space.metric);
-        // what is zero in `f32` may not be in the table
+        // A vector that is zero as `f32` may not be zero in the table.
         let undefined = own_metric && !request.narrows && self.rows.unrankable_are_undefined();
         let wanted = !(undefined && request.undefined_last && rows.len() >= request.k);
         let mut unrankable = self.rows.unrankable_rows().filter(|&row_id| visibility.visible(row_id));
@@ -449,25 +448,25 @@ impl<'a> Searcher<'a> {
     }
 }
 
-/// The visible rows of some hits that are nearest.
+/// The nearest visible rows of some hits.
 struct Taken {
     rows: Vec<Candidate>,
-    /// All visible ones were taken.
+    /// Whether all visible rows were taken.
     all: bool,
-    /// There was a hit farther than all that are wanted.
+    /// Whether there was a hit farther than all wanted rows.
     ended: bool,
 }
 
-/// One of so many hits of a walk is among those that tell how far distances differ near the query: the others may be of other places, if a
-/// crowd is near.
+/// One in so many hits of a walk counts as near the query. The other hits may lie elsewhere if a crowd is near.
 const HITS_PER_NEAR: usize = 4;
-/// Fewest hits that tell it.
+/// Fewest hits that count as near.
 const NEAR_MIN: usize = 16;
-/// How much the distances of all hits differ for each unit that those of the near ones do, at most.
+/// The spread of all distances counts at most so many times the spread of the near ones.
 const SPREAD_OF_ALL: f32 = 2.0;
 
-/// Whether the distances of hits of a walk of this width may be off by more than they differ: then others that were not met may be as
-/// near. `error`: by how much they may be off, for each unit of a hit's norm; `margin`: and whatever that is. Changes their order.
+/// Whether the errors of the distances exceed the spread of the distances. Then rows that the walk did not meet may be as near. `ef`: the
+/// walk's width. `error`: how much a distance may be off, for each unit of a hit's norm. `margin`: how much more it may be off in any case.
+/// Reorders `hits`.
 fn is_blind(hits: &mut [Hit], ef: usize, error: f32, margin: f32) -> bool {
     if error == 0.0 && margin == 0.0 {
         return false;
@@ -479,32 +478,32 @@ fn is_blind(hits: &mut [Hit], ef: usize, error: f32, margin: f32) -> bool {
     let farthest = far.iter().fold(farthest_near, |farthest, hit| farthest.max(hit.distance));
     let norm = hits.iter().fold(0.0, |norm: f32, hit| norm.max(hit.norm));
     let (near_spread, mut spread) = (farthest_near - nearest, farthest - nearest);
-    // rows with one code are duplicates, or nearly, and tell nothing
+    // Rows with the same code are duplicates, or nearly so, and show no spread.
     if near_spread > 0.0 {
         spread = spread.min(SPREAD_OF_ALL * near_spread);
     }
-    // by another metric others may be before them
+    // Under another metric (`margin > 0`), rows may rank differently even without any spread.
     (spread > 0.0 || margin > 0.0) && error * norm + margin > spread
 }
 
-/// How far behind the last row that is wanted another one may be that the host ranks before it.
+/// What decides how far behind the last wanted row another row may be that the host ranks before it.
 #[derive(Clone, Copy)]
 struct Margin<'a> {
-    /// The query, if the table's vectors were rounded, see [`crate::vectors::Space::narrowed`].
+    /// The query, if the table's vectors were rounded; see [`crate::vectors::Space::narrowed`].
     narrowed: Option<&'a [f32]>,
-    /// Of the index.
+    /// The norms of the vectors of the index.
     norms: Norms,
-    /// As the host ranks by another metric, see [`crate::vectors::Space::other_metric`].
+    /// The margin if the host ranks by another metric; see [`crate::vectors::Space::other_metric`].
     other_metric: f32,
-    /// All rows that tie are wanted.
+    /// Whether all rows that tie are wanted.
     ties: bool,
 }
 
-/// A distance, in a heap whose first is the farthest.
+/// A distance, for a heap whose first element is the farthest.
 #[derive(Clone, Copy)]
 struct Farthest(f32);
 
-/// A row with its distance, and the least that it may be. Ordered by that, equal ones by row id.
+/// A row with its distance and its best case, the least that the true distance may be. Ordered by the best case, then by row id.
 #[derive(Clone, Copy)]
 struct Bounded {
     at_best: f32,
@@ -517,7 +516,7 @@ impl Bounded {
         Self { at_best: hit.distance - error * hit.norm, distance: hit.distance, row_id: hit.row_id }
     }
 
-    /// The most that its distance may be.
+    /// The most that the true distance may be.
     fn at_worst(self) -> f32 {
         self.distance + (self.distance - self.at_best)
     }
@@ -542,7 +541,7 @@ impl Report {
     }
 }
 
-/// Orders a type by a distance, equal ones by another number.
+/// Orders a type by a distance, then by another number.
 macro_rules! ordered {
     ($type:ty, $distance:expr, $then:expr) => {
         impl Ord for $type {

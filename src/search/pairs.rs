@@ -1,7 +1,7 @@
-//! Pairs: for each of many query vectors every row whose distance from it is between two bounds. Never approximate, like a range (see
-//! [`super::range`]): what may be between them is found, and the host decides.
+//! Pairs: for each of many query vectors, every row whose distance from it is between two bounds. Like a range (see [`super::range`]),
+//! pairs are never approximate: every pair that may be between the bounds is found, and the host decides.
 //!
-//! While some rows are in the processor's cache they are measured from all query vectors.
+//! While a few rows are in the processor's cache, they are measured from all query vectors.
 
 use super::exact::Collector;
 use super::range::{BEGINS_MAX, Limits, Place};
@@ -11,24 +11,24 @@ use crate::error::{Error, Result};
 use crate::host::Interrupt;
 use crate::vectors::Query;
 
-/// Rows below which the host compares all pairs as fast.
+/// Below so many rows the host compares all pairs as fast.
 const ROWS_MIN: usize = 256;
-/// What it costs the host to fetch a pair's row and look at it again, in pairs of vectors of 384 elements that it compares meanwhile.
+/// The cost of fetching a pair's row in the host and checking it, in comparisons of two vectors of `COUNTED_DIMENSIONS` elements.
 const PAIR_COST: f64 = 4.5;
 const COUNTED_DIMENSIONS: f64 = 384.0;
 
-/// What is asked of pairs.
+/// What a search for pairs should find.
 #[derive(Clone, Copy)]
 pub struct PairsRequest<'a> {
     /// `[queries, dimensions]`, as the user gave them.
     pub queries: &'a [f32],
-    /// Which distances, by the index's metric.
+    /// The wanted distances, by the index's metric.
     pub bounds: Bounds,
-    /// The rows that qualify, all of them visible; without it every row does.
+    /// The rows that qualify, all of them visible. Without a filter every row qualifies.
     pub filter: Option<&'a RowSet>,
-    /// Pairs beyond which it ends, unless there is a single query vector.
+    /// The search ends when it has found more pairs than this, unless there is a single query vector.
     pub pairs_max: usize,
-    /// The answer may be to compare all pairs because that is cheaper.
+    /// Whether the outcome may be `Scan` because comparing all pairs is cheaper.
     pub may_scan: bool,
 }
 
@@ -41,12 +41,12 @@ pub struct Pair {
     pub query: u32,
 }
 
-/// How it ended.
+/// How a search for pairs ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairsOutcome {
-    /// All pairs between the bounds were found, and perhaps others.
+    /// All pairs between the bounds were found, and perhaps others near the bounds.
     Complete,
-    /// There are more pairs than were wanted: ask for fewer query vectors.
+    /// There are more than `pairs_max` pairs: ask with fewer query vectors.
     TooMany,
     /// Compare all pairs: that is cheaper.
     Scan,
@@ -55,11 +55,11 @@ pub enum PairsOutcome {
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pairs {
-    /// How it ended. Without an answer nothing was found.
+    /// How the search ended. Unless it is `Complete`, `pairs` is empty.
     pub outcome: PairsOutcome,
-    /// By row, each once.
+    /// The pairs without duplicates, ordered by row.
     pub pairs: Vec<Pair>,
-    /// Query vectors that cannot be ranked: of these nothing is known.
+    /// Numbers of the query vectors that cannot be ranked. The host has to compare these itself.
     pub unranked: Vec<u32>,
     /// Distances computed.
     pub distances: usize,
@@ -72,7 +72,7 @@ struct Probe {
     limits: Limits,
 }
 
-/// Pairs, as they are found.
+/// The pairs found so far.
 struct Finds<'a> {
     probes: &'a [Probe],
     pairs: Vec<Pair>,
@@ -80,14 +80,14 @@ struct Finds<'a> {
     pairs_max: usize,
     scan_above: f64,
     interrupt: &'a dyn Interrupt,
-    /// Of distances from each query vector, for each unit of a row's norm.
+    /// For each query vector: how much a distance from it may be off, for each unit of a row's norm.
     errors: Vec<f32>,
-    /// There were too many pairs.
+    /// Set when there were too many pairs.
     ended: Option<PairsOutcome>,
 }
 
 impl Finds<'_> {
-    /// Makes sure that so many pairs more can be added; false if there are too many already.
+    /// Makes room for `pairs` more pairs; false if there are too many already.
     fn reserve(&mut self, pairs: usize) -> Result<bool> {
         self.interrupt.check()?;
         let found = self.pairs.len();
@@ -123,12 +123,12 @@ impl Collector for Finds<'_> {
 }
 
 impl Searcher<'_> {
-    /// Whether the host may compare all pairs in more time than looking for them takes. Takes no lock.
+    /// Whether a search for pairs may take less time than the host's comparing all pairs. Takes no lock.
     pub fn pairs_pay(&self) -> bool {
         self.rows.alive() >= ROWS_MIN
     }
 
-    /// Every row that is between two bounds from one of some query vectors.
+    /// Every pair of a query vector and a row whose distance is between the bounds.
     ///
     /// Takes the row lock for some instants (with a filter: for some microseconds at a time). Errors: `InvalidInput` for queries of
     /// other dimensions; `Interrupted`; `OutOfMemory`.
@@ -164,7 +164,7 @@ impl Searcher<'_> {
             let renewals = self.rows.renewals();
             finds.pairs.clear();
             outcome = self.find_pairs(request.filter, &mut finds)?;
-            // rows that went from the graph back to the pending area meanwhile may have been missed in both
+            // Rows that moved from the graph back to the pending area meanwhile may have been missed in both.
             if outcome != Some(PairsOutcome::Complete) || renewals == self.rows.renewals() {
                 break;
             }
@@ -176,16 +176,16 @@ impl Searcher<'_> {
             pairs.clear();
         }
         pairs.sort_unstable();
-        // a row that was linked meanwhile may have been found twice
+        // A row that was linked meanwhile may have been found twice.
         pairs.dedup();
         Ok(Pairs { outcome, pairs, unranked, distances })
     }
 
-    /// Looks for the pairs once. Nothing if codes got a larger error meanwhile: again.
+    /// Searches for the pairs once. `None`: the error of codes grew meanwhile, so the search must be repeated.
     fn find_pairs(&self, filter: Option<&RowSet>, finds: &mut Finds<'_>) -> Result<Option<PairsOutcome>> {
         let probes = finds.probes;
         finds.errors = vec![0.0; probes.len()];
-        // Pending rows first: one that is linked meanwhile is then found twice, not missed.
+        // Pending rows first, so that a row that is linked meanwhile is found twice rather than missed.
         let mut hits = Vec::new();
         for (at, probe) in probes.iter().enumerate() {
             hits.clear();

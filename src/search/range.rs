@@ -1,8 +1,7 @@
-//! Ranges: every row whose distance from a vector is between two bounds. Never approximate: the graph is not used, and what rounding and
-//! codes may have made of a distance is allowed for on both sides of both bounds. The rows of which that leaves it open are for the host to
-//! decide.
+//! Ranges: every row whose distance from a vector is between two bounds. A range is never approximate: the graph is not used, and each
+//! bound allows for the errors of rounding and of codes on both sides. Rows that these errors leave undecided are for the host to check.
 //!
-//! The rows are looked through in parts, by as many threads as the host likes.
+//! The rows are searched in parts, by as many threads as the host likes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,22 +12,22 @@ use crate::error::{Error, Result};
 use crate::index::Generation;
 use crate::vectors::Query;
 
-/// About the bytes of vectors that a part has: a millisecond's work.
+/// Bytes of vectors in a part, about: a millisecond's work.
 const PART_BYTES: usize = if cfg!(test) { 1 << 14 } else { 8 << 20 };
-/// Pages of a set that a part has at most.
+/// Most pages of a set in a part.
 const PART_PAGES: usize = 16;
-/// Rows and elements below which the host scans its table as fast.
+/// Below so many rows, or elements of a vector, the host scans its table as fast.
 const ROWS_MIN: usize = 2048;
 const DIMENSIONS_MIN: usize = 32;
-/// Times that a range, or pairs, are looked for while rows go from the graph back to the pending area.
+/// Most attempts at a range or at pairs, if renewals move rows from the graph back to the pending area meanwhile.
 pub(super) const BEGINS_MAX: usize = 4;
 
-/// Distances, in the unit of the index's metric, between which rows are wanted, both included. Infinite where there is no bound.
+/// The wanted distances, in the unit of the index's metric, both ends included. Infinite where there is no bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// None is nearer.
+    /// The smallest wanted distance.
     pub nearest: f64,
-    /// None is farther.
+    /// The largest wanted distance.
     pub farthest: f64,
 }
 
@@ -39,45 +38,45 @@ impl Bounds {
     pub const NONE: Self = Self { nearest: f64::INFINITY, farthest: f64::NEG_INFINITY };
 }
 
-/// What is asked of a range.
+/// What a range should find.
 #[derive(Clone, Copy)]
 pub struct RangeRequest<'a> {
     /// `[dimensions]`, as the user gave it.
     pub query: &'a [f32],
-    /// Which distances, by the index's metric.
+    /// The wanted distances, by the index's metric.
     pub bounds: Bounds,
-    /// The rows that qualify, all of them visible; without it every row does.
+    /// The rows that qualify, all of them visible. Without a filter every row qualifies.
     pub filter: Option<&'a RowSet>,
-    /// What it costs the host to read rows. Without it the answer is never to scan the table because that is cheaper.
+    /// What it costs the host to read rows. Without it, the outcome is never `Scan` for reasons of cost.
     pub costs: Option<ReadCosts>,
 }
 
-/// Row ids by what the index knows of them, in no order. One may be there twice.
+/// Row ids, by what the index knows of their distances. They are in no particular order, and a row may be there twice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RangeRows {
-    /// Between the bounds.
+    /// Rows that are certainly between the bounds.
     pub certain: Vec<i64>,
-    /// Perhaps: near one of the bounds, or unrankable.
+    /// Rows that may be between the bounds: they are near one of them, or unrankable.
     pub uncertain: Vec<i64>,
 }
 
 /// How a range ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeOutcome {
-    /// All rows between the bounds were found, beside others of which that is uncertain.
+    /// All rows between the bounds were found; the uncertain ones may include others.
     Complete,
-    /// Rows may have been missed that were on their way from the graph to the pending area: begin again.
+    /// Rows that moved from the graph to the pending area meanwhile may have been missed: begin again.
     Again,
-    /// Scan the table: that is cheaper, or the query is no vector that can be ranked.
+    /// Scan the table: that is cheaper, or the query cannot be ranked.
     Scan,
 }
 
-/// A range that is being looked for: what its parts share. It may outlive the searcher that began it, not the index.
+/// A range under way: what its parts share. It may outlive the searcher that began it, but not the index.
 pub struct Range {
     /// The query in stored form; empty if it cannot be ranked.
     stored: Vec<f32>,
     limits: Limits,
-    /// The graph, and how many nodes it had; without one nothing is linked.
+    /// The generation to search and its number of nodes when the range began; `None` if nothing is linked.
     linked: Option<(Arc<Generation>, u32)>,
     /// With a filter: the pages that have rows.
     pages: Option<Vec<usize>>,
@@ -86,7 +85,7 @@ pub struct Range {
     next_part: AtomicUsize,
     renewals: usize,
     costs: Option<ReadCosts>,
-    /// Rows of the index when it began.
+    /// Rows of the index when the range began.
     alive: usize,
     certain: AtomicUsize,
     uncertain: AtomicUsize,
@@ -94,14 +93,15 @@ pub struct Range {
     gave_up: AtomicBool,
 }
 
-/// Distances as the index measures them. Between the inner bounds a row is certainly wanted, beyond the outer ones certainly not.
+/// Bounds of distances as the index measures them. A row between the inner bounds is certainly wanted, one beyond the outer bounds
+/// certainly not.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     inner: Bounds,
     outer: Bounds,
 }
 
-/// Where a row is, as far as the index can tell.
+/// Whether a row is between the bounds, as far as the index can tell.
 pub(super) enum Place {
     Within,
     Perhaps,
@@ -109,7 +109,7 @@ pub(super) enum Place {
 }
 
 impl Limits {
-    /// `rounding`: by how much the index and the host may differ at a distance.
+    /// `rounding`: how much the index and the host may differ at a given distance.
     pub(super) fn new(bounds: Bounds, rounding: impl Fn(f64) -> f64) -> Self {
         let Bounds { nearest, farthest } = bounds;
         let (near, far) = (rounding(nearest), rounding(farthest));
@@ -119,7 +119,7 @@ impl Limits {
         }
     }
 
-    /// `error`: of distances, for each unit of a hit's norm.
+    /// `error`: how much a distance may be off, for each unit of a hit's norm.
     #[inline]
     pub(super) fn place(&self, hit: Hit, error: f32) -> Place {
         let (distance, off) = (f64::from(hit.distance), f64::from(error) * f64::from(hit.norm));
@@ -135,18 +135,19 @@ impl Limits {
 }
 
 impl Range {
-    /// Parts that are to be looked through, each by one call of [`Searcher::range_part`].
+    /// Number of parts. Each is searched by one call of [`Searcher::range_part`].
     pub fn parts(&self) -> usize {
         self.parts
     }
 
-    /// What it did so far.
+    /// What the range has done so far.
     pub fn report(&self) -> Report {
         let strategy = if self.gave_up.load(Ordering::Relaxed) { Strategy::Scan } else { Strategy::Exact };
         Report { strategy, visited: 0, distances: self.distances.load(Ordering::Relaxed) }
     }
 
-    /// Adds the row of a hit to `rows`, unless it is beyond the bounds. `error`: of distances, for each unit of a hit's norm.
+    /// Adds the row of a hit to `rows`, unless it is beyond the bounds. `error`: how much a distance may be off, for each unit of a hit's
+    /// norm.
     fn take(&self, hit: Hit, error: f32, rows: &mut RangeRows) {
         match self.limits.place(hit, error) {
             Place::Within => rows.certain.push(hit.row_id),
@@ -155,7 +156,7 @@ impl Range {
         }
     }
 
-    /// Notes rows that were found, and gives up if that were too many.
+    /// Counts rows that were found, and gives up if they are too many.
     fn found(&self, certain: usize, uncertain: usize, distances: usize) {
         let certain = certain + self.certain.fetch_add(certain, Ordering::Relaxed);
         let uncertain = uncertain + self.uncertain.fetch_add(uncertain, Ordering::Relaxed);
@@ -167,13 +168,13 @@ impl Range {
 }
 
 impl Searcher<'_> {
-    /// Whether the host may scan its table in more time than a range takes. Takes no lock.
+    /// Whether a range may take less time than a scan of the host's table. Takes no lock.
     pub fn range_pays(&self) -> bool {
         self.rows.alive() >= ROWS_MIN && self.codec().space.dimensions >= DIMENSIONS_MIN
     }
 
-    /// Begins to look for the rows between two bounds. Adds those to `rows` that are not linked. What it has found is complete once all
-    /// parts were looked through and [`end_range`](Self::end_range) says so.
+    /// Begins a range. Adds the rows to `rows` that are not linked. The rows are complete once all parts were searched and
+    /// [`end_range`](Self::end_range) says so.
     ///
     /// Takes the row lock for an instant. Errors: `InvalidInput` for a query of other dimensions; `OutOfMemory`.
     pub fn begin_range(&self, request: RangeRequest<'_>, rows: &mut RangeRows) -> Result<Range> {
@@ -225,9 +226,9 @@ impl Searcher<'_> {
         Ok(range)
     }
 
-    /// Looks through another part and adds what it finds to `rows`; false if none is left, or so many rows were found that the table is
-    /// better scanned. `filter`: that of the request. On any thread. Without a filter it waits for nobody; with one it takes the row lock
-    /// for some microseconds at a time. Errors: `OutOfMemory`.
+    /// Searches the next part and adds what it finds to `rows`. Returns false if no part is left, or if so many rows were found that a scan
+    /// of the table is cheaper. `filter`: that of the request. Any thread may call this. Without a filter it takes no lock for long; with
+    /// one it takes the row lock for some microseconds at a time. Errors: `OutOfMemory`.
     pub fn range_part(&self, range: &Range, filter: Option<&RowSet>, rows: &mut RangeRows) -> Result<bool> {
         let Some((generation, nodes)) = &range.linked else { return Ok(false) };
         let part = range.next_part.fetch_add(1, Ordering::Relaxed);
@@ -239,7 +240,7 @@ impl Searcher<'_> {
         let query = self.codec().prepare(&range.stored);
         let (mut hits, mut distances) = (Vec::new(), 0);
         let mut take = |hits: &mut Vec<Hit>| -> Result<()> {
-            // only now: a code tells its error before it is there to be measured
+            // Only now: the codec knows a code's error before the code can be measured.
             let error = self.range_error(&query);
             let full = |_| Error::out_of_memory("while searching an HNSW index");
             rows.certain.try_reserve(hits.len()).map_err(full)?;
@@ -272,7 +273,7 @@ impl Searcher<'_> {
         Ok(true)
     }
 
-    /// What came of a range, once no part of it is left. Takes no lock.
+    /// The outcome of a range, once no part of it is left. Takes no lock.
     pub fn end_range(&self, range: &Range) -> RangeOutcome {
         if range.gave_up.load(Ordering::Relaxed) {
             RangeOutcome::Scan
@@ -283,7 +284,7 @@ impl Searcher<'_> {
         }
     }
 
-    /// The most that distances of linked rows may be off, for each unit of a row's norm.
+    /// The most that a distance of a linked row may be off, for each unit of the row's norm.
     pub(super) fn range_error(&self, query: &Query<'_>) -> f32 {
         self.codec().error_per_norm(query, f32::INFINITY)
     }

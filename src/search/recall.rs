@@ -1,4 +1,4 @@
-//! How well the graph answers, measured on the index's own rows.
+//! The recall of the graph, measured on the index's own rows.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ pub struct Recall {
     pub queries: usize,
     /// Mean share of the exact neighbours that the graph found, 0 to 1; NaN without searches.
     pub recall: f64,
-    /// The 95 % confidence interval of the mean.
+    /// Lower end of the 95 % confidence interval of the mean.
     pub low: f64,
-    /// Its upper end.
+    /// Upper end of that interval.
     pub high: f64,
     /// Mean milliseconds of a walk through the graph.
     pub index_ms: f64,
@@ -24,7 +24,7 @@ pub struct Recall {
     pub exact_ms: f64,
 }
 
-/// Distance from the mean, in standard errors, that a normal variable exceeds in 5 % of cases.
+/// A normal variable is farther from its mean than so many standard errors in 5 % of cases.
 const NORMAL_95: f64 = 1.96;
 
 /// The 95 % confidence interval of a mean recall with this standard error.
@@ -33,19 +33,19 @@ pub(super) fn interval(recall: f64, error: f64) -> (f64, f64) {
     ((recall - margin).max(0.0), (recall + margin).min(1.0))
 }
 
-/// What one search found of what an exact one finds.
+/// One search compared with an exact one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchRecall {
-    /// The share, 0 to 1; NaN if there is nothing to find.
+    /// The share of the exact answer that the search found, 0 to 1; NaN if there is nothing to find.
     pub recall: f64,
     /// Milliseconds of the search.
     pub index_ms: f64,
-    /// Milliseconds of the exact one.
+    /// Milliseconds of the exact search.
     pub exact_ms: f64,
 }
 
 impl Recall {
-    /// The mean of some recalls. `index_ms`, `exact_ms`: of all searches.
+    /// The mean of some recalls. `index_ms`, `exact_ms`: total milliseconds of all searches.
     pub fn of(recalls: &[f64], index_ms: f64, exact_ms: f64) -> Self {
         let (recall, error) = mean_of(recalls.iter().copied());
         let (low, high) = interval(recall, error);
@@ -55,8 +55,9 @@ impl Recall {
 }
 
 impl Searcher<'_> {
-    /// The recall of [`search`](Self::search): it searches, and once more exactly. Where the answer is to scan the table, or all rows that
-    /// pass the filter, recall is 1. Judged by the distances of rows as the index keeps them. Locks and errors: those of `search`.
+    /// The recall of one [`search`](Self::search): searches as requested, then exactly, and compares the distances of the rows as the index
+    /// keeps them. If the outcome is to scan the table or to return all rows that pass the filter, the recall is 1. Locks and errors: those
+    /// of `search`.
     pub fn recall(&self, request: Request<'_>, visibility: &dyn Visibility) -> Result<SearchRecall> {
         let timed = |request| -> Result<(Found, f64)> {
             let start = Instant::now();
@@ -76,10 +77,10 @@ impl Searcher<'_> {
         Ok(SearchRecall { recall, index_ms, exact_ms })
     }
 
-    /// Searches for the `k` nearest neighbours of `queries` rows, spread evenly over the linked ones, through the graph
-    /// with `ef` as a search would, and exactly. A row is no neighbour of its own, and no walk steps on it: queries are not in the
-    /// index either. A found row counts if it is as near as the `k`-th exact one, so ties do not matter. All distances are those of the
-    /// rows as the index keeps them: of codes, this measures the graph, not how far their estimates are off.
+    /// The recall of the graph: searches for the `k` nearest neighbours of `queries` rows, spread evenly over the linked ones, through the
+    /// graph with width `ef` and exactly. A row does not count among its own neighbours, and no walk steps on it, because real queries are
+    /// not in the index either. A found row counts if it is as near as the `k`-th exact one, so ties do not matter. All distances are those
+    /// of the rows as the index keeps them: with codes, this measures the graph and not the error of the codes.
     ///
     /// Takes the graph's read guard for each search. Errors: `OutOfMemory`, `Interrupted`.
     pub fn measure_recall(&self, k: usize, queries: usize, ef: usize, interrupt: &dyn Interrupt) -> Result<Recall> {

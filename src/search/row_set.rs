@@ -1,4 +1,4 @@
-//! Sets of rows: which rows a filter lets pass.
+//! Sets of rows: the rows that pass a filter.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use crate::memory::{Charge, Memory};
 
 /// Rows of a page. A page of the set covers the rows of one page of the row map.
 pub(crate) const PAGE_ROWS: usize = 4096;
-/// Largest row id of a set: beyond it the table of pages alone would be unreasonably large.
+/// Largest row id of a set. With larger ids, the table of pages alone would be too large.
 const ROW_MAX: i64 = (1 << 40) - 1;
 
 /// A bit for each row.
 pub(crate) type Page = [u64; PAGE_ROWS / 64];
 
-/// A set of row ids: pages of bits, allocated where there are rows. 512 bytes for each run of 4096 row ids that has any,
-/// and 8 bytes for each that has none.
+/// A set of row ids: pages of bits, allocated where there are rows. A page takes 512 bytes and covers 4096 row ids; a page without rows
+/// takes 8 bytes.
 ///
-/// As a [`Visibility`] it shows its rows and no others.
+/// As a [`Visibility`], it shows its rows and no others.
 pub struct RowSet {
     pages: Vec<Option<Box<Page>>>,
     len: usize,
@@ -25,12 +25,13 @@ pub struct RowSet {
 }
 
 impl RowSet {
-    /// No rows. Its memory is charged to `memory`. Errors: `OutOfMemory`.
+    /// An empty set. Its memory is charged to `memory`. Errors: `OutOfMemory`.
     pub fn new(memory: &Arc<Memory>) -> Result<Self> {
         Ok(Self { pages: Vec::new(), len: 0, charge: memory.charge(0)? })
     }
 
-    /// No rows, charged to the account of this set: many small sets want one, as each reserves more than it needs.
+    /// An empty set that is charged to the account of this set. Many small sets should share an account, because each account reserves more
+    /// than it needs.
     pub fn beside(&self) -> Self {
         Self { pages: Vec::new(), len: 0, charge: self.charge.beside() }
     }
@@ -55,7 +56,8 @@ impl RowSet {
         }
     }
 
-    /// Whether a row from `first` to `last` is in the set. Any row ids may be asked for; takes time for each 64 rows of the set.
+    /// Whether any row from `first` to `last`, both included, is in the set. Any row ids may be asked for. The time grows with the range:
+    /// one step for each 64 row ids.
     pub fn contains_any(&self, first: i64, last: i64) -> bool {
         let (first, last) = (first.max(0), last.min((self.pages.len() * PAGE_ROWS) as i64 - 1));
         first <= last
@@ -102,7 +104,7 @@ impl RowSet {
             .flat_map(|(number, page)| positions(page).map(move |position| (number * PAGE_ROWS + position) as i64))
     }
 
-    /// About every `step`-th row, beginning with the first; at most one of 64 neighbours.
+    /// About every `step`-th row, beginning with the first; at most one of each 64 row ids.
     pub(crate) fn sample(&self, step: usize) -> impl Iterator<Item = i64> {
         let mut before = 0_usize;
         let words = self.pages().flat_map(|(number, page)| {

@@ -6,44 +6,44 @@ use crate::options::Metric;
 
 /// Distances a walk computes for each candidate it keeps.
 const DISTANCES_PER_CANDIDATE: f64 = 24.0;
-/// What such a distance costs more than one of a scan: it waits for memory, and the queues are kept in order.
+/// The cost of a walk's distance, in distances of a scan: a walk waits for memory, and keeps its queues in order.
 const WALK_FACTOR: f64 = 1.4;
-/// How the cost of a walk over all nodes grows as fewer of them qualify: with this power of their number. On sentence
-/// embeddings it computes 2,300 distances if all do, 3,900 for half of them, 7,900 for a fifth.
+/// The cost of a walk over all nodes grows with this power of the number of nodes per qualifying node. On sentence embeddings such a walk
+/// computes 2,300 distances if all nodes qualify, 3,900 if half do, and 7,900 if a fifth do.
 const RECHECK_GROWTH: f64 = 0.75;
-/// What a walk from one row that qualifies to the next costs more than a plain one: it computes up to twice as many
-/// distances, however many rows qualify, and looks at the neighbours of neighbours.
+/// The cost of a walk from one qualifying row to the next, in plain walks: it computes up to twice as many distances, however many rows
+/// qualify, and looks at the neighbours of neighbours.
 const FILTERED_FACTOR: f64 = 3.0;
-/// Candidates beside the rows that are wanted: as many as these, and no more than so many.
+/// A walk keeps spare candidates besides the `k` wanted rows: `k` more, but at most so many.
 pub(super) const SPARE_MAX: usize = 128;
-/// Rows whose pages fit together.
+/// Rows of an answer whose pages are consistent with each other; see [`Searcher::ef_of_pages`].
 const PAGES_ROWS: usize = 512;
 /// Candidates at which keeping the list of the best in order costs as much as their distances.
 const ORDER_EF: f64 = 10_000.0;
 
-/// Rows that are read after a search whatever the size of the table: one chunk of DuckDB's.
+/// So many rows may always be read after a search, whatever the size of the table: one chunk of DuckDB.
 const READ_MIN: usize = 2048;
-/// Of the time in which the host would scan its table, what reading the rows that were found may take: they are searched for, too.
+/// The share of the time of a table scan that reading the found rows may take; the rest is for the search.
 pub(super) const READ_SHARE: f64 = 0.9;
 
-/// What it costs the host to read rows, in nanoseconds. The host knows what they are made of, so it says.
+/// What it costs the host to read rows, in nanoseconds a row. The host fills this in, because it knows what the rows consist of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReadCosts {
-    /// A row that was found, looked up by its id.
+    /// A row that was found, fetched by its id.
     pub looked_up: f64,
-    /// The same with all that decides whether it is wanted, as its vector.
+    /// The same, with all columns that decide whether the row is wanted, such as its vector.
     pub checked: f64,
-    /// Each row of the table, if it is scanned for the rows that were found.
+    /// Each row of the table, if the table is scanned for the rows that were found.
     pub skimmed: f64,
     /// Each row that was found, in that scan.
     pub selected: f64,
-    /// Each row of the table, if it is scanned without a search, and its distance measured.
+    /// Each row of the table, if the table is scanned without a search and every distance is measured.
     pub scanned: f64,
 }
 
 impl ReadCosts {
-    /// Whether a search that finds so many rows, and so many of which the host has to decide, costs the host less than to scan the
-    /// `all` rows of its table.
+    /// Whether reading the rows of a search costs the host less than a scan of its table. `found`: rows found; `undecided`: rows that the
+    /// host has to check; `all`: rows of the table.
     pub(super) fn search_pays(&self, found: usize, undecided: usize, all: usize) -> bool {
         let (found, undecided, all) = (found as f64, undecided as f64, all as f64);
         let by_ids = found * self.looked_up + undecided * self.checked;
@@ -55,7 +55,7 @@ impl ReadCosts {
 /// How linked rows are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// The distance of every row that qualifies.
+    /// The distance of every qualifying row is computed.
     Exact,
     /// A walk through the graph.
     Graph,
@@ -63,14 +63,14 @@ pub enum Strategy {
     Recheck,
     /// A walk from one row that passes the filter to the next.
     Filtered,
-    /// No search: not more rows pass the filter than are wanted.
+    /// No search: no more rows pass the filter than are wanted.
     All,
-    /// No search either: so many rows are wanted that the host reads its table from end to end.
+    /// No search: so many rows are wanted that the host reads its whole table.
     Scan,
 }
 
 impl Strategy {
-    /// How it is shown.
+    /// The name that users see.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -82,7 +82,7 @@ impl Strategy {
         }
     }
 
-    /// The strategy that the setting of this name forces, none for `auto`. Errors: `InvalidInput`, listing the names.
+    /// The strategy that the setting `hnsw_strategy` forces; `None` for `auto`. Errors: `InvalidInput`, listing the names.
     pub fn parse(given: &str) -> Result<Option<Self>> {
         match given.to_ascii_lowercase().as_str() {
             "auto" => Ok(None),
@@ -96,13 +96,12 @@ impl Strategy {
         }
     }
 
-    /// The cheaper way to search `rows` rows with `ef` candidates. The answer is exact in any case if `rows` is small
-    /// or `ef` a large part of it.
+    /// The cheaper way to search `rows` rows with `ef` candidates. The answer is `Exact` if `rows` is small or `ef` is a large part of it.
     pub(super) fn cheaper(rows: usize, ef: usize) -> Self {
         if rows as f64 <= walk_cost(ef) { Self::Exact } else { Self::Graph }
     }
 
-    /// What a walk costs that searches the `qualifying` of `rows` rows in this way, in distances of a scan.
+    /// The cost of a walk of this kind with `ef` candidates, when `qualifying` of `rows` rows qualify, in distances of a scan.
     pub(super) fn cost(self, rows: usize, qualifying: usize, ef: usize) -> f64 {
         match self {
             Self::Recheck => recheck_cost(rows, qualifying, ef),
@@ -111,7 +110,7 @@ impl Strategy {
         }
     }
 
-    /// The cheapest way to search the `qualifying` of `rows` rows with `ef` candidates.
+    /// The cheapest way to search with `ef` candidates when `qualifying` of `rows` rows qualify.
     fn cheapest(rows: usize, qualifying: usize, ef: usize) -> Self {
         let (recheck, filtered) = (recheck_cost(rows, qualifying, ef), filtered_cost(ef));
         if qualifying as f64 <= recheck.min(filtered) {
@@ -131,7 +130,7 @@ fn walk_cost(ef: usize) -> f64 {
     ef * DISTANCES_PER_CANDIDATE * WALK_FACTOR * (1.0 + ef / ORDER_EF)
 }
 
-/// A walk over all nodes goes on until enough of them qualify.
+/// A walk over all nodes goes on until it has found enough that qualify.
 fn recheck_cost(rows: usize, qualifying: usize, ef: usize) -> f64 {
     walk_cost(ef) * (rows as f64 / qualifying.max(1) as f64).powf(RECHECK_GROWTH)
 }
@@ -141,10 +140,10 @@ fn filtered_cost(ef: usize) -> f64 {
 }
 
 impl Searcher<'_> {
-    /// Candidates that a walk keeps for `k` rows and the setting `ef`. Twice `ef` for `L2sq`: vectors of unequal norms
-    /// make hubs, among which a walk with 64 candidates finds 0.93 of the 10 nearest sentence embeddings, one of 128 0.97.
-    /// Doubled until it holds `k` and some more: near `ef` recall is lost (on sentence embeddings 0.93 for 60 rows at 64,
-    /// 0.98 at 128).
+    /// Candidates that a walk keeps for `k` rows and the setting `ef`. It is twice `ef` for `L2sq`, because vectors of unequal norms make
+    /// hubs: among these a walk with 64 candidates finds 0.93 of the 10 nearest sentence embeddings, one with 128 finds 0.97. It is doubled
+    /// until it holds `k` and the spare candidates, because recall drops when `k` is near the width (sentence embeddings: 0.93 for 60 rows
+    /// at 64, 0.98 at 128).
     pub(super) fn effective_ef(&self, k: usize, ef: usize) -> usize {
         let enough = k.saturating_add(k.min(SPARE_MAX));
         let mut ef = ef.saturating_mul(self.ef_factor()).max(1);
@@ -158,13 +157,13 @@ impl Searcher<'_> {
         if self.codec().space.metric == Metric::L2sq { 2 } else { 1 }
     }
 
-    /// The search width for one of several pages of an answer: the pages fit together if they come from walks of one width. That of the
-    /// first `PAGES_ROWS` rows, or `ef` if it is greater.
+    /// The search width for one of several pages of an answer. Pages are consistent if they come from walks of the same width, so this is
+    /// the width for the first `PAGES_ROWS` rows, or `ef` if that is greater.
     pub fn ef_of_pages(&self, ef: usize) -> usize {
         ef.max((PAGES_ROWS + SPARE_MAX).div_ceil(self.ef_factor()))
     }
 
-    /// How a search for `k` of the `qualifying` rows that pass a filter would search now. `costs`: of the rows. Takes no lock.
+    /// The strategy of a search for `k` of the `qualifying` rows that pass a filter, as of now. `costs`: of reading rows. Takes no lock.
     pub fn filtered_strategy(&self, k: usize, ef: usize, qualifying: usize, costs: &ReadCosts) -> Strategy {
         if !self.search_pays(k.min(qualifying), costs) {
             return Strategy::Scan;
@@ -175,8 +174,8 @@ impl Searcher<'_> {
         Strategy::cheapest(self.rows.alive(), qualifying, self.effective_ef(k, ef))
     }
 
-    /// Distances after which a walk among `qualifying` rows gives up. What it is expected to cost, and half as much again;
-    /// more if that is still little beside an exact search.
+    /// Distances after which a walk among `qualifying` rows gives up: half as many again as expected, or more if that is still little
+    /// compared with an exact search.
     pub(super) fn budget(&self, strategy: Strategy, qualifying: usize, ef: usize) -> f64 {
         let expected = match strategy {
             Strategy::Recheck => recheck_cost(self.rows.alive(), qualifying, ef),
@@ -185,12 +184,12 @@ impl Searcher<'_> {
         (1.5 * expected).max(0.4 * qualifying as f64) / WALK_FACTOR
     }
 
-    /// Whether the host reads `rows` rows that were found in less time than it scans its table.
+    /// Whether the host reads `rows` found rows in less time than it scans its table.
     pub(super) fn search_pays(&self, rows: usize, costs: &ReadCosts) -> bool {
         rows <= READ_MIN || costs.search_pays(rows, 0, self.rows.alive())
     }
 
-    /// How a search for `k` rows with search width `ef` would search now. `costs`: of the rows. Takes no lock.
+    /// The strategy of a search for `k` rows with search width `ef`, as of now. `costs`: of reading rows. Takes no lock.
     pub fn strategy(&self, k: usize, ef: usize, costs: &ReadCosts) -> Strategy {
         if !self.search_pays(k, costs) {
             return Strategy::Scan;

@@ -1,10 +1,10 @@
-//! The search width for a share of the nearest rows, and the searches that measure which one that is.
+//! The search width that finds a given share of the nearest rows, and the searches that measure it.
 //!
-//! What is searched for are query vectors that have been asked; as long as there are too few, rows that are not linked yet, as a build
-//! leaves some; and at last linked rows. These are no fair sample: a walk that comes to the row itself has its neighbours at hand, for
-//! they are its links. On sentence embeddings a walk of width 32 finds .993 of the neighbours of linked rows, but .969 of those of vectors
-//! that are not in the index. So walks for linked rows do not step on them. They leave gaps then, and .943 are found: a little less
-//! than others will find, never more.
+//! A measurement searches for remembered query vectors. If these are too few, it takes rows that are not linked yet, of which a build
+//! leaves some; otherwise it takes linked rows. Linked rows are no fair sample: a walk that reaches the row itself has found the row's
+//! neighbours, because the row links to them. On sentence embeddings a walk of width 32 finds .993 of the neighbours of linked rows, but
+//! .969 of those of vectors that are not in the index. So a walk for a linked row does not step on that row. This leaves a gap in the
+//! graph, and the walk finds .943: a little less than users' searches will find, never more.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -21,39 +21,39 @@ use crate::index::rows::{SlotState, State};
 use crate::index::widths::{ASKED_MIN, K_LEVELS, Measurement, Measuring, Probe, Share, Step, sample_size};
 use crate::vectors::{Query, Row};
 
-/// Exact searches in one step of a measurement, if it has time: so many are faster together.
+/// Most exact searches in one step of a measurement. So many together are faster than one by one.
 const SEARCHES_PER_STEP: usize = 16;
-/// Distances of a walk for each of its width, and as many as it takes beside those of an exact search.
+/// Distances of an exact search that take as long as a walk, for each candidate that the walk keeps.
 const DISTANCES_PER_EF: usize = 100;
-/// Of the rows of an index that is built to be measured at most one of so many is not linked, but for chance.
+/// At most about one in so many rows is held out of a build, to measure with.
 const PENDING_PART: usize = 10;
 /// The smallest width of a walk.
 const EF_MIN: usize = 20;
 /// The widest walk that is measured.
 const EF_MAX: usize = 20_000;
-/// Of two widths measured one after the other, the second in thirds of the first.
+/// Each measured width is so many thirds of the one before.
 const EF_GROWTH: usize = 4;
-/// With which power of the number of rows the width for a share grows: of random vectors, the hardest, with its root.
+/// The width for a share grows with this power of the number of rows; the root is that of random vectors, the hardest case.
 const EF_GROWTH_POWER: f64 = 0.5;
-/// Neighbours that are looked for.
+/// Neighbours that a measurement searches for.
 const NEIGHBORS: usize = K_LEVELS[K_LEVELS.len() - 1];
 
-/// How well an index finds a share, for users.
+/// How well an index reaches a wanted share, for users.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetInfo {
     /// The search width for 10 rows.
     pub ef: usize,
-    /// The recall that was measured with it, the ends of its 95 % confidence interval, and the number of searches; nothing if none was.
+    /// The recall that was measured with this width; NaN if nothing was measured.
     pub recall: f64,
-    /// See `recall`.
+    /// Lower end of the 95 % confidence interval of `recall`; NaN if nothing was measured.
     pub low: f64,
-    /// See `recall`.
+    /// Upper end of that interval.
     pub high: f64,
-    /// See `recall`.
+    /// Number of searches of the measurement.
     pub queries: u64,
-    /// Searches were for query vectors that had been asked.
+    /// Whether the measurement searched for remembered query vectors.
     pub asked: bool,
-    /// When, in microseconds since 1970.
+    /// When it was measured, in microseconds since 1970.
     pub time: i64,
 }
 
@@ -63,13 +63,13 @@ impl TargetInfo {
         Self { ef: 0, recall: f64::NAN, low: f64::NAN, high: f64::NAN, queries: 0, asked: false, time: 0 };
 }
 
-/// The nearest rows of each of some probes.
+/// Collects the nearest rows of each of some probes.
 struct Exact<'a> {
-    /// The ids of the probes, if these are rows.
+    /// The row ids of the probes that are rows.
     own: Vec<Option<i64>>,
-    /// So many.
+    /// Rows kept for each probe.
     k: usize,
-    /// Only rows below this.
+    /// Only rows with smaller ids count.
     end: i64,
     nearest: Vec<BinaryHeap<Hit>>,
     interrupt: &'a dyn Interrupt,
@@ -101,10 +101,11 @@ impl Collector for Exact<'_> {
 }
 
 impl Searcher<'_> {
-    /// The search width for `k` rows with which this share of the nearest is found, above 0, at most 1, as a search takes it: by the
-    /// newest measurement; a rule of thumb before there is one. From the first call on a measurement is due. Takes no lock for long.
+    /// The search width, as `Request::ef`, with which a search for `k` rows finds this share of the nearest (above 0, at most 1): by the
+    /// newest measurement, or by a rule of thumb before there is one. The first call with a share below 1 makes a measurement due. Takes no
+    /// lock for long.
     pub fn ef_of_target(&self, k: usize, share: f64) -> usize {
-        // with a width of all rows a search is exact
+        // With a width of all rows a search is exact.
         let all = self.rows.alive().max(1);
         if share >= 1.0 {
             return all;
@@ -113,18 +114,18 @@ impl Searcher<'_> {
         let share = widths.want(share);
         let ef = match widths.newest() {
             Some(measured) => {
-                // until it is measured again
+                // An estimate for the rows that have come since the measurement.
                 let growth = (all as f64 / measured.rows.max(1) as f64).max(1.0).powf(EF_GROWTH_POWER);
                 measured.ef(k, share).map_or(all, |ef| (ef * growth).ceil() as usize)
             }
             None => presumed(share).max(2 * k),
         };
-        // what a walk keeps anyway, so that the width is not doubled
+        // At least what a walk keeps anyway; otherwise the width would be doubled.
         let least = k.saturating_add(k.min(SPARE_MAX));
         ef.max(least).div_ceil(self.ef_factor())
     }
 
-    /// How the index fares with a share that is wanted.
+    /// How well the index reaches this share, by the newest measurement.
     pub fn target_info(&self, share: f64) -> TargetInfo {
         let ef = self.ef_of_target(K_LEVELS[0], share);
         let none = TargetInfo { ef, ..TargetInfo::NONE };
@@ -145,29 +146,29 @@ impl Searcher<'_> {
         }
     }
 
-    /// Whether the index is to be measured, or is being: somebody wants a share, walks are what finds it, and nearly all rows are linked.
+    /// Whether a measurement is due or under way: somebody wants a share, searches are walks, and nearly all rows are linked. Otherwise a
+    /// measurement that was begun is dropped.
     pub fn measurement_due(&self) -> bool {
         if self.rows.widths.wanted() == 0.0 {
             return false;
         }
         let due = self.may_be_measured() && self.rows.widths.due(self.rows.live());
         if !due {
-            // what was begun is not gone on with
+            // A measurement that was begun will not go on.
             self.rows.widths.give_up();
         }
         due
     }
 
-    /// Whether walks are what finds the rows, and nearly all of these are linked.
+    /// Whether searches are walks and nearly all rows are linked.
     fn may_be_measured(&self) -> bool {
         let rows = self.rows.live();
         Strategy::cheaper(rows, EF_MIN) != Strategy::Exact && self.rows.pending() <= rows / PENDING_PART * 2
     }
 
-    /// Does a small part of the measurement that is under way, or due; true if there is more to do. False also while another thread does.
-    /// `searches`: exact ones that it may take, at most; walks as long as these.
-    /// Where there is no memory for it, it is given up until the index has grown. Takes the graph's read guard for each walk. Errors:
-    /// `Interrupted`; then it can go on later.
+    /// Does a small part of the measurement that is under way or due. Returns true if there is more to do; false also while another thread
+    /// does a part. `searches`: most exact searches to do, or walks that take as long. If there is no memory for the measurement, it is
+    /// given up until the index has grown. Takes the graph's read guard for each walk. Errors: `Interrupted`; then it can go on later.
     pub fn measure_step(&self, searches: usize, interrupt: &dyn Interrupt) -> Result<bool> {
         let widths = &self.rows.widths;
         if !self.measurement_due() {
@@ -201,7 +202,8 @@ impl Searcher<'_> {
         }
     }
 
-    /// Measures as [`measure_step`](Self::measure_step) does until that is not due any more, also by other threads. Errors: `Interrupted`.
+    /// Does steps as [`measure_step`](Self::measure_step) until no measurement is due, and waits for the steps of other threads. Errors:
+    /// `Interrupted`.
     pub fn finish_measurement(&self, interrupt: &dyn Interrupt) -> Result<()> {
         while self.measurement_due() {
             if !self.measure_step(SEARCHES_PER_STEP, interrupt)? {
@@ -216,7 +218,7 @@ impl Searcher<'_> {
         let size = sample_size(rows);
         let vector_bytes = self.codec().row_bytes().max(size_of::<f32>() * self.codec().space.dimensions);
         let charge = self.rows.setup.memory.charge(size * (vector_bytes + size_of::<(f32, i64)>() * NEIGHBORS))?;
-        // first: a row that comes in between counts as one that came later, but may be looked for
+        // Read first, so that a row that comes between the two reads counts as having come after the measurement began.
         let came = self.rows.widths.came();
         let end = self.rows.read().places.end();
         let asked = self.rows.widths.asked();
@@ -228,7 +230,7 @@ impl Searcher<'_> {
             }
             None => self.waiting(size).unwrap_or_else(|| self.sample(generation, size)),
         };
-        // each exactly, and with the first width
+        // One exact search and one walk of the first width for each probe.
         let progress = self.rows.widths.measuring.begin(2 * probes.len());
         Ok(Measuring {
             generation: Arc::downgrade(generation),
@@ -247,8 +249,8 @@ impl Searcher<'_> {
         })
     }
 
-    /// If the index is to be measured, keeps some rows, from all over those that wait, from being linked: so many as it is measured by.
-    /// Whether there are such.
+    /// If the index will be measured, keeps some pending rows from being linked: about as many as a measurement needs, from all over the
+    /// pending area. Returns whether it does.
     pub fn hold_out(&self) -> bool {
         let rows = self.rows.alive();
         let measured = self.rows.widths.wanted() > 0.0 && Strategy::cheaper(rows, EF_MIN) != Strategy::Exact;
@@ -258,13 +260,12 @@ impl Searcher<'_> {
         measured
     }
 
-    /// Those rows may be linked.
+    /// Ends `hold_out`: those rows may be linked.
     pub fn release_held_out(&self) {
         self.rows.release_held_out();
     }
 
-    /// Up to `count` rows that wait to be linked, at even distances; nothing if these are too few to measure by. Takes the row lock for
-    /// an instant.
+    /// Up to `count` live pending rows, evenly spread; `None` if they are too few to measure with. Takes the row lock for an instant.
     fn waiting(&self, count: usize) -> Option<Vec<Probe>> {
         let (blocks, waiting) = {
             let rows = self.rows.read();
@@ -281,15 +282,15 @@ impl Searcher<'_> {
         (probes.len() >= ASKED_MIN).then_some(probes)
     }
 
-    /// Up to `count` rows that are live and linked, at even distances over the slots. None of them is where walks come down from an upper
-    /// level, unless few others are there: walks have to do without them.
+    /// Up to `count` live linked rows, evenly spread over the slots. All are nodes of the bottom level only, because the walks have to do
+    /// without them.
     pub(super) fn sample(&self, generation: &Generation, count: usize) -> Vec<Probe> {
         let pinned = generation.pin_rows();
         let slots = generation.graph.len();
         let graph = generation.graph.read();
         let entry = graph.entry();
         let step = (slots / count.max(1)).max(1);
-        // the first one of each stretch that will do
+        // The first suitable slot of each stretch.
         let suits = |slot: &u32| graph.level(*slot) == 0 && entry != Some(*slot);
         let probe = |slot: u32| {
             let slot_state = generation.states.at(slot).load();
@@ -301,7 +302,7 @@ impl Searcher<'_> {
         found.take(count).collect()
     }
 
-    /// The next searches of a measurement. The measurement, once it is done.
+    /// Does the next searches of a measurement. Returns the measurement once it is done.
     fn advance_measuring(
         &self,
         measuring: &mut Measuring,
@@ -358,7 +359,7 @@ impl Searcher<'_> {
         Ok(None)
     }
 
-    /// For each probe distances and ids of the `k` linked rows nearest to it, itself excepted, nearest first: rows below `end`.
+    /// For each probe: distances and ids of the `k` linked rows nearest to it, without itself, nearest first. Only rows below `end` count.
     pub(super) fn nearest_rows(
         &self,
         probes: &[Probe],
@@ -380,13 +381,13 @@ impl Searcher<'_> {
         Ok(exact.nearest.into_iter().map(sorted).collect())
     }
 
-    /// The distances of those rows that the index has still. Takes the row lock for an instant.
+    /// The distances of those `rows` that the index still has. Takes the row lock for an instant.
     pub(super) fn still_there(&self, rows: &[(f32, i64)]) -> Vec<f32> {
         let there = self.rows.read();
         rows.iter().filter(|(_, row_id)| there.places.get(*row_id).is_some()).map(|&(distance, _)| distance).collect()
     }
 
-    /// The distances of the rows below `end` that a walk of this width finds from a probe, itself excepted, nearest first.
+    /// The distances of the rows that a walk of width `ef` finds for a probe, without itself, nearest first. Only rows below `end` count.
     pub(super) fn walked_distances(&self, generation: &Generation, probe: &Probe, ef: usize, end: i64) -> Vec<f32> {
         let own = match probe {
             Probe::Row { slot, .. } => *slot,
@@ -402,8 +403,8 @@ impl Searcher<'_> {
         found.into_iter().map(|node| node.distance()).collect()
     }
 
-    /// The share of the `k` nearest rows that was found: those as near as the last of them, so that it is nothing which of equal ones
-    /// were. Nothing if there are no rows. Both nearest first.
+    /// The share of the `k` nearest rows that was found. Every found row that is as near as the last of them counts, so ties do not matter.
+    /// `None` if there are no rows. `found`, `exact`: distances, nearest first.
     pub(super) fn recall_of(&self, found: &[f32], exact: &[f32], k: usize) -> Option<f64> {
         let neighbors = k.min(exact.len());
         let last = *exact.get(neighbors.checked_sub(1)?)?;
@@ -420,7 +421,7 @@ impl Searcher<'_> {
     }
 }
 
-/// The width that finds a share of the neighbours of sentence embeddings, among some hundred thousand.
+/// A width that finds this share of the neighbours among some hundred thousand sentence embeddings.
 fn presumed(share: f64) -> usize {
     match share {
         ..=0.9 => 64,

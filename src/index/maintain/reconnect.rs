@@ -123,9 +123,9 @@ impl Maintenance {
 }
 
 impl Reconnection {
-    /// Visits up to `VISIT_NODES` nodes. Returns false if there are no more; `None` if `refused` says so when it would begin to wait.
-    /// `is_free`: whether a node without links belongs to a slot that is free or will be. If not, the node has lost its links in a
-    /// consolidation.
+    /// Visits up to `VISIT_NODES` nodes. Returns false if there are no more; `None` if `refused` is true; it is asked once, before the wait
+    /// for the graph. `is_free`: whether a node without links belongs to a slot that is free or will be. If not, the node has lost its
+    /// links in a consolidation.
     fn visit(
         &mut self,
         generation: &Generation,
