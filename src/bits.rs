@@ -1,8 +1,8 @@
-//! Sets of small numbers, a bit each, in words that the caller has.
+//! Sets of small numbers, a bit each, in words that the caller owns.
 //!
-//! Not `fixedbitset`, which owns its words and aborts when there is no memory for them: the sets of all rows or nodes are allocated
-//! where the allocator may refuse, and some stand inside a page of the row map. As there, adding a number beyond the end is a defect and
-//! panics, and a set does not contain it.
+//! `fixedbitset` does not serve here, because it owns its words and aborts if there is no memory for them. Sets of all rows or nodes are
+//! allocated fallibly, and some stand inside a page of the row map. As in `fixedbitset`, no set contains a number beyond its end, and
+//! adding one panics.
 
 /// Adds a number.
 pub(crate) fn set(bits: &mut [u64], number: usize) {
@@ -23,7 +23,7 @@ pub(crate) fn clear(bits: &mut [u64], number: usize) {
     bits[number / 64] &= !(1 << (number % 64));
 }
 
-/// Whether a number is in the set; none is beyond the end.
+/// Whether a number is in the set; false beyond the end.
 pub(crate) fn is_set(bits: &[u64], number: usize) -> bool {
     bits.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
 }

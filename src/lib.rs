@@ -1,11 +1,11 @@
 //! Vector similarity search for DuckDB: an HNSW index type as a loadable extension.
 //!
-//! Dependencies run one way: bridge → index, search → graph, vectors, rows, pending → metric, options → error. Without
-//! the feature `extension` the crate is the index alone, and needs no DuckDB.
+//! Dependencies run one way: bridge → search → index → graph, format → vectors → memory, options → host, error. Without the features
+//! `extension` and `host-duckdb` the crate is the index alone, and needs no DuckDB.
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
-// Allowed where a module has to: each block has its argument.
+// Allowed only in modules that need it, where each block has its argument.
 #![deny(unsafe_code, clippy::undocumented_unsafe_blocks)]
 
 #[cfg(not(panic = "unwind"))]
@@ -36,11 +36,11 @@ pub mod vectors;
 mod entry {
     //! The one symbol the library exports.
 
-    // Links the static DuckDB, which only the C++ side uses.
+    // Links the bundled static DuckDB, which only the C++ side uses.
     #[cfg(feature = "extension")]
     use libduckdb_sys as _;
 
-    /// DuckDB's `ExtensionLoader`, only ever passed on.
+    /// DuckDB's `ExtensionLoader`, which Rust only passes on.
     #[repr(C)]
     pub struct ExtensionLoader {
         _private: [u8; 0],
@@ -50,10 +50,10 @@ mod entry {
         fn vss_register(loader: *mut ExtensionLoader);
     }
 
-    /// DuckDB calls this when the extension is loaded. A C++ exception passes through, hence `C-unwind`.
+    /// DuckDB calls this when it loads the extension. A C++ exception passes through, hence `C-unwind`.
     ///
     /// # Safety
-    /// `loader` is the `duckdb::ExtensionLoader &` of the host, of the DuckDB version in the footer.
+    /// `loader` is the host's `duckdb::ExtensionLoader &`, and the host has the DuckDB version that the footer names.
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn vss_duckdb_cpp_init(loader: *mut ExtensionLoader) {
         // SAFETY: the caller's promise; the C++ side declares the same signature.

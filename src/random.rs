@@ -1,4 +1,4 @@
-//! Numbers that look random, and are the same each time.
+//! Pseudo-random numbers, the same at each run.
 
 /// A seeded stream of numbers. Source: SplitMix64 (Steele, Lea & Flood 2014).
 pub struct Random(pub u64);

@@ -1,8 +1,9 @@
-//! Locks, atomics and waiting: `parking_lot`'s locks, which know no poison: a panic leaves what is locked to the next one. With the
-//! feature `model` they are those of `shuttle`, which then decides at each of them which thread goes on, see `index/tests/model.rs`.
+//! Locks, atomics and waiting. The locks are those of `parking_lot`, which are never poisoned: after a panic the next thread simply gets
+//! the lock. With the feature `model` all are those of `shuttle`, which decides at each use which thread goes on; see
+//! `index/tests/model.rs`.
 //!
-//! Atomics that are read row by row (states, counters of memory) stay the standard library's: each use would be a place to
-//! switch threads, and the schedules that differ at the locks would be lost among those.
+//! Atomics that are read row by row (states, counters of memory) stay those of the standard library. Otherwise each use would be a place to
+//! switch threads, and there would be too many schedules to find those that differ at the locks.
 
 #[cfg(not(feature = "model"))]
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
@@ -12,7 +13,7 @@ pub(crate) use {
     shuttle_parking_lot::{Mutex, MutexGuard, RwLock},
 };
 
-/// Waits for a lock in the queue of those who do, but not for long.
+/// Queues for a lock, but gives up after about 10 ms.
 pub(crate) fn lock_for_a_moment<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     #[cfg(not(feature = "model"))]
     return mutex.try_lock_for(std::time::Duration::from_millis(10));
@@ -31,7 +32,7 @@ mod scheduled {
     use super::MutexGuard;
 
     pub(crate) struct Condvar {
-        /// Held from before the caller's lock is given back until the wait has begun, so that no notification falls between.
+        /// Held from before the caller's lock is released until the wait has begun, so that no notification is lost in between.
         gate: sync::Mutex<()>,
         inner: sync::Condvar,
     }
@@ -66,13 +67,13 @@ pub(crate) mod atomic {
 }
 
 pub(crate) mod thread {
-    /// A number of the calling thread that no other one has that lives; never 0.
+    /// A number of the calling thread that no other living thread has; never 0.
     #[cfg(not(feature = "model"))]
     pub(crate) fn key() -> usize {
         thread_local!(static HERE: u8 = const { 0 });
         HERE.with(|here| std::ptr::from_ref(here).addr())
     }
-    /// All threads of a model are one of the system's.
+    /// All threads of a model run on one thread of the system, so they have one key.
     #[cfg(feature = "model")]
     pub(crate) fn key() -> usize {
         1

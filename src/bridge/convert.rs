@@ -1,4 +1,4 @@
-//! What crosses the border, as each side has it.
+//! Conversions between the types of the border and those of the core.
 
 use super::ffi;
 use crate::error::ErrorKind;
@@ -10,7 +10,8 @@ use crate::search::{
     Recall, Report, Request, RowSet, SearchRecall, Strategy, TargetInfo,
 };
 
-/// The core's enum and that of the border have the same variants; the latter may have more, and any number, as C++'s enums do.
+/// Converts between an enum of the core and that of the border, which has the same variants. The border's may have more, and may hold any
+/// number, like enums of C++.
 macro_rules! mirrored {
     ($name:ident: $($variant:ident),+) => {
         impl From<$name> for ffi::$name {
@@ -22,7 +23,7 @@ macro_rules! mirrored {
         }
 
         impl ffi::$name {
-            /// The same in the core; nothing for what the core has not.
+            /// The value in the core; `None` if the core has no such variant.
             pub(super) fn core(self) -> Option<$name> {
                 match self {
                     $(Self::$variant => Some($name::$variant),)+
@@ -39,7 +40,7 @@ mirrored!(Quantization: None, Sq8, Sq4);
 mirrored!(RepairKind: Consolidation, Compaction, Renewal);
 mirrored!(Strategy: Exact, Graph, Recheck, Filtered, All, Scan);
 
-// C++ hands back what it was given, so it has no others than these.
+// C++ hands back only values that it was given, so the defaults below do not occur.
 
 impl From<ffi::Metric> for Metric {
     fn from(metric: ffi::Metric) -> Self {
@@ -58,7 +59,7 @@ impl From<ffi::RowOrigin> for Origin {
         match origin {
             ffi::RowOrigin::Host => Self::Host,
             ffi::RowOrigin::Log => Self::Log,
-            // one that C++ made up wins over nothing
+            // An unknown number counts as `Scan`, the origin that never overrides the host.
             _ => Self::Scan,
         }
     }
@@ -90,7 +91,7 @@ impl From<Options> for ffi::IndexOptions {
     }
 }
 
-/// Options that were checked before they went to C++.
+/// These options were checked before they went to C++.
 impl From<&ffi::IndexOptions> for Options {
     fn from(options: &ffi::IndexOptions) -> Self {
         Self {
@@ -119,7 +120,7 @@ impl From<&ffi::ReadCosts> for ReadCosts {
 }
 
 impl ffi::SearchRequest {
-    /// With what it does not say: the query vector, and the rows that qualify, if not all do.
+    /// The core's request. `filter`: the rows that qualify; `None` if all do.
     pub(super) fn of<'a>(&self, query: &'a [f32], filter: Option<&'a RowSet>) -> Request<'a> {
         Request {
             query,
@@ -167,7 +168,7 @@ impl ffi::SearchReport {
 }
 
 impl ffi::RangeRequest {
-    /// With what it does not say: the query vector, and the rows that qualify, if not all do.
+    /// The core's request. `filter`: the rows that qualify; `None` if all do.
     pub(super) fn of<'a>(&self, query: &'a [f32], filter: Option<&'a RowSet>) -> RangeRequest<'a> {
         RangeRequest {
             query,
@@ -177,7 +178,7 @@ impl ffi::RangeRequest {
         }
     }
 
-    /// The same of several query vectors.
+    /// As `of`, for pairs: with several query vectors.
     pub(super) fn of_pairs<'a>(
         &self,
         queries: &'a [f32],
@@ -222,7 +223,7 @@ impl From<RangeOutcome> for ffi::RangeOutcome {
 }
 
 impl ffi::RangeRows {
-    /// Lets the core add rows to these.
+    /// Lets the core add rows to these lists.
     pub(super) fn fill<T>(&mut self, add: impl FnOnce(&mut RangeRows) -> T) -> T {
         let mut rows =
             RangeRows { certain: std::mem::take(&mut self.certain), uncertain: std::mem::take(&mut self.uncertain) };
@@ -327,7 +328,7 @@ impl From<Steps> for ffi::Steps {
 }
 
 impl ffi::IndexHealth {
-    /// `target`: how the index fares with what is wanted.
+    /// `target`: how well the index reaches the wanted share.
     pub(super) fn new(health: &Health, target: TargetInfo) -> Self {
         Self {
             count: health.count as u64,

@@ -1,7 +1,7 @@
-//! How a call between Rust and C++ ends: with its result or with the text of an error, never with a panic.
+//! How a call between Rust and C++ ends: with its result, or with the text of an error; never with a panic.
 //!
-//! Only text crosses. Its first character is the digit of an [`ffi::ErrorKind`], the rest is the message, in both directions;
-//! `cpp/host/errors.hpp` and `host.cpp` have the other side.
+//! In both directions an error crosses as text: the first character is the digit of an [`ffi::ErrorKind`], the rest is the message. The
+//! other side is in `cpp/host/errors.hpp` and `cpp/host/host.cpp`.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use super::ffi;
 use crate::error::{Error, ErrorKind, Result};
 
-/// An error of the host, which called it an interrupt, want of memory, or one of many others: those are the storage's.
+/// An error of the host. It is an interrupt or a want of memory if the host says so; any other kind becomes `Storage`.
 impl From<cxx::Exception> for Error {
     fn from(exception: cxx::Exception) -> Self {
         let text = exception.what();
@@ -41,7 +41,7 @@ pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T>) -> std::result::Result<
     caught(call).and_then(|result| result).map_err(Crossing::from)
 }
 
-/// Like [`guard`] for calls that must not fail: a panic leaves `otherwise`. Not for calls that change an index: see
+/// Like [`guard`], for calls that must not fail: after a panic the result is `otherwise`. Not for calls that change an index; for those see
 /// [`Soundness`].
 pub(crate) fn guard_or<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
     caught(call).unwrap_or(otherwise)
@@ -57,23 +57,23 @@ fn caught<T>(call: impl FnOnce() -> T) -> Result<T> {
     })
 }
 
-/// Whether an index is as its calls should have left it. A call that panics in the middle of a change may have left anything, so
-/// from then on the index must not answer; C++ asks for that, and makes another one from the table.
+/// Whether an index is sound. A call that panics in the middle of a change may leave the index in any state, so from then on it must not
+/// answer. C++ asks whether the index is sound, and otherwise builds another one from the table.
 #[derive(Default)]
 pub(crate) struct Soundness(OnceLock<String>);
 
 impl Soundness {
-    /// What the first panic said; nothing as long as there was none.
+    /// The text of the first panic; `None` if there was none.
     pub(crate) fn defect(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
 
-    /// Runs a call that changes the index, called `name`. Like [`guard`].
+    /// Like [`guard`], for a call that changes the index. `name`: that of the call.
     pub(crate) fn guard<T>(&self, name: &str, call: impl FnOnce() -> Result<T>) -> std::result::Result<T, Crossing> {
         self.caught(name, call).and_then(|result| result).map_err(Crossing::from)
     }
 
-    /// The same for calls that must not fail: a panic leaves `otherwise`.
+    /// The same for calls that must not fail: after a panic the result is `otherwise`.
     pub(crate) fn guard_or<T>(&self, name: &str, otherwise: T, call: impl FnOnce() -> T) -> T {
         self.caught(name, call).unwrap_or(otherwise)
     }
@@ -91,7 +91,7 @@ impl Soundness {
     }
 }
 
-/// For tests of what panics leave: the call that `VSS_PANIC_IN` names in the environment panics.
+/// For tests of what a panic leaves behind: the call that the environment variable `VSS_PANIC_IN` names panics.
 #[cfg(feature = "panics")]
 fn panic_if_asked(name: &str) {
     if std::env::var("VSS_PANIC_IN").is_ok_and(|asked| asked == name) {

@@ -1,4 +1,4 @@
-//! An index as C++ holds it: each call goes to the part of the index that answers it, and panics stop here.
+//! An index as C++ holds it. Each call goes to the part of the index that answers it, and panics stop here.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::index::{Index, Own, Steps, UNRESOLVED};
 use crate::options::Options;
 use crate::search::TargetInfo;
 
-/// A handle to an index; copies of it share the index.
+/// A handle to an index; copies made with `share` share the index.
 pub struct IndexHandle(Arc<Guarded>);
 
 /// An index, and whether it can be trusted.
@@ -46,7 +46,7 @@ pub(super) fn create_core(
     guard(|| Ok(Index::new(options.into(), dimensions, Box::new(HostLedger(memory)))?.into()))
 }
 
-/// The core of an index that takes no rows: it reserves nothing, so that there is always memory for it.
+/// The core of an index that takes no rows. It reserves nothing, so there is always memory for it.
 pub(super) fn idle_core() -> std::result::Result<Box<IndexHandle>, Crossing> {
     guard(|| Ok(Index::new(Options::default(), 1, Box::new(Unlimited))?.into()))
 }
@@ -75,7 +75,7 @@ impl IndexHandle {
         self.0.soundness.defect().is_none()
     }
 
-    /// Empty if it is sound.
+    /// The text of the first panic; empty if the index is sound.
     pub(super) fn defect(&self) -> String {
         self.0.soundness.defect().unwrap_or_default().to_owned()
     }
@@ -199,7 +199,7 @@ impl IndexHandle {
         self.0.soundness.guard_or("end_comparison", 0, || self.0.reconciler().end(UNRESOLVED | last_commit))
     }
 
-    /// Searches among `rows`, or among those that `visibility` sees if that is null.
+    /// Searches among `rows`; if `rows` is null, among the rows that `visibility` sees.
     ///
     /// # Safety
     /// `rows` is null, or a set of rows that outlives the call.
@@ -215,13 +215,13 @@ impl IndexHandle {
         guard(|| {
             let found = self.0.searcher().search(request.of(query, rows.map(|rows| &rows.0)), visibility)?;
             let mut answer = ffi::SearchAnswer::new(found, request.ranked_only);
-            // also if that was the last thing it found
+            // Checked after the search, too, because another call may have panicked meanwhile.
             answer.scan |= !self.is_sound();
             Ok(answer)
         })
     }
 
-    /// The recall of such a search.
+    /// The recall of the same search.
     ///
     /// # Safety
     /// As for `search`.
@@ -237,7 +237,7 @@ impl IndexHandle {
         guard(|| Ok(self.0.searcher().recall(request.of(query, rows.map(|rows| &rows.0)), visibility)?.into()))
     }
 
-    /// Answers to searches for each of `queries`, in order; none if they are as fast one by one. Otherwise as `search`.
+    /// The answers to searches with each of `queries`, in order; empty if separate searches are as fast. Otherwise as `search`.
     ///
     /// # Safety
     /// As for `search`.
@@ -265,7 +265,7 @@ impl IndexHandle {
         })
     }
 
-    /// Begins to look for the rows between two distances, among `rows`, or among all if that is null.
+    /// Begins a range among `rows`, or among all rows if `rows` is null.
     ///
     /// # Safety
     /// `rows` is null, or a set of rows that outlives the call.
@@ -289,7 +289,7 @@ impl IndexHandle {
         guard_or(false, || self.0.searcher().range_pays())
     }
 
-    /// The rows between two distances from each of `queries`, among `rows`, or among all if that is null.
+    /// The pairs of each of `queries` with `rows`, or with all rows if `rows` is null.
     ///
     /// # Safety
     /// `rows` is null, or a set of rows that outlives the call.
@@ -385,8 +385,8 @@ impl IndexHandle {
         guard_or(0, || self.0.memory_used())
     }
 
-    /// Whether all vectors that the index ranks, and all that a search so far has found, have the same norm, but for this part of
-    /// it. Takes no lock. A row that comes meanwhile may break it, so who relies on it for an answer asks again after the search.
+    /// Whether the index ranks its rows as `metric` does now; see [`crate::search::Searcher::ranks_by`]. Takes no lock. A row that comes
+    /// meanwhile may change this, so a caller that relies on it for an answer asks again after the search.
     pub(super) fn ranks_by(&self, metric: ffi::Metric) -> bool {
         guard_or(false, || self.0.searcher().ranks_by(Some(metric.into())))
     }
@@ -399,7 +399,7 @@ impl IndexHandle {
         guard(|| {
             let health = self.0.health();
             let wanted = health.wanted;
-            // to ask about a share is to want it
+            // `target_info` would make a share wanted that nobody has asked for.
             let target = if wanted > 0.0 { self.0.searcher().target_info(wanted) } else { TargetInfo::NONE };
             Ok(ffi::IndexHealth::new(&health, target))
         })

@@ -1,4 +1,4 @@
-//! The host as the index knows it ([`crate::host`]), by the classes of C++.
+//! The traits of [`crate::host`], implemented by classes of C++.
 
 use cxx::UniquePtr;
 
@@ -17,7 +17,7 @@ unsafe impl Sync for HostLedger {}
 
 impl Ledger for HostLedger {
     fn reserve(&self, bytes: usize) -> Result<()> {
-        // whatever the reason: the index can go on without
+        // Whatever the reason, the index can go on without this memory.
         self.0.reserve(bytes).map_err(|refusal| Error { kind: ErrorKind::OutOfMemory, ..refusal.into() })
     }
 

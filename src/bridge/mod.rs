@@ -1,6 +1,6 @@
 //! The border between Rust and C++, on one page: shared structs, Rust seen from C++, C++ seen from Rust.
 //!
-//! Only the text of an error crosses it, see [`guard`]; panics stop there.
+//! Of an error only the text crosses, and panics stop at the border; see [`guard`].
 
 mod convert;
 mod guard;
@@ -22,7 +22,7 @@ use self::settings::{
 
 #[cxx::bridge(namespace = "vss")]
 mod ffi {
-    /// What kind of SQL value stands behind an option of `WITH (…)`.
+    /// The kind of SQL value that an option of `WITH (…)` has.
     enum OptionKind {
         Integer,
         Text,
@@ -39,7 +39,7 @@ mod ffi {
         type_name: String,
     }
 
-    /// What went wrong, see [`crate::error::ErrorKind`].
+    /// What went wrong; see [`crate::error::ErrorKind`].
     enum ErrorKind {
         Binder,
         InvalidInput,
@@ -50,23 +50,23 @@ mod ffi {
         Internal,
     }
 
-    /// What rows are ranked by, see [`crate::options::Metric`].
+    /// The metric that ranks rows; see [`crate::options::Metric`].
     enum Metric {
         L2sq,
         Cosine,
         Ip,
     }
 
-    /// What an index keeps of vectors, see [`crate::options::Quantization`].
+    /// How an index keeps vectors; see [`crate::options::Quantization`].
     enum Quantization {
         None,
         Sq8,
         Sq4,
     }
 
-    /// How rows are searched, see [`crate::search::Strategy`].
+    /// How rows are searched; see [`crate::search::Strategy`].
     enum Strategy {
-        /// Whichever is cheapest; only asked for.
+        /// Whichever is cheapest. Occurs only in requests.
         Auto,
         Exact,
         Graph,
@@ -76,7 +76,7 @@ mod ffi {
         Scan,
     }
 
-    /// Who hands rows to the index, see [`crate::index::Origin`].
+    /// Who hands rows to the index; see [`crate::index::Origin`].
     enum RowOrigin {
         Host,
         Log,
@@ -109,7 +109,7 @@ mod ffi {
         candidates: u64,
     }
 
-    /// What it costs to read rows of a table, in nanoseconds, see [`crate::search::ReadCosts`].
+    /// What it costs to read rows of a table, in nanoseconds a row; see [`crate::search::ReadCosts`].
     #[derive(Clone)]
     struct ReadCosts {
         looked_up: f64,
@@ -119,68 +119,68 @@ mod ffi {
         scanned: f64,
     }
 
-    /// What is asked of a search, beside the query vector and the rows that qualify, see [`crate::search::Request`].
+    /// A search without its query vector and its filter; see [`crate::search::Request`].
     struct SearchRequest {
         /// Rows wanted.
         k: usize,
         /// Search width.
         ef: usize,
-        /// All rows that tie with the last one wanted are, too.
+        /// Whether all rows that tie with the last wanted one are wanted, too.
         ties: bool,
-        /// Standard errors by which the distances of codes may be off, see [`check_rescore`].
+        /// Standard errors by which the distances of codes may be off; see [`check_rescore`].
         rescore: f64,
-        /// Rows whose distances are NaN are ranked behind all others.
+        /// Whether the host ranks rows whose distances are NaN behind all others.
         undefined_last: bool,
-        /// Rows that the index does not rank are not wanted.
+        /// Whether only rows of the index are wanted.
         ranked_only: bool,
-        /// The table's vectors have digits that `f32` has not.
+        /// Whether the table's vectors are more precise than `f32`.
         narrows: bool,
-        /// By what the host ranks.
+        /// The metric by which the host ranks.
         metric: Metric,
-        /// Of the rows that are emitted.
+        /// The costs of the rows that are emitted.
         costs: ReadCosts,
-        /// How to search; for benchmarks.
+        /// The strategy to use if possible; for benchmarks.
         strategy: Strategy,
     }
 
-    /// Which rows are wanted by their distance, whatever their number, see [`crate::search::RangeRequest`].
+    /// A range: rows wanted by their distance, whatever their number; see [`crate::search::RangeRequest`].
     struct RangeRequest {
-        /// Of the index's metric, infinite where there is no bound.
+        /// The bounds, by the index's metric; infinite where there is none.
         nearest: f64,
         farthest: f64,
-        /// Of the rows that are emitted, and checked.
+        /// The costs of the rows that are emitted and checked.
         costs: ReadCosts,
-        /// The answer may be to scan the table because that is cheaper.
+        /// Whether the outcome may be `Scan` because that is cheaper.
         may_scan: bool,
     }
 
-    /// How a range ended, see [`crate::search::RangeOutcome`].
+    /// How a range ended; see [`crate::search::RangeOutcome`].
     enum RangeOutcome {
         Complete,
         Again,
         Scan,
     }
 
-    /// Row ids by what the index knows of them, see [`crate::search::RangeRows`].
+    /// Row ids, by what the index knows of their distances; see [`crate::search::RangeRows`].
     struct RangeRows {
         certain: Vec<i64>,
         uncertain: Vec<i64>,
     }
 
-    /// How pairs ended, see [`crate::search::PairsOutcome`].
+    /// How a search for pairs ended; see [`crate::search::PairsOutcome`].
     enum PairsOutcome {
         Complete,
         TooMany,
         Scan,
     }
 
-    /// Rows that may be near enough to one of some query vectors, see [`crate::search::Pairs`].
+    /// Pairs of a row and a query vector that may be near enough to each other; see [`crate::search::Pairs`].
     struct Pairs {
         outcome: PairsOutcome,
-        /// By row: the ids, and the numbers of the query vectors beside them.
+        /// The pairs, ordered by row: pair `i` is `row_ids[i]` with query vector number `queries[i]`.
         row_ids: Vec<i64>,
         queries: Vec<u32>,
-        /// Query vectors of which nothing is known.
+        /// Numbers of the query vectors that cannot be ranked; the host has to compare these itself.
         unranked: Vec<u32>,
         /// Distances computed.
         distances: u64,
@@ -190,11 +190,11 @@ mod ffi {
     struct SearchAnswer {
         /// The index cannot answer: scan the table.
         scan: bool,
-        /// These are all rows that qualify, ranked or not; with `ranked_only` all that are ranked.
+        /// Whether `row_ids` are all rows that qualify; with `ranked_only`, all of these that the index has.
         complete: bool,
-        /// Visible candidates, each once.
+        /// Visible candidates without duplicates.
         row_ids: Vec<i64>,
-        /// The first ones, so many: no row that was met and is not among `row_ids` is nearer than these.
+        /// So many of the first `row_ids` are certain: no row that was met and left out can be nearer.
         certain: usize,
         report: SearchReport,
     }
@@ -217,16 +217,16 @@ mod ffi {
         unrankable: u64,
         /// Bytes of a vector in the graph.
         row_bytes: u64,
-        /// The largest error of a code, as a share of its vector's distance from the centre; 0 for floats.
+        /// The largest error of a code, as a share of the vector's distance from the codec's centre; 0 for floats.
         code_error: f64,
         norms: Norms,
         levels: Vec<LevelInfo>,
     }
 
-    /// Between which norms the vectors of an index are that it ranks, see [`crate::vectors::Norms`].
+    /// The interval of the norms of an index's rankable vectors; see [`crate::vectors::Norms`].
     #[derive(Clone)]
     struct Norms {
-        /// There are such vectors, and all of them were measured. If not, `min` is 0 and `max` is infinite.
+        /// Whether there are such vectors and all of them were measured. If not, `min` is 0 and `max` is infinite.
         known: bool,
         /// The smallest, rounded down.
         min: f64,
@@ -242,12 +242,12 @@ mod ffi {
         recall: f64,
         low: f64,
         high: f64,
-        /// Mean milliseconds a search, through the index and exactly.
+        /// Mean milliseconds of a search: through the index, and exactly.
         index_ms: f64,
         exact_ms: f64,
     }
 
-    /// What one search found of what an exact one finds, see [`crate::search::SearchRecall`].
+    /// One search compared with an exact one; see [`crate::search::SearchRecall`].
     struct SearchRecall {
         /// NaN if there is nothing to find.
         recall: f64,
@@ -255,7 +255,7 @@ mod ffi {
         exact_ms: f64,
     }
 
-    /// How an index fares with a share of the nearest rows that is wanted, see [`crate::search::TargetInfo`].
+    /// How well an index reaches a wanted share of the nearest rows; see [`crate::search::TargetInfo`].
     struct TargetInfo {
         ef: usize,
         recall: f64,
@@ -266,7 +266,7 @@ mod ffi {
         time: i64,
     }
 
-    /// How far work on an index is, see [`crate::index::Steps`].
+    /// How far a piece of work on an index is; see [`crate::index::Steps`].
     #[derive(Clone)]
     struct Steps {
         done: u64,
@@ -274,16 +274,16 @@ mod ffi {
         total: u64,
     }
 
-    /// A way to repair a graph, see [`crate::index::RepairKind`].
+    /// A way to repair a graph; see [`crate::index::RepairKind`].
     enum RepairKind {
         Consolidation,
         Compaction,
         Renewal,
-        /// None was repaired.
+        /// There was no repair.
         Nothing,
     }
 
-    /// An index as `hnsw_index_health()` shows it, see [`crate::index::Health`].
+    /// An index as `hnsw_index_health()` shows it; see [`crate::index::Health`].
     struct IndexHealth {
         count: u64,
         slots: u64,
@@ -293,9 +293,9 @@ mod ffi {
         pending: u64,
         linkers: u64,
         memory: u64,
-        /// 0 if nobody wants any.
+        /// The largest share that anybody has asked for; 0 if nobody has.
         target_recall: f64,
-        /// As for a target that is wanted.
+        /// How well the index reaches `target_recall`.
         target: TargetInfo,
         repair: RepairKind,
         repaired_slots: u64,
@@ -306,7 +306,7 @@ mod ffi {
         measurement: Steps,
     }
 
-    /// What a thread has changed, see `Maintenance::take_own`.
+    /// What a thread has changed; see `Maintenance::take_own`.
     struct Own {
         appended: usize,
         deleted: usize,
@@ -315,20 +315,20 @@ mod ffi {
     /// An image of an index, as the host has to remember it.
     struct StoredImage {
         root: Vec<u8>,
-        /// Between which norms its vectors are; of this root alone.
+        /// The norms of the vectors; valid only with this root.
         norms: Vec<u8>,
-        /// What was measured of its search widths.
+        /// The measurement of the search widths; empty if there is none.
         widths: Vec<u8>,
-        /// Ids of its pages, in order.
+        /// Ids of the image's pages, in order.
         pages: Vec<i64>,
-        /// Bytes written for it.
+        /// Bytes written for the image.
         written: u64,
     }
 
-    /// The same, as the host gives it back.
+    /// An image as the host gives it back.
     struct ImageParts<'a> {
         root: &'a [u8],
-        /// Empty if they are not known.
+        /// Empty if the norms are not known.
         norms: &'a [u8],
         /// Empty if nothing was measured.
         widths: &'a [u8],
@@ -338,9 +338,9 @@ mod ffi {
     /// An index read from an image.
     struct LoadedCore {
         core: Box<IndexHandle>,
-        /// Rows [0, covered) had been handed to it.
+        /// The rows [0, covered) of the table had been handed to the index.
         covered: u64,
-        /// The checkpoint at which it was known to agree with its table; 0 if it was not.
+        /// The checkpoint at which index and table were known to agree; 0 if none.
         verified: u64,
     }
 

@@ -1,4 +1,4 @@
-//! A search for all rows between two distances, as C++ holds it.
+//! A range, as C++ holds it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::row_set::RowSet;
 use crate::bridge::guard::{Crossing, guard, guard_or};
 use crate::search;
 
-/// A range of an index that is being looked for, by several threads perhaps.
+/// A range under way on an index. Several threads may search its parts.
 pub struct RangeSearch {
     pub(super) index: Arc<Guarded>,
     pub(super) range: search::Range,
@@ -19,10 +19,10 @@ impl RangeSearch {
         self.range.parts()
     }
 
-    /// Looks through another part; false if none is left.
+    /// Searches the next part; false if none is left.
     ///
     /// # Safety
-    /// `rows` is null, or a set of rows that outlives the call; as when the range began.
+    /// `rows` is null, or a set of rows that outlives the call: the same as when the range began.
     pub(super) unsafe fn look(
         &self,
         rows: *const RowSet,
@@ -33,7 +33,7 @@ impl RangeSearch {
         guard(|| found.fill(|found| self.index.searcher().range_part(&self.range, rows, found)))
     }
 
-    /// What came of it, once no part is left.
+    /// The outcome of the range, once no part is left.
     pub(super) fn outcome(&self) -> ffi::RangeOutcome {
         guard_or(ffi::RangeOutcome::Scan, || match self.index.soundness.defect() {
             None => self.index.searcher().end_range(&self.range).into(),

@@ -1,4 +1,4 @@
-//! Options, settings, names and macros, as C++ asks for them.
+//! Options, settings, names and macros for C++.
 
 use super::ffi;
 use crate::bridge::guard::{Crossing, guard, guard_or};
@@ -50,7 +50,7 @@ fn set_if_found(metric: &mut ffi::Metric, found: Option<Metric>) -> bool {
     found.is_some()
 }
 
-/// Whether a metric has this name, or this other name; `metric` is it then.
+/// Whether a metric has this name or alias; if so, sets `metric` to it.
 pub(super) fn find_metric(given: &str, metric: &mut ffi::Metric) -> bool {
     guard_or(false, || set_if_found(metric, Metric::find(given)))
 }
@@ -64,17 +64,17 @@ pub(super) fn quantization_name(quantization: ffi::Quantization) -> &'static str
     Quantization::from(quantization).name()
 }
 
-/// As `hnsw_index_health()` shows it; empty for none.
+/// The name that `hnsw_index_health()` shows; empty for `Nothing`.
 pub(super) fn repair_name(kind: ffi::RepairKind) -> &'static str {
     kind.core().map_or("", RepairKind::name)
 }
 
-/// Whether a metric ranks like the SQL function; `metric` is it then.
+/// Whether a metric ranks like the SQL function; if so, sets `metric` to it.
 pub(super) fn ranking_metric(function: &str, descending: bool, metric: &mut ffi::Metric) -> bool {
     guard_or(false, || set_if_found(metric, Metric::ranking_like(function, descending)))
 }
 
-/// The distance, by the metric that ranks like the SQL function, at which that has this value; NaN for other functions.
+/// The distance, by the metric that ranks like the SQL function, at which the function has this value; NaN for other functions.
 pub(super) fn distance_at(function: &str, value: f64) -> f64 {
     guard_or(f64::NAN, || Metric::distance_at(function, value).unwrap_or(f64::NAN))
 }
@@ -83,22 +83,22 @@ pub(super) fn parse_strategy(given: &str) -> std::result::Result<ffi::Strategy, 
     guard(|| Ok(Strategy::parse(given)?.map_or(ffi::Strategy::Auto, ffi::Strategy::from)))
 }
 
-/// As EXPLAIN shows it.
+/// The name that EXPLAIN shows.
 pub(super) fn strategy_name(strategy: ffi::Strategy) -> &'static str {
     strategy.core().map_or("auto", Strategy::name)
 }
 
-/// The mean of the recalls of searches that took so many milliseconds in all, through the index and exactly.
+/// The mean of the recalls of some searches. `index_ms`, `exact_ms`: total milliseconds, through the index and exactly.
 pub(super) fn mean_recall(recalls: &[f64], index_ms: f64, exact_ms: f64) -> ffi::RecallReport {
     search::Recall::of(recalls, index_ms, exact_ms).into()
 }
 
-/// That of an exact search, whose time nobody took.
+/// The recall of an exact search whose time was not measured.
 pub(super) fn exact_recall() -> ffi::SearchRecall {
     ffi::SearchRecall { recall: 1.0, index_ms: 0.0, exact_ms: 0.0 }
 }
 
-/// The macros as SQL, one or more statements each.
+/// The macros as SQL; each text has one or more statements.
 pub(super) fn macro_sources() -> Vec<String> {
     [
         include_str!("../../sql/distances.sql"),

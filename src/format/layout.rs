@@ -1,35 +1,35 @@
-//! Which bytes of an image stand on which page.
+//! The layout of an image: which bytes stand on which page.
 //!
-//! An image is some *regions*, arrays of equal records, in two groups whose pages change at different times. Each region
-//! fills pages of its own as far as it goes; what is left over at the end of the regions of a group (their *tails*) shares pages, so that a
-//! small index takes two of them. The layout follows from the lengths of the regions and the size of a page alone.
+//! An image consists of *regions*, arrays of records, in two groups whose pages change at different times. Each region fills as many whole
+//! pages of its own as it can. The rests of the regions of a group (their *tails*) share pages, so a small index takes two pages. The
+//! layout follows from the lengths of the regions and the size of a page alone.
 
 use std::ops::Range;
 
-/// What a region holds, one record a slot unless noted.
+/// The contents of a region; one record a slot unless noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Region {
     /// Topmost level of each node: `u8`.
     Levels,
-    /// Links on the bottom level: `u32` count, then room for `m0` slots (`u32`); with codes packed, see [`super::links`].
+    /// Links on the bottom level: a `u32` count, then room for `m0` slots (`u32`). With codes the lists are packed, see [`super::links`].
     Base,
-    /// Links above it, level by level, of the nodes that have such levels: as before, with room for `m` slots.
+    /// Links above the bottom level, for each node that has such levels, level by level: as `Base`, with room for `m` slots.
     Upper,
-    /// Vectors in stored form: `f32` each.
+    /// Vectors as rows of the codec: `f32` elements, or codes.
     Vectors,
     /// State and row id of each slot: `u64`, see [`crate::index::rows::SlotState`].
     SlotStates,
-    /// Row ids of rows that are not linked in this image: `i64` each.
+    /// Ids of the rows that are not linked in this image: `i64` each.
     PendingRows,
-    /// Their vectors, in the same order.
+    /// Vectors of the pending rows, in the same order.
     PendingVectors,
-    /// Row ids of rows whose vectors cannot be ranked: `i64` each.
+    /// Ids of the rows whose vectors cannot be ranked: `i64` each.
     Unrankable,
 }
 
 /// The regions that hold the graph as it was linked at some time.
 pub const GRAPH: [Region; 4] = [Region::Levels, Region::Base, Region::Upper, Region::Vectors];
-/// The regions that say what became of its rows since, and which came.
+/// The regions that say what became of these rows since, and which rows came.
 pub const ROWS: [Region; 4] = [Region::SlotStates, Region::PendingRows, Region::PendingVectors, Region::Unrankable];
 
 /// Tails begin at multiples of this.
@@ -40,9 +40,9 @@ const ALIGN: usize = 8;
 pub struct Extent {
     /// The region.
     pub region: Region,
-    /// Which of its bytes.
+    /// The bytes of the region.
     pub bytes: Range<usize>,
-    /// Where they begin on the page.
+    /// Where these bytes begin on the page.
     pub at: usize,
 }
 
@@ -56,14 +56,14 @@ pub struct Layout {
     places: Vec<Place>,
 }
 
-/// Where a region stands.
+/// The pages of a region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     region: Region,
-    /// The first of the pages that it fills, and how many they are.
+    /// The first of the pages that the region fills, and the number of these pages.
     first: usize,
     whole: usize,
-    /// The page of its tail; unused if it has none.
+    /// The page of the region's tail; unused if there is none.
     tail: usize,
 }
 

@@ -1,18 +1,19 @@
-//! Lists of links as images of version 2 hold them: in ascending order, each as its difference from the one before, in as many bits as the
-//! largest of these needs. Source: what posting lists of search engines do; Qdrant packs the links of its graphs so.
+//! Packed lists of links, as images of version 2 hold them: the links are in ascending order, each is stored as its difference from the one
+//! before, and every difference takes as many bits as the largest one needs. Posting lists of search engines are packed so, and Qdrant
+//! packs the links of its graphs so.
 
-/// Bytes before the links: how many there are, and the bits of each.
+/// Bytes before the links: the number of links, and the bits of each difference.
 pub const HEAD_BYTES: usize = 2;
 /// Bits that a difference can have.
 const BITS_MAX: u8 = u32::BITS as u8;
 
-/// Most bytes of a packed list of at most so many links.
+/// Most bytes of a packed list of at most `links` links.
 pub const fn packed_bytes_max(links: usize) -> usize {
-    // a damaged image may claim any number
+    // A damaged image may claim any number of links.
     HEAD_BYTES.saturating_add(links.saturating_mul(4))
 }
 
-/// Appends a list to `out`; sorts it. Panics if there are more than 255.
+/// Sorts a list and appends it to `out`. Panics if there are more than 255 links.
 pub fn pack(links: &mut [u32], out: &mut Vec<u8>) {
     links.sort_unstable();
     let before = std::iter::once(0).chain(links.iter().copied());
@@ -34,13 +35,13 @@ pub fn pack(links: &mut [u32], out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes of the links behind this head. Nothing if there is no such list.
+/// Bytes of the links behind this head; `None` if the head is impossible.
 pub fn body_bytes([count, bits]: [u8; HEAD_BYTES]) -> Option<usize> {
     (bits <= BITS_MAX).then(|| (usize::from(count) * usize::from(bits)).div_ceil(8))
 }
 
-/// Reads a list to `out`; returns how many links it has. `body`: what is behind the head, then at least 8 bytes of anything. Nothing if
-/// `out` is too short, or a link is beyond `u32`. Panics if the body is.
+/// Reads a list to `out`; returns its number of links. `body`: the bytes behind the head, then at least 8 bytes of any value. `None` if
+/// `out` is too short, or if a link is beyond `u32`. Panics if `body` is too short.
 pub fn unpack([count, bits]: [u8; HEAD_BYTES], body: &[u8], out: &mut [u32]) -> Option<usize> {
     let (count, bits) = (usize::from(count), usize::from(bits));
     let mask = (1u64 << bits) - 1;

@@ -1,9 +1,9 @@
 //! The stored form of an index: see `docs/format.md`.
 //!
-//! An image is a [`root::Root`] and pages that the host keeps. Pages fall into two groups. The *graph* pages hold the
-//! graph as it was at some time; the *rows* pages say which of its rows are left and hold the rows that came since, to be
-//! linked again by whoever loads the image. While little has changed only rows pages are written ("light"); when more has,
-//! the pages of the graph that have changed are written, too.
+//! An image is a [`root::Root`] and pages that the host keeps. The pages fall into two groups. The *graph* pages hold the graph as it was
+//! at some time. The *rows* pages say which of its rows are left, and hold the rows that came since; whoever loads the image links these
+//! again. While little has changed, only rows pages are written (a "light" image). When more has changed, those pages of the graph that
+//! differ are written, too.
 
 pub mod checksum;
 pub mod layout;

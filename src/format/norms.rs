@@ -1,25 +1,25 @@
-//! The record of what is known of an image's vectors, beside the root: images have had none, and versions that do not know it read
-//! those that have one.
+//! The record of what is known of an image's vectors. It stands beside the root: older images have none, and older versions of the
+//! extension, which do not know it, still read images that have one.
 
 use super::checksum::checksum;
 
 /// What is known of the vectors of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// The norms of those that can be ranked, as a number.
+    /// The bits of the norms of the rankable vectors; see [`crate::vectors::Norms::to_bits`].
     pub norms: u64,
-    /// Those that cannot be ranked, but may have distances: so many at most.
+    /// At most so many unrankable vectors may have distances.
     pub comparable: u64,
 }
 
-/// The record: what is known, then a checksum of the root and it, as they are of this image alone.
+/// The record: what is known, then a checksum of the root and this, because the record is valid for this image alone.
 pub fn encode(known: Known, root: &[u8]) -> Vec<u8> {
     let words = [known.norms, known.comparable].map(u64::to_le_bytes).concat();
     let sum = checksum_of(&words, root);
     [words, sum.to_vec()].concat()
 }
 
-/// Reads a record. Nothing if there is none, it is damaged, or another root's.
+/// Reads a record; `None` if there is none, or if it is damaged or belongs to another root.
 pub fn decode(record: &[u8], root: &[u8]) -> Option<Known> {
     let (words, sum) = record.split_last_chunk::<8>()?;
     match words.as_chunks::<8>() {

@@ -1,4 +1,4 @@
-//! The root of an image: what it holds, and the checksum of each of its pages. Kept outside the pages.
+//! The root of an image: what the image holds, and the checksum of each of its pages. The root is kept outside the pages.
 
 use super::checksum::checksum;
 use super::layout::{GRAPH, Layout, ROWS, Region};
@@ -14,7 +14,7 @@ const VERSION_FLOATS: u64 = 1;
 const VERSION_CODES: u64 = 2;
 /// Numbers after magic and version, before the checksums.
 const FIELDS: usize = 14;
-/// Numbers after these, if vectors are codes.
+/// Numbers after `FIELDS`, if vectors are codes.
 const CODE_FIELDS: usize = 6;
 
 /// The root. Numbers are stored as little-endian `u64`, in the order of the fields.
@@ -24,9 +24,9 @@ pub struct Root {
     pub metric: u64,
     /// Elements of a vector.
     pub dimensions: u64,
-    /// Links of a node above the bottom level, and on it.
+    /// Most links of a node on a level above the bottom.
     pub m: u64,
-    /// See `m`.
+    /// Most links of a node on the bottom level.
     pub m0: u64,
     /// Bytes of a page.
     pub page_bytes: u64,
@@ -34,27 +34,27 @@ pub struct Root {
     pub slots: u64,
     /// The node where walks begin.
     pub entry: u64,
-    /// Links lists above the bottom level.
+    /// Lists of links above the bottom level.
     pub upper: u64,
     /// Rows that are not linked.
     pub pending: u64,
     /// Rows whose vectors cannot be ranked.
     pub unrankable: u64,
-    /// Rows [0, covered) of the table had been handed to the index.
+    /// The rows [0, covered) of the table had been handed to the index.
     pub covered: u64,
-    /// The checkpoint at which index and table were known to agree; 0 if they were not.
+    /// The checkpoint at which index and table were known to agree; 0 if none.
     pub verified: u64,
     /// How vectors are kept.
     pub quantization: Quantization,
-    /// Of codes: the seed of their rotation.
+    /// With codes: the seed of their rotation.
     pub seed: u64,
-    /// Of codes: the bits of the largest error, a `f32`.
+    /// With codes: the bits of their largest error, an `f32`.
     pub error: u32,
-    /// Of codes: the bits of their centre, `f32`s, as many as dimensions; none if there is no code yet.
+    /// With codes: the bits of the elements of their centre, `f32` each, one a dimension; empty before there is a centre.
     pub centre: Vec<u32>,
     /// With codes: bytes of the packed lists on the bottom level.
     pub base_bytes: u64,
-    /// With codes: bytes of the packed lists above it.
+    /// With codes: bytes of the packed lists above the bottom level.
     pub upper_bytes: u64,
     /// Checksums of the pages of the graph.
     pub graph_sums: Vec<u64>,
@@ -85,12 +85,12 @@ impl Root {
         }
     }
 
-    /// Whether the lists of links are packed, so that they are no records.
+    /// Whether the lists of links are packed, and so are not records of equal size.
     pub fn packs_links(&self) -> bool {
         self.quantization != Quantization::None
     }
 
-    /// Bytes of a record of a region. Of packed lists: of one that is not.
+    /// Bytes of a record of a region. For packed lists: bytes of an unpacked one.
     pub fn record(&self, region: Region) -> usize {
         match region {
             Region::Levels => 1,
@@ -104,7 +104,7 @@ impl Root {
         }
     }
 
-    /// Whether the vectors of pending rows are kept as those of the graph are. They are not before there is a centre.
+    /// Whether the vectors of pending rows are kept like those of the graph. With codes they are not until there is a centre.
     pub fn pending_are_codes(&self) -> bool {
         self.quantization == Quantization::None || !self.centre.is_empty()
     }
@@ -120,7 +120,7 @@ impl Root {
         records as usize
     }
 
-    /// Links that a list of a region has room for; none if it holds no lists.
+    /// Most links of a list of a region; 0 if the region holds no lists.
     pub fn links_max(&self, region: Region) -> usize {
         match region {
             Region::Base => self.m0 as usize,
@@ -172,7 +172,7 @@ impl Root {
         ]
     }
 
-    /// The stored form: magic, version, fields, those of codes, checksums of the pages, centre, checksum of all that.
+    /// The stored form: magic, version, fields, fields of codes, checksums of the pages, centre, and a checksum of all before it.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         let coded = self.packs_links();
@@ -184,7 +184,7 @@ impl Root {
             words.extend([self.quantization.number(), self.seed, error, centre, self.base_bytes, self.upper_bytes]);
         }
         words.extend(self.graph_sums.iter().chain(&self.rows_sums));
-        // two numbers a word
+        // Two numbers a word.
         let pair = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32;
         words.extend(self.centre.chunks(2).map(pair));
         bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
@@ -192,8 +192,7 @@ impl Root {
         bytes
     }
 
-    /// Reads a stored form. Its numbers can be trusted as far as they fit each other: the pages may still be damaged.
-    /// Errors: `Corrupt`.
+    /// Reads a stored form. The numbers are checked against each other; the pages may still be damaged. Errors: `Corrupt`.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let Some(rest) = bytes.strip_prefix(&MAGIC) else {
             return Err(corrupt("it is not one of this extension's"));
@@ -257,7 +256,7 @@ impl Root {
         if root.fits() { Ok(root) } else { Err(damaged()) }
     }
 
-    /// Whether the numbers are possible and there are as many pages as they need.
+    /// Whether the numbers are possible, and there are as many pages as they require.
     fn fits(&self) -> bool {
         let small = |number: u64, max: u64| number <= max;
         let ranges = small(self.dimensions, 1 << 20)
@@ -280,7 +279,7 @@ impl Root {
             u128::from(bytes) <= u128::from(count) * packed_bytes_max(links as usize) as u128
         };
         let packed = lists(self.base_bytes, self.slots, self.m0) && lists(self.upper_bytes, self.upper, self.m);
-        // Before a layout is made of numbers that would fill the memory.
+        // Checked before a layout is made, which impossible numbers would let fill the memory.
         let bytes = |regions: &[Region]| -> u128 { regions.iter().map(|&region| self.length(region)).sum() };
         let enough = |regions: &[Region], pages: usize| bytes(regions) <= pages as u128 * u128::from(self.page_bytes);
         ranges
@@ -292,7 +291,7 @@ impl Root {
             && self.rows_layout().pages.len() == self.rows_sums.len()
     }
 
-    /// Whether an index with these options can be read from this image.
+    /// Whether the image was made with these options, as far as they matter for reading it.
     pub fn made_with(&self, options: &Options, dimensions: usize) -> bool {
         (self.metric, self.dimensions, self.m, self.m0, self.quantization)
             == (
@@ -305,7 +304,7 @@ impl Root {
     }
 }
 
-/// An error about the stored index.
+/// A `Corrupt` error about the stored index.
 pub(crate) fn corrupt(reason: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt, format!("the stored index cannot be used: {reason}"))
 }

@@ -1,9 +1,9 @@
-//! The record of a measurement of search widths, beside the root: versions that do not know it read the image without.
+//! The record of a measurement of search widths. It stands beside the root, so versions that do not know it read the image without it.
 
 use super::checksum::checksum;
 use crate::options::SLOTS_MAX;
 
-/// The numbers of rows wanted for which recall is measured.
+/// The values of `k` for which recall is measured.
 pub const K_LEVELS: [usize; 3] = [10, 30, 100];
 /// First word of the record.
 const VERSION: u64 = 1;
@@ -17,51 +17,51 @@ const STEPS_MAX: usize = 1000;
 /// The recall of a sample of searches.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Share {
-    /// Its mean, 0 to 1.
+    /// The mean recall, 0 to 1.
     pub mean: f32,
     /// The standard error of the mean.
     pub error: f32,
 }
 
 impl Share {
-    /// What the recall of all searches is not below, five times of six.
+    /// The mean less its standard error: the recall of all searches is not below this, five times in six.
     fn sure(self) -> f64 {
         f64::from(self.mean) - f64::from(self.error)
     }
 }
 
-/// What walks of one width found.
+/// What the walks of one width found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// The width.
     pub ef: u32,
-    /// The recall for each of `K_LEVELS`; 0 where the width does not hold so many rows.
+    /// The recall for each of `K_LEVELS`; 0 where the width is too small for so many rows.
     pub shares: [Share; K_LEVELS.len()],
 }
 
-/// How well an index was searched with widths from small to large.
+/// The recall of an index at widths from small to large.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measurement {
-    /// Rows of the index then.
+    /// Rows of the index when it was measured.
     pub rows: u64,
     /// Searches for each width.
     pub queries: u64,
-    /// They were for query vectors that had been asked, not for rows of the index.
+    /// Whether the searches were for query vectors of users, not for rows of the index.
     pub asked: bool,
-    /// Wider walks would cost more than exact searches.
+    /// Whether the measurement ended because wider walks would cost more than exact searches.
     pub ended: bool,
-    /// When it was done, in microseconds since 1970.
+    /// When the measurement was done, in microseconds since 1970.
     pub time: i64,
-    /// By width, ascending.
+    /// One step for each width, ascending.
     pub steps: Vec<Step>,
 }
 
 impl Measurement {
-    /// The smallest width that finds this share of the `k` nearest rows; nothing if only wider ones than those measured do.
-    /// Between two widths the recall is taken for a straight line, which lies below it.
+    /// The smallest width that finds this share of the `k` nearest rows; `None` if no measured width does. Between two widths the recall is
+    /// interpolated linearly; the true curve lies above that line.
     pub fn ef(&self, k: usize, share: f64) -> Option<f64> {
         let level = K_LEVELS.iter().position(|&level| k <= level).unwrap_or(K_LEVELS.len() - 1);
-        // Beyond the last level a walk finds the same share of more rows if it is as much wider.
+        // Beyond the last level, a walk that is wider by the same factor finds the same share of more rows.
         let factor = k.max(K_LEVELS[level]) as f64 / K_LEVELS[level] as f64;
         let sure = |step: &Step| step.shares[level].sure();
         let at = self.steps.iter().position(|step| sure(step) >= share)?;
@@ -77,7 +77,7 @@ impl Measurement {
         Some(ef * if k > K_LEVELS[level] { factor } else { 1.0 })
     }
 
-    /// The recall of walks of this width for the first of `K_LEVELS`, as far as it was measured.
+    /// The recall of walks of this width for the first of `K_LEVELS`, interpolated between measured widths.
     pub fn share(&self, ef: f64) -> Share {
         let of = |step: &Step| (f64::from(step.ef), step.shares[0]);
         let above = self.steps.iter().position(|step| f64::from(step.ef) >= ef);
@@ -93,12 +93,12 @@ impl Measurement {
         }
     }
 
-    /// Whether the width for this share is known, whatever number of rows is wanted; or that only exact searches find it.
+    /// Whether the width for this share is known for all of `K_LEVELS`, or it is known that only exact searches reach the share.
     pub fn reaches(&self, share: f64) -> bool {
         self.ended || K_LEVELS.iter().all(|&level| self.ef(level, share).is_some())
     }
 
-    /// The record: version, fields, steps, checksum of all that.
+    /// The record: version, fields, steps, and a checksum of all before it.
     pub fn encode(&self) -> Vec<u8> {
         let flags = u64::from(self.asked) | u64::from(self.ended) << 1;
         let mut words = vec![VERSION, self.rows, self.queries, flags, self.time as u64, self.steps.len() as u64];
@@ -113,7 +113,7 @@ impl Measurement {
         bytes
     }
 
-    /// Reads a record. Nothing if there is none, it is damaged, or of a version that is not known.
+    /// Reads a record; `None` if there is none, or if it is damaged or of an unknown version.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (body, sum) = bytes.split_last_chunk::<8>()?;
         let (words, []) = body.as_chunks::<8>() else { return None };

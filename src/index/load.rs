@@ -26,8 +26,8 @@ const BATCH_ROWS: usize = 1024;
 impl Index {
     /// Loads the index that was stored as `image`, and returns its decoded root, too. The norms and widths of the image may be missing.
     ///
-    /// Holds a few pages beside the index. Errors: `Corrupt` (damaged, foreign, of another version, or made with other options),
-    /// `OutOfMemory`, those of `pages`.
+    /// Reads almost every page once, and holds a page or two of them beside the index. Errors: `Corrupt` (damaged, foreign, of another
+    /// version, or made with other options), `OutOfMemory`, those of `pages`.
     pub fn load(
         options: Options,
         dimensions: usize,

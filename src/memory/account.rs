@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::{Error, Result};
 use crate::host::Ledger;
 
-/// Least step in which memory is taken from the ledger and given back: asking it for every small allocation would
-/// make each of them contend with the rest of the host.
+/// Smallest step in which memory is taken from the ledger and given back. A call to the ledger for every small allocation would contend
+/// with the rest of the host.
 const STEP_MIN: usize = 1 << 20;
 
 /// The memory of one index. Invariant: what the ledger reserved is never less than what is charged.
@@ -16,9 +16,9 @@ pub struct Memory {
     ledger: Box<dyn Ledger>,
     /// Bytes reserved from the ledger.
     reserved: Mutex<usize>,
-    /// Bytes charged. Written with `reserved` locked, read without.
+    /// Bytes charged. Written with `reserved` locked, read without the lock.
     used: AtomicUsize,
-    /// Bytes that all rows announced will take, for messages; 0 if none are.
+    /// Bytes that all announced rows will take, for messages; 0 if none are announced.
     expected: AtomicUsize,
 }
 
@@ -28,7 +28,7 @@ impl Memory {
         Arc::new(Self { ledger, reserved: Mutex::new(0), used: AtomicUsize::new(0), expected: AtomicUsize::new(0) })
     }
 
-    /// Announces how many bytes there will be in all, so that a refusal can tell.
+    /// Announces the total number of bytes that will be charged, so that a refusal can say it.
     pub fn expect(&self, bytes: usize) {
         self.expected.store(bytes, Ordering::Relaxed);
     }
@@ -49,7 +49,7 @@ impl Memory {
         self.reserved.lock()
     }
 
-    /// What to reserve beyond the need of `used` bytes, so that the next charges need no call.
+    /// Bytes to reserve beyond `used`, so that the next charges need no call of the ledger.
     fn step(used: usize) -> usize {
         (used / 64).max(STEP_MIN)
     }
@@ -60,7 +60,7 @@ impl Memory {
         if used > *reserved {
             let missing = used - *reserved;
             let step = Self::step(used);
-            // Close to the limit the exact need may fit where the step does not.
+            // Close to the limit, the exact need may still fit.
             let taken = match self.ledger.reserve(missing + step) {
                 Ok(()) => missing + step,
                 Err(_) => {
@@ -74,7 +74,7 @@ impl Memory {
         Ok(())
     }
 
-    /// The ledger's error with what the index has, and needs.
+    /// The ledger's error, with what the index holds and needs.
     fn refusal(&self, error: &Error, missing: usize) -> Error {
         let mib = |bytes: usize| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
         let (used, expected) = (self.used(), self.expected.load(Ordering::Relaxed));
@@ -89,7 +89,7 @@ impl Memory {
         let used = self.used() - bytes;
         self.used.store(used, Ordering::Relaxed);
         let keep = if used == 0 { 0 } else { used + Self::step(used) };
-        // Twice the step before anything is returned: alternating charges must not call the ledger each time.
+        // Nothing is returned below twice the step, so that alternating charges do not call the ledger each time.
         if *reserved > keep && (used == 0 || *reserved - used > 2 * Self::step(used)) {
             self.ledger.release(*reserved - keep);
             *reserved = keep;
@@ -104,7 +104,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Of nothing, on the same account.
+    /// A charge of 0 bytes on the same account.
     pub fn beside(&self) -> Self {
         Self { memory: Arc::clone(&self.memory), bytes: 0 }
     }

@@ -1,25 +1,25 @@
-//! Large pieces of memory, from the system and back to it at once. What is freed to the allocator instead may stay with the
-//! process for ever: it reuses large pieces that were freed before, and cuts small ones out of them.
+//! Large pieces of memory, taken from the system and given back to it at once. Memory that is freed to the allocator instead may stay with
+//! the process for ever, because the allocator cuts small pieces out of large ones that were freed before.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr;
 
-/// Smaller pieces come from the allocator.
+/// Pieces below this size come from the allocator.
 const MAPPED_MIN: usize = 64 << 10;
 
-/// A piece of zeroed memory. Memory of a large one that nobody touches costs nothing.
+/// A piece of zeroed memory. Of a large piece, the parts that nobody touches cost nothing.
 pub(crate) struct Mapping {
     start: *mut u8,
     layout: Layout,
 }
 
-// SAFETY: it owns the memory; what is done with it is the business of those who ask for its address.
+// SAFETY: a mapping owns its memory, and only gives out the address; those who use the address answer for what they do with it.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Memory of this size and alignment; `None` when there is none. Panics if the size is 0.
+    /// Memory of this size and alignment; `None` if there is none left. Panics if the size is 0.
     pub(crate) fn new(layout: Layout) -> Option<Self> {
         assert!(layout.size() > 0);
         let start = if Self::is_mapped(layout) {
@@ -31,12 +31,12 @@ impl Mapping {
         (!start.is_null()).then_some(Self { start, layout })
     }
 
-    /// Its first byte.
+    /// The address of the first byte.
     pub(crate) fn start(&self) -> *mut u8 {
         self.start
     }
 
-    /// Tells the system that all of it will be used soon: where it can, it takes huge pages then, which are there faster.
+    /// Tells the system that the whole piece will be used soon, so that it takes huge pages if it can, which is faster.
     pub(crate) fn expect_whole(&self) {
         #[cfg(target_os = "linux")]
         if Self::is_mapped(self.layout) {
@@ -69,8 +69,8 @@ mod system {
     const PAGE: usize = 4096;
 
     pub(super) fn map(layout: Layout) -> Option<*mut u8> {
-        // Mapped where the system likes: the ends that alignment leaves over are given back. `memmap2` keeps a mapping whole: a
-        // segment of 4 MiB at huge pages would count as 6 where the system commits memory to what is mapped.
+        // The system chooses the address, and the ends that alignment leaves over are given back. `memmap2` cannot do that: it keeps a
+        // mapping whole, so a segment of 4 MiB aligned to huge pages would count as 6 MiB on systems that commit memory to mappings.
         let spare = if layout.align() <= PAGE { 0 } else { layout.align() };
         let size = layout.size().checked_add(spare)?;
         let (rights, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);

@@ -1,4 +1,4 @@
-//! The memory of an index: what it has of its host, counted, and where it lies.
+//! The memory of an index: its account with the host, and the places where the memory lies.
 
 mod account;
 pub(crate) mod mapping;

@@ -14,15 +14,15 @@ use crate::memory::{Charge, Memory};
 const HUGE_PAGE: usize = 2 << 20;
 /// Alignment of smaller segments: a cache line.
 const CACHE_LINE: usize = 64;
-/// Slots of the first table; tables double.
+/// Segments of the first table; each new table has twice as many.
 const FIRST_TABLE: usize = 16;
 
-/// Least step in which rows get memory, as a segment takes none before it is used; and the share of those there are, if that
-/// is more.
+/// Rows are given (and charged) memory in steps of so many bytes, or of one row for every `STEP_SHARE` that there are, if that is more. The
+/// rest of a segment takes no memory before it is used.
 const STEP_BYTES: usize = 64 << 10;
 const STEP_SHARE: usize = 64;
 
-/// What a segment may hold: zero bytes are a value of it.
+/// A type that a segment may hold: zero bytes are a valid value.
 pub trait Element {}
 
 impl Element for u8 {}
@@ -40,10 +40,10 @@ pub struct Segments<T> {
 }
 
 struct Growth<T> {
-    /// All tables ever used: a reader may still hold an old one. Together they are less than twice the newest.
+    /// All tables ever used, because a reader may still hold an old one. Together they take less than twice the memory of the newest.
     tables: Vec<Box<[AtomicPtr<T>]>>,
     segments: Vec<Mapping>,
-    /// The tables, and the rows that have memory.
+    /// The memory of the tables, and of the rows that have memory.
     charge: Charge,
 }
 
@@ -101,8 +101,8 @@ impl<T: Element> Segments<T> {
         unsafe { (*self.newest().add(row >> self.shift)).load(Ordering::Relaxed).add(offset) }
     }
 
-    /// Where the address of the segment table stands: a pointer per segment. C++ loads it (acquire) for every row, as a
-    /// walk may meet rows that were added, and segments that were made, after it began.
+    /// Points to the address of the segment table, which has a pointer for each segment. C++ loads that address (acquire) for every row,
+    /// because a walk may meet rows that were added, and segments that were made, after it began.
     pub fn table(&self) -> *const AtomicPtr<AtomicPtr<T>> {
         &raw const self.table
     }

@@ -1,8 +1,8 @@
-//! The distances an index can rank by.
+//! The metrics by which an index can rank.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A distance the index can rank by. Smaller is nearer.
+/// A distance by which an index can rank. Smaller is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// Squared Euclidean distance.
@@ -13,7 +13,7 @@ pub enum Metric {
     Ip,
 }
 
-/// Each metric under the name it is shown by, followed by the other names people write.
+/// Each metric with the name that it is shown by, then its aliases.
 const NAMES: [(Metric, &[&str]); 3] = [
     (Metric::L2sq, &["l2sq", "l2", "l2_norm", "euclidean"]),
     (Metric::Cosine, &["cosine", "cos"]),
@@ -61,7 +61,7 @@ impl Metric {
         NAMES.map(|(_, names)| format!("'{}' ({})", names[0], names[1..].join(", "))).join(", ")
     }
 
-    /// The name it is shown by.
+    /// The name that users see.
     pub fn name(self) -> &'static str {
         NAMES[self as usize].1[0]
     }
@@ -72,9 +72,8 @@ impl Metric {
         FUNCTIONS.iter().find(fits).map(|entry| entry.1)
     }
 
-    /// The distance, in the unit of the metric that ranks like the SQL function, at which that has the value `value`; negative infinity if
-    /// it
-    /// has it nowhere. Nothing for other functions. Names in any case.
+    /// The distance, in the unit of the metric that ranks like the SQL function, at which the function has the value `value`; negative
+    /// infinity if it has this value nowhere. `None` for other functions. Names in any case.
     pub fn distance_at(sql_function: &str, value: f64) -> Option<f64> {
         let &(_, metric, descending) = FUNCTIONS.iter().find(|entry| entry.0.eq_ignore_ascii_case(sql_function))?;
         Some(match metric {

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Most levels of a node above the bottom one.
 pub const LEVELS_MAX: usize = 64;
-/// Most slots an index can have: the word 0 means "no place".
+/// Most slots of an index: a place is stored as slot + 1 below 2³¹, because 0 means "no place".
 pub const SLOTS_MAX: usize = (1 << 31) - 2;
 
 /// A whole number that the user may choose.
@@ -17,7 +17,7 @@ pub const SLOTS_MAX: usize = (1 << 31) - 2;
 pub struct Tunable {
     /// The name in `WITH (…)`.
     pub name: &'static str,
-    /// The value without one; `None` where it follows from another option.
+    /// The value if the user gives none; `None` where it follows from another option.
     pub default: Option<usize>,
     /// Smallest value.
     pub min: usize,
@@ -25,17 +25,18 @@ pub struct Tunable {
     pub max: usize,
 }
 
-/// Links of a node above the bottom layer (the paper's `M`). 16 is usearch's default; the range is pgvector's.
+/// Links of a node on a level above the bottom (the paper's `M`). 16 is usearch's default; the range is pgvector's.
 pub const M: Tunable = Tunable { name: "m", default: Some(16), min: 2, max: 100 };
-/// Links of a node on the bottom layer. Twice `M` by default (paper, section 4.1).
+/// Links of a node on the bottom level. Twice `M` by default (paper, section 4.1).
 pub const M0: Tunable = Tunable { name: "m0", default: None, min: 2, max: 200 };
 /// Candidates kept while a row is linked (the paper's `efConstruction`). 128 is usearch's default.
 pub const EF_CONSTRUCTION: Tunable = Tunable { name: "ef_construction", default: Some(128), min: 1, max: 10_000 };
 /// Candidates kept while searching (the paper's `ef`). 64 is usearch's default.
 pub const EF_SEARCH: Tunable = Tunable { name: "ef_search", default: Some(64), min: 1, max: 10_000 };
-/// Standard errors by which the distances of codes may be off in a walk, unless the user says otherwise: 19 of 20 are off by less.
+/// Standard errors by which the distances of codes may be off in a walk, unless the user sets another number: 19 of 20 distances are off by
+/// less.
 pub const RESCORE: f64 = 1.9;
-/// The most that the user may say. Nothing is off by more.
+/// The largest number of standard errors that the user may set. No distance is off by more.
 pub const RESCORE_MAX: f64 = 100.0;
 /// Elements of the vectors of an index: DuckDB's own limit of an ARRAY.
 pub const DIMENSIONS_MAX: i64 = 100_000;
@@ -45,7 +46,7 @@ const NAMES: [&str; 7] =
     ["metric", "quantization", M.name, M0.name, EF_CONSTRUCTION.name, EF_SEARCH.name, "target_recall"];
 
 impl Tunable {
-    /// `given` if it lies in the range. Errors: `Binder`.
+    /// Returns `given` if it lies in the range. Errors: `Binder`.
     fn check(&self, given: i64) -> Result<usize> {
         let fits = usize::try_from(given).is_ok_and(|value| (self.min..=self.max).contains(&value));
         if fits { Ok(given as usize) } else { Err(self.refuse(&given.to_string())) }
@@ -93,7 +94,7 @@ impl Given {
 /// How an index is built and searched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// What rows are ranked by.
+    /// The metric that ranks rows.
     pub metric: Metric,
     /// How vectors are kept.
     pub quantization: Quantization,
@@ -105,9 +106,9 @@ pub struct Options {
     pub ef_construction: usize,
     /// See [`EF_SEARCH`].
     pub ef_search: usize,
-    /// The user gave `ef_search`: no share of the nearest rows decides.
+    /// Whether the user gave `ef_search`; then `target_recall` does not set the search width.
     pub ef_given: bool,
-    /// The share of the nearest rows that searches are to find, above 0, at most 1; 0 if none was given.
+    /// The share of the nearest rows that searches should find, above 0, at most 1; 0 if none was given.
     pub target_recall: f64,
 }
 
@@ -127,7 +128,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The share of the nearest rows that the search width follows from, below 1, if it does.
+    /// The share of the nearest rows from which the search width follows, if it does; below 1.
     pub fn target(&self) -> Option<f64> {
         (!self.ef_given && self.target_recall > 0.0 && self.target_recall < 1.0).then_some(self.target_recall)
     }
@@ -214,7 +215,7 @@ pub fn check_target_recall(given: f64) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
-/// A name; anything else as an unknown one, so that the message lists those there are.
+/// The text of a name. Any other value is returned as shown, which is no known name, so that the message lists the names.
 fn text(given: &Given) -> String {
     match given {
         Given::Text(text) => text.clone(),

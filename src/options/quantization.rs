@@ -5,46 +5,46 @@ use crate::error::{Error, ErrorKind, Result};
 /// How an index keeps vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quantization {
-    /// As they are.
+    /// As `f32`, unchanged.
     #[default]
     None,
-    /// As whole numbers of 8 bits.
+    /// As codes of 8 bits an element.
     Sq8,
-    /// As whole numbers of 4 bits.
+    /// As codes of 4 bits an element.
     Sq4,
 }
 
-/// Each under the name it is shown by, followed by the other names people write.
+/// Each quantization with the name that it is shown by, then its aliases.
 const NAMES: [(Quantization, &[&str]); 3] = [
     (Quantization::None, &["none", "f32"]),
     (Quantization::Sq8, &["sq8", "int8", "i8", "rabitq8"]),
     (Quantization::Sq4, &["sq4", "int4", "rabitq4"]),
 ];
 
-/// Bytes of a row beside its code: a scale and an offset.
+/// Bytes of a row before its code: a scale and an offset.
 const HEAD_BYTES: usize = 2 * size_of::<f32>();
-/// Elements of a block of 4 bits each, and its bytes.
+/// Elements of a block of 4-bit elements, and the bytes of such a block.
 const BLOCK_4: usize = 64;
 const BLOCK_4_BYTES: usize = BLOCK_4 / 2;
-/// Rows are multiples of so many bytes.
+/// The size of a row is a multiple of so many bytes.
 const ALIGN: usize = 8;
 
 impl Quantization {
-    /// The one of this name or alias, in any case. Errors: `Binder`, listing the names.
+    /// The quantization of this name or alias, in any case. Errors: `Binder`, listing the names.
     pub fn parse(given: &str) -> Result<Self> {
         Self::named(given).map_err(|allowed| {
             Error::new(ErrorKind::Binder, format!("HNSW option 'quantization' is '{given}'; {allowed}"))
         })
     }
 
-    /// The same for the setting `hnsw_default_quantization`. Errors: `InvalidInput`, listing the names.
+    /// As `parse`, for the setting `hnsw_default_quantization`. Errors: `InvalidInput`, listing the names.
     pub fn parse_default(given: &str) -> Result<Self> {
         Self::named(given).map_err(|allowed| {
             Error::new(ErrorKind::InvalidInput, format!("hnsw_default_quantization is '{given}'; {allowed}"))
         })
     }
 
-    /// The one of this name, or what there is instead.
+    /// The quantization of this name or alias, or a text that lists the names.
     fn named(given: &str) -> std::result::Result<Self, String> {
         let lower = given.to_ascii_lowercase();
         NAMES.iter().find(|(_, names)| names.contains(&lower.as_str())).map(|&(this, _)| this).ok_or_else(|| {
@@ -56,22 +56,22 @@ impl Quantization {
         })
     }
 
-    /// The name it is shown by.
+    /// The name that users see.
     pub fn name(self) -> &'static str {
         NAMES[self as usize].1[0]
     }
 
-    /// The number that stands for it in files.
+    /// The number that stands for this quantization in files.
     pub fn number(self) -> u64 {
         self as u64
     }
 
-    /// The one that this number stands for.
+    /// The quantization for which this number stands.
     pub fn numbered(number: u64) -> Option<Self> {
         NAMES.iter().map(|&(this, _)| this).find(|this| this.number() == number)
     }
 
-    /// Bytes of what is kept of a vector's elements.
+    /// Bytes that the elements of a vector take.
     pub fn code_bytes(self, dimensions: usize) -> usize {
         match self {
             Self::None => dimensions * size_of::<f32>(),
@@ -80,7 +80,7 @@ impl Quantization {
         }
     }
 
-    /// Bytes of what is kept of a vector.
+    /// Bytes of a row: its head, if any, and the elements, padded.
     pub fn row_bytes(self, dimensions: usize) -> usize {
         match self {
             Self::None => self.code_bytes(dimensions),

@@ -1,3 +1,3 @@
-//! What tests and benches compare with.
+//! The reference that tests and benches compare with.
 
 pub mod naive;

@@ -1,9 +1,9 @@
-//! Brute force, too simple to be wrong: the oracle of tests and benches. Also their data.
+//! Brute force, too simple to be wrong: the oracle of tests and benches. It also makes their data.
 
 use crate::options::Metric;
 pub use crate::random::Random;
 
-/// The distance of two vectors in `f64`, in the index's unit: squared, or one minus the (normalised) inner product.
+/// The distance of two vectors in `f64`, in the metric's unit: squared, or one minus the (for cosine normalised) inner product.
 pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let sum = |f: fn(f64, f64) -> f64, a: &[f32], b: &[f32]| -> f64 {
         a.iter().zip(b).map(|(&x, &y)| f(x.into(), y.into())).sum()
@@ -16,7 +16,7 @@ pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-/// The `k` rows nearest to `query`, nearest first, equal ones by row id. `rows`: any order, distances not NaN.
+/// The `k` rows nearest to `query`, nearest first, then by row id. `rows`: in any order; their distances must not be NaN.
 pub fn nearest<'a>(
     metric: Metric,
     rows: impl IntoIterator<Item = (i64, &'a [f32])>,
@@ -36,14 +36,15 @@ pub fn recall(exact: &[(i64, f64)], found: impl IntoIterator<Item = i64>) -> f64
 }
 
 impl Random {
-    /// Roughly normally distributed: mean 0, variance 1.
+    /// A roughly normally distributed number: mean 0, variance 1.
     pub fn normal(&mut self) -> f32 {
         let unit = |bits: u64| (bits >> 40) as f32 / (1 << 24) as f32;
         // Irwin & Hall: the sum of 12 uniform numbers has variance 1.
         (0..12).map(|_| unit(self.bits())).sum::<f32>() - 6.0
     }
 
-    /// `rows × dimensions` numbers in `clusters` clusters, as embeddings have them; half as wide as far apart.
+    /// `rows × dimensions` numbers: vectors in `clusters` clusters, like embeddings. The spread within a cluster is half that of the
+    /// cluster centres.
     pub fn clustered(&mut self, rows: usize, dimensions: usize, clusters: usize) -> Vec<f32> {
         let centres: Vec<f32> = (0..clusters * dimensions).map(|_| self.normal()).collect();
         let mut values = Vec::with_capacity(rows * dimensions);
