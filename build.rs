@@ -1,4 +1,4 @@
-//! Compiles the C++ of the crate.
+//! Compiles the C++ of the crate, and links it.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// DuckDB's side: every file of `cpp/` outside of `cpp/graph`, against the headers of the bundled DuckDB.
+/// DuckDB's side: every file of `cpp/` outside `cpp/graph`, compiled against the headers of DuckDB.
 fn extension() -> Result<()> {
-    // Class layouts depend on these macros: they must be those of a release build of the host.
+    // Class layouts depend on macros such as `NDEBUG`, which must be those of the host's release build.
     if std::env::var("PROFILE")? != "release" {
         return Err("build with --release: a debug profile changes the class layouts shared with DuckDB".into());
     }
@@ -39,12 +39,12 @@ fn extension() -> Result<()> {
         .files(sources)
         .include("cpp")
         .include(&duckdb)
-        // a header of DuckDB's own includes it
+        // a header of DuckDB includes it
         .include(duckdb.join("../../third_party/fmt/include"))
         .std("c++17")
         .define("NDEBUG", None)
         .opt_level(2)
-        // DuckDB's own headers and inherited overrides have unused parameters
+        // DuckDB's headers, and overrides of its functions, have unused parameters
         .flag_if_supported("-Wno-unused-parameter")
         .flag_if_supported("-Wno-deprecated-declarations")
         .try_compile("vss-extension")?;
@@ -57,8 +57,8 @@ fn extension() -> Result<()> {
     link_static()
 }
 
-/// A static build without the bundled DuckDB: it takes DuckDB's symbols from `DUCKDB_STATIC_LIBRARY`, the `libduckdb_static.a` of
-/// DuckDB's own build.
+/// A static build without the bundled DuckDB takes DuckDB's symbols from `DUCKDB_STATIC_LIBRARY`, the `libduckdb_static.a` of DuckDB's own
+/// build.
 fn link_static() -> Result<()> {
     println!("cargo:rerun-if-env-changed=DUCKDB_STATIC_LIBRARY");
     let Some(library) = std::env::var_os("DUCKDB_STATIC_LIBRARY") else { return Ok(()) };
@@ -72,7 +72,7 @@ fn link_static() -> Result<()> {
     };
     println!("cargo:rerun-if-changed={}", library.display());
     println!("cargo:rustc-link-search=native={}", folder.display());
-    // Not bundled: the rlib of this crate is no place for hundreds of megabytes.
+    // Not bundled, because it would add hundreds of megabytes to the rlib of this crate.
     println!("cargo:rustc-link-lib=static:-bundle={name}");
     println!("cargo:rustc-link-lib=dylib=dl");
     Ok(())
@@ -92,7 +92,7 @@ fn link_host() -> Result<()> {
     if let Some(folder) = library.parent() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,{}", folder.display());
     }
-    // It has symbols of its own to find, those of Python.
+    // The host library has undefined symbols of its own, those of Python.
     println!("cargo:rustc-cdylib-link-arg=-Wl,--allow-shlib-undefined");
     Ok(())
 }
@@ -105,7 +105,7 @@ fn duckdb_headers() -> Result<String> {
         .map_err(|_| "feature host-duckdb without extension needs DUCKDB_INCLUDE_DIR, DuckDB's src/include".into())
 }
 
-/// The graph: needs nothing but usearch's headers.
+/// The graph, which needs no headers but usearch's.
 fn graph() -> Result<()> {
     cxx_build::bridge("src/graph/mod.rs")
         .file("cpp/graph/hnsw.cpp")
@@ -123,7 +123,7 @@ fn graph() -> Result<()> {
     Ok(())
 }
 
-/// The folder of usearch's headers: inside its crate, which publishes no path to build scripts.
+/// The folder of usearch's headers. It is inside usearch's crate, which does not tell build scripts its path.
 fn usearch_headers() -> Result<PathBuf> {
     let manifest = metadata()?["packages"]
         .as_array()
@@ -133,9 +133,9 @@ fn usearch_headers() -> Result<PathBuf> {
     Ok(manifest.with_file_name("include"))
 }
 
-/// What cargo knows of the packages. Not by `cargo_metadata`: it asks `serde_json` for another feature, which DuckDB's build script
-/// then has, too, and DuckDB is compiled again. Offline, as the build that runs this script has fetched what it needs; only if
-/// that is not all that metadata wants (packages of other features) may it fetch.
+/// The output of `cargo metadata`. The crate `cargo_metadata` is not used: it enables another feature of `serde_json`, which DuckDB's build
+/// script also uses, so DuckDB would be compiled again. The first attempt is offline, because the build that runs this script has fetched
+/// its packages. If metadata needs more (packages of other features), the second attempt may fetch them.
 fn metadata() -> Result<serde_json::Value> {
     let mut message = String::new();
     for offline in [&["--offline"][..], &[]] {

@@ -24,6 +24,7 @@
 //! | `Images::newest` | the newest image | for a checkpoint |
 //! | `Generation::growth` | growth of one generation | while its arrays are extended |
 //! | `Generation::consolidation` | one consolidation of a generation at a time | for some nodes, or a compaction |
+//! | `Generation::reconnection` | one pass of `reconnect` over a generation at a time | for some nodes |
 //! | `Generation::graph` | the graph, see [`crate::graph::lock`] | for one search, link step, consolidation of some nodes, growth or copy |
 //! | the pin of `Generation::graph` | rows read beside additions | for an exact search |
 //! | `RowTable::rows`, the *row lock* | the row map, pending area, tombstones | some microseconds; for all rows when a compaction ends |

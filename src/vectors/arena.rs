@@ -1,4 +1,4 @@
-//! The arena that keeps the vectors of linked rows: slot → row of the codec.
+//! The arena that keeps the vectors of linked rows: slot → row.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
@@ -8,19 +8,19 @@ use crate::error::Result;
 use crate::memory::Memory;
 use crate::memory::segments::Segments;
 
-/// About the size of an arena segment: the step in which vector memory is taken.
+/// The size of an arena segment, about: the step in which memory for vectors is mapped.
 const SEGMENT_BYTES: usize = 4 << 20;
 /// Most rows of a segment, so that an index of short vectors does not start with a large one.
 const SEGMENT_ROWS_MAX: usize = 1 << 14;
-/// Rows that are fetched ahead.
+/// Rows that are fetched ahead in one go.
 const FETCHED_AHEAD: usize = 32;
-/// Bytes of rows that are measured from one query after the other: as much as stays in the cache nearest to the processor.
+/// Bytes of rows that are measured from one query after another: so much stays in the processor's first-level cache.
 const NEAR_BYTES: usize = 24 << 10;
-/// Bytes of each row that is fetched ahead.
+/// Bytes of each row that are fetched ahead.
 #[cfg(target_arch = "x86_64")]
 const PREFETCH_BYTES: usize = 256;
 
-/// Rows by slot. A row never moves; it is written before its slot is published, and stays as it is until the slot is free.
+/// Rows by slot. A row never moves. It is written before its slot is published, and does not change until the slot is free.
 pub struct Arena {
     segments: Segments<u8>,
     row_bytes: usize,
@@ -48,16 +48,16 @@ impl Arena {
         self.segments.extend(rows)
     }
 
-    /// The table that C++ indexes, see [`Segments::table`].
+    /// The table that C++ indexes; see [`Segments::table`].
     pub fn table(&self) -> *const AtomicPtr<AtomicPtr<u8>> {
         self.segments.table()
     }
 
-    /// Calls `each` with every one of `slots`, in order, and its distance to `query`. Measures four rows at a time while the next ones
-    /// are fetched: most of this time is spent waiting for memory. Panics if a slot has no memory.
+    /// Calls `each` with every one of `slots`, in order, and its distance to `query`. Measures four rows at a time while the next ones are
+    /// fetched, because most of the time would be spent waiting for memory. Panics if a slot has no memory.
     ///
     /// # Safety
-    /// As for `get`, for all the slots.
+    /// As for `get`, for all slots.
     #[inline]
     pub unsafe fn measure(&self, codec: &Codec, query: &Query<'_>, slots: &[u32], mut each: impl FnMut(u32, f32)) {
         for slots in slots.chunks(FETCHED_AHEAD) {
@@ -67,12 +67,12 @@ impl Arena {
         }
     }
 
-    /// The same for each of several queries. `each` gets the number of a query, up to four slots, their distances from it, and their
-    /// norms (see [`Codec::norm`]; zeros of floats). Some rows are measured from all queries before the next ones are fetched. Panics if
-    /// a slot has no memory.
+    /// As `measure`, for each of several queries. `each` gets the number of a query, up to four slots, the distances of their rows from the
+    /// query, and the norms of these rows (see [`Codec::norm`]; zeros if rows are floats). A few rows are measured from all queries before
+    /// the next ones are fetched. Panics if a slot has no memory.
     ///
     /// # Safety
-    /// As for `get`, for all the slots.
+    /// As for `get`, for all slots.
     pub unsafe fn measure_all(
         &self,
         codec: &Codec,
@@ -108,7 +108,7 @@ impl Arena {
     }
 
     /// # Safety
-    /// As for `get`, for all the slots.
+    /// As for `get`, for all slots.
     #[inline]
     unsafe fn measure_fours(&self, codec: &Codec, query: &Query<'_>, slots: &[u32], mut each: impl FnMut(u32, f32)) {
         for four in slots.chunks(4) {
@@ -130,7 +130,7 @@ impl Arena {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let row = self.segments.at(slot as usize).cast::<i8>();
             for line in (0..self.row_bytes.min(PREFETCH_BYTES)).step_by(64) {
-                // SAFETY: within the row; and prefetching never faults.
+                // SAFETY: the address is within the row, and prefetching never faults.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(row.add(line)) };
             }
         }
@@ -141,7 +141,7 @@ impl Arena {
     /// The row of `slot`. Panics if the slot has no memory.
     ///
     /// # Safety
-    /// The slot was published: its row is written, and the caller keeps it from becoming free.
+    /// The slot was published, so its row is written, and the caller keeps the slot from becoming free.
     #[inline]
     pub unsafe fn get(&self, slot: u32) -> &[u8] {
         // SAFETY: `at` returns the start of `row_bytes` bytes that live as long as `self`; the caller vouches
@@ -152,7 +152,7 @@ impl Arena {
     /// The place for the row of `slot`. Panics if the slot has no memory.
     ///
     /// # Safety
-    /// Nobody else reads or writes it meanwhile.
+    /// Nobody else reads or writes the row meanwhile.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn place(&self, slot: u32) -> &mut [u8] {
         // SAFETY: as in `get`; the caller vouches for the rest.

@@ -1,10 +1,10 @@
-//! How an index holds vectors: all that is between a vector and its distances.
+//! How an index holds vectors: all that stands between a vector and its distances.
 //!
-//! A vector in stored form (see [`Space::store`]) is kept as a *row* of bytes, the same in memory and in a file. What distances are
-//! measured from is a *query*: a vector, or a row, prepared for it. Who adds a way to hold vectors adds it here.
+//! A vector in stored form (see [`Space::store`]) is kept as a *row* of bytes, the same in memory and in a file. Distances are measured
+//! from a *query*: a vector or a row that was prepared for this. Another way to hold vectors would be added here.
 //!
-//! Rows are the floats, or [codes](super::codes). A codec of codes is not ready before it knows the centre of the vectors; those that come
-//! before are *plain* rows, of the codec of floats that it has with it.
+//! Rows are floats or [codes](super::codes). A codec of codes is not ready until it knows the centre of the vectors. Vectors that come
+//! before are *plain* rows, made by the codec of floats that it contains.
 
 use std::borrow::Cow;
 use std::ffi::c_void;
@@ -17,54 +17,54 @@ use crate::options::{Metric, Quantization};
 // Rows are written to files as they are.
 const _: () = assert!(cfg!(target_endian = "little"), "rows of vectors are little-endian");
 
-/// How the rows of an index hold vectors, and how far these are from each other.
+/// Makes rows of vectors, and measures distances between queries and rows.
 pub struct Codec {
-    /// The vectors.
+    /// The space of the vectors.
     pub space: Space,
-    /// Bytes of a row, and of a query: looked at for every distance.
+    /// Bytes of a row and of a query. Kept here because every distance checks them.
     row_bytes: usize,
     query_bytes: usize,
     form: Form,
 }
 
 enum Form {
-    /// `f32`, as they are.
+    /// Rows are the `f32` elements.
     Floats { measure: Kernel, measure4: Kernel4, tile: Option<Tile> },
-    /// Codes, and the floats of vectors before there is a centre.
+    /// Rows are codes. `plain`: the codec of the rows that come before there is a centre.
     Codes { quantizer: Quantizer, plain: Box<Codec> },
 }
 
-/// A vector as it is held.
+/// A vector as the index holds it.
 #[derive(Clone, Copy, Debug)]
 pub enum Row<'a> {
-    /// Before the codec was ready.
+    /// A plain row, made before the codec was ready.
     Plain(&'a [u8]),
     /// A row of the codec.
     Coded(&'a [u8]),
 }
 
-/// A vector, or a row, from which distances to rows of its codec are measured.
+/// A vector or a row, prepared to measure distances from it to rows of its codec.
 pub struct Query<'a>(Cow<'a, [u8]>);
 
 impl Query<'_> {
-    /// Its first byte.
+    /// The address of the first byte.
     pub fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr()
     }
 }
 
-/// What a codec of codes has learnt of its vectors: all that a file keeps of it.
+/// What a codec of codes has learnt from its vectors. A file keeps this of a codec, and no more.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Learnt {
-    /// Of the rotation.
+    /// Seed of the rotation.
     pub seed: u64,
-    /// The largest error of a code, as a share of the vector's norm.
+    /// The largest error of a code, as a share of the norm of the centred vector.
     pub error: f32,
-    /// `[dimensions]`, or nothing before the codec is ready.
+    /// `[dimensions]`; empty before the codec is ready.
     pub centre: Vec<f32>,
 }
 
-/// Makes rows of vectors, one after the other: all of the codec if it was ready when this began, else all plain.
+/// Makes rows of vectors, one after another: all coded if the codec was ready when the encoder was made, otherwise all plain.
 pub struct Encoder<'a> {
     codec: &'a Codec,
     makes_coded: bool,
@@ -73,7 +73,7 @@ pub struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Whether it makes rows of the codec.
+    /// Whether it makes coded rows.
     pub fn makes_coded(&self) -> bool {
         self.makes_coded
     }
@@ -83,7 +83,7 @@ impl Encoder<'_> {
         if self.makes_coded { self.codec.row_bytes() } else { self.codec.plain().row_bytes() }
     }
 
-    /// Appends the row of a vector, as the user gave it, to `rows`, if it can be ranked; see [`Space::store`]. Returns its norm then.
+    /// If a vector can be ranked (see [`Space::store`]), appends its row to `rows` and returns its norm. `vector`: as the user gave it.
     pub fn encode(&mut self, vector: &[f32], rows: &mut Vec<u8>) -> Option<Norms> {
         self.stored.clear();
         let norm = self.codec.space.store(vector, &mut self.stored);
@@ -100,27 +100,27 @@ impl Encoder<'_> {
         norm
     }
 
-    /// What it has made, as a row.
+    /// Bytes that this encoder has made, as a row.
     pub fn row<'a>(&self, bytes: &'a [u8]) -> Row<'a> {
         if self.makes_coded { Row::Coded(bytes) } else { Row::Plain(bytes) }
     }
 }
 
-/// The codec's functions for those that know nothing of Rust. A query and a row are the addresses of their bytes.
+/// Addresses of the codec's functions, for C++. A query and a row are passed as the addresses of their bytes.
 pub struct Functions {
-    /// `float (*)(const uint8_t *query, const uint8_t *row, size_t length)`: a distance.
+    /// `float (*)(const uint8_t *query, const uint8_t *row, size_t length)`: one distance.
     pub measure: usize,
-    /// `void (*)(const uint8_t *query, const uint8_t *const rows[4], size_t length, float out[4])`: four of them.
+    /// `void (*)(const uint8_t *query, const uint8_t *const rows[4], size_t length, float out[4])`: four distances.
     pub measure4: usize,
-    /// The `length` that both want.
+    /// The `length` to pass to both.
     pub length: usize,
-    /// `const uint8_t *(*)(const void *codec, const uint8_t *row, uint8_t *scratch)`: the row as a query, which may be in
-    /// `scratch`, [`Codec::scratch_bytes`] long, or be the row itself.
+    /// `const uint8_t *(*)(const void *codec, const uint8_t *row, uint8_t *scratch)`: the row as a query, which is written to `scratch`
+    /// ([`Codec::scratch_bytes`] long) or is the row itself.
     pub prepare_row: usize,
 }
 
 impl Codec {
-    /// Vectors of `space`, held as `quantization` says.
+    /// A codec for vectors of `space`, held as `quantization` says.
     pub fn new(space: Space, quantization: Quantization) -> Self {
         if quantization == Quantization::None {
             let kernels = Kernels::detect();
@@ -142,12 +142,13 @@ impl Codec {
         Self { space, row_bytes, query_bytes, form: Form::Codes { quantizer, plain } }
     }
 
-    /// Whether its rows are codes, so that distances are estimates.
+    /// Whether rows are codes, so that distances are estimates.
     pub fn estimates(&self) -> bool {
         matches!(self.form, Form::Codes { .. })
     }
 
-    /// The codec of plain rows: of vectors that come before this one is ready. Itself, if it always is.
+    /// The codec of plain rows, which are made of vectors that come before this codec is ready. A codec of floats, which is always ready,
+    /// returns itself.
     pub fn plain(&self) -> &Self {
         match &self.form {
             Form::Floats { .. } => self,
@@ -155,7 +156,7 @@ impl Codec {
         }
     }
 
-    /// Whether it can make rows, and queries.
+    /// Whether the codec can make rows and queries.
     pub fn is_ready(&self) -> bool {
         match &self.form {
             Form::Floats { .. } => true,
@@ -163,7 +164,7 @@ impl Codec {
         }
     }
 
-    /// Makes it ready, if it is not: these plain rows are a sample of the vectors to come.
+    /// Makes the codec ready, if it is not. `rows`: plain rows, a sample of the vectors to come.
     pub fn learn<'a>(&self, rows: impl Iterator<Item = &'a [u8]> + Clone) {
         if let Form::Codes { quantizer, .. } = &self.form
             && quantizer.centre().is_none()
@@ -172,7 +173,7 @@ impl Codec {
         }
     }
 
-    /// What a file keeps of it; nothing if it is not ready, or holds floats.
+    /// What a file keeps of the codec; empty for floats. Without a centre if the codec is not ready.
     pub fn learnt(&self) -> Learnt {
         match &self.form {
             Form::Codes { quantizer, .. } => Learnt {
@@ -184,7 +185,7 @@ impl Codec {
         }
     }
 
-    /// A codec that has learnt this already. Panics if the centre is not of this space.
+    /// A codec that has already learnt `learnt`. Panics if the centre has another number of dimensions.
     pub fn with(space: Space, quantization: Quantization, learnt: &Learnt) -> Self {
         let mut codec = Self::new(space, quantization);
         if let Form::Codes { quantizer, .. } = &mut codec.form {
@@ -203,7 +204,7 @@ impl Codec {
         self.row_bytes
     }
 
-    /// Bytes that a row needs to become a query.
+    /// Bytes of scratch memory in which a row becomes a query.
     pub fn scratch_bytes(&self) -> usize {
         match &self.form {
             Form::Floats { .. } => 0,
@@ -237,13 +238,13 @@ impl Codec {
         }
     }
 
-    /// What makes rows of vectors.
+    /// An encoder, which makes rows of vectors.
     pub fn encoder(&self) -> Encoder<'_> {
         let stored = Vec::with_capacity(self.space.dimensions);
         Encoder { codec: self, makes_coded: self.is_ready(), stored, rotated: Vec::new() }
     }
 
-    /// A row as one of the codec, which has to be ready.
+    /// A row as a coded one. The codec has to be ready.
     pub fn coded<'a>(&self, row: Row<'a>) -> Cow<'a, [u8]> {
         match (row, &self.form) {
             (Row::Plain(row), Form::Codes { quantizer, .. }) => {
@@ -256,9 +257,9 @@ impl Codec {
         }
     }
 
-    /// Whether two rows hold the same vector, as far as they tell.
+    /// Whether two rows hold the same vector, as far as their bytes show.
     pub fn same(&self, a: Row<'_>, b: Row<'_>) -> bool {
-        // zero has two forms
+        // Zero has two forms, `0.0` and `-0.0`.
         let same = |a: &[u8], b: &[u8]| a == b || floats(a).eq(floats(b));
         match (a, b, &self.form) {
             (Row::Plain(a), Row::Plain(b), _) | (Row::Coded(a), Row::Coded(b), Form::Floats { .. }) => same(a, b),
@@ -290,7 +291,7 @@ impl Codec {
     }
 
     /// The distance of a query and a row of the codec, in the metric's unit: squared for `L2sq`, `1 - a·b` for the others. Always finite.
-    /// Panics if they are of another codec.
+    /// Panics if one of them is of another codec.
     #[inline]
     pub fn distance(&self, query: &Query<'_>, row: &[u8]) -> f32 {
         assert!(query.0.len() == self.query_bytes && row.len() == self.row_bytes(), "of another codec");
@@ -307,7 +308,7 @@ impl Codec {
         }
     }
 
-    /// The distances of a query to four rows. See `distance`.
+    /// The distances of a query to four rows, each as by `distance`.
     #[inline]
     pub fn distances(&self, query: &Query<'_>, rows: [&[u8]; 4]) -> [f32; 4] {
         let bytes = self.row_bytes();
@@ -330,7 +331,7 @@ impl Codec {
         out
     }
 
-    /// The distances of two queries to four rows, those of the first query first. See `distance`.
+    /// The distances of two queries to four rows, those of the first query first, each as by `distance`.
     #[inline]
     pub fn distances_of_two(&self, queries: [&Query<'_>; 2], rows: [&[u8]; 4]) -> [[f32; 4]; 2] {
         let bytes = self.row_bytes();
@@ -359,7 +360,7 @@ impl Codec {
         queries.map(|query| self.distances(query, rows))
     }
 
-    /// How far distances from this query may be from the true ones, at so many standard errors, for each unit of the row's
+    /// How far a distance from this query may be from the true one, at `deviations` standard errors, for each unit of the row's
     /// [`norm`](Self::norm). 0 for floats.
     pub fn error_per_norm(&self, query: &Query<'_>, deviations: f32) -> f32 {
         match &self.form {
@@ -368,7 +369,7 @@ impl Codec {
         }
     }
 
-    /// The norm that the vector of a row had as the user gave it, if the row tells.
+    /// The norm of a row's vector as the user gave it; `None` if it cannot be told from the row.
     pub fn norm_given(&self, row: Row<'_>) -> Option<Norms> {
         match (row, &self.form) {
             (Row::Coded(_), Form::Codes { .. }) => None,
@@ -376,7 +377,7 @@ impl Codec {
         }
     }
 
-    /// The norm of what a code holds of a row of the codec, or a little more; 0 for floats.
+    /// The norm of the centred vector of a coded row, or a little more; 0 for floats.
     pub fn norm(&self, row: &[u8]) -> f32 {
         assert_eq!(row.len(), self.row_bytes(), "a row of another codec");
         match &self.form {
@@ -388,7 +389,7 @@ impl Codec {
 
 /// Floats as bytes.
 fn bytes(floats: &[f32]) -> &[u8] {
-    // SAFETY: every value is one of bytes; they live as long.
+    // SAFETY: every byte of a float is initialised, bytes need no alignment, and they live as long as the floats.
     unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), size_of_val(floats)) }
 }
 
@@ -404,7 +405,8 @@ unsafe extern "C" fn prepare_floats(_codec: *const c_void, row: *const u8, _scra
 
 /// See [`Functions::prepare_row`].
 unsafe extern "C" fn prepare_code(codec: *const c_void, row: *const u8, scratch: *mut u8) -> *const u8 {
-    // SAFETY: who has the address of the function has that of its codec, gives it a row of that codec, and as much scratch as it wants.
+    // SAFETY: the caller has this address from the codec's `functions`; it passes the address of that codec, a row of it, and
+    // `scratch_bytes` of scratch memory.
     unsafe {
         let codec = &*codec.cast::<Codec>();
         if let Form::Codes { quantizer, .. } = &codec.form {

@@ -1,4 +1,4 @@
-//! Vectors: which rank, how they are held, where they lie, how far they are from each other.
+//! Vectors: which can be ranked, how they are held, where they lie, and how far they are from each other.
 
 mod arena;
 mod codec;

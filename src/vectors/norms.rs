@@ -1,6 +1,6 @@
-//! How long vectors are: whether they rank alike by every metric.
+//! Norms of vectors. If all are nearly the same, every metric ranks the vectors alike.
 
-/// Between which norms vectors are, those that can be ranked, as the user gave them. It may be wider than need be, never too narrow.
+/// An interval that holds the norms of some rankable vectors, as the user gave them. It may be wider than necessary, but never too narrow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norms {
     /// The smallest norm, rounded down; positive infinity if there is no vector.
@@ -10,12 +10,12 @@ pub struct Norms {
 }
 
 impl Norms {
-    /// Of no vectors.
+    /// The norms of no vectors.
     pub const EMPTY: Self = Self { min: f32::INFINITY, max: f32::NEG_INFINITY };
-    /// Of vectors that nobody has measured.
+    /// The norms of vectors that were not measured.
     pub const UNKNOWN: Self = Self { min: 0.0, max: f32::INFINITY };
 
-    /// Of one vector with this squared norm.
+    /// The norms of one vector with this squared norm.
     pub fn of_square(square: f64) -> Self {
         let norm = square.sqrt();
         let near = norm as f32;
@@ -24,7 +24,7 @@ impl Norms {
         Self { min, max }
     }
 
-    /// Of the vectors of both.
+    /// The norms of the vectors of both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self { min: self.min.min(other.min), max: self.max.max(other.max) }
@@ -35,22 +35,23 @@ impl Norms {
         self.min > self.max
     }
 
-    /// Whether somebody has measured all vectors.
+    /// Whether all vectors were measured.
     pub fn is_known(self) -> bool {
         self.max != f32::INFINITY
     }
 
-    /// Whether no vector is longer than another by more than this part (a NaN: they are), and none is zero. True of no vectors.
+    /// Whether no norm exceeds another by more than the share `tolerance`, and none is zero. True without vectors; false if `tolerance` is
+    /// NaN.
     pub fn are_one(self, tolerance: f64) -> bool {
         self.is_empty() || self.min > 0.0 && f64::from(self.max) <= f64::from(self.min) * (1.0 + tolerance)
     }
 
-    /// Both numbers in one, and back.
+    /// Both numbers in one; `from_bits` undoes this.
     pub fn to_bits(self) -> u64 {
         u64::from(self.min.to_bits()) << 32 | u64::from(self.max.to_bits())
     }
 
-    /// See `to_bits`. Nothing if these are no norms.
+    /// Undoes `to_bits`. `None` if these are no norms.
     pub fn from_bits(bits: u64) -> Option<Self> {
         let norms = Self { min: f32::from_bits((bits >> 32) as u32), max: f32::from_bits(bits as u32) };
         (norms == Self::EMPTY || norms.min >= 0.0 && norms.min <= norms.max).then_some(norms)

@@ -1,18 +1,18 @@
-//! What vectors of an index are ranked by, and which can be.
+//! The space of an index's vectors: how they rank, and which can be ranked.
 
 use super::Norms;
 use crate::options::Metric;
 
-/// Squared norm from which a vector is unrankable. Two shorter vectors are at most `4 · 8e37` apart (squared), which `f32`
-/// still holds.
+/// Squared norm from which a vector is unrankable. The squared distance of two shorter vectors is at most `4 · 8e37`, which `f32` still
+/// holds.
 const NORM_MAX: f64 = 8e37;
 /// Squared norm up to which a vector has no usable direction.
 const NORM_MIN: f64 = 1e-30;
 
-/// What the vectors of an index are, and how they rank.
+/// The dimensions of an index's vectors, and the metric that ranks them.
 #[derive(Clone, Copy)]
 pub struct Space {
-    /// What the index ranks by.
+    /// The metric by which the index ranks.
     pub metric: Metric,
     /// Elements of a vector.
     pub dimensions: usize,
@@ -24,12 +24,12 @@ impl Space {
         Self { metric, dimensions }
     }
 
-    /// The norm of `vector`, if it can be ranked in `f32`: elements finite, squared norm below 8e37 and, for cosine, above
-    /// 1e-30. Other vectors are *unrankable*: they stay out of the graph, and the table decides where they rank.
+    /// The norm of `vector`, if the vector can be ranked in `f32`: its elements are finite, and its squared norm is below 8e37 and, for
+    /// cosine, above 1e-30. Other vectors are *unrankable*: they stay out of the graph, and the table decides where they rank.
     ///
-    /// Appends its stored form to `stored` if so: as it is, or for cosine scaled to norm 1 (norm taken in `f64`).
+    /// If so, appends the stored form to `stored`: the vector as it is, or for cosine scaled to norm 1 (the norm is taken in `f64`).
     pub fn store(&self, vector: &[f32], stored: &mut Vec<f32>) -> Option<Norms> {
-        // A NaN or infinite element makes the norm NaN or infinite, and every comparison below refuses it.
+        // A NaN or infinite element makes the norm NaN or infinite, and every comparison below is then false.
         let norm = squared_norm(vector);
         let ordinary = match self.metric {
             Metric::Cosine => {
@@ -51,13 +51,14 @@ impl Space {
         ordinary.then(|| Norms::of_square(norm))
     }
 
-    /// Whether the distance of this vector from any other is NaN: an element is, or there is no direction for an angle.
+    /// Whether the distance of this vector from any other is NaN: because an element is NaN, or because an angle needs a direction and
+    /// there is none.
     pub fn is_undefined(&self, vector: &[f32]) -> bool {
         let directed = || vector.iter().any(|&x| x != 0.0) && vector.iter().all(|x| x.is_finite());
         vector.iter().any(|x| x.is_nan()) || self.metric == Metric::Cosine && !directed()
     }
 
-    /// The norm that a vector had of which this is the stored form, if that tells.
+    /// The norm of the vector of which this is the stored form; `None` for cosine, which does not keep norms.
     pub fn norm_given(&self, stored: impl Iterator<Item = f32>) -> Option<Norms> {
         match self.metric {
             Metric::Cosine => None,
@@ -65,14 +66,15 @@ impl Space {
         }
     }
 
-    /// How far behind `distance` a row may be whose distance from `query` is smaller by the digits that its vector, and others, lost when
-    /// they became `f32`: each element a part in 2²⁴, so a vector is off by that part of its norm. All norms are between these.
+    /// How far behind `distance` a row may seem to be whose true distance from `query` is smaller, because vectors were rounded to `f32`.
+    /// Rounding changes each element by at most a part in 2²⁴, and so each vector by that part of its norm. `norms`: of all vectors.
     pub fn narrowed(&self, distance: f32, query: &[f32], norms: Norms) -> f32 {
         let query = squared_norm(query).sqrt();
         let part = 1.5 * f64::from(f32::EPSILON);
         (match self.metric {
             Metric::L2sq => {
-                // the query, this row, and the one that is compared with it: their norms are at most the query's and the distance
+                // The query, the row and the row compared with it are rounded; the norm of a row is at most that of the query plus the
+                // distance.
                 let root = f64::from(distance.max(0.0)).sqrt();
                 let off = part * (2.0 * query + root);
                 2.0 * root * off + off * off
@@ -84,11 +86,11 @@ impl Space {
         }) as f32
     }
 
-    /// How far behind a row's distance that of another one may be which is nearer to `query` by `metric`, where all norms are between
-    /// these. 0 for the space's own metric; infinite or NaN if nothing is known.
+    /// How far behind a row's distance that of another row may be which is nearer to `query` by `metric`. `norms`: of all vectors. 0 for
+    /// the space's own metric; infinite or NaN if the norms are not known.
     ///
-    /// With norms `a` and `b` of two vectors `x` and `y`: of `|x|² + |q|² - 2x·q`, `1 - x·q` and `1 - x·q / (|x||q|)`, one of which is not
-    /// greater for `x` than for `y`, the others are greater at most by what `a - b` makes of them.
+    /// Let `x` and `y` be vectors with norms `a` and `b`. If one of `|x|² + |q|² - 2x·q`, `1 - x·q` and `1 - x·q / (|x||q|)` is not greater
+    /// for `x` than for `y`, then each of the others is greater for `x` by at most an amount that follows from `a - b`.
     pub fn other_metric(&self, metric: Option<Metric>, norms: Norms, query: &[f32]) -> f32 {
         let Some(metric) = metric.filter(|&metric| metric != self.metric && !norms.is_empty()) else { return 0.0 };
         let (min, max) = (f64::from(norms.min), f64::from(norms.max));
@@ -104,15 +106,15 @@ impl Space {
         }) as f32
     }
 
-    /// By how much two may differ of: a distance as the index measures it, and as the host does, in `f32` or `f64`, in any order of its
-    /// sums, of vectors that may have been rounded to `f32` for the index. In the metric's unit, where one of them is about `distance`.
-    /// All norms are between these; if nobody knows them it may be infinite. 0 for an infinite distance.
+    /// How much a distance of about `distance` may differ between the index and the host. The host may compute in `f32` or `f64` and sum in
+    /// any order, and the vectors may have been rounded to `f32` for the index. In the metric's unit. `norms`: of all vectors; if they are
+    /// not known, the result may be infinite. 0 for an infinite distance.
     ///
-    /// Of a sum of `n` products each step may be off by a part in 2²⁴, `u`, of what was summed (Higham, "Accuracy and Stability of
-    /// Numerical Algorithms", section 3.1): `n · u` of it in all, once for the index and once for the host, or thrice for a cosine,
-    /// which has two norms below it.
+    /// Each step of a sum of `n` products may be off by a part `u` in 2²⁴ of what was summed (Higham, "Accuracy and Stability of Numerical
+    /// Algorithms", section 3.1), so the whole sum may be off by `n · u` of it. This counts once for the index and once for the host, or
+    /// three times for a cosine, which also has two norms in its denominator.
     pub fn rounding(&self, distance: f64, query: &[f32], norms: Norms) -> f64 {
-        /// Steps besides those of a sum, and what is lost to products of roundings.
+        /// Steps besides those of the sum, and an allowance for products of roundings.
         const MORE_STEPS: f64 = 32.0;
         if !distance.is_finite() {
             return 0.0;
@@ -120,7 +122,7 @@ impl Space {
         let steps = self.dimensions as f64 + MORE_STEPS;
         let unit = f64::from(f32::EPSILON) / 2.0;
         let part = 3.0 * steps * unit;
-        // what products lose that are too small for `f32`
+        // What is lost if products are too small for `f32`.
         let tiny = steps * f64::from(f32::MIN_POSITIVE);
         match self.metric {
             Metric::L2sq => {
@@ -133,19 +135,19 @@ impl Space {
         }
     }
 
-    /// How far behind `distance` another one may be and still count as equal: our `f32` sums and the host's differ
-    /// by rounding, and the host's order decides.
+    /// How far behind `distance` another distance may be and still count as equal: the `f32` sums of the index and of the host differ by
+    /// rounding, and the host's order decides.
     pub fn tie(&self, distance: f32) -> f32 {
         let relative = 1e-5 * distance.abs();
         match self.metric {
             Metric::L2sq => relative,
-            // The rounding is that of the inner product, which may be much larger than its distance from 1.
+            // The inner product is what is rounded, and it may be much larger than the distance.
             Metric::Cosine | Metric::Ip => relative + 1e-6 * (1.0 - distance).abs(),
         }
     }
 }
 
-/// The sum of squares in `f64`; NaN or infinite if an element is. Eight lanes, as the compiler may not reorder sums.
+/// The sum of squares in `f64`; NaN or infinite if an element is. It uses eight lanes, because the compiler may not reorder sums.
 fn squared_norm(vector: &[f32]) -> f64 {
     let square = |x: f32| f64::from(x) * f64::from(x);
     let (blocks, rest) = vector.as_chunks::<8>();

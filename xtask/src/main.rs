@@ -1,7 +1,7 @@
-//! What the build does beyond compiling.
+//! The steps of the build besides compiling.
 //!
-//! A crate of its own, so that the extension depends on nothing of it, and built by `cargo run --release -p xtask`: cargo unites the
-//! features of the packages of one command, and these have nothing in common with DuckDB's.
+//! This is a crate of its own, so that the extension does not depend on its dependencies. It is built by `cargo run --release -p xtask`,
+//! apart from the extension: cargo unites the features of the packages of one command, and other features would compile DuckDB again.
 
 #![deny(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! Turns the shared library into what DuckDB installs and loads: `<out>/vss.duckdb_extension`, the library stripped and with DuckDB's
+//! Turns the shared library into files that DuckDB loads and installs: `<out>/vss.duckdb_extension`, the stripped library with DuckDB's
 //! footer, and `<out>/repository/<duckdb version>/<platform>/vss.duckdb_extension.gz` for `INSTALL vss FROM '<out>/repository'`.
 
 use std::fs;
@@ -25,7 +25,7 @@ const SIGNATURE: usize = 256;
 /// The fields in the order of the file.
 const FIELDS: usize = 8;
 
-/// Writes both files. Fails if there is no library, it does not export the entry, or `out` cannot be written.
+/// Writes both files. Fails if there is no library, if it does not export the entry, or if `out` cannot be written.
 pub(crate) fn package(library: &Path, out: &Path, duckdb_version: &str) -> Result<()> {
     fs::create_dir_all(out)?;
     let mut bytes = stripped(library, out)?;
@@ -47,7 +47,8 @@ pub(crate) fn package(library: &Path, out: &Path, duckdb_version: &str) -> Resul
     Ok(())
 }
 
-/// The library without symbols that nothing outside needs. They stay where there is no `strip`; `STRIP` names that of another processor.
+/// The library without symbols that are not needed outside. If there is no `strip`, they stay. The environment variable `STRIP` names the
+/// `strip` for another processor.
 fn stripped(library: &Path, out: &Path) -> Result<Vec<u8>> {
     let copy: PathBuf = out.join("vss.stripping");
     fs::copy(library, &copy).with_context(|| format!("no library at {}", library.display()))?;
@@ -61,8 +62,8 @@ fn stripped(library: &Path, out: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes every dynamic symbol that an ELF library defines local, except `entry`: rustc also exports what cxx generates, and
-/// two libraries of one process must not find each other's. Libraries of other formats stay as they are.
+/// Makes every dynamic symbol that an ELF library defines local, except `entry`: rustc also exports the symbols that cxx generates, and two
+/// libraries in one process must not find each other's. Libraries of other formats are not changed.
 fn localize(library: &mut [u8], entry: &str) -> Result<()> {
     type Symbol = elf::Sym64<LittleEndian>;
     if !matches!(FileKind::parse(&*library), Ok(FileKind::Elf64)) {
@@ -96,7 +97,8 @@ fn localize(library: &mut [u8], entry: &str) -> Result<()> {
     Ok(())
 }
 
-/// DuckDB's name of the platform that a library was built for: of an ELF library as its header says, of others that of this program.
+/// DuckDB's name of the platform for which a library was built: for an ELF library as its header says, otherwise the platform of this
+/// program.
 fn platform(library: &[u8]) -> Result<String> {
     let system = match std::env::consts::OS {
         "linux" => "linux",
@@ -154,7 +156,7 @@ mod tests {
         assert!(footer[256..].iter().all(|&byte| byte == 0));
     }
 
-    /// The names of what a library exports.
+    /// The names of the symbols that a library exports.
     fn exported(library: &[u8]) -> Vec<String> {
         let header = elf::FileHeader64::<LittleEndian>::parse(library).unwrap();
         let sections = header.sections(LittleEndian, library).unwrap();

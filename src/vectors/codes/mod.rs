@@ -1,18 +1,18 @@
 //! Codes: vectors in 8 or 4 bits an element.
 //!
-//! A vector is centred, rotated, and rounded to a grid of its own scale:
+//! A vector is centred, rotated, and rounded to a grid with a scale of its own:
 //!
 //! ```text
 //! r = P (x − c)                                       ‖r‖ = ‖x − c‖
-//! 8 bits: g_i = round(127 r_i / max |r|)              4 bits: g_i = floor(s r_i) + ½, at most 7½; of some s the best
-//! scale a = ‖r‖² / <r, g>,  so that a <g, y> is <r, y> for a y that knows nothing of the rounding
+//! 8 bits: g_i = round(127 r_i / max |r|)              4 bits: g_i = floor(s r_i) + ½, at most 7½; s: the best of some
+//! scale a = ‖r‖² / <r, g>,  so that a <g, y> is on average <r, y> for a y independent of the rounding
 //! offset e = ‖r‖² for l2sq, −<x − c, c> for the others
 //! ```
 //!
-//! A query `q` becomes `y = P (q − c)`, rounded to 8 bits in both, and `distance ≈ K + e − w a <g, y>` with `w = 2`, `K = ‖y‖²` for
+//! A query `q` becomes `y = P (q − c)`, rounded to 8 bits in both cases, and `distance ≈ K + e − w a <g, y>` with `w = 2`, `K = ‖y‖²` for
 //! l2sq, `w = 1`, `K = 1 − <q, c>` for the others.
 //!
-//! Source: RaBitQ (Gao & Long 2024; Gao et al. 2024 for more than one bit), with a grid for whole-number kernels.
+//! Source: RaBitQ (Gao & Long 2024; Gao et al. 2024 for more than one bit), with a grid that suits kernels of whole numbers.
 
 #[allow(unsafe_code)]
 pub(super) mod kernels;
@@ -30,19 +30,19 @@ use crate::options::{Metric, Quantization};
 
 /// Seed of the rotation.
 pub(super) const SEED: u64 = 0x7673_732d_686e_7377;
-/// The largest number of a query, and of a code of 8 bits.
+/// The largest number in a query, and in a code of 8 bits.
 const LARGEST: f32 = 127.0;
-/// Scales tried for 4 bits, in units of that which takes the largest element to the end of the grid.
+/// Scales tried for 4 bits. At 1.0 the largest element falls on the end of the grid.
 const SCALES: [f32; 6] = [1.0, 1.1, 1.2, 1.35, 1.5, 1.7];
-/// Vectors whose largest element is smaller are the centre.
+/// A centred vector whose largest element is smaller counts as the centre itself.
 const SMALLEST: f32 = 1e-36;
-/// What the square of a centred vector's norm, told from its offset under cosine, may be off.
+/// How far the squared norm of a centred vector may be off when it is computed from the row's offset (cosine).
 const NORM_ERROR: f32 = 1e-6;
-/// What the arithmetic in `f32` may lose of a product of two norms, beside the error of the codes.
+/// How far the arithmetic in `f32` may be off, in products of the two norms, besides the error of the codes.
 const ROUNDING: f32 = 2e-6;
 const LANES: usize = 16;
 
-/// What turns vectors, in stored form, into codes.
+/// Turns vectors in stored form into codes.
 pub(super) struct Quantizer {
     space: Space,
     quantization: Quantization,
@@ -50,19 +50,19 @@ pub(super) struct Quantizer {
     kernels: &'static Kernels,
     rotation: Rotation,
     centre: OnceLock<Centre>,
-    /// The largest error of a code, of all there were: as a share of the vector's norm. The bits of a `f32`.
+    /// The largest error of all codes so far, as a share of the norm of the centred vector: the bits of an `f32`.
     error: AtomicU32,
 }
 
 struct Centre {
     vector: Vec<f32>,
-    /// Its squared norm.
+    /// The squared norm of `vector`.
     norm: f64,
 }
 
-/// A rounded vector, and what it was rounded from.
+/// Inner products of a vector `r` and its rounded form `g`.
 struct Sums {
-    /// `<r, r>`, `<r, g>`, `<g, g>`, with `r` divided by its largest element.
+    /// `<r, r>`, then `<r, g>` and `<g, g>`; `r` is divided by its largest element.
     rr: f64,
     rg: f64,
     gg: f64,
@@ -90,7 +90,7 @@ impl Sums {
         Self { rr: sums[0], rg: sums[1], gg: sums[2] }
     }
 
-    /// How far `g`, scaled to agree with `r` along `r`, is from it, in norms of `r`.
+    /// The distance of `r` from `g` scaled so that both agree along `r`, in norms of `r`.
     fn error(&self) -> f64 {
         ((self.rr * self.gg / (self.rg * self.rg)) - 1.0).max(0.0).sqrt()
     }
@@ -98,7 +98,7 @@ impl Sums {
 
 /// The nearest whole number, for numbers below 2²² in magnitude.
 fn nearest(x: f32) -> i32 {
-    // Beyond 2²³ a `f32` has no digits after the point; its lowest bits are the number.
+    // Beyond 2²³ an `f32` has no digits after the point, and its lowest bits are the whole number.
     const SHIFT: f32 = 12_582_912.0;
     (x + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
 }
@@ -116,7 +116,7 @@ impl Quantizer {
         }
     }
 
-    /// Seed of its rotation.
+    /// Seed of the rotation.
     pub(super) fn seed(&self) -> u64 {
         self.seed
     }
@@ -126,7 +126,7 @@ impl Quantizer {
         self.quantization.row_bytes(self.space.dimensions)
     }
 
-    /// Bytes of what it is made of.
+    /// Bytes of the centre and the rotation.
     pub(super) fn memory_bytes(&self) -> usize {
         self.space.dimensions * size_of::<f32>() + self.rotation.memory_bytes()
     }
@@ -136,7 +136,7 @@ impl Quantizer {
         self.quantization.code_bytes(self.space.dimensions)
     }
 
-    /// Numbers of a query, with the zeros behind them.
+    /// Numbers of a query, including the zeros at its end.
     fn query_numbers(&self) -> usize {
         self.space.dimensions.next_multiple_of(BLOCK)
     }
@@ -146,7 +146,7 @@ impl Quantizer {
         QUERY_HEAD + self.query_numbers()
     }
 
-    /// The kernels for one row, and for four.
+    /// The kernels for one row and for four rows.
     pub(super) fn measures(&self) -> (Measure, Measure4) {
         match self.quantization {
             Quantization::Sq4 => (self.kernels.sq4, self.kernels.sq4x4),
@@ -165,19 +165,19 @@ impl Quantizer {
         self.centre.get().map(|centre| &centre.vector[..])
     }
 
-    /// From now on this is the centre, unless there is one.
+    /// Sets the centre, unless there is one already.
     pub(super) fn set_centre(&self, vector: Vec<f32>) {
         assert_eq!(vector.len(), self.space.dimensions);
         let norm = dot(&vector, &vector);
         let _ = self.centre.set(Centre { vector, norm });
     }
 
-    /// The largest error of a code, as a share of its vector's norm.
+    /// The largest error of all codes so far, as a share of the norm of the centred vector.
     pub(super) fn error(&self) -> f32 {
         f32::from_bits(self.error.load(Ordering::Relaxed))
     }
 
-    /// Errors were as large.
+    /// Notes that a code has this error.
     pub(super) fn add_error(&self, error: f32) {
         // Positive floats are in the order of their bits.
         if error > self.error() {
@@ -193,8 +193,8 @@ impl Quantizer {
         self.centre.get().expect("a centre is set before anything is encoded")
     }
 
-    /// Writes the centred and rotated vector to `rotated`, divided by its largest element; returns that, or 0 if it is (nearly) the
-    /// centre, and squared norm and inner product with the centre of what was centred only.
+    /// Writes the centred and rotated vector to `rotated`, divided by its largest element. Returns that element (0 if the vector is nearly
+    /// the centre), and the squared norm of the centred vector and its inner product with the centre.
     fn rotate(&self, vector: &[f32], rotated: &mut Vec<f32>) -> (f32, f64, f64) {
         let centre = self.ready();
         rotated.clear();
@@ -231,12 +231,12 @@ impl Quantizer {
         head[4..].copy_from_slice(&(offset as f32).to_le_bytes());
     }
 
-    /// The same for 4 bits; returns the scale.
+    /// Writes a code of 4 bits; returns the scale.
     fn encode_4(&self, rotated: &[f32], largest: f32, code: &mut [u8]) -> f64 {
         if largest == 0.0 {
             return 0.0;
         }
-        // Half a step lower, and rounded, is rounded down.
+        // Half a step is subtracted (7.5, not 8), so rounding to the nearest rounds down.
         let number = |scale: f32, r: f32| nearest((8.0 * scale * r + 7.5).clamp(0.0, 15.0));
         let mut best = (0.0, SCALES[0], Sums { rr: 0.0, rg: 1.0, gg: 0.0 });
         for scale in SCALES {
@@ -255,10 +255,10 @@ impl Quantizer {
         f64::from(largest) * sums.rr / sums.rg
     }
 
-    /// The element of a vector that stands at this place in a query; `None` where there is a zero.
+    /// The element of a vector that stands at a place in a query; `None` where the query has a zero.
     ///
-    /// For 8 bits it is that of the same number. For 4 bits the last block, if it is not full, is cut in two halves, so that no byte of
-    /// a code but the last has room to spare.
+    /// For 8 bits, element and place have the same number. For 4 bits, the elements of a last block that is not full are divided into two
+    /// halves, so that only the last byte of a code may hold a single element.
     fn element(&self, place: usize) -> Option<usize> {
         let dimensions = self.space.dimensions;
         let begin = place - place % BLOCK;
@@ -301,8 +301,8 @@ impl Quantizer {
         query
     }
 
-    /// Writes a row as a query: its numbers are exact. What only [`error_per_norm`](Self::error_per_norm) wants to know is left out, as
-    /// this is done for every node that is compared while links are chosen; see [`add_error_of`](Self::add_error_of).
+    /// Writes a row as a query; its numbers are exact. This is done for every node that is compared while links are chosen, so it leaves
+    /// out what only [`error_per_norm`](Self::error_per_norm) needs; see [`add_error_of`](Self::add_error_of).
     pub(super) fn prepare_row(&self, row: &[u8], query: &mut [u8]) {
         let code = &row[ROW_HEAD..][..self.code_bytes()];
         let numbers = &mut query[QUERY_HEAD..];
@@ -317,7 +317,7 @@ impl Quantizer {
                 lower.iter_mut().zip(code).for_each(|(number, &byte)| *number = odd(byte & 15));
                 upper.iter_mut().zip(code).for_each(|(number, &byte)| *number = odd(byte >> 4));
             }
-            // the last byte may have room to spare
+            // The last byte may hold a single element.
             let last = nibble(code.len() - 1, true);
             if self.element(last).is_none() {
                 numbers[last] = 0;
@@ -338,17 +338,17 @@ impl Quantizer {
         self.finish(head, query);
     }
 
-    /// Adds to a query that is this row what its error follows from.
+    /// Completes a query made of this row with the numbers from which its error follows.
     pub(super) fn add_error_of(&self, row: &[u8], query: &mut [u8]) {
         let head = Head { norm: self.norm(row), rounding: self.error(), ..Head::read(query) };
         head.write(query);
     }
 
-    /// Puts the head in front of a query's numbers, with what follows from them.
+    /// Writes the head of a query, with its numbers' sum taken into account.
     fn finish(&self, mut head: Head, query: &mut [u8]) {
         let sum: i32 = query[QUERY_HEAD..].iter().map(|&number| i32::from(number as i8)).sum();
         if self.quantization == Quantization::Sq4 {
-            // The kernels sum twice the products.
+            // The kernels return twice the sum of the products.
             head.scale *= 0.5;
             head.shift = 15 * sum;
         } else {
@@ -357,7 +357,7 @@ impl Quantizer {
         head.write(query);
     }
 
-    /// Norm of the centred vector of a row, or a little more.
+    /// The norm of the centred vector of a row, or a little more.
     pub(super) fn norm(&self, row: &[u8]) -> f32 {
         let offset = float(row, 4);
         match self.space.metric {
@@ -376,11 +376,12 @@ impl Quantizer {
         }
     }
 
-    /// How far distances from a query may be from the true ones, for each unit of a row's centred norm, at `deviations` standard errors.
+    /// How far a distance from a query may be from the true one, at `deviations` standard errors, for each unit of the norm of the row's
+    /// centred vector.
     ///
-    /// The error of a code lies across its vector in a random direction, so the standard error of its product with a query is that of
-    /// one of `dimensions − 1` elements. The query's own rounding is another such error. A vector of few elements is not rotated, and
-    /// its error may lie anywhere: then, and for so many standard errors, the bound is that of Cauchy and Schwarz, which holds always.
+    /// The error of a code is orthogonal to its vector, in a random direction, so the standard error of its product with a query is that of
+    /// one of `dimensions − 1` elements. The query's own rounding is another such error. The result is never larger than the Cauchy–Schwarz
+    /// bound, which always holds. A vector of few elements is not rotated, so its error is not random, and only that bound holds.
     pub(super) fn error_per_norm(&self, query: &[u8], deviations: f32) -> f32 {
         let head = Head::read(query);
         let (code, rounding) = (self.error(), head.rounding);
@@ -397,10 +398,10 @@ impl Quantizer {
     }
 }
 
-/// How many times farther from the mean than half of the vectors one may be to count for the centre.
+/// A vector counts for the centre if its distance from the mean is at most so many times the median distance.
 const FAR: f64 = 3.0;
 
-/// The middle of vectors of `dimensions` elements: the mean of those that are not far from the others. Zeros of none.
+/// The centre of vectors of `dimensions` elements: the mean of those that are not far from the others. Zeros if there are none.
 pub(super) fn centre<V: Iterator<Item = f32>>(vectors: impl Iterator<Item = V> + Clone, dimensions: usize) -> Vec<f32> {
     let all = mean(vectors.clone(), dimensions);
     let square = |vector: V| vector.zip(&all).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
@@ -425,7 +426,7 @@ fn float(row: &[u8], at: usize) -> f32 {
     f32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
 }
 
-/// The inner product in `f64`, in eight lanes, as the compiler may not reorder sums.
+/// The inner product in `f64`. It uses eight lanes, because the compiler may not reorder sums.
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut lanes = [0.0; 8];

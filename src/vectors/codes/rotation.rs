@@ -1,16 +1,16 @@
 //! A random rotation of vectors of any length, without training and without padding.
 //!
-//! Source: the fast Kac walk of Gao et al. 2024 (RaBitQ): rounds of random signs, a Walsh–Hadamard transform of as many elements as a
-//! power of two reaches, alternately the first and the last ones, and a rotation by 45 degrees of one half against the other.
+//! Source: the fast Kac walk of Gao et al. 2024 (RaBitQ). Each round applies random signs, then a Walsh–Hadamard transform to the largest
+//! power of two of elements (alternately the first and the last ones), then a rotation by 45 degrees of one half against the other.
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use crate::random::Random;
 
-/// Shorter vectors stay as they are.
+/// Shorter vectors are not rotated.
 pub(super) const ROTATED_MIN: usize = 8;
 const ROUNDS: usize = 4;
-/// Elements whose first steps of the transform are done together.
+/// Elements for which the first steps of the transform are done together.
 const BLOCK: usize = 8;
 
 /// An orthogonal map that a seed determines.
@@ -53,7 +53,7 @@ impl Rotation {
             transform(part);
             part.iter_mut().for_each(|x| *x *= scale);
             if power < self.dimensions {
-                // of an odd number of elements the one in the middle stays
+                // With an odd number of elements, the one in the middle stays.
                 let (front, back) = vector.split_at_mut(self.dimensions / 2);
                 let skipped = back.len() - front.len();
                 for (a, b) in front.iter_mut().zip(&mut back[skipped..]) {

@@ -1,4 +1,4 @@
-//! Kernels for x86-64 with AVX2 and FMA: four sums of 8 lanes, for four pairs two sums each.
+//! Kernels for x86-64 with AVX2 and FMA: four sums of 8 lanes for one pair, two sums each for four pairs.
 
 use std::arch::x86_64::*;
 

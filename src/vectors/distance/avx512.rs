@@ -1,4 +1,4 @@
-//! Kernels for x86-64 with AVX-512F: four sums of 16 lanes, for four pairs two sums each; the tail under a mask.
+//! Kernels for x86-64 with AVX-512F: four sums of 16 lanes for one pair, two sums each for four pairs; the tail is loaded under a mask.
 
 use std::arch::x86_64::*;
 
@@ -102,7 +102,7 @@ unsafe fn fold4(
     totals(sums)
 }
 
-/// Sums as in `fold4`, so that all its bits are the same.
+/// Sums in the order of `fold4`, so that the results equal those of `fold4` in every bit.
 ///
 /// # Safety
 /// All six pointers are valid for reads of `len` floats; the processor has AVX-512F.
@@ -143,7 +143,8 @@ unsafe fn fold_tile(
     sums.map(|sums| totals(sums))
 }
 
-/// The sums of the lanes of four pairs of vectors: in halves, quarters, and so on, as `_mm512_reduce_add_ps` adds them.
+/// For each of four pairs of vectors, the sum of all lanes of both. A pair is added first, then halves, quarters and so on, in the order of
+/// `_mm512_reduce_add_ps`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn totals(sums: [[__m512; 2]; 4]) -> [f32; 4] {

@@ -1,12 +1,12 @@
 //! Kernels over pairs of `f32` vectors, chosen once at run time for the processor.
 //!
-//! All accumulate in `f32`, in several independent sums: they differ from the exact value, and from each other, by rounding
-//! only. NaN and infinity propagate.
+//! All accumulate in `f32`, in several independent sums, so their results differ from the exact value and from each other only by rounding.
+//! NaN and infinity propagate.
 
 use std::sync::OnceLock;
 
-/// The kernels of an instruction set of x86-64, made of the `fold` and `fold4` beside them. `squared` and `product`: add the squared
-/// differences, and the products, of lanes of two vectors to a sum.
+/// Defines the kernels of an x86-64 instruction set by means of the module's `fold` and `fold4`. `squared` and `product` add the squared
+/// differences, or the products, of lanes of two vectors to a sum.
 #[cfg(target_arch = "x86_64")]
 macro_rules! kernels {
     ($name:literal, $features:literal, squared: $squared:expr, product: $product:expr, tiles: $tiles:expr) => {
@@ -49,19 +49,19 @@ mod portable;
 /// A distance of two vectors of the same length.
 ///
 /// # Safety
-/// Both pointers are valid for reads of that many floats, which need no alignment, and the processor has the instructions of
-/// the kernel's set.
+/// Both pointers are valid for reads of as many floats as the third argument says; the floats need no alignment. The processor has the
+/// instructions of the kernel's set.
 pub type Kernel = unsafe extern "C" fn(*const f32, *const f32, usize) -> f32;
 
-/// The same distances of one vector to each of four others, as many floats long: faster than four calls, since four vectors come
+/// The same distances of one vector to each of four others of the same length. This is faster than four calls, because four vectors come
 /// from memory at once.
 ///
 /// # Safety
 /// As for [`Kernel`], for all five vectors.
 pub type Kernel4 = unsafe extern "C" fn(*const f32, &[*const f32; 4], usize, &mut [f32; 4]);
 
-/// The same distances of each of two vectors to each of four others, those of the first one first: each is loaded once for all its
-/// distances. They are those of [`Kernel4`] in every bit.
+/// The same distances of each of two vectors to each of four others, those of the first vector first. Each vector is loaded once for all
+/// its distances. The results equal those of [`Kernel4`] in every bit.
 ///
 /// # Safety
 /// As for [`Kernel`], for all six vectors.
@@ -79,7 +79,7 @@ pub struct Kernels {
     pub l2sq4: Kernel4,
     /// `ip` of four pairs.
     pub ip4: Kernel4,
-    /// `l2sq` and `ip` of eight pairs, where there are registers for as many sums.
+    /// `l2sq` and `ip` of eight pairs; only where there are registers for so many sums.
     pub tiles: Option<(Tile, Tile)>,
 }
 

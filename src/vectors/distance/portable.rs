@@ -1,4 +1,4 @@
-//! Kernels for any processor, in a form that the compiler turns into the vector instructions of the base set.
+//! Kernels for any processor, written so that the compiler uses the vector instructions of the base set.
 
 use super::Kernels;
 

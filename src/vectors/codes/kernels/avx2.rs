@@ -1,7 +1,7 @@
 //! Kernels for x86-64 with AVX2.
 //!
-//! Two products are added as 16 bits. For 8 bits an element they are those of magnitudes up to 127 and signed numbers up to 127, so at most
-//! 32,258; for 4 bits at most 3,810. Neither saturates.
+//! Two products are added in 16 bits. For 8 bits an element, both factors are at most 127 in magnitude, so the sum is at most 32,258; for 4
+//! bits it is at most 3,810. Neither saturates.
 
 use std::arch::x86_64::*;
 

@@ -1,4 +1,4 @@
-//! Kernels for x86-64 with AVX-512 and VNNI, whose products of unsigned and signed bytes go to 32 bits at once.
+//! Kernels for x86-64 with AVX-512 and VNNI, which adds products of unsigned and signed bytes directly in 32 bits.
 
 use std::arch::x86_64::*;
 
@@ -38,7 +38,7 @@ unsafe fn sum4x4(head: &Head, query: *const i8, codes: &[*const u8; 4], length: 
     unsafe { fold4(query, codes, length) }.map(|sum| 2 * sum - head.shift)
 }
 
-/// The sums wrap around, as does what is taken off them; the difference fits.
+/// The sums may wrap around, and so may `Head::shift`, which is subtracted from them; the difference fits.
 ///
 /// # Safety
 /// As for [`super::Measure4`].
@@ -158,10 +158,10 @@ unsafe fn sums4(queries: &[*const i8; 2], codes: &[*const u8; 4], length: usize)
     sums.map(|sums| sums.map(|sum| 2 * sum))
 }
 
-/// Sums of products of the numbers of two queries and what `codes` gives of four rows for each block.
+/// Sums of the products of the numbers of two queries and the numbers of four rows. `codes` gives the latter for each block.
 ///
 /// # Safety
-/// The queries have so many blocks, and `codes` may be called for each.
+/// The queries have `blocks` blocks, and `codes` may be called for each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile(queries: &[*const i8; 2], blocks: usize, codes: impl Fn(usize) -> [__m512i; 4]) -> [[i32; 4]; 2] {

@@ -1,10 +1,10 @@
 //! Kernels over codes: the distances of a query to rows, chosen once at run time for the processor.
 //!
-//! All of them sum products of whole numbers, so they agree with the portable ones in every bit.
+//! All of them sum products of whole numbers, so their results equal those of the portable kernels in every bit.
 //!
-//! A row is two `f32`, its scale and its offset, then its code. In a code of 8 bits an element is a byte, 128 more than its number. In one
-//! of 4 bits a byte has two elements, 8 less than the half-odd numbers they stand for; see [`nibble`] for which. A query is a
-//! [`Head`], then an `i8` for each element of a code, and zeros.
+//! A row is two `f32`, its scale and its offset, then its code. In a code of 8 bits an element is one byte, its number plus 128. In a code
+//! of 4 bits a byte holds two elements, each its number plus 7½; [`nibble`] says which. A query is a [`Head`], then an `i8` for each
+//! element of a code, then zeros.
 
 use std::sync::OnceLock;
 
@@ -18,21 +18,22 @@ mod portable;
 #[cfg(test)]
 mod tests;
 
-/// A distance. `length`: bytes of the row's code.
+/// The distance of a query and a row. `length`: bytes of the row's code.
 ///
 /// # Safety
 /// The row has a head and `length` bytes of code, the query a head and at least [`query_codes`]`(length)` numbers; none needs an alignment.
 /// The processor has the instructions of the kernel's set.
 pub(crate) type Measure = unsafe extern "C" fn(query: *const u8, row: *const u8, length: usize) -> f32;
 
-/// Distances of a query to four rows.
+/// The distances of a query to four rows.
 ///
 /// # Safety
 /// As for [`Measure`], for all four rows.
 pub(crate) type Measure4 =
     unsafe extern "C" fn(query: *const u8, rows: &[*const u8; 4], length: usize, out: &mut [f32; 4]);
 
-/// Distances of each of two queries to each of four rows, those of the first query first: each is loaded once for all its distances.
+/// The distances of each of two queries to each of four rows, those of the first query first. Each query and row is loaded once for all its
+/// distances.
 ///
 /// # Safety
 /// As for [`Measure`], for all queries and rows.
@@ -52,7 +53,7 @@ pub(crate) struct Kernels {
     pub(crate) sq4: Measure,
     /// The same, four rows.
     pub(crate) sq4x4: Measure4,
-    /// Of 8 and of 4 bits, two queries and four rows, where there are registers for as many sums.
+    /// Two queries and four rows, for 8 and for 4 bits; only where there are registers for so many sums.
     pub(crate) tiles: Option<(MeasureTile, MeasureTile)>,
 }
 
@@ -92,28 +93,28 @@ impl Kernels {
 pub(crate) const ROW_HEAD: usize = 2 * size_of::<f32>();
 /// Bytes of code that a kernel takes at once, for 4 bits.
 pub(crate) const HALF: usize = 32;
-/// Numbers of a query come in multiples of this: what is behind the last is 0.
+/// The numbers of a query are a multiple of this; those behind the last element are 0.
 pub(crate) const BLOCK: usize = 64;
 
-/// What stands in front of the numbers of a query.
+/// The head of a query, which stands in front of the numbers.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Head {
-    /// What all distances from it have in common.
+    /// The part that all distances from the query have in common.
     pub(crate) constant: f64,
-    /// What the sum of products is multiplied with, beside the row's scale.
+    /// The factor of the sum of products, besides the row's scale.
     pub(crate) scale: f64,
-    /// What has to be taken off the sum that a kernel finds first: 128 times the sum of the numbers for 8 bits, 15 times for 4.
+    /// The number that a kernel subtracts from its first sum: for 8 bits 128 times the sum of the query's numbers, for 4 bits 15 times.
     pub(crate) shift: i32,
     /// Norm of the centred query.
     pub(crate) norm: f32,
-    /// How far its numbers are from it, in norms.
+    /// The distance of the query's numbers from the exact query, in norms of the centred query.
     pub(crate) rounding: f32,
     pub(crate) unused: u32,
 }
 
 impl Head {
-    /// Writes it to the front of a query.
+    /// Writes the head to the front of a query.
     pub(crate) fn write(&self, query: &mut [u8]) {
         query[..8].copy_from_slice(&self.constant.to_le_bytes());
         query[8..16].copy_from_slice(&self.scale.to_le_bytes());
@@ -125,7 +126,7 @@ impl Head {
     /// The head of a query.
     pub(crate) fn read(query: &[u8]) -> Self {
         assert!(query.len() >= QUERY_HEAD);
-        // SAFETY: so many bytes are there, and all values of them are a head.
+        // SAFETY: so many bytes are there, and any bytes are a valid head.
         unsafe { query.as_ptr().cast::<Self>().read_unaligned() }
     }
 }
@@ -133,13 +134,13 @@ impl Head {
 /// Bytes of a query before its numbers.
 pub(crate) const QUERY_HEAD: usize = size_of::<Head>();
 
-/// The place of an element in a query for 4 bits: byte `j` of the code has in its lower half the element at `64 (j / 32) + j % 32`,
-/// in its upper one that 32 further on.
+/// The place in a query of an element of a 4-bit code: the lower half of byte `j` of the code belongs to place `64 (j / 32) + j % 32`, the
+/// upper half to the place 32 further on.
 pub(crate) fn nibble(byte: usize, upper: bool) -> usize {
     BLOCK * (byte / HALF) + byte % HALF + if upper { HALF } else { 0 }
 }
 
-/// The distance, when the sum of products is known: that of the query's numbers and the row's, which for 4 bits are twice what they are.
+/// The distance, given the sum of the products of the query's numbers and the row's numbers; for 4 bits twice that sum.
 ///
 /// # Safety
 /// `row` has a head.
@@ -151,8 +152,9 @@ unsafe fn distance(head: &Head, row: *const u8, sum: i32) -> f32 {
     ((head.constant + f64::from(offset)) - product).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }
 
-/// The kernels of a set, from its sums of products: `sum8`, `sum4` of a row, `sum8x4`, `sum4x4` of four. Each is called with the
-/// query's head, the address of its numbers, the address of the code, or of four, and the bytes of a code.
+/// Defines the kernels of an instruction set by means of its sums of products: `sum8` and `sum4` for one row, `sum8x4` and `sum4x4` for
+/// four. Each is called with the query's head, the address of the query's numbers, the address of the code (or of four codes), and the
+/// bytes of a code.
 macro_rules! kernels {
     ($name:literal, $(#[$feature:meta])?) => {
         $crate::vectors::codes::kernels::kernels!($name, $(#[$feature])?, tiles: None);

@@ -1,4 +1,4 @@
-//! Kernels for AArch64: with the dot products of Armv8.2 where the processor has them, else with NEON's widening products.
+//! Kernels for AArch64: with the dot products of Armv8.2 where the processor has them, otherwise with NEON's widening products.
 
 use std::arch::aarch64::*;
 
@@ -54,7 +54,7 @@ pub(super) mod dotprod {
 
 super::kernels!("neon",);
 
-/// Adds the products of four bytes to each lane; two of them as 16 bits, which hold 2 · 127 · 127.
+/// Adds the products of four bytes to each lane. Products are made in 16 bits, and then added in 32.
 #[inline(always)]
 fn step(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
     // SAFETY: NEON is part of the base set.
