@@ -1,4 +1,4 @@
-//! A host in a process of its own: requests and answers are lines of JSON on its standard streams.
+//! A host in a process of its own. Requests and answers are lines of JSON on the standard streams of the process.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, Command, Stdio};
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{Host, Reply, Rows};
 
-/// What a line with an answer begins with. Other lines are output of DuckDB, such as a profile.
+/// The beginning of a line with an answer. Other lines are output of DuckDB, such as a profile.
 const MARK: &str = "@answer ";
 
-/// What a host is asked to do; see [`Host`].
+/// A request to a host; see [`Host`].
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Request {
@@ -23,7 +23,7 @@ enum Request {
     Execute { connection: String, sql: String, rows: bool },
 }
 
-/// What comes of it.
+/// The answer to a request.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
@@ -33,7 +33,7 @@ enum Answer {
 
 /// A host in a process of its own: `host.py`, or this program with [`serve`].
 ///
-/// Its death, its silence and nonsense from it are errors of the host; they end it.
+/// If the process dies, stays silent or answers nonsense, that is an error of the host, and the process is ended.
 pub struct Child {
     process: std::process::Child,
     input: Option<ChildStdin>,
@@ -46,7 +46,7 @@ impl Child {
     ///
     /// - `patience`: how long one answer may take before the process is killed.
     pub fn start(command: &mut Command, patience: Duration) -> Result<Self> {
-        // the text of points in time does not depend on where the tests run
+        // The text of timestamps must not depend on the time zone of the tests.
         command.env("TZ", "UTC").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process =
             command.spawn().with_context(|| format!("{} does not start", command.get_program().display()))?;
@@ -81,7 +81,7 @@ impl Child {
         }
     }
 
-    /// What became of a process that closed its streams.
+    /// How a process ended that has closed its streams.
     fn death(&mut self) -> anyhow::Error {
         self.input = None;
         match self.process.wait() {
@@ -92,12 +92,12 @@ impl Child {
 
     fn end(&mut self) {
         self.input = None;
-        // fails only if the process has ended by itself
+        // Fails only if the process has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// Lets the process end by itself: it closes the database. Errors: it crashes or hangs while it does.
+    /// Lets the process close the database and end. Errors: it crashes or hangs meanwhile.
     pub fn finish(mut self) -> Result<()> {
         self.input = None;
         match self.lines.recv_timeout(self.patience) {
@@ -130,7 +130,7 @@ impl Host for Child {
     }
 }
 
-/// Answers requests with this host, until there are no more.
+/// Answers requests with this host until there are no more.
 pub fn serve(mut host: impl Host, requests: impl BufRead, mut answers: impl Write) -> Result<()> {
     for line in requests.lines() {
         let reply = match serde_json::from_str(&line?)? {
@@ -142,7 +142,7 @@ pub fn serve(mut host: impl Host, requests: impl BufRead, mut answers: impl Writ
             Ok(rows) => Answer::Done(rows),
             Err(message) => Answer::Error(message),
         };
-        // an own line, even if DuckDB has written half a one
+        // On a line of its own, even if DuckDB has written half a line.
         writeln!(answers, "\n{MARK}{}", serde_json::to_string(&answer)?)?;
         answers.flush()?;
     }

@@ -1,4 +1,4 @@
-//! Whether a result is the expected one, by the rules of DuckDB's runner.
+//! Compares results with the expected ones, by the rules of DuckDB's runner.
 
 use regex::Regex;
 
@@ -6,13 +6,13 @@ use crate::host::Rows;
 use crate::record::{Query, Sort};
 use crate::report::Mismatch;
 
-/// Relative difference up to which floating point values are equal, and the absolute one added to it.
+/// Floating point values are equal up to this relative difference plus this absolute one.
 const TOLERANCE: (f64, f64) = (0.01, 1e-8);
 
 /// Compares the rows of a query with the lines that the file expects.
 ///
 /// Lines are rows (cells separated by tabs) or single values: rows if there are as many lines as rows, or if every line
-/// has a tab. Sorting is applied to the actual rows only; the expected ones must be written in that order.
+/// has a tab. Only the actual rows are sorted; the file must give the expected ones in sorted order.
 pub fn compare(query: &Query, expected: &[String], actual: &Rows) -> Result<(), Mismatch> {
     let columns = actual.columns.len();
     let cells = sorted(query.sort, actual);
@@ -68,7 +68,7 @@ pub fn compare(query: &Query, expected: &[String], actual: &Rows) -> Result<(), 
     if wanted == found { Ok(()) } else { mismatch(format!("expected {wanted} rows, found {found}"), wanted.min(found)) }
 }
 
-/// Whether an error message is the expected one: contains it, or matches its `<REGEX>:` or `<!REGEX>:`.
+/// Whether an error message is the expected one: it contains the expected text, or matches its `<REGEX>:` or `<!REGEX>:`.
 pub(crate) fn error_matches(expected: &str, message: &str) -> Result<bool, String> {
     Ok(message.contains(expected) || matches(expected, message)?.unwrap_or(false))
 }
@@ -125,7 +125,7 @@ fn joined(lines: &Lines<'_>, columns: usize) -> Vec<String> {
     }
 }
 
-/// What the comparison of cells depends on.
+/// The kind of a column's type, on which the comparison of cells depends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Boolean,
@@ -147,7 +147,7 @@ impl Kind {
     }
 }
 
-/// Whether a cell is the expected one. Errors: an expected regular expression that is none.
+/// Whether a cell is the expected one. Errors: the expected regular expression is invalid.
 fn equal(expected: &str, actual: &str, kind: Kind) -> Result<bool, String> {
     if expected == actual {
         return Ok(true);
@@ -186,7 +186,7 @@ fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// Sign, digits before and after the point, without zeros that mean nothing.
+/// Sign, and digits before and after the point, without redundant zeros.
 fn number(text: &str) -> Option<(bool, &str, &str)> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));

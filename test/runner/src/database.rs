@@ -11,14 +11,14 @@ use crate::host::{Column, Host, Reply, Rows};
 
 /// A database in this process and its connections, by name.
 pub struct Database {
-    // fields are dropped in this order: connections before what they are connected to
+    // Fields are dropped in this order: connections before the database.
     connections: HashMap<String, Connection>,
     instance: Option<Instance>,
     renderer: Renderer,
 }
 
 impl Database {
-    /// No database yet.
+    /// No open database yet.
     pub fn new() -> Result<Self> {
         Ok(Self { connections: HashMap::new(), instance: None, renderer: Renderer::new()? })
     }
@@ -208,7 +208,7 @@ impl Drop for Chunk {
     }
 }
 
-/// Casts results to VARCHAR, in a database of its own: the tests do not notice.
+/// Casts results to VARCHAR, in a database of its own, so that the tests are not affected.
 struct Renderer {
     connection: Connection,
     _instance: Instance,
@@ -243,7 +243,7 @@ impl Renderer {
         Ok(rows)
     }
 
-    /// Runs a statement over the rows of an answer, there called `appended_data` with columns `col1`, `col2`, …
+    /// Runs a statement over the rows of an answer, which the statement knows as `appended_data` with columns `col1`, `col2`, …
     fn append(&self, sql: &str, answer: &mut Answer, columns: usize) -> Result<()> {
         let sql = CString::new(sql)?;
         let mut appender = ptr::null_mut();

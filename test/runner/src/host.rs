@@ -1,18 +1,18 @@
-//! What the runner asks of a program that DuckDB runs in.
+//! The interface between the runner and a program in which DuckDB runs.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-/// A program that DuckDB runs in.
+/// A program in which DuckDB runs.
 ///
-/// An error of the host itself (it died, it does not answer) is `Err`; an error that DuckDB reports is the inner one.
+/// An error of the host itself (it died, it does not answer) is the outer `Err`; an error that DuckDB reports is the inner one.
 pub trait Host {
-    /// Opens a database, after closing the one that is open; an empty `path` means in memory.
+    /// Closes the open database, if any, and opens another; an empty `path` means in memory.
     ///
     /// Unsigned extensions are allowed, automatic loading is off.
     fn open(&mut self, path: &str, read_only: bool) -> Result<Reply>;
 
-    /// Makes the connection of this name, or replaces it by a new one.
+    /// Makes a connection of this name, which replaces an older one.
     fn connect(&mut self, name: &str) -> Result<Reply>;
 
     /// Runs SQL on the connection of this name.
@@ -36,9 +36,9 @@ pub struct Rows {
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Its name.
+    /// The column's name.
     pub name: String,
-    /// Its type. Nested types may lack their details.
+    /// The column's type. Nested types may lack their details.
     #[serde(rename = "type")]
     pub type_name: String,
 }

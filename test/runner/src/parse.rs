@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::record::{Comparison, Condition, Expect, Query, Record, Sort, Step};
 use crate::report::Failure;
 
-/// Directives that end with their line: what follows it could be meant as part of them, so nothing may.
+/// Directives that consist of one line. The next line must not be text that could be meant as part of the directive.
 const ONE_LINE: [&str; 15] = [
     "endloop",
     "foreach",
@@ -24,7 +24,7 @@ const ONE_LINE: [&str; 15] = [
     "unzip",
 ];
 
-/// A message, and the line it is about (from 1).
+/// The error is a message and the line that it is about (from 1).
 type Result<T> = std::result::Result<T, (usize, String)>;
 
 /// Reads the text of the file `file`.
@@ -33,7 +33,7 @@ type Result<T> = std::result::Result<T, (usize, String)>;
 /// `restart`, `reconnect`, `mode skip`, `mode unskip`, `set`, `reset label`, `sleep`, `unzip`, `halt`, `skipif`,
 /// `onlyif`.
 ///
-/// Errors: a directive that is not in this list or not complete, anywhere in the file, also where `mode skip` holds.
+/// Errors: a directive that is not in this list, or not complete, anywhere in the file, even under `mode skip`.
 pub fn parse(file: &str, text: &str) -> std::result::Result<Vec<Record>, Failure> {
     let mut reader = Reader { lines: text.lines().collect(), next: 0 };
     let records = named(file, &reader.lines).and_then(|()| read(&mut reader));
@@ -185,7 +185,7 @@ fn query(reader: &mut Reader<'_>, words: &[&str]) -> std::result::Result<Step, S
         Some(&"valuesort") => Some(Sort::Values),
         Some(_) => None,
     };
-    // as in DuckDB's runner, a word that is no way to sort names the connection
+    // As in DuckDB's runner, a word that does not say how to sort names the connection.
     let (sort, label, connection) = match (sort, rest) {
         (None, [connection]) => (Sort::None, None, *connection),
         (None, [connection, label]) => (Sort::None, Some(*label), *connection),
@@ -277,23 +277,23 @@ fn condition(skip: bool, text: &str) -> std::result::Result<Condition, String> {
     Ok(Condition { skip, variable: variable.to_owned(), comparison, value: value.to_owned() })
 }
 
-/// A directive: its words, and whether it counts.
+/// A directive: its words and conditions.
 struct Head<'a> {
     line: usize,
     words: Vec<&'a str>,
     conditions: Vec<Condition>,
-    /// Whether it is meant for other systems than DuckDB.
+    /// Whether the directive is meant for systems other than DuckDB.
     excluded: bool,
 }
 
-/// The lines of a file, and how far they are read.
+/// The lines of a file, and the position of the reader.
 struct Reader<'a> {
     lines: Vec<&'a str>,
     next: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// The words of the next line that is neither empty nor a comment, and its number; moves past it.
+    /// The number and the words of the next line that is neither empty nor a comment; moves past that line.
     fn directive(&mut self) -> Option<(usize, Vec<&'a str>)> {
         while self.lines.get(self.next).is_some_and(|line| blank(line)) {
             self.next += 1;

@@ -1,13 +1,13 @@
-//! What a test file says, step by step.
+//! The steps of a test file.
 
 use std::time::Duration;
 
-/// One step and where it stands.
+/// One step, and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// Line of its first word, from 1.
     pub line: usize,
-    /// `onlyif` and `skipif` over the variables of the loops around it.
+    /// `onlyif` and `skipif` conditions on the variables of the loops around the step.
     pub conditions: Vec<Condition>,
     /// What to do.
     pub step: Step,
@@ -16,31 +16,31 @@ pub struct Record {
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// SQL without rows to look at.
+    /// SQL whose rows are not looked at.
     Statement {
-        /// What should come of it.
+        /// The expected outcome.
         expect: Expect,
         /// Empty: the default connection.
         connection: String,
         /// One or more statements.
         sql: String,
     },
-    /// SQL with rows to look at.
+    /// SQL whose rows are compared.
     Query(Query),
-    /// `loop`, `foreach`: the body once for each value.
+    /// `loop`, `foreach`: the body runs once for each value.
     Loop {
-        /// Name of the variable; several, separated by commas, take the parts of each value.
+        /// Name of the variable. Several names, separated by commas, take the parts of each value.
         variable: String,
-        /// Its values.
+        /// The values of the variable.
         values: Vec<String>,
-        /// What is repeated.
+        /// The steps that are repeated.
         body: Vec<Record>,
     },
     /// The file is skipped unless the host has this.
     Require {
-        /// Its name, in lower case.
+        /// The name of the requirement, in lower case.
         what: String,
-        /// A size, with `vector_size` and its like.
+        /// A size, for `vector_size` and the like.
         argument: Option<String>,
     },
     /// The file is skipped unless the environment has this variable (with this value). Then `${name}` is its value.
@@ -50,18 +50,18 @@ pub enum Step {
         /// The value it must have.
         value: Option<String>,
     },
-    /// `${name}` is the variable's value, or this one.
+    /// `${name}` is the variable's value, or a default.
     TestEnv {
         /// Name of the variable.
         name: String,
-        /// Its value if the environment has none.
+        /// The value if the environment has none.
         default: String,
     },
-    /// Opens a database file; a new one, unless `read_only`. Without a path: in memory.
+    /// Opens a database file: a new one, unless `read_only`. Without a path, the database is in memory.
     Load {
         /// Where the file is.
         path: Option<String>,
-        /// Whether it exists and must not change.
+        /// Whether the file exists and must not change.
         read_only: bool,
     },
     /// Closes the database file and opens it again.
@@ -90,14 +90,14 @@ pub enum Step {
     },
 }
 
-/// What should come of a statement.
+/// The expected outcome of a statement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expect {
     /// Success.
     Ok,
     /// An error; with text, one that contains it or matches its `<REGEX>:`.
     Error(Option<String>),
-    /// Either; an error as in `Error`.
+    /// Success, or an error as in `Error`.
     Maybe(Option<String>),
 }
 
@@ -136,9 +136,9 @@ pub struct Condition {
     pub skip: bool,
     /// A variable of a loop.
     pub variable: String,
-    /// How it is compared.
+    /// The comparison.
     pub comparison: Comparison,
-    /// With what.
+    /// The value to compare with.
     pub value: String,
 }
 

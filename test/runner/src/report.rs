@@ -75,7 +75,7 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// A row after its mark, cut if very long; further lines of its cells indented.
+/// Writes a row after its mark. A very long row is cut, and further lines of its cells are indented.
 fn line(out: &mut fmt::Formatter<'_>, mark: char, row: &str) -> fmt::Result {
     let cut: String = row.chars().take(ROW_WIDTH).collect();
     let more = if cut.len() < row.len() { "…" } else { "" };

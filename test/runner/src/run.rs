@@ -17,7 +17,7 @@ use crate::report::{Failure, Mismatch};
 
 /// The default connection.
 const DEFAULT: &str = "";
-/// Run on each new connection: `EXPLAIN` then shows the names of operators as they are.
+/// Runs on each new connection, so that `EXPLAIN` shows the names of operators in upper case.
 const CONNECTION_SETUP: &str = "SET profiling_renderer_settings = MAP {'operator_casing': 'upper'}";
 /// Errors that no test may expect.
 const NEVER: [&str; 3] = ["INTERNAL Error", "FATAL Error", "differs from original result"];
@@ -26,23 +26,23 @@ const VECTOR_SIZE: u64 = 2_048;
 /// Bytes of a block in a database file, for `require block_size`.
 const BLOCK_SIZE: u64 = 262_144;
 
-/// What became of a file.
+/// How a file ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// All steps did what the file says.
     Passed,
-    /// Something that the file requires is not there.
+    /// Something that the file requires is missing.
     Skipped(String),
-    /// A step did not.
+    /// A step did not do what the file says.
     Failed(Failure),
 }
 
-/// What is given to a file from outside.
+/// The surroundings of a file.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// `__TEST_DIR__`: an empty directory.
     pub test_dir: PathBuf,
-    /// `__WORKING_DIRECTORY__`: what relative paths start from, also in the host.
+    /// `__WORKING_DIRECTORY__`: the directory from which relative paths start, also in the host.
     pub root: PathBuf,
     /// What `require vss` loads.
     pub extension: Option<PathBuf>,
@@ -74,7 +74,7 @@ pub fn run(file: &str, records: &[Record], setup: &Setup, host: &mut impl Host) 
     }
 }
 
-/// Why a file is left before its end.
+/// Why a file ends early.
 enum Stop {
     Skip(String),
     Fail { message: String, sql: Option<String> },
@@ -93,17 +93,17 @@ struct Run<'a, H: Host> {
     path: String,
     read_only: bool,
     connections: HashSet<String>,
-    /// What is loaded again after a restart: names, or quoted paths.
+    /// The extensions to load again after a restart: names or quoted paths.
     extensions: Vec<String>,
-    /// Of `require-env` and `test-env`.
+    /// Variables of `require-env` and `test-env`.
     environment: Vec<(String, String)>,
-    /// Values of the loops around the step, outermost first.
+    /// Variables and values of the loops around the step, outermost first.
     loops: Vec<(String, String)>,
     /// Line and rows of the first query of each label.
     labels: HashMap<String, (usize, Vec<String>)>,
     ignored: Vec<String>,
     never: Vec<String>,
-    /// Of the step that runs.
+    /// The line of the running step.
     line: usize,
 }
 
@@ -340,7 +340,7 @@ impl<H: Host> Run<'_, H> {
         Ok(())
     }
 
-    /// Runs SQL on a connection, which is made if it is new. Errors that are never or not to be looked at end the file.
+    /// Runs SQL on a connection, which is made if it is new. An error that no test may expect, or that the file ignores, ends the file.
     fn execute(&mut self, connection: &str, sql: &str, rows: bool) -> std::result::Result<Reply, Stop> {
         if !self.connections.contains(connection) {
             self.connect(connection)?;
@@ -369,7 +369,7 @@ impl<H: Host> Run<'_, H> {
         }
     }
 
-    /// Unless the host itself failed.
+    /// The reply, unless the host itself failed.
     fn answered(&self, sql: &str, reply: Result<Reply>) -> std::result::Result<Reply, Stop> {
         reply.map_err(|error| Stop::Fail { message: format!("{error:#}"), sql: Some(sql.to_owned()) })
     }
@@ -391,7 +391,7 @@ impl<H: Host> Run<'_, H> {
         text
     }
 
-    /// A path in a directive; relative ones start from the root.
+    /// A path in a directive; a relative one starts from the root.
     fn file(&self, path: &str) -> PathBuf {
         self.setup.root.join(self.replaced(path))
     }

@@ -1,4 +1,4 @@
-//! Runs many files and says what became of them.
+//! Runs many files and reports how each ended.
 
 use std::fs;
 use std::io::Write;
@@ -13,36 +13,36 @@ use crate::parse::parse;
 use crate::report::Failure;
 use crate::run::{Outcome, Setup, run};
 
-/// Files, and what they run in.
+/// A run of test files: the host and the settings.
 #[derive(Clone, Debug)]
 pub struct Suite {
     /// Program and arguments of the host; see [`Child`].
     pub host: Vec<String>,
     /// What `require vss` loads.
     pub extension: Option<PathBuf>,
-    /// The directory in which each file gets an empty one for the time it runs.
+    /// The directory in which each file gets an empty directory while it runs.
     pub test_dir: PathBuf,
-    /// What relative paths start from.
+    /// The directory from which relative paths start.
     pub root: PathBuf,
-    /// Whether `.test_slow` files run.
+    /// Whether `.test_slow` files run, too.
     pub slow: bool,
     /// How long one statement may take.
     pub patience: Duration,
 }
 
-/// How many files ended how.
+/// Numbers of files, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Files whose every step did what they say.
+    /// Files whose steps all did what the file says.
     pub passed: usize,
-    /// Files with a step that did not.
+    /// Files with a step that did not do what the file says.
     pub failed: usize,
-    /// Files that require what is not there, and slow ones.
+    /// Files that were not run: slow ones, and those that require something that is missing.
     pub skipped: usize,
 }
 
 impl Suite {
-    /// Runs files, and all files of directories; writes a line for each, what is wrong with it, and the summary.
+    /// Runs files, and all files of directories. Writes a line for each file, then the failures and the summary.
     ///
     /// Errors: a path that does not exist, no test file at all.
     pub fn run(&self, paths: &[PathBuf], out: &mut impl Write) -> Result<Summary> {
@@ -77,18 +77,18 @@ impl Suite {
                 }
             }
         }
-        // last, where a reader of a long output looks
+        // Last, because that is where a reader of a long output looks.
         for failure in failures {
             write!(out, "{failure}")?;
         }
-        // stays if others put something there
+        // Fails, and so leaves the directory, if others have put something there.
         let _ = fs::remove_dir(&self.test_dir);
         let Summary { passed, failed, skipped } = summary;
         writeln!(out, "{passed} passed, {failed} failed, {skipped} skipped")?;
         Ok(summary)
     }
 
-    /// Runs one file, named as seen from the root. Errors: its directory cannot be made.
+    /// Runs one file, given as a path relative to the root. Errors: the file's directory cannot be made.
     pub fn run_file(&self, file: &str) -> Result<Outcome> {
         if file.ends_with(".test_slow") && !self.slow {
             return Ok(Outcome::Skipped("slow; run with --slow".to_owned()));

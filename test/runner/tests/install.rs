@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use duckdb::{Config, Connection};
 
-/// The checkout in which the tests run; where they were compiled may be another one.
+/// The checkout in which the tests run. They may have been compiled in another one.
 fn root() -> PathBuf {
     PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it runs a test")).join("../..")
 }
@@ -39,7 +39,7 @@ fn search(connection: &Connection) {
     assert!(plan.to_uppercase().contains("HNSW INDEX SCAN"), "{plan}");
 }
 
-/// Vectors that came through an Appender as bytes are found.
+/// Vectors that came as bytes through an Appender are found.
 #[test]
 fn vectors_from_an_appender_are_found() {
     let connection = connect();

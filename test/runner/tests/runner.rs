@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqllogic::{Outcome, Suite};
 
-/// What starts a host: the Python wheel of the interpreter `VSS_PYTHON`, or without one the `duckdb` crate.
+/// The command that starts a host: the Python wheel of the interpreter `VSS_PYTHON`, or the `duckdb` crate if that variable is not set.
 fn host() -> Vec<String> {
     match env::var("VSS_PYTHON") {
         Ok(python) => vec![python, "-c".to_owned(), include_str!("../host.py").to_owned()],
@@ -18,7 +18,7 @@ fn host() -> Vec<String> {
 }
 
 fn suite(host: Vec<String>, name: &str) -> Suite {
-    // The checkout in which the tests run; where they were compiled may be another one.
+    // The checkout in which the tests run. They may have been compiled in another one.
     let manifest = env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it runs a test");
     let root = Path::new(&manifest).ancestors().nth(2).expect("test/runner is in the repository").to_owned();
     let test_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use sqllogic::Suite;
 
-/// All of `test/sql`. The extension is the one that `make release` leaves, or `VSS_EXTENSION`.
+/// Runs all of `test/sql`. The extension is `VSS_EXTENSION`, or the one that `make release` builds.
 #[test]
 fn sql() {
-    // The checkout in which the tests run; where they were compiled may be another one.
+    // The checkout in which the tests run. They may have been compiled in another one.
     let manifest = env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it runs a test");
     let root = Path::new(&manifest).ancestors().nth(2).expect("test/runner is in the repository").to_owned();
     let extension = env::var_os("VSS_EXTENSION")

@@ -21,8 +21,8 @@ mod tests;
 /// The distance of a query and a row. `length`: bytes of the row's code.
 ///
 /// # Safety
-/// The row has a head and `length` bytes of code, the query a head and at least [`query_codes`]`(length)` numbers; none needs an alignment.
-/// The processor has the instructions of the kernel's set.
+/// The row has a head and `length` bytes of code. The query has a head and numbers for the whole code, with zeros up to a multiple of
+/// [`BLOCK`]. Neither needs an alignment. The processor has the instructions of the kernel's set.
 pub(crate) type Measure = unsafe extern "C" fn(query: *const u8, row: *const u8, length: usize) -> f32;
 
 /// The distances of a query to four rows.
@@ -45,11 +45,11 @@ pub(crate) struct Kernels {
     /// The instruction set, for messages of tests.
     #[cfg(test)]
     pub(crate) name: &'static str,
-    /// Rows of 8 bits an element.
+    /// One row, 8 bits an element.
     pub(crate) sq8: Measure,
     /// The same, four rows.
     pub(crate) sq8x4: Measure4,
-    /// Rows of 4 bits an element.
+    /// One row, 4 bits an element.
     pub(crate) sq4: Measure,
     /// The same, four rows.
     pub(crate) sq4x4: Measure4,

@@ -41,7 +41,7 @@ fn start(arguments: impl Iterator<Item = String>) -> Result<ExitCode> {
     let mut arguments = arguments.peekable();
     match arguments.peek().map(String::as_str) {
         None | Some("--help") => println!("{USAGE}"),
-        // what `--host rust` starts
+        // `--host rust` starts this.
         #[cfg(feature = "rust-host")]
         Some("--serve") => serve(Database::new()?, io::stdin().lock(), io::stdout().lock())?,
         Some(_) => {
@@ -81,7 +81,7 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Suite, Vec<PathB
     let host = match host.as_deref() {
         #[cfg(feature = "rust-host")]
         Some("rust") => vec![env::current_exe()?.display().to_string(), "--serve".to_owned()],
-        // the source itself: a build in a shared target directory may outlive the checkout it was made in
+        // The source text is compiled in, because a build in a shared target directory may outlive the checkout in which it was made.
         Some("python") => vec![python, "-c".to_owned(), include_str!("../../host.py").to_owned()],
         _ => bail!("say --host rust or --host python\n\n{USAGE}"),
     };
