@@ -313,7 +313,7 @@ pub(crate) fn corrupt(reason: impl std::fmt::Display) -> Error {
 mod tests {
     use super::*;
 
-    /// One of floats, one of codes, and one of codes to come.
+    /// A root with floats, one with codes, and one with codes but no centre yet.
     fn roots() -> [Root; 3] {
         let codes = Root { seed: 3, error: 0.1f32.to_bits(), ..root(Quantization::Sq8) };
         let centre = vec![1.0f32.to_bits(), 0, (-2.5f32).to_bits()];

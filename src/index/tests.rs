@@ -1,4 +1,4 @@
-//! The index against a model too simple to be wrong: a map from row ids to vectors and to who may see them.
+//! The index against a model too simple to be wrong: a map from row ids to vectors and to the snapshots that may see them.
 
 mod answers;
 mod churn;
@@ -41,8 +41,8 @@ use crate::testing::naive::{self, Random};
 
 const DIMENSIONS: usize = 4;
 
-/// The options of indexes under test, but for what the test is about. The variable `VSS_TEST_QUANTIZATION` chooses the codec: `make core`
-/// runs the tests with each.
+/// The default options of indexes under test; a test overrides those that it is about. The variable `VSS_TEST_QUANTIZATION` chooses the
+/// codec: `make core` runs the tests with each codec.
 fn defaults() -> Options {
     let quantization = std::env::var("VSS_TEST_QUANTIZATION")
         .map_or(Quantization::None, |name| Quantization::parse(&name).expect("a name of a quantization"));
@@ -58,7 +58,7 @@ fn exact_distances() -> bool {
     defaults().quantization == Quantization::None
 }
 
-/// Whether a row is the nearest one of an answer; with codes, whether it may be: the host, which knows the vectors, decides then.
+/// Whether a row is the nearest one of an answer. With codes: whether it may be, because then the host, which knows the vectors, decides.
 fn may_be_nearest(found: &Found, row: i64) -> bool {
     if exact_distances() { found.rows[0].row_id == row } else { found.rows.iter().any(|found| found.row_id == row) }
 }
@@ -75,11 +75,11 @@ fn grid_vector(random: &mut Random) -> Vec<f32> {
     vector
 }
 
-/// What the index should hold.
+/// The rows that the index should hold.
 struct Model {
     metric: Metric,
     live: BTreeMap<i64, Vec<f32>>,
-    /// Deleted rows with the bound until which they may be seen.
+    /// Deleted rows, with the bound until which snapshots may see them.
     tombstones: BTreeMap<i64, (u64, Vec<f32>)>,
 }
 
@@ -89,14 +89,14 @@ impl Model {
         norm < 8e37 && (self.metric != Metric::Cosine || norm > 1e-30)
     }
 
-    /// The vector of a row that is visible when tombstones are, or are not.
+    /// The rows that are visible; `tombstones`: whether tombstones are.
     fn visible(&self, tombstones: bool, hidden: i64) -> Vec<(i64, &[f32])> {
         let live = self.live.iter().map(|(&row, vector)| (row, vector.as_slice()));
         let dead = self.tombstones.iter().filter(|_| tombstones).map(|(&row, (_, vector))| (row, vector.as_slice()));
         live.chain(dead).filter(|(row, _)| row % 7 != hidden).collect()
     }
 
-    /// Checks one search of the index with all its promises.
+    /// Checks all promises of one search of the index.
     fn check(&self, index: &Index, query: &[f32], k: usize, ef: usize, tombstones: bool, hidden: i64) {
         let seen = |row: i64| {
             row % 7 != hidden && (self.live.contains_key(&row) || tombstones && self.tombstones.contains_key(&row))
@@ -131,7 +131,7 @@ impl Model {
         if found.report.strategy == SearchStrategy::Graph {
             return; // which of the near rows it finds is for the recall tests
         }
-        // The candidates hold the nearest rows: the host, which knows the vectors, sorts them.
+        // The candidates hold the nearest rows; the host, which knows the vectors, would sort them.
         let exact = naive::nearest(self.metric, ordinary.iter().copied(), query, k);
         let candidates = ordinary.iter().copied().filter(|(row, _)| unique.contains(row));
         let found = naive::nearest(self.metric, candidates, query, k);
@@ -166,7 +166,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever is done in whatever order, every search keeps its promises and the statistics are exact.
+    /// Whatever the order of operations, every search keeps its promises and the statistics are exact.
     #[test]
     fn any_sequence_of_work_agrees_with_the_model(metric in 0usize..3, steps in proptest::collection::vec(step(), 1..60)) {
         let metric = [Metric::L2sq, Metric::Cosine, Metric::Ip][metric];
@@ -243,7 +243,7 @@ fn link_all(index: &Index, threads: usize) {
 fn recall(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, live: impl Fn(i64) -> bool) -> f64 {
     let rows: Vec<_> = vectors.chunks(dimensions).enumerate().map(|(row, vector)| (row as i64, vector)).collect();
     let mut random = Random(99);
-    // Enough that the mean is known to some thousandths; what is demanded is a hundredth below.
+    // Enough queries to know the mean to some thousandths; the test demands a hundredth less.
     let queries = 500;
     let mut sum = 0.0;
     for _ in 0..queries {
@@ -291,9 +291,9 @@ fn recall_is_high_after_build_replacement_deletes_and_compaction() {
     }
 }
 
-/// Linkers at work while the arena gets its 17th segment, and with it a new segment table: links to rows there appear
-/// in neighbour lists that a walk begun before still has to read. Rows fill a segment each, so that every walk takes
-/// long, and nodes have few links, so that the lists are measured again and again.
+/// Linkers at work while the arena gets its 17th segment, and with it a new segment table. Links to rows of that segment appear in
+/// neighbour lists that an older walk still has to read. Each row fills a segment, so every walk takes long, and nodes have few links, so
+/// the lists are measured again and again.
 #[test]
 fn the_arena_may_grow_while_rows_are_linked() {
     const SEGMENT_WIDE: usize = 1 << 20;
@@ -433,7 +433,7 @@ fn everything_at_once() {
     assert_eq!(all.rows.len(), live);
 }
 
-/// Ends what others wait for when a thread fails, so that the test ends, too: raises a counter beyond its last value.
+/// When a thread fails, raises a counter beyond its last value, so that threads that wait for the counter go on and the test ends.
 struct Stop<'a>(&'a AtomicI64, i64);
 
 impl Drop for Stop<'_> {

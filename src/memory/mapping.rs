@@ -125,7 +125,7 @@ mod tests {
                 let mapping = Mapping::new(Layout::from_size_align(size, align).unwrap()).unwrap();
                 assert_eq!(mapping.start().align_offset(align), 0);
                 mapping.expect_whole();
-                // SAFETY: `size` bytes, of which nobody else knows.
+                // SAFETY: the mapping has `size` bytes, and nobody else has its address.
                 let bytes = unsafe { std::slice::from_raw_parts_mut(mapping.start(), size) };
                 assert!(bytes.iter().all(|&byte| byte == 0));
                 bytes.fill(1);

@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(Strategy::cheapest(2_000, 2_000, 64), Strategy::Exact);
     }
 
-    /// Of a vector of 384 elements, in a table of 60,000 rows of DuckDB's.
+    /// Costs of vectors of 384 elements in a DuckDB table of 60,000 rows.
     const VECTORS: ReadCosts =
         ReadCosts { looked_up: 6_000.0, checked: 6_000.0, skimmed: 2.0, selected: 4_000.0, scanned: 1_000.0 };
 

@@ -1,4 +1,4 @@
-//! What searches promise, case by case: how many rows, which, in what order; and what happens to single rows.
+//! The promises of searches, case by case (how many rows, which rows, in which order), and the life of single rows.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ fn all(index: &Index, visible: impl Fn(i64) -> bool) -> Vec<i64> {
     rows
 }
 
-/// A search for each of many combinations of `k`, `ef` and what is hidden keeps its promises, mostly by the graph.
+/// Searches with many combinations of `k`, `ef` and hidden rows keep their promises; most of them use the graph.
 #[test]
 fn graph_answers_hold_enough_visible_rows_nearest_first() {
     for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
@@ -56,7 +56,7 @@ fn graph_answers_hold_enough_visible_rows_nearest_first() {
     }
 }
 
-/// Too few visible rows for a walk to find: the exact search does.
+/// Too few rows are visible for a walk to find them, so the exact search does.
 #[test]
 fn hidden_neighbours_do_not_hide_the_rest() {
     let index = index(Metric::L2sq, 4);
@@ -144,7 +144,7 @@ fn row_ids_are_used_again_with_other_vectors() {
         for to in KINDS {
             for before in ["live", "tombstone", "dead"] {
                 let index = index(Metric::L2sq, 2);
-                // neighbours in the same blocks, pages and segments
+                // Neighbours in the same blocks, pages and segments.
                 index.append(Origin::Host, &[1, 2, 3], &[10.0, 0.0, 20.0, 0.0, 30.0, 0.0]).unwrap();
                 index.append(Origin::Host, &[7], if from == "unrankable" { &ODD } else { &[5.0, 5.0] }).unwrap();
                 if from == "linked" {
@@ -161,7 +161,7 @@ fn row_ids_are_used_again_with_other_vectors() {
                 if to == "linked" {
                     link_all(&index, 1);
                 }
-                // The old tombstone is forgotten: it must not take the new row with it.
+                // The old tombstone is forgotten, so its expiry must not kill the new row.
                 index.expire_tombstones(100);
                 for compacted in [false, true] {
                     let case = format!("{from} to {to} from {before}, compacted: {compacted}");
@@ -220,7 +220,7 @@ fn a_row_twice_in_one_batch_keeps_its_last_vector() {
     assert_eq!(all(&index, |_| true), [4, 5]);
     link_all(&index, 1);
     let found = index.searcher().nearest(&[0.0], 2, 64, &AllVisible).unwrap();
-    // of one element a code has no error
+    // A code of one element has no error.
     assert_eq!(
         found.rows.iter().map(|row| (row.row_id, row.distance.round())).collect::<Vec<_>>(),
         [(5, 1.0), (4, 9.0)]
@@ -246,7 +246,7 @@ fn wrong_input_is_refused_and_changes_nothing() {
     assert_eq!(all(&index, |_| true), [ROW_ID_MAX]);
 }
 
-/// Nothing linked yet, everything dead, nothing at all: the graph has no entry point, or none that may be returned.
+/// No row linked yet, all rows dead, no rows at all: the graph has no entry point, or one that must not be returned.
 #[test]
 fn empty_graphs_are_searched_without_harm() {
     let index = index(Metric::Ip, 2);
@@ -296,7 +296,7 @@ fn rows_without_a_distance_come_only_where_they_may_be_wanted() {
             let narrows = Request { narrows: true, ..Request::new(&[1.0, 2.0], 3, 64) };
             let found = index.searcher().search(narrows, &AllVisible).unwrap();
             assert_eq!(found.rows.iter().filter(|row| row.row_id >= 10_000).count(), 20, "the table may know better");
-            // one that may be anywhere; also if the row was there before
+            // A row that may rank anywhere, also if it had another vector before.
             index.append(Origin::Host, &[10_003], &[1e30, 1.0]).unwrap();
             assert_eq!(ask(&index, true, 3, false).0, 20, "{metric:?} {vector:?} {linked}");
             let all: Vec<i64> = (10_000..10_020).collect();
@@ -324,14 +324,14 @@ fn no_more_equal_rows_than_may_be_wanted() {
             index.searcher().search(request, &AllVisible).unwrap()
         };
         let found = ask(10, false);
-        // codes may be equal where vectors are not
+        // Codes may be equal where vectors are not.
         let most = if exact_distances() { 10 + 64 } else { 600 };
         assert!((10..=most).contains(&found.rows.len()) && !found.exhausted, "{}", found.rows.len());
         assert_eq!(found.rows.len() < 600, exact_distances());
         assert_eq!(ask(10, true).rows.len(), 600);
         assert!(ask(100, false).rows.len() >= 100 && ask(700, false).rows.len() >= 700);
         assert!(ask(1_000, false).exhausted);
-        // so far away that all are equally far, in `f32`
+        // So far away that in `f32` all distances are equal.
         let request = Request::new(&[1e12, 1.0], 10, 64);
         let found =
             index.searcher().search(Request { forced: Some(SearchStrategy::Exact), ..request }, &AllVisible).unwrap();
@@ -339,7 +339,7 @@ fn no_more_equal_rows_than_may_be_wanted() {
     }
 }
 
-/// Directions of one row, many times: any of these may be nearest by what the table holds, so all would have to be read one by one.
+/// Many rows with one direction: by the table's values any of them may be the nearest, so all would have to be read one by one.
 #[test]
 fn more_rows_that_tie_than_it_pays_to_fetch_are_for_the_table() {
     let index = index(Metric::Cosine, 2);
@@ -358,7 +358,7 @@ fn more_rows_that_tie_than_it_pays_to_fetch_are_for_the_table() {
     }
 }
 
-/// The host may rank the farther ones first, as it sums in another order.
+/// The host may rank the slightly farther rows first, because it sums in another order.
 #[test]
 fn as_many_equal_rows_as_are_wanted_of_those_that_tie_with_the_last() {
     for gone in [0, 100] {
@@ -375,8 +375,8 @@ fn as_many_equal_rows_as_are_wanted_of_those_that_tie_with_the_last() {
     }
 }
 
-/// Vectors near to each other, and nearly of one length: an index of another metric has them in an order that says little of the one
-/// wanted.
+/// Vectors near to each other and with nearly one norm: an index of another metric has them in an order that says little about the wanted
+/// order.
 #[test]
 fn what_another_metric_does_not_tell_apart_is_searched_wider() {
     let mut random = Random(3);

@@ -1,11 +1,11 @@
-//! Rows replaced and deleted again and again: recall stays, dead slots are used again.
+//! Rows are replaced and deleted again and again: recall stays, and dead slots are reused.
 
 use super::*;
 
 const WIDE: usize = 64;
 const ROWS: usize = 10_000;
 
-/// Work that the host would do in the background.
+/// The work that the host would do in the background.
 fn work(index: &Index) {
     while index.maintenance().consolidate(256, &Uninterrupted).unwrap()
         + index.maintenance().link(64, &Uninterrupted).unwrap()
@@ -14,7 +14,7 @@ fn work(index: &Index) {
     index.maintenance().reconnect(usize::MAX, &Uninterrupted).unwrap();
 }
 
-/// Recall at defaults over `rows`, which the index holds.
+/// Recall with default settings over `rows`, the rows of the index.
 fn recall_of(index: &Index, metric: Metric, rows: &BTreeMap<i64, Vec<f32>>) -> f64 {
     let mut random = Random(99);
     let near: Vec<_> = rows.values().collect();
@@ -42,7 +42,7 @@ fn fresh(metric: Metric, rows: &BTreeMap<i64, Vec<f32>>) -> Index {
     index
 }
 
-/// Every row is replaced, a tenth of them at a time, as an UPDATE does it: the new ones have other row ids.
+/// All rows are replaced, a tenth at a time, as by an UPDATE: the new rows have other row ids.
 #[test]
 fn replacing_all_rows_in_tenths_keeps_recall_and_space() {
     for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
@@ -77,7 +77,7 @@ fn replacing_all_rows_in_tenths_keeps_recall_and_space() {
     }
 }
 
-/// Half of the rows go before anything is done about it.
+/// Half of the rows go before any repair.
 #[test]
 fn compaction_of_a_half_dead_index_keeps_recall() {
     for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
@@ -97,14 +97,14 @@ fn compaction_of_a_half_dead_index_keeps_recall() {
     }
 }
 
-/// Deletes alone, of neighbours together: whole regions of the graph go.
+/// Only deletions, of neighbours together, so that whole regions of the graph go.
 #[test]
 fn deleting_whole_clusters_keeps_the_rest_in_reach() {
     let vectors = Random(5).clustered(ROWS, WIDE, 20);
     let mut rows: BTreeMap<i64, Vec<f32>> =
         vectors.chunks(WIDE).enumerate().map(|(row, vector)| (row as i64, vector.to_vec())).collect();
     let index = fresh(Metric::L2sq, &rows);
-    // around some rows everything within a distance
+    // Around some rows, all rows within a distance.
     for centre in 0..8 {
         let near = naive::nearest(
             Metric::L2sq,

@@ -1,4 +1,5 @@
-//! Indexes that hold codes, beside those that hold floats: what they find, once the host has sorted it, and what they take.
+//! Indexes that hold codes, compared with those that hold floats: the rows that they find, once the host has sorted them, and the memory
+//! that they take.
 
 use std::collections::HashSet;
 
@@ -21,7 +22,7 @@ fn of(metric: Metric, quantization: Quantization, vectors: &[f32], dimensions: u
     index
 }
 
-/// The share of the 10 nearest rows that the candidates hold, of 300 queries; and the candidates a query.
+/// For 300 queries: the share of the 10 nearest rows that the candidates hold, and the number of candidates a query.
 fn quality(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, ef: usize) -> (f64, f64) {
     const QUERIES: usize = 200;
     let rows: Vec<_> = (0..).zip(vectors.chunks_exact(dimensions)).collect();
@@ -32,7 +33,7 @@ fn quality(index: &Index, metric: Metric, vectors: &[f32], dimensions: usize, ef
         let query: Vec<f32> = near.iter().map(|x| x + 0.3 * random.normal()).collect();
         let exact = naive::nearest(metric, rows.iter().copied(), &query, 10);
         let found = index.searcher().nearest(&query, 10, ef, &AllVisible).unwrap();
-        // codes that do not tell rows apart are looked at all
+        // If codes do not tell rows apart, all rows are looked at.
         let looked_at_all = index.setup.codec.estimates() && found.report.strategy == SearchStrategy::Exact;
         assert!(looked_at_all || found.report.strategy == SearchStrategy::Graph);
         assert!(found.rows.is_sorted_by(|a, b| a.distance <= b.distance));
@@ -48,7 +49,7 @@ fn candidates_hold_what_floats_find() {
     let vectors = Random(5).clustered(8_000, WIDE, 30);
     for metric in METRICS {
         for offset in [0.0, 50.0] {
-            // Directions of vectors that are all far from the origin are all the same.
+            // If all vectors are far from the origin, their directions are nearly the same.
             if offset > 0.0 && metric != Metric::L2sq {
                 continue;
             }
@@ -92,7 +93,7 @@ fn no_floats_are_kept_of_linked_rows() {
         index.maintenance().finish(&Uninterrupted).unwrap();
         let row = quantization.row_bytes(WIDE) + 4 * (1 + 32) + 4 * (1 + 16) / 15 + 24;
         let used = index.memory_used();
-        // The graph's table, and segments, grow in steps.
+        // The graph's table and the segments grow in steps.
         assert!(used < ROWS * row * 13 / 10 + (1 << 20), "{quantization:?}: {} bytes a row, {row} needed", used / ROWS);
     }
 }
@@ -132,7 +133,7 @@ fn exact_searches_are_exact() {
                     let rows = rows.filter(|&(row, _)| filter.is_none_or(|set| set.contains(row)));
                     let exact = naive::nearest(metric, rows, &query, 10);
                     let missing: Vec<_> = exact.iter().filter(|(row, _)| !ids.contains(row)).collect();
-                    // what ties with the last one may stand for it
+                    // A row that ties with the last one may take its place.
                     let worst = exact[9].1;
                     assert!(
                         missing.iter().all(|(_, distance)| (worst - distance).abs() <= 1e-5 * (1.0 + worst.abs())),
@@ -160,7 +161,7 @@ fn a_wider_bound_means_more_candidates() {
     assert!(candidates(100.0) <= 64);
 }
 
-/// Answers in every bit: rows and estimated distances.
+/// Row ids and estimated distances of answers, to be compared in every bit.
 fn answers(index: &Index, vectors: &[f32], dimensions: usize) -> Vec<(i64, u32)> {
     let queries = vectors.chunks_exact(dimensions).step_by(97);
     let found = queries.flat_map(|query| index.searcher().nearest(query, 10, 64, &AllVisible).unwrap().rows);
@@ -180,7 +181,7 @@ fn images_hold_codes_and_what_is_to_become_codes() {
                 Index::load(options, WIDE, Box::new(Unlimited), &image, &disk).unwrap().0
             };
             let rows = |range: std::ops::Range<usize>| &vectors[range.start * WIDE..range.end * WIDE];
-            // nothing linked, nothing learnt
+            // No row is linked, and nothing is learnt.
             let index = of(metric, quantization, rows(0..300), WIDE);
             let loaded = reload(&index);
             assert_eq!(
@@ -189,14 +190,14 @@ fn images_hold_codes_and_what_is_to_become_codes() {
             );
             loaded.maintenance().finish(&Uninterrupted).unwrap();
             let index = loaded;
-            // learnt from those, others that wait
+            // The codec has learnt from these rows; others are pending.
             let ids = |range: std::ops::Range<i64>| range.collect::<Vec<_>>();
             index.append(Origin::Host, &ids(300..3_000), rows(300..3_000)).unwrap();
             let loaded = reload(&index);
             assert_eq!(answers(&loaded, &vectors, WIDE), answers(&index, &vectors, WIDE));
             loaded.maintenance().finish(&Uninterrupted).unwrap();
             let index = loaded;
-            // rows linked since the graph was stored come back as pending ones, as codes
+            // Rows linked since the graph was stored come back as pending rows, in codes.
             reload(&index);
             index.append(Origin::Host, &ids(3_000..3_020), rows(3_000..3_020)).unwrap();
             index.maintenance().finish(&Uninterrupted).unwrap();
@@ -209,10 +210,10 @@ fn images_hold_codes_and_what_is_to_become_codes() {
             assert_eq!(distances(&loaded), distances(&index));
             loaded.maintenance().finish(&Uninterrupted).unwrap();
             assert_eq!(distances(&loaded), distances(&index), "linked from a code, it is the same code");
-            // of up to 32 links of 4 bytes
+            // A list has up to 32 links of 4 bytes.
             let root = crate::format::root::Root::decode(&loaded.images().store(&disk, 1, 0).unwrap().root).unwrap();
             assert!(root.base_bytes > 0 && root.base_bytes < 48 * root.slots, "{} bytes", root.base_bytes / root.slots);
-            // an upsert of the same vectors changes nothing
+            // An upsert of the same vectors changes nothing.
             let before = loaded.rows().changes();
             loaded.append(Origin::Scan, &ids(0..3_020), rows(0..3_020)).unwrap();
             assert_eq!((loaded.pending(), loaded.stats().unwrap().deleted), (0, 0), "{before}");
@@ -251,8 +252,8 @@ fn renewal_and_compaction_keep_codes() {
     }
 }
 
-/// Codes with a centre far from all vectors hardly tell them apart: a walk that met no row of which its code tells that it is farther than
-/// those wanted goes on.
+/// Codes with a centre far from all vectors hardly tell the vectors apart. A walk goes on if no row that it met is, by its code, certainly
+/// farther than the wanted ones.
 #[test]
 fn a_walk_goes_on_until_its_codes_tell() {
     const WIDE: usize = 32;
@@ -265,7 +266,7 @@ fn a_walk_goes_on_until_its_codes_tell() {
         }
         link_all(&index, 1);
         let rows = || (1..).zip(vectors.chunks_exact(WIDE));
-        // one that waits, far away, says nothing of the others
+        // A single pending row far away says nothing about the others.
         index.append(Origin::Host, &[100_000], &[-1e4; WIDE]).unwrap();
         let mut random = Random(17);
         let recall: f64 = (0..100)
@@ -299,8 +300,8 @@ fn far_rows_do_not_spoil_codes() {
     }
 }
 
-/// While the codec learns its centre, rows that wait as floats go to the graph as codes. A search that began before finds them in one
-/// place or the other.
+/// Once the codec has learnt its centre, rows that are pending as floats go to the graph as codes. A search that began before finds each of
+/// them in one place or the other.
 #[test]
 fn searches_find_rows_that_are_linked_while_the_codec_gets_ready() {
     const ROWS: usize = 400;
@@ -318,7 +319,7 @@ fn searches_find_rows_that_are_linked_while_the_codec_gets_ready() {
     }
 }
 
-/// The share of the 10 nearest of `rows` that the candidates hold, of 200 queries near some of them.
+/// For 200 queries near some of `rows`: the share of the 10 nearest rows that the candidates hold.
 fn recall_of(index: &Index, metric: Metric, rows: &BTreeMap<i64, Vec<f32>>, ef: usize) -> f64 {
     const QUERIES: usize = 200;
     let mut random = Random(41);
@@ -336,7 +337,7 @@ fn recall_of(index: &Index, metric: Metric, rows: &BTreeMap<i64, Vec<f32>>, ef: 
     sum / QUERIES as f64
 }
 
-/// The centre is learnt from the first half; the second half lies elsewhere. Codes of both find what floats find.
+/// The centre is learnt from the first half of the rows; the second half lies elsewhere. Codes of both halves find what floats find.
 #[test]
 fn vectors_that_drift_are_found() {
     const WIDE: usize = 48;
@@ -369,7 +370,8 @@ fn vectors_that_drift_are_found() {
     }
 }
 
-/// A quarter of the rows is replaced again and again: recall does not fall, and the graph does not grow. `VSS_TEST_CHURN`: rounds.
+/// A quarter of the rows is replaced again and again: recall does not fall, and the graph does not grow. `VSS_TEST_CHURN` sets the number
+/// of rounds.
 #[test]
 fn churn_of_codes_keeps_recall() {
     const WIDE: usize = 48;

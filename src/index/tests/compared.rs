@@ -1,4 +1,4 @@
-//! An index that is compared with its table.
+//! Comparisons of an index with its table.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn live(index: &Index) -> usize {
     index.stats().unwrap().count
 }
 
-/// An index that holds rows which a scan has read.
+/// An index with rows that came from a scan.
 fn of_rows(rows: &[i64]) -> Index {
     let index = index(Metric::L2sq, 1);
     let vectors: Vec<f32> = rows.iter().map(|&row| row as f32).collect();
@@ -29,7 +29,7 @@ fn rows_that_the_table_has_lost_are_dropped_wherever_they_were() {
     let index = of_rows(&[0, 1, 2, 63, 64, 5000, 1 << 40]);
     index.reconciler().begin(3).unwrap();
     assert!(!index.reconciler().seen(&[0, 2]));
-    // the host appends beyond the end meanwhile, one of them where the index has a row
+    // Meanwhile the host appends beyond the end, and one row whose id the index has.
     index.append(Origin::Host, &[65, 5000], &[1.0, 2.0]).unwrap();
     assert_eq!(index.reconciler().end(AGES), 4);
     assert_eq!(live(&index), 4);
@@ -39,8 +39,8 @@ fn rows_that_the_table_has_lost_are_dropped_wherever_they_were() {
     assert_eq!(live(&index), 4);
 }
 
-/// Rows flow into the index before they are in the table. Until they are, no scan sees them, and nothing else tells that they
-/// will be: other commits come and go meanwhile.
+/// Rows reach the index before they are in the table. Until they are, no scan sees them, and other commits come and go meanwhile. A
+/// comparison must not remove them.
 #[test]
 fn rows_that_the_host_hands_over_stay_although_no_scan_sees_them() {
     let index = of_rows(&[0, 1]);
@@ -53,11 +53,11 @@ fn rows_that_the_host_hands_over_stay_although_no_scan_sees_them() {
         index.expire_tombstones(u64::MAX);
         assert_eq!(found(&index), [0, 1, 2, 3]);
     }
-    // the commit fails: the host removes its rows
+    // The commit fails, and the host removes its rows.
     index.remove(&[2, 3], AGES);
     index.expire_tombstones(u64::MAX);
     assert_eq!(found(&index), [0, 1]);
-    // and a number used again is the host's, whoever had it before
+    // A reused id belongs to the host, whoever had it before.
     index.append(Origin::Host, &[1], &[9.0]).unwrap();
     index.reconciler().begin(2).unwrap();
     index.reconciler().seen(&[0]);
@@ -65,8 +65,8 @@ fn rows_that_the_host_hands_over_stay_although_no_scan_sees_them() {
     assert_eq!(found(&index), [0, 1]);
 }
 
-/// A delete reaches the index before the scan's view has it. What the scan delivers must not bring the row back, neither while
-/// the row is a tombstone nor when it is dead.
+/// A deletion reaches the index before the scan's snapshot shows it. The scan must not bring the row back, neither while the row is a
+/// tombstone nor after it is dead.
 #[test]
 fn a_scan_does_not_bring_back_what_the_host_deletes() {
     let index = of_rows(&[0, 1, 2]);
@@ -80,7 +80,7 @@ fn a_scan_does_not_bring_back_what_the_host_deletes() {
     index.reconciler().seen(&[0, 2]);
     assert_eq!(index.reconciler().end(AGES), 0);
     assert_eq!(found(&index), [0, 2]);
-    // its number again, in a row that the host commits
+    // The host commits a row that reuses the id.
     index.append(Origin::Host, &[1], &[5.0]).unwrap();
     assert_eq!(found(&index), [0, 1, 2]);
 }
@@ -92,7 +92,7 @@ fn a_number_used_again_by_a_row_without_a_vector_is_forgotten() {
     index.without_vector(Origin::Host, &[1, 3, 9]);
     assert_eq!(live(&index), 1);
     assert_eq!(found(&index), [0, 2]);
-    // what the host does during a comparison wins over what the scan has seen before
+    // What the host does during a comparison wins over what the scan saw before.
     index.reconciler().begin(4).unwrap();
     index.append(Origin::Host, &[1], &[1.0]).unwrap();
     index.without_vector(Origin::Scan, &[1]);

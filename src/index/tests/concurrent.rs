@@ -1,4 +1,4 @@
-//! Everything at once, with rows that are replaced, deleted and come back, while some are never touched.
+//! Everything at once: rows are replaced, are deleted and come back, while others are never touched.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const WIDE: usize = 8;
 const WRITERS: i64 = 2;
 /// Rows that nobody changes.
 const STABLE: i64 = 600;
-/// Row ids of each writer, all in use again and again.
+/// Row ids of each writer, which are all reused again and again.
 const ROWS: usize = 1_500;
 /// Changes that each writer makes.
 const TURNS: i64 = 8_000;
@@ -23,12 +23,12 @@ fn vector(row: i64, version: u64) -> Vec<f32> {
     vector
 }
 
-/// Like the others' around zero, so that codes have one centre, whichever rows they learn it from.
+/// Around zero, like the vectors of the other rows, so that codes have the same centre whichever rows they learn it from.
 fn stable(row: i64) -> Vec<f32> {
     (0..WIDE as i64).map(|d| ((row * 31 + d * 17) % 101 - 50) as f32 / 20.0).collect()
 }
 
-/// How far a row's distance from this query may be from the true one.
+/// How far a row's distance from this query may be off.
 fn error(index: &Index, query: &[f32], vector: &[f32]) -> f64 {
     let learnt = index.setup.codec.learnt();
     let centred: f64 = vector.iter().zip(&learnt.centre).map(|(&x, &y)| f64::from(x - y).powi(2)).sum();
@@ -54,7 +54,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                     let mut random = Random(writer as u64);
                     let mut model = BTreeMap::new();
                     for version in 1..=TURNS as u64 {
-                        // rows of both writers share blocks and pages
+                        // Rows of both writers share blocks and pages.
                         let some: Vec<i64> = (0..1 + random.below(40))
                             .map(|_| STABLE + random.below(ROWS) as i64 * WRITERS + writer)
                             .collect();
@@ -92,7 +92,7 @@ fn untouched_rows_are_always_found_and_the_others_end_as_their_writers_left_them
                     let ef = if exact_distances() { 1 } else { 64 };
                     let found = index.searcher().nearest(&stable(row), 1, ef, &|other: i64| other < STABLE).unwrap();
                     let itself = may_be_nearest(&found, row) || found.rows[0].distance == 0.0;
-                    // The codes of more rows than a walk keeps may be as near.
+                    // By their codes, more rows than a walk keeps may be as near.
                     let walked = !exact_distances() && found.report.strategy == SearchStrategy::Graph;
                     assert!(itself || walked, "row {row}, {:?}", found.report.strategy);
                     let found = index

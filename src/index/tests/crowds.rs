@@ -1,4 +1,4 @@
-//! Many rows that are nearly equal, as of texts that say nearly the same, do not hide what is around them.
+//! Many nearly equal rows, such as those of nearly equal texts, do not hide what is around them.
 
 use super::*;
 
@@ -22,8 +22,8 @@ fn crowd(centre: f32, spread: f32) -> Vec<Vec<f32>> {
     (0..CROWD).map(|_| vector(&mut random, centre, spread)).collect()
 }
 
-/// The share of the nearest rows that searches find. A row as near as the last of them counts, but for what rounding, or codes, can tell
-/// of rows of a crowd.
+/// The share of the nearest rows that searches find. A row counts if it is as near as the last of them, as far as rounding and codes can
+/// tell within a crowd.
 fn recall(index: &Index, metric: Metric, rows: &[Vec<f32>], toward: f32) -> f64 {
     const QUERIES: usize = 100;
     let mut random = Random(23);
@@ -47,7 +47,7 @@ fn linked(metric: Metric, batches: &[&[Vec<f32>]]) -> Index {
     for batch in batches {
         let ids: Vec<i64> = (first..first + batch.len() as i64).collect();
         index.append(Origin::Host, &ids, &batch.concat()).unwrap();
-        // one thread: the same graph each time
+        // With one thread the graph is the same each time.
         link_all(&index, 1);
         first += batch.len() as i64;
     }
@@ -57,7 +57,7 @@ fn linked(metric: Metric, batches: &[&[Vec<f32>]]) -> Index {
 #[test]
 fn rows_beside_a_crowd_are_found() {
     let ordinary = ordinary();
-    // where the crowd is, how far its rows are from each other, and the middle of the queries
+    // The place of the crowd, the spread of its rows, and the centre of the queries.
     let cases = [(Metric::L2sq, 0.0, [1e-6, 1e-3, 0.1].as_slice(), 0.0), (Metric::Cosine, 3.0, &[1e-3], 2.0)];
     for (metric, centre, spreads, toward) in cases {
         let alone = recall(&linked(metric, &[&ordinary]), metric, &ordinary, toward);
@@ -75,7 +75,7 @@ fn rows_beside_a_crowd_are_found() {
     }
 }
 
-/// So many crowds of rows, one after the other.
+/// The rows of `count` crowds, one crowd after another.
 fn crowds(count: usize, each: usize) -> Vec<Vec<f32>> {
     let mut random = Random(29);
     let crowd = |random: &mut Random| {
@@ -86,7 +86,7 @@ fn crowds(count: usize, each: usize) -> Vec<Vec<f32>> {
     (0..count).flat_map(|_| crowd(&mut random)).collect()
 }
 
-/// The codes of a crowd's rows hardly tell them apart: others that the walk has not met may be as near, also where it has met rows of other
+/// Codes hardly tell the rows of a crowd apart, so rows that the walk has not met may be as near, even if the walk has met rows of other
 /// crowds, which are far.
 #[test]
 fn the_nearest_rows_of_a_crowd_are_found_beside_other_crowds() {
@@ -108,7 +108,7 @@ fn the_nearest_rows_of_a_crowd_are_found_beside_other_crowds() {
     }
 }
 
-/// As of documents that were made from some templates: each of them is a crowd, wider than what a walk keeps.
+/// Rows like those of documents made from a few templates. The rows of each template are a crowd, of more rows than a walk keeps.
 #[test]
 fn the_nearest_of_many_crowds_is_found() {
     let rows = crowds(80, 150);
@@ -122,7 +122,7 @@ fn the_nearest_of_many_crowds_is_found() {
         let least = match defaults().quantization {
             Quantization::None => 0.98,
             Quantization::Sq8 => 0.95,
-            // its codes tell one crowd less well from the next: .926 to .972
+            // Its codes tell crowds apart less well: .926 to .972 is found.
             Quantization::Sq4 => 0.9,
         };
         assert!(found >= least, "{metric:?}, shuffled: {shuffled}: {found}");

@@ -1,4 +1,4 @@
-//! Many rows with one vector, as of texts that are empty, do not hide the others.
+//! Many rows with one vector, such as those of empty texts, do not hide the others.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn recall_of(index: &Index, vectors: &[f32], live: impl Fn(i64) -> bool) -> f64 
     hits as f64 / (10 * QUERIES) as f64
 }
 
-/// Rows around the origin, and others that are all at one place.
+/// Rows around the origin, and others that all have one vector.
 fn vectors(place: f32) -> (Vec<f32>, Vec<f32>) {
     let mut random = Random(3);
     let ordinary = (0..ROWS * WIDE).map(|_| random.normal()).collect();
@@ -90,7 +90,7 @@ fn equal_rows_are_found_and_go() {
     };
     assert_eq!([1, 10, 100, EQUAL].map(found), [1, 10, 100, EQUAL]);
 
-    // those that the others are linked to among them
+    // The rows to which the other rows are linked are among these.
     let (gone, left) = ids.split_at(EQUAL - 50);
     index.remove(gone, 1);
     index.expire(2, 2);
@@ -101,7 +101,7 @@ fn equal_rows_are_found_and_go() {
     assert!(live >= 0.95, "{live} beside {} equal rows", left.len());
 }
 
-/// Rows of zeros and ones, some of them many times: most are as far from a query as others that they are not equal to.
+/// Rows of zeros and ones, some of them many times. Most rows are as far from a query as other rows that are not equal to them.
 #[test]
 fn rows_beside_equal_ones_at_one_distance_are_found() {
     const WIDE: usize = 64;
@@ -138,12 +138,12 @@ fn rows_beside_equal_ones_at_one_distance_are_found() {
         hits as f64 / (5 * queries.len() / WIDE) as f64
     };
     let (once, often) = (recall(1), recall(300));
-    // by their codes these rows are not at one distance, so walks end where others still go on
+    // By their codes these rows are not at one distance, so walks end earlier.
     let less = if exact_distances() { 0.02 } else { 0.1 };
     assert!(often >= once - less, "{often} beside equal rows, {once} beside one of each");
 }
 
-/// A walk ends once it has what it keeps, though that is never full of rows that are not equal.
+/// A walk ends when it can find nothing nearer, even if there are fewer distinct vectors than it may keep.
 #[test]
 fn few_vectors_of_many_rows_are_searched_as_fast_as_many() {
     const VECTORS: usize = 100;

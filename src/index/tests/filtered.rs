@@ -18,8 +18,8 @@ fn find(index: &Index, query: &[f32], k: usize, rows: &RowSet, forced: Option<Se
 const FORCED: [Option<SearchStrategy>; 4] =
     [None, Some(SearchStrategy::Exact), Some(SearchStrategy::Recheck), Some(SearchStrategy::Filtered)];
 
-/// Never a row outside the set, never one twice, never too few, nearest first; exact search exact; on vectors with many
-/// ties, with pending rows, tombstones, dead and unrankable rows.
+/// No row outside the set, no row twice, never too few, nearest first, and exact search exact: on vectors with many ties, with pending
+/// rows, tombstones, dead and unrankable rows.
 #[test]
 fn every_strategy_keeps_the_promises() {
     for metric in [Metric::L2sq, Metric::Cosine, Metric::Ip] {
@@ -34,7 +34,7 @@ fn every_strategy_keeps_the_promises() {
         let model = Model { metric, live: BTreeMap::new(), tombstones: BTreeMap::new() };
         for turn in 0..300 {
             let share = [1, 2, 5, 20, 200, 1_500][turn % 6];
-            // rows from 500 on are in the index, those from 3,000 on have no vector
+            // Rows from 500 on are in the index; those from 3,000 on have no vector.
             let rows: Vec<i64> = (500..3_010).filter(|_| random.below(share) == 0).collect();
             let set = row_set(rows.iter().copied());
             let (query, k) = (vec![0.5, 1.0, -1.5, random.normal()], 1 + random.below(40));
@@ -101,7 +101,7 @@ fn recall_is_high_whatever_qualifies() {
                     recall += naive::recall(&exact, found.rows.iter().map(|row| row.row_id)) / 20.0;
                     by_walk += usize::from(found.report.strategy != SearchStrategy::Exact);
                 }
-                // By inner product walks find less, with a filter and without.
+                // Under the inner product, walks find less, with a filter and without.
                 let demanded = if metric == Metric::Ip { 0.9 } else { 0.95 };
                 assert!(recall >= demanded, "{metric:?}: recall {recall} of {share}, {part}");
             }
@@ -110,7 +110,7 @@ fn recall_is_high_whatever_qualifies() {
     }
 }
 
-/// With a further order, all rows that tie with the last one are found, though no walk could.
+/// With a further order, all rows that tie with the last one are found, although no walk would find them all.
 #[test]
 fn ties_are_complete_when_asked_for() {
     let index = index(Metric::L2sq, 4);
@@ -131,7 +131,7 @@ fn ties_are_complete_when_asked_for() {
         let mut rows: Vec<i64> = found.rows.iter().map(|row| row.row_id).collect();
         rows.sort_unstable();
         if !exact_distances() {
-            // their codes do not tell others from them
+            // Codes do not tell other rows from these.
             rows.retain(|row| (1_500..2_000).contains(row));
         }
         assert_eq!(rows, (1_500..2_000).collect::<Vec<_>>());
@@ -141,7 +141,7 @@ fn ties_are_complete_when_asked_for() {
     }
 }
 
-/// Vectors that cannot be ranked, or too few of them: the caller gets all rows that qualify, or is told to scan.
+/// If vectors cannot be ranked, or too few qualify, the caller gets all rows that qualify, or is told to scan.
 #[test]
 fn too_few_vectors_mean_all_rows() {
     let index = index(Metric::Cosine, 2);

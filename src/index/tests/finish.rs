@@ -1,4 +1,4 @@
-//! One caller does all that is left to background threads.
+//! One caller does all the work that is left to background threads.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -7,7 +7,7 @@ use super::*;
 const WIDE: usize = 8;
 const ROWS: usize = 2_400;
 
-/// Says how often it was asked, and stops at the n-th time.
+/// Counts how often it was asked, and interrupts the n-th time.
 struct Nth {
     asked: AtomicUsize,
     stop: usize,
@@ -19,7 +19,7 @@ impl Interrupt for Nth {
     }
 }
 
-/// An index with rows to link and, when they are, links to repair and nodes to reach. 2,000 rows are left.
+/// An index with rows to link and, once they are linked, links to repair and nodes to reach. 2,000 rows are left.
 fn with_work(random: &mut Random) -> Index {
     let index = index(Metric::L2sq, WIDE);
     append_all(&index, &random.clustered(ROWS / 2, WIDE, 20), WIDE);
@@ -37,7 +37,7 @@ fn check_finished(index: &Index) {
     assert!(generation.consolidation.lock().is_none() && generation.reconnection.lock().is_none());
     let stats = index.stats().unwrap();
     assert_eq!((stats.count, stats.pending), (2_000, 0));
-    // fewer than make a repair due
+    // Fewer than would make a repair due.
     assert!(stats.deleted < 2_000 / 16, "{} are left", stats.deleted);
 }
 
@@ -52,7 +52,7 @@ fn nothing_is_left() {
     assert_eq!(index.stats().unwrap().levels[0].edges, before.levels[0].edges, "there was nothing to do");
 }
 
-/// Threads that are in a step of their own are waited for.
+/// Waits for threads that are in a step of their own.
 #[test]
 fn nothing_is_left_to_others_either() {
     for seed in 0..4 {
@@ -90,7 +90,7 @@ fn an_interrupt_stops_it_anywhere_and_it_can_go_on() {
     }
 }
 
-/// While the graph is copied nobody changes it; the work waits for that, and is done afterwards.
+/// While the graph is copied, nobody changes it. The work waits for the copy, and is done afterwards.
 #[test]
 fn it_waits_while_the_graph_is_copied() {
     let index = with_work(&mut Random(3));

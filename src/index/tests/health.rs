@@ -1,4 +1,4 @@
-//! What readers are told of work that is under way, and of the last repair.
+//! What `health` reports about work under way and about the last repair.
 
 use super::*;
 use crate::index::{RepairKind, Steps};
@@ -20,7 +20,7 @@ fn die(index: &Index, rows: std::ops::Range<i64>) {
     index.expire_tombstones(2);
 }
 
-/// Nothing is left of work that has ended, however it has.
+/// Whether no work is reported as under way.
 fn at_rest(index: &Index) -> bool {
     let health = index.health();
     [health.consolidation, health.reconnection, health.compaction, health.measurement]
@@ -54,7 +54,7 @@ fn a_repair_is_remembered_once_it_is_done() {
     assert_eq!(index.health().repair, None, "it is under way");
     index.maintenance().consolidate(usize::MAX, &Uninterrupted).unwrap();
     let first = index.health().repair.unwrap();
-    // where walks begin a dead slot stays
+    // A dead slot stays if walks begin there.
     assert!(first.kind == RepairKind::Consolidation && (199..=200).contains(&first.slots));
     assert!(first.time > 1_600_000_000_000_000);
 
@@ -63,7 +63,7 @@ fn a_repair_is_remembered_once_it_is_done() {
     let second = index.health().repair.unwrap();
     assert_eq!((second.kind, second.slots), (RepairKind::Compaction, 300));
     assert!(second.time >= first.time);
-    // nothing to do
+    // There is nothing to do.
     index.maintenance().compact(&Uninterrupted).unwrap();
     assert_eq!(index.health().repair, Some(second));
 
@@ -81,13 +81,13 @@ fn a_consolidation_tells_how_far_it_is() {
     assert_eq!(index.health().consolidation, NONE);
     index.maintenance().consolidate(96, &Uninterrupted).unwrap();
     assert_eq!(index.health().consolidation, Steps { done: 96, total: ROWS });
-    // a graph that is given up takes it along
+    // A graph that is given up takes its consolidation along.
     die(&index, 200..2_000);
     index.maintenance().renew().unwrap();
     assert!(at_rest(&index));
 }
 
-/// Stops the n-th time that it is asked, and notes how far a compaction is meanwhile.
+/// Interrupts the n-th time that it is asked, and notes how far a compaction is meanwhile.
 struct Watching<'a> {
     index: &'a Index,
     left: std::cell::Cell<usize>,

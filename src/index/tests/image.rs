@@ -1,4 +1,4 @@
-//! Images against the index they were made of, and against damage.
+//! Images, compared with the index that was stored, and with damage.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -77,14 +77,14 @@ fn work(index: &Index) {
     {}
 }
 
-/// All rows nearest first, as an exact search finds them.
+/// All rows, nearest first, by an exact search.
 fn all(index: &Index, live: &BTreeMap<i64, Vec<f32>>) -> Vec<i64> {
     let seen = |row: i64| live.contains_key(&row);
     let found = index.searcher().nearest(&[0.5; DIMENSIONS], live.len() + 10, 10, &seen).unwrap();
     found.rows.iter().map(|row| row.row_id).collect()
 }
 
-/// The index that an image gives answers as the one it was made of, through many rounds of changes; nothing leaks.
+/// An index loaded from an image answers like the one that was stored, through many rounds of changes. No page leaks.
 #[test]
 fn images_follow_the_index() {
     for (metric, page) in [(Metric::L2sq, 512), (Metric::Cosine, 4096), (Metric::Ip, 16384)] {
@@ -141,7 +141,7 @@ fn images_follow_the_index() {
     }
 }
 
-/// While few rows have changed the pages of the graph are left alone.
+/// While few rows have changed, the pages of the graph are not written.
 #[test]
 fn small_changes_write_little() {
     let disk = Disk::new(4096);
@@ -162,7 +162,7 @@ fn small_changes_write_little() {
         let changed = index.images().store(&disk, 30_000, 1).unwrap();
         let share = changed.written as f64 / (changed.pages.len() * 4096) as f64;
         all += changed.written;
-        // Now and then the graph is written anew: its vectors are so short that this is most of the image.
+        // Now and then the graph is written again. The vectors are so short that this is most of the image.
         graphs += usize::from(share > 0.1);
         assert_eq!(load(Metric::L2sq, &changed, &disk).unwrap().stats().unwrap().count, index.stats().unwrap().count);
     }
@@ -193,8 +193,7 @@ fn a_failed_write_leaves_the_image_before() {
     assert_eq!(load(Metric::L2sq, &after, &disk).unwrap().stats().unwrap().count, 2000);
 }
 
-/// Wherever a write fails, the next image has all that has changed since the last one that was finished: vectors of slots that
-/// were used again, above all.
+/// Wherever a write fails, the next image has all that has changed since the last complete one, above all the vectors of reused slots.
 #[test]
 fn an_image_after_a_failed_write_is_whole() {
     const ROWS: i64 = 1000;
@@ -208,7 +207,7 @@ fn an_image_after_a_failed_write_is_whole() {
         index.append(Origin::Host, &ids, &vectors(&ids)).unwrap();
         work(&index);
         index.images().store(&disk, 1000, 1).unwrap();
-        // rows come to slots of others
+        // New rows reuse the slots of others.
         index.remove(&ids[..100], 1);
         index.expire_tombstones(2);
         work(&index);
@@ -232,7 +231,7 @@ fn an_image_after_a_failed_write_is_whole() {
     assert!(failed > 20, "{failed} writes");
 }
 
-/// Options of small images: with floats, and with codes, whose links are packed.
+/// Options of small images: with floats, and with codes and so with packed links.
 fn small_options() -> [Options; 2] {
     [Quantization::None, Quantization::Sq4].map(|quantization| Options { quantization, ..options(Metric::L2sq) })
 }
@@ -275,7 +274,7 @@ fn every_damaged_byte_is_noticed() {
     }
 }
 
-/// Bytes that lie with a right checksum: whatever they say, reading them ends in an index that works or in an error.
+/// Wrong bytes with a right checksum: whatever they say, reading them gives an index that works, or an error.
 #[test]
 fn pages_that_lie_do_no_harm() {
     small_options().iter().for_each(lie);

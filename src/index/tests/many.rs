@@ -1,10 +1,10 @@
-//! Searches for many query vectors together: the answers of searches one by one.
+//! Searches for many query vectors together give the answers of separate searches.
 
 use super::*;
 use crate::host::Visibility;
 use crate::search::{ReadCosts, Request, RowSet};
 
-/// Sees only some rows.
+/// A visibility that shows only some rows.
 struct Every(i64);
 
 impl Visibility for Every {
@@ -20,7 +20,7 @@ fn searches_together_answer_as_one_by_one() {
             let index = index(metric, dimensions);
             let mut random = Random(dimensions as u64);
             let mut vectors = random.clustered(3_000, dimensions, 10);
-            // some that are equal, and one that cannot be ranked
+            // Some equal rows, and one that cannot be ranked.
             for row in 500..600 {
                 vectors.copy_within(0..dimensions, row * dimensions);
             }

@@ -1,4 +1,4 @@
-//! The index and its ledger: everything is given back, and a refusal at any point does no harm.
+//! The index and its ledger: all memory is given back, and a refusal at any point does no harm.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::host::Ledger;
 
-/// Segments of narrow vectors are small, so few limits are to be tried.
+/// Segments of narrow vectors are small, so few limits need to be tried.
 const NARROW: usize = 8;
 
 /// A ledger with a limit in bytes. The account asks again for the exact need when a step does not fit, so raising the
@@ -54,8 +54,8 @@ fn assert_same(index: &Index, model: &BTreeMap<i64, Vec<f32>>, case: &str) {
     }
 }
 
-/// Work that makes every kind of allocation, some of it refused. A refused append, link or compaction changes nothing:
-/// these appends are too small to be cut in two.
+/// Work that makes every kind of allocation; some are refused. A refused append, link or compaction changes nothing, because these appends
+/// are too small to be divided.
 fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
     let mut refusals = 0;
     let mut refused = |error: Error| {
@@ -64,7 +64,7 @@ fn work(index: &Index, model: &mut BTreeMap<i64, Vec<f32>>) -> usize {
     };
     let mut random = Random(17);
     for turn in 0..12 {
-        // the row map gets new pages, and some rows other vectors
+        // The row map gets new pages, and some rows get other vectors.
         let rows: Vec<i64> = (0..60).map(|row| turn / 2 * 5_000 + turn % 2 * 30 + row).collect();
         let vectors: Vec<Vec<f32>> = rows
             .iter()
@@ -131,7 +131,7 @@ fn a_refusal_at_any_limit_changes_nothing_and_all_memory_comes_back() {
     assert!(runs > 50, "{runs} limits");
 }
 
-/// Rows that come and go do not leave memory behind, as long as compaction follows.
+/// Rows that come and go leave no memory behind if a compaction follows.
 #[test]
 fn memory_does_not_grow_with_turnover() {
     let ledger = Arc::new(Limited::default());
@@ -139,7 +139,7 @@ fn memory_does_not_grow_with_turnover() {
     let vectors = Random(2).clustered(1_000, 16, 10);
     let mut after_first = 0;
     for round in 0..30i64 {
-        // new row ids every time; an unrankable row among them
+        // New row ids every time, and one unrankable row among them.
         let rows: Vec<i64> = (round * 1_000..(round + 1) * 1_000).collect();
         index.append(Origin::Host, &rows, &vectors).unwrap();
         index.append(Origin::Host, &[(round + 1) * 1_000_000], &[f32::NAN; 16]).unwrap();
@@ -177,7 +177,7 @@ fn rows_come_back_without_memory() {
     assert_eq!(index.searcher().nearest(&[1.0; 4], usize::MAX, 64, &AllVisible).unwrap().rows.len(), 3_000);
 }
 
-/// The host takes back the chunks that it handed over before a refusal, not the one that was refused.
+/// After a refusal, the host takes back the chunks that it handed over before, but not the refused one.
 #[test]
 fn a_refused_append_leaves_none_of_its_rows() {
     const BATCHES: usize = 3;
@@ -186,7 +186,7 @@ fn a_refused_append_leaves_none_of_its_rows() {
     let mut vectors = Random(5).clustered(rows.len(), NARROW, 4);
     let last_batch = (BATCHES - 1) * per_batch;
     (last_batch..rows.len()).for_each(|row| vectors[row * NARROW] = f32::NAN);
-    // only the unrankable rows of the last batch need more than is reserved for all
+    // Only the unrankable rows of the last batch need more than is reserved for all rows.
     let ledger = Arc::new(Capped { limit: AtomicUsize::new(0), reserved: AtomicUsize::new(0) });
     let mut late = 0;
     for limit in (0..).step_by(16 << 10) {
@@ -197,7 +197,7 @@ fn a_refused_append_leaves_none_of_its_rows() {
         }
         assert_eq!(index.stats().unwrap().count, 0, "limit {limit}");
         late += usize::from(index.stats().unwrap().pending > 0 || index.stats().unwrap().deleted > 0);
-        // again: some are there by now
+        // Again, because some rows are there by now.
         if index.append(Origin::Host, &rows, &vectors).is_err() {
             assert_eq!(index.stats().unwrap().count, 0, "limit {limit}, again");
         }
@@ -209,7 +209,7 @@ fn a_refused_append_leaves_none_of_its_rows() {
     assert!(late > 0, "no refusal came after part of the rows");
 }
 
-/// Rows that are gone need no room: neither the graph, nor what was kept to delete them without memory.
+/// Rows that are gone take no memory, neither in the graph nor in the room that is kept for deleting them without memory.
 #[test]
 fn memory_goes_back_with_the_rows() {
     const ROWS: usize = 40_000;
@@ -234,7 +234,7 @@ fn memory_goes_back_with_the_rows() {
     }
 }
 
-/// Too little memory for an image is not taken for damage, for which it would be thrown away.
+/// A want of memory while an image is read is not reported as damage, for which the host would discard the image.
 #[test]
 fn an_image_that_does_not_fit_is_not_damaged() {
     let disk = Disk::new(4096);

@@ -1,8 +1,8 @@
-//! The protocols between index and host under every schedule: `shuttle` runs threads one at a time and decides at each lock which
-//! one goes on. Beside them a host as simple as DuckDB allows: one table, commits one after the other, snapshots, scans that are
-//! no snapshots. At the end, and in every search, the index has exactly the rows of the table.
+//! The protocols between index and host under many schedules: `shuttle` runs threads one at a time and decides at each lock which one goes
+//! on. The host is as simple as DuckDB's behaviour allows: one table, serial commits, snapshots, scans that are not snapshots. At the end,
+//! and in every search, the index has exactly the rows of the table.
 //!
-//! `make model`; `VSS_SCHEDULES` and `VSS_SEED` say how many schedules, and which. A failure prints the schedule's seed.
+//! `make model` runs this. `VSS_SCHEDULES` and `VSS_SEED` say how many schedules, and which ones. A failure prints the schedule's seed.
 
 mod host;
 
@@ -40,7 +40,7 @@ fn in_step(rows: u32) -> Arc<Host> {
     Host::new(index, Disk::default(), table, Agreement::InStep)
 }
 
-/// An index read from an image. Its table has changed since: rows went, rows came, an id was used again.
+/// An index read from an image. The table has changed since: rows went, rows came, an id was reused.
 fn loaded() -> Arc<Host> {
     let before = in_step(7);
     let disk = Disk::default();
@@ -53,7 +53,7 @@ fn loaded() -> Arc<Host> {
     Host::new(index, disk, table, Agreement::Unknown)
 }
 
-/// An index made by CREATE INDEX, not compared with its table yet: a row went while the table was scanned.
+/// An index made by CREATE INDEX that is not yet compared with its table: a row went while the table was scanned.
 fn created() -> Arc<Host> {
     let index = empty();
     let mut table: Vec<Row> = (0..6).map(committed).collect();
@@ -64,23 +64,23 @@ fn created() -> Arc<Host> {
     Host::new(index, Disk::default(), table, Agreement::Recheck { after: 10 })
 }
 
-/// An index that is not made yet.
+/// An index that is yet to be made.
 fn unlisted(rows: u32) -> Arc<Host> {
     Host::new(empty(), Disk::default(), (0..rows).map(committed).collect(), Agreement::Unlisted)
 }
 
-/// An index that the log alone knows: it is opened by the first search.
+/// An index that only the log knows. The first search opens it.
 fn closed() -> Arc<Host> {
     Host::new(empty(), Disk::default(), (0..6).map(committed).collect(), Agreement::Closed)
 }
 
-/// Runs `work` some times on a thread of its own.
+/// Runs `work` a number of times on a thread of its own.
 fn spawn(host: &Arc<Host>, times: usize, work: impl Fn(&Host) + Send + 'static) -> thread::JoinHandle<()> {
     let host = Arc::clone(host);
     thread::spawn(move || (0..times).for_each(|_| work(&host)))
 }
 
-/// One schedule: two writers, somebody who reads, searches, background work, and whoever copies the graph.
+/// One schedule: two writers, a reader, searches, background work, and copies of the graph.
 fn schedule(start: fn() -> Arc<Host>) {
     let host = start();
     let writer = |host: &Host| {
@@ -100,7 +100,7 @@ fn schedule(start: fn() -> Arc<Host>) {
     let copier = |host: &Host| match thread_rng().gen_range(0..4) {
         0 => host.index().maintenance().compact(&Uninterrupted).unwrap(),
         1 => {
-            // one at a time, as checkpoints are
+            // One at a time, like checkpoints.
             let _log = host.log.lock().unwrap();
             let image = host.index().images().store(&host.disk, 0, 0).unwrap();
             Index::load(options(), 2, Box::new(Unlimited), &image, &host.disk).unwrap();
@@ -123,7 +123,7 @@ fn schedule(start: fn() -> Arc<Host>) {
     host.check();
 }
 
-/// Who copies the graph and who repairs it meet again and again, while rows die.
+/// Copies and repairs of the graph meet again and again, while rows die.
 fn copies_beside_repairs() {
     let host = in_step(12);
     let deletes = |host: &Host| {
@@ -156,7 +156,7 @@ fn opens_beside_deletes() {
     host.check();
 }
 
-/// An index is made, and searched, while commits delete rows and insert some.
+/// An index is made and searched while commits delete and insert rows.
 fn made_beside_commits() {
     let host = unlisted(6);
     let writes = |host: &Host| {
@@ -173,7 +173,7 @@ fn made_beside_commits() {
     host.check();
 }
 
-/// An index is listed, and compared, while a commit deletes rows.
+/// An index is listed and compared while a commit deletes rows.
 fn listed_beside_deletes() {
     let host = unlisted(2);
     let lists = |host: &Host| {
@@ -186,7 +186,7 @@ fn listed_beside_deletes() {
     host.check();
 }
 
-/// Schedules of the quick run, of each beginning.
+/// Schedules of the quick run for each starting state.
 const SCHEDULES: usize = 1_000;
 
 fn number(name: &str, default: u64) -> u64 {
@@ -194,8 +194,8 @@ fn number(name: &str, default: u64) -> u64 {
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
-/// Half of the schedules are random, half have few changes of threads at chosen places (probabilistic concurrency testing,
-/// Burckhardt et al. 2010), which finds what needs a thread to stand still for long.
+/// Half of the schedules are random. The others switch threads only a few times, at chosen places (probabilistic concurrency testing,
+/// Burckhardt et al. 2010), which finds defects that need a thread to stand still for long.
 fn explore(schedule: impl Fn() + Copy + Send + Sync + 'static) {
     let seed = number("VSS_SEED", 1);
     let half = number("VSS_SCHEDULES", SCHEDULES as u64) as usize / 2;

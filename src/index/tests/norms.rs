@@ -1,4 +1,4 @@
-//! The interval of norms, against the vectors that came.
+//! The interval of norms, compared with the vectors that came.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,7 +27,7 @@ fn add(index: &Index, origin: Origin, row: i64, norm: f32) {
     index.append(origin, &[row], &long(norm, row)).unwrap();
 }
 
-/// Whether the index says what the norms are, but for the rounding of the vectors.
+/// Whether the index gives this interval of norms, up to the rounding of the vectors.
 fn are(index: &Index, min: f32, max: f32) -> bool {
     let norms = index.norms();
     assert_eq!(norms, index.stats().unwrap().norms);
@@ -48,15 +48,15 @@ fn every_row_that_comes_counts() {
             index.maintenance().finish(&Uninterrupted).unwrap();
             add(&index, Origin::Host, 701, 1.0);
             assert!(are(&index, 1.0, 3.0) && !index.norms().are_one(1.9));
-            // what cannot be ranked has no norm
+            // Unrankable vectors do not count.
             index.append(Origin::Host, &[702, 703], &[f32::NAN, 0.0, 1.0, 1e19, 0.0, 0.0]).unwrap();
-            // the same direction, and under cosine the same row; as a commit that fails gives it back, too
+            // The same direction, and under cosine the same row. A commit that fails hands a row back in the same way.
             add(&index, Origin::Host, 5, 7.0);
             assert!(are(&index, 1.0, 7.0));
             index.remove(&[5], 9);
             add(&index, Origin::Host, 5, 8.0);
             assert!(are(&index, 1.0, 8.0));
-            // rows that are gone have been here
+            // Deleted rows still count.
             index.remove(&(0..704).collect::<Vec<_>>(), 10);
             index.expire(11, 12);
             index.maintenance().finish(&Uninterrupted).unwrap();
@@ -81,12 +81,12 @@ fn compaction_measures_the_rows_that_are_left() {
             index.maintenance().compact(&Uninterrupted).unwrap();
             let told = quantization == Quantization::None && metric != Metric::Cosine;
             assert!(if told { are(&index, 4.0, 5.0) } else { are(&index, 1.0, 600.0) });
-            // also where there is nothing to compact
+            // Also if there is nothing to compact.
             index.remove(&[1_000], 3);
             index.expire(4, 5);
             index.maintenance().compact(&Uninterrupted).unwrap();
             assert!(if told { are(&index, 4.0, 4.0) } else { are(&index, 1.0, 600.0) });
-            // no rows, no norms
+            // Without rows there are no norms.
             index.remove(&(600..1_000).collect::<Vec<_>>(), 5);
             index.expire(6, 7);
             index.maintenance().compact(&Uninterrupted).unwrap();
@@ -112,7 +112,7 @@ fn an_image_keeps_the_norms() {
             let loaded = load(&image);
             assert_eq!(loaded.norms(), index.norms());
             assert_eq!(loaded.images().store(&disk, 901, 1).unwrap().norms, image.norms);
-            // an image of before, or one that another version has written since: floats that were not scaled tell their norms
+            // An older image, or one that another version has written since. Floats that were not scaled give their norms.
             let told = quantization == Quantization::None && metric != Metric::Cosine;
             let others = Image { root: index.images().store(&disk, 902, 1).unwrap().root, ..image.clone() };
             for image in [Image { norms: Vec::new(), ..image }, others] {
@@ -125,7 +125,7 @@ fn an_image_keeps_the_norms() {
     }
 }
 
-/// Whoever has found a row of another length, asks afterwards, and is told.
+/// A caller that has found a row with another norm, and asks afterwards, sees that norm in the interval.
 #[test]
 fn a_row_counts_before_it_is_found() {
     for metric in METRICS {

@@ -1,4 +1,4 @@
-//! Pairs: the same rows as a range from each query vector, each once.
+//! Pairs hold the same rows as a range from each query vector, without duplicates.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ fn pairs_are_those_of_ranges() {
     }
 }
 
-/// Vectors that cannot be ranked are with every query vector; of queries that cannot be, nothing is said.
+/// Unrankable rows pair with every query vector; for unrankable query vectors there are no pairs.
 #[test]
 fn pairs_of_unrankable_vectors_are_for_the_table() {
     let index = index(Metric::L2sq, 2);
@@ -89,7 +89,7 @@ fn too_many_pairs_are_not_kept() {
     assert_eq!(find(&index, one).pairs.len(), 5_000, "a single query vector is answered");
 }
 
-/// Does something when it is asked, and goes on, so many times; then it interrupts.
+/// Calls a function each time that it is asked, and interrupts once that returns true.
 struct Between<'a>(RefCell<Box<dyn FnMut() -> bool + 'a>>);
 
 impl Interrupt for Between<'_> {
@@ -98,7 +98,7 @@ impl Interrupt for Between<'_> {
     }
 }
 
-/// The graph is renewed, so that its rows wait again, and they are linked, while pairs are looked for: none is missed.
+/// While pairs are searched for, the graph is renewed, so its rows are pending again, and then linked: no pair is missed.
 #[test]
 fn pairs_miss_no_row_that_moves() {
     let index = index(Metric::L2sq, 4);
@@ -110,7 +110,7 @@ fn pairs_miss_no_row_that_moves() {
     let mut turn = 0;
     let between = Between(RefCell::new(Box::new(|| {
         match turn {
-            // the first query vector was compared with the rows that wait; the next one with others
+            // The first query vector was compared with the pending rows; the next one will be compared with others.
             1 => index.maintenance().tend_own(usize::MAX, &Uninterrupted).unwrap(),
             2 => index.maintenance().link(100, &Uninterrupted).map(|_| ()).unwrap(),
             _ => {}

@@ -1,11 +1,11 @@
-//! Ranges: complete whatever the bounds are, and certain only of what is within them.
+//! Ranges are complete whatever the bounds are, and certain only of rows within the bounds.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::search::{Bounds, RangeOutcome, RangeRequest, RangeRows, ReadCosts, RowSet};
 
-/// What a host computes, in `f32` and from one end to the other, by the SQL functions that ascend: its value, and their name.
+/// The value that a host computes, in `f32` and summing in order, with an ascending SQL function, and the name of that function.
 pub(super) fn host_distance(metric: Metric, a: &[f32], b: &[f32]) -> (f32, &'static str) {
     let sum =
         |f: fn(f32, f32) -> f32, a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0f32, |sum, (&x, &y)| sum + f(x, y));
@@ -20,7 +20,7 @@ pub(super) fn host_distance(metric: Metric, a: &[f32], b: &[f32]) -> (f32, &'sta
     }
 }
 
-/// All that a range finds. `between`: what happens before each of its parts.
+/// All that a range finds. `between` is called before each part.
 pub(super) fn found(index: &Index, request: RangeRequest<'_>, mut between: impl FnMut()) -> (RangeRows, RangeOutcome) {
     let searcher = index.searcher();
     let mut rows = RangeRows::default();
@@ -37,7 +37,7 @@ pub(super) fn request(query: &[f32], bounds: Bounds) -> RangeRequest<'_> {
     RangeRequest { query, bounds, filter: None, costs: None }
 }
 
-/// Checks that rows were found which the host has between `least` and `most`, and that those are which are certain.
+/// Checks that all rows were found whose host distances are between `least` and `most`, and that the certain rows are among these.
 fn check(rows: &RangeRows, distances: &[(i64, f32)], least: f32, most: f32) {
     let certain: BTreeSet<i64> = rows.certain.iter().copied().collect();
     let all: BTreeSet<i64> = rows.certain.iter().chain(&rows.uncertain).copied().collect();
@@ -64,7 +64,7 @@ fn ranges_end_exactly_at_the_distances_of_rows() {
                 let row = |row: usize| host_distance(metric, &vectors[row * dimensions..][..dimensions], &query);
                 let distances: Vec<(i64, f32)> = (0..1_500).map(|at| (at as i64, row(at).0)).collect();
                 let name = row(0).1;
-                // bounds that are distances, and the next numbers beside them
+                // Bounds that equal distances, or are the next smaller or larger numbers.
                 let mut bound = || match random.below(3) {
                     0 => row(random.below(1_500)).0,
                     1 => row(random.below(1_500)).0.next_up(),
@@ -103,7 +103,7 @@ fn what_is_not_wanted_is_certain() {
     assert_eq!(none, RangeRows::default());
 }
 
-/// Rows are linked, deleted, moved and made anew while a range goes on; those that are there all the time are found.
+/// Rows are linked, deleted, moved and added while a range goes on; rows that are there all the time are found.
 #[test]
 fn ranges_miss_no_row_that_moves() {
     for metric in [Metric::L2sq, Metric::Cosine] {
@@ -174,7 +174,7 @@ fn a_query_that_cannot_be_ranked_and_too_many_rows_are_for_the_table() {
     assert_eq!(wrong.err().unwrap().kind, ErrorKind::InvalidInput);
 }
 
-/// The graph is renewed, so that its rows wait again, while a range goes on: it says so.
+/// The graph is renewed while a range goes on, so its rows are pending again: the range reports it.
 #[test]
 fn a_range_beside_a_renewal_begins_again() {
     let index = index(Metric::L2sq, 4);

@@ -1,5 +1,5 @@
-//! Every row can be found: also those that come in order, each close to the last, which is hard for a graph that several
-//! threads build at once, and those that are nobody's nearest.
+//! Every row can be found. Hard cases are rows that come in order, each close to the last, while several threads build the graph, and rows
+//! that are not the nearest of any other.
 
 use super::*;
 
@@ -15,23 +15,23 @@ fn plane() -> Index {
     Index::new(options, 2, Box::new(Unlimited)).unwrap()
 }
 
-/// Rows per one that is searched for: codes of two elements do not tell rows apart, so most searches among them measure all rows, in
-/// the end.
+/// One in so many rows is searched for. With codes the rows cannot be told apart by two elements, so most searches end by measuring all
+/// rows, and fewer are made.
 fn rows_per_search() -> usize {
     if exact_distances() { 1 } else { 23 }
 }
 
-/// Searches for the rows; returns those that are not found.
+/// Searches for the rows, and returns those that are not found.
 fn lost(index: &Index, rows: i64) -> Vec<i64> {
     let found = |row: i64| may_be_nearest(&index.searcher().nearest(&point(row), 1, 64, &|_| true).unwrap(), row);
     (0..rows).step_by(rows_per_search()).filter(|&row| !found(row)).collect()
 }
 
-/// Which rows are lost is up to the threads' timing: two neighbours may link to each other, while everything else links to nearer
-/// nodes. Passes of `reconnect` give each of them a path; a search of common width may still miss some of these, few of ten thousand.
+/// The timing of the threads decides which rows are lost: two neighbours may link only to each other, while all other nodes link to nearer
+/// ones. Passes of `reconnect` give each lost row a path; a search of ordinary width may still miss a few of ten thousand rows.
 ///
-/// Of two elements of 4 bits each the codes of hundreds of rows on one ray are the same: many such rows link to each other alone before
-/// a pass, and about one of five graphs has a stretch of such a ray, up to half a percent of all rows, to which one path leads.
+/// With two elements of 4 bits each, hundreds of rows on one ray have the same code. Before a pass many such rows link only to each other,
+/// and in about one of five graphs a single path leads to a stretch of such a ray with up to half a percent of all rows.
 fn check_lost(index: &Index, rows: i64) {
     let searches = (rows as usize).div_ceil(rows_per_search());
     let coarse = defaults().quantization == Quantization::Sq4;
@@ -61,7 +61,7 @@ fn rows_from_several_places_at_once_are_found() {
     const STEP: i64 = 2_000;
     let index = plane();
     let rows = 3 * PART;
-    // as threads deliver them that scan a part of the table each
+    // In the order in which threads deliver them that each scan a part of the table.
     for begin in (0..PART).step_by(STEP as usize) {
         for part in 0..3 {
             let some = part * PART + begin..part * PART + PART.min(begin + STEP);
@@ -73,7 +73,7 @@ fn rows_from_several_places_at_once_are_found() {
     check_lost(&index, rows);
 }
 
-/// Slots in use that no path of links leads to.
+/// Slots in use to which no path of links leads.
 fn unconnected(index: &Index) -> usize {
     let generation = index.rows().generation();
     let graph = generation.graph.read();
@@ -91,7 +91,7 @@ fn unconnected(index: &Index) -> usize {
     (0..seen.len()).filter(|&slot| !seen[slot] && live(slot)).count()
 }
 
-/// Under the inner product short vectors are nobody's nearest.
+/// Under the inner product, short vectors are not the nearest of any other.
 fn of_unequal_norms(rows: usize, random: &mut Random) -> Vec<f32> {
     let mut vectors = random.clustered(rows, 16, 20);
     for vector in vectors.chunks_mut(16) {
@@ -131,12 +131,12 @@ fn everything_is_reached_after_a_build_more_rows_and_compaction() {
     assert_eq!(unconnected(&index), 0);
 }
 
-/// In the middle of a consolidation a node may be without links, when somebody copies the graph.
+/// When another thread copies the graph in the middle of a consolidation, a node may have no links.
 #[test]
 fn rows_that_have_lost_their_links_are_linked_to() {
     const LOST: u32 = 150;
     for copies in [false, true] {
-        // every node has room for one more link
+        // Every node has room for one more link.
         let options = Options { metric: Metric::L2sq, m: 8, m0: 64, ef_construction: 32, ..defaults() };
         let index = Index::new(options, 2, Box::new(Unlimited)).unwrap();
         (0..400).for_each(|row| index.append(Origin::Host, &[row], &point(row)).unwrap());

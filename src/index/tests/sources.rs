@@ -1,4 +1,4 @@
-//! Graphs made of what a source says, which may be anything.
+//! Graphs made from a source that may say anything.
 
 use std::cell::Cell;
 
@@ -20,8 +20,8 @@ fn setup(ledger: Box<dyn Ledger>) -> Setup {
     Setup::new(options, codec, Memory::new(ledger)).unwrap()
 }
 
-/// Says something else each time it is asked: levels beyond any, more links than there is room for, to nodes that do not exist or
-/// are not on that level.
+/// A source that says something else each time: levels beyond the highest, more links than there is room for, links to nodes that do not
+/// exist or are not on that level.
 struct Liar(Cell<u64>);
 
 impl Source for Liar {
@@ -56,7 +56,7 @@ fn what_is_impossible_is_left_out_of_a_graph() {
     assert!(linked > NODES);
 }
 
-/// A ledger with so many bytes.
+/// A ledger with a limited number of bytes.
 struct Capped(AtomicI64);
 
 impl crate::host::Ledger for Capped {
@@ -72,7 +72,7 @@ impl crate::host::Ledger for Capped {
     }
 }
 
-/// Every node is on all levels, which takes thirty times the memory of an ordinary graph.
+/// A source with every node on all levels, which takes thirty times the memory of an ordinary graph.
 struct Tower(Cell<usize>);
 
 impl Source for Tower {
@@ -88,7 +88,7 @@ impl Source for Tower {
 #[test]
 fn lists_are_charged_before_they_are_made() {
     const ROWS: usize = 100_000;
-    // enough for as many nodes of ordinary levels
+    // Enough for as many nodes with ordinary levels.
     let setup = setup(Box::new(Capped(AtomicI64::new(16 << 20))));
     let source = Tower(Cell::new(0));
     let refused = Generation::load(&setup, ROWS, LEVELS_MAX * ROWS, 0, &source).err();

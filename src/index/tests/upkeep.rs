@@ -1,4 +1,4 @@
-//! However rows come and go, the graph is not much larger than they need.
+//! However rows come and go, the graph does not become much larger than its rows need.
 
 use super::*;
 use crate::index::Own;
@@ -8,7 +8,7 @@ const WIDE: usize = 16;
 const ROWS: usize = 12_000;
 const PENDING_MAX: usize = 512;
 
-/// Slots of the graph, and rows in the index that are not dead, or whose slots no statement owes.
+/// Slots of the graph; and rows of the index that are not dead, plus the dead slots that no statement owes.
 fn slots(index: &Index) -> (usize, usize) {
     let stats = index.stats().unwrap();
     let generation = index.rows().generation();
@@ -16,7 +16,7 @@ fn slots(index: &Index) -> (usize, usize) {
     (slots, stats.count + stats.deleted - generation.owed())
 }
 
-/// What the background does, to its end.
+/// Does all the work of the background.
 fn work_off(index: &Index) {
     let maintenance = index.maintenance();
     loop {
@@ -34,7 +34,7 @@ fn assert_small(index: &Index, what: &str) {
     assert!(10 * slots <= 13 * rows + 40_960, "{what}: {slots} slots for {rows} rows");
 }
 
-/// A table whose rows are replaced by others, with new row ids, as UPDATE does it.
+/// A table whose rows are replaced by others with new row ids, as by UPDATE.
 struct Table {
     index: Index,
     rows: Vec<i64>,
@@ -70,7 +70,7 @@ impl Table {
         self.commit += 1;
     }
 
-    /// What the statement's thread does at its end. `lowest_visible`: the oldest snapshot.
+    /// The work of a statement's thread at the end of the statement. `lowest_visible`: as for `expire`.
     fn end_statement(&mut self, lowest_visible: u64) {
         self.index.expire_tombstones(lowest_visible);
         self.index.maintenance().tend_own(PENDING_MAX, &Uninterrupted).unwrap();
@@ -116,7 +116,7 @@ fn deletes_give_memory_back() {
     assert!(left < full / 2, "{left} of {full} bytes for a sixth of the rows");
 }
 
-/// Tombstones that a snapshot sees stay, and go with it.
+/// Tombstones that a snapshot sees stay until the snapshot ends.
 #[test]
 fn a_snapshot_keeps_its_rows_and_no_longer() {
     let mut table = Table::new();
@@ -138,7 +138,7 @@ fn a_snapshot_keeps_its_rows_and_no_longer() {
     table.check_answers();
 }
 
-/// A table of which a snapshot has held back half of the rows, until now.
+/// A table of whose deleted rows a snapshot has held back half, until now.
 fn after_a_snapshot() -> Table {
     let mut table = Table::new();
     let snapshot = table.commit;
@@ -150,12 +150,12 @@ fn after_a_snapshot() -> Table {
     table
 }
 
-/// The nodes that a consolidation has passed; nothing if none is under way.
+/// The nodes that the consolidation has passed; `None` if none is under way.
 fn passed(index: &Index) -> Option<usize> {
     index.rows().generation().consolidation.lock().as_ref().map(|running| running.passed())
 }
 
-/// Whoever writes next does not free the slots of all rows that a snapshot has held back.
+/// The next writer does not have to free the slots of all rows that a snapshot has held back.
 #[test]
 fn a_statement_frees_few_slots_that_it_does_not_owe() {
     let mut table = after_a_snapshot();
@@ -175,12 +175,12 @@ fn a_statement_frees_few_slots_that_it_does_not_owe() {
         statements += 1;
         assert!(statements < 200, "{} left", table.index.rows().generation().unowed());
     }
-    // at most one slot in eight goes in a pass over all nodes
+    // At most one slot in eight is freed in a pass over all nodes.
     assert!(statements >= 4 * ROWS / 2 / OTHERS_NODES, "{statements} statements");
     table.check_answers();
 }
 
-/// What statements delete they owe, also while slots are left that they do not.
+/// Statements owe the work for what they delete, even while there are slots that no statement owes.
 #[test]
 fn statements_free_the_slots_that_they_owe_beside_others() {
     let mut table = after_a_snapshot();
@@ -197,7 +197,7 @@ fn statements_free_the_slots_that_they_owe_beside_others() {
     table.check_answers();
 }
 
-/// Each statement's rows are kept until the next one by a snapshot that has just begun: so nothing that dies is owed.
+/// A short snapshot keeps each statement's deleted rows until the next statement, so no row that dies is owed.
 #[test]
 fn snapshots_that_follow_each_other_do_not_make_the_graph_grow() {
     for share in [1, 3, 10] {
@@ -224,7 +224,7 @@ fn the_background_frees_what_a_snapshot_has_held_back() {
     table.check_answers();
 }
 
-/// A graph of which hardly anything is left costs nothing to give up; linking the rest is left to the background.
+/// A graph of whose rows hardly any is left costs nothing to give up; the background links the rest.
 #[test]
 fn a_graph_of_which_a_snapshot_has_held_back_nearly_all_is_renewed() {
     let mut table = Table::new();
@@ -243,7 +243,7 @@ fn a_graph_of_which_a_snapshot_has_held_back_nearly_all_is_renewed() {
     table.check_answers();
 }
 
-/// Rows that no statement has appended are linked by the background; a statement links some of them, and all of its own.
+/// The background links rows that no statement has appended. A statement links some of them, and all of its own.
 #[test]
 fn a_statement_links_few_rows_that_are_not_its_own() {
     for origin in [Origin::Log, Origin::Scan] {
@@ -273,7 +273,7 @@ fn a_statement_links_few_rows_that_are_not_its_own() {
     }
 }
 
-/// What the log tells of is not the next statement's work either.
+/// The work of the log is not the next statement's either.
 #[test]
 fn rows_that_were_deleted_by_the_log_are_nobody_s() {
     let mut table = Table::new();
@@ -282,12 +282,12 @@ fn rows_that_were_deleted_by_the_log_are_nobody_s() {
     table.delete(1);
     table.index.expire_tombstones(u64::MAX);
     let generation = table.index.rows().generation();
-    // which of them are the statement's is not known
+    // Which of them are the statement's is not known.
     assert_eq!((generation.dead(), generation.unowed()), (gone.len() + 1, gone.len()));
     table.check_answers();
 }
 
-/// A statement that is stopped leaves what it owes to the background, and the next ones do a piece of it.
+/// A statement that is stopped leaves what it owes to the background, and the next statements do a piece of it.
 #[test]
 fn what_a_stopped_statement_owes_is_not_forgotten() {
     struct Stopped;
@@ -308,7 +308,7 @@ fn what_a_stopped_statement_owes_is_not_forgotten() {
     table.check_answers();
 }
 
-/// What a thread has appended is its own, also where another one ends a statement before it does.
+/// Rows that a thread has appended are its own, even if another thread ends a statement first.
 #[test]
 fn a_statement_does_not_wait_for_what_others_have_appended() {
     let mut table = Table::new();
@@ -327,7 +327,7 @@ fn a_statement_does_not_wait_for_what_others_have_appended() {
     table.check_answers();
 }
 
-/// Nor for what others have deleted, whether they are at it or were stopped.
+/// Nor does a statement work for what other statements have deleted, whether these still run or were stopped.
 #[test]
 fn a_statement_does_not_wait_for_what_others_have_deleted() {
     for at_it in [true, false] {
@@ -352,7 +352,7 @@ fn a_statement_does_not_wait_for_what_others_have_deleted() {
     }
 }
 
-/// A statement that has appended rows while somebody copies the graph links them afterwards.
+/// A statement that appends rows while another thread copies the graph links them afterwards.
 #[test]
 fn a_statement_waits_for_a_copy_with_rows_of_its_own() {
     let mut table = Table::new();
@@ -379,7 +379,7 @@ fn a_statement_waits_for_a_copy_with_rows_of_its_own() {
     table.next += 4 * PENDING_MAX as i64;
 }
 
-/// A commit that fails takes its rows back, and nobody links them for it.
+/// A commit that fails takes its rows back, and nobody links them.
 #[test]
 fn rows_of_a_commit_that_has_failed_are_nobody_s() {
     let mut table = Table::new();
@@ -411,7 +411,7 @@ fn updates_need_no_more_memory_the_longer_they_go_on() {
     table.check_answers();
 }
 
-/// Rows that go back from the graph to the pending area are missed by no search that is going on.
+/// No running search misses rows that move from the graph back to the pending area.
 #[test]
 fn searches_find_the_rows_that_outlive_a_renewal() {
     const STABLE: i64 = 600;

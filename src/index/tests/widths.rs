@@ -1,5 +1,5 @@
-//! An index measures with which search width a wanted share of the nearest rows is found. Random directions without any structure are
-//! the hardest to walk among, and what the default width finds of them is far from what is wanted.
+//! An index measures which search width finds a wanted share of the nearest rows. Random directions without structure are the hardest to
+//! walk among: the default width finds far less of them than is wanted.
 
 use super::image::Disk;
 use super::*;
@@ -14,7 +14,7 @@ fn normals(random: &mut Random, vectors: usize) -> Vec<f32> {
     (0..vectors * WIDE).map(|_| random.normal()).collect()
 }
 
-/// An index of random vectors of which this share is wanted, without rows.
+/// An index without rows, of which this share is wanted.
 fn wanting(share: f64) -> Index {
     let options = Options { target_recall: share, ..defaults() };
     Index::new(options, WIDE, Box::new(Unlimited)).unwrap()
@@ -24,7 +24,7 @@ fn measure(index: &Index) {
     while index.searcher().measure_step(16, &Uninterrupted).unwrap() {}
 }
 
-/// As CREATE INDEX does: some rows are held out until the others were measured by them.
+/// Builds like CREATE INDEX: some rows are held out until the index was measured with them.
 fn build(index: &Index, vectors: &[f32]) {
     append_all(index, vectors, WIDE);
     assert!(index.searcher().hold_out());
@@ -78,7 +78,7 @@ fn a_built_index_finds_the_share_that_its_options_ask_for() {
     }
 }
 
-/// What is searched for decides, not what is stored.
+/// The query vectors decide the width, not the stored rows.
 #[test]
 fn query_vectors_that_were_asked_are_what_an_index_is_measured_by() {
     let index = wanting(0.9);
@@ -88,7 +88,7 @@ fn query_vectors_that_were_asked_are_what_an_index_is_measured_by() {
     let mut random = Random(74);
     for _ in 0..100 {
         let query = near(&mut random);
-        // the same one again and again is one
+        // The same query vector counts once.
         for _ in 0..10 {
             index.searcher().nearest(&query, 10, 64, &AllVisible).unwrap();
         }
@@ -136,11 +136,11 @@ fn an_index_is_measured_again_when_it_has_grown_by_half_or_more_is_wanted() {
     assert_eq!(index.searcher().strategy(10, everything, &Default::default()), SearchStrategy::Exact);
 }
 
-/// Rows that take the place of others may be of another kind: then what was measured says nothing of them.
+/// Rows that replace others may be distributed differently; then the old measurement says nothing about them.
 #[test]
 fn an_index_is_measured_again_when_half_of_its_rows_were_replaced() {
     let index = wanting(0.95);
-    // on a line
+    // On a line.
     let easy: Vec<f32> = (0..ROWS).flat_map(|row| (0..WIDE).map(move |_| row as f32)).collect();
     build(&index, &easy);
     let ef = index.searcher().ef_of_target(10, 0.95);
@@ -156,12 +156,12 @@ fn an_index_is_measured_again_when_half_of_its_rows_were_replaced() {
     }
     measure(&index);
     let again = index.searcher().ef_of_target(10, 0.95);
-    // codes of four bits do not tell easy rows apart: then only exact searches find them
+    // Codes of four bits do not tell these easy rows apart, so only exact searches find them.
     assert!(again > ef || !exact_distances(), "{again}, before {ef}");
     assert!(found_share(&index, 82, 300, 10, again) > 0.935);
 }
 
-/// Rows that only an old snapshot sees are none to measure by, and no measure of how many have come.
+/// Rows that only an old snapshot sees are not measured with, and do not count as rows that came.
 #[test]
 fn an_index_is_measured_by_rows_that_are_there() {
     const FEW: usize = 4;
@@ -179,7 +179,7 @@ fn an_index_is_measured_by_rows_that_are_there() {
     assert!(index.searcher().measurement_due(), "nobody knows how its rows are found");
 }
 
-/// Rows that go or come while an index is measured are not missed.
+/// Rows that go or come during a measurement do not count as missed.
 #[test]
 fn changes_during_a_measurement_do_not_count() {
     let index = wanting(0.9);
@@ -212,7 +212,8 @@ fn changes_during_a_measurement_do_not_count() {
     assert!(ef <= 2 * undisturbed && undisturbed <= 2 * ef, "{ef}, undisturbed {undisturbed}");
 }
 
-/// The rows of an index flatter it: a walk that comes to the row has its neighbours. Such a measurement must not.
+/// Searching for an index's own rows gives too high a recall, because a walk that comes to the row has found its neighbours. The
+/// measurement must not be misled by this.
 #[test]
 fn recall_measured_by_own_rows_is_not_better_than_others_find() {
     let index = index(Metric::L2sq, WIDE);
@@ -252,18 +253,18 @@ fn without_memory_an_index_is_measured_when_it_has_grown() {
     link_all(&index, 1);
     assert!(index.searcher().measurement_due());
     limited.refuse_from.store(1, Ordering::Relaxed);
-    // what was reserved ahead is used up
+    // Uses up what was reserved ahead.
     let rest: Vec<_> = std::iter::from_fn(|| index.setup.memory.charge(1 << 10).ok()).collect();
     measure(&index);
     drop(rest);
     limited.refuse_from.store(0, Ordering::Relaxed);
     assert!(!index.searcher().measurement_due());
-    // a rule of thumb is all there is
+    // There is only the rule of thumb.
     assert!(index.searcher().ef_of_target(10, 0.9) >= EF_SEARCH.default.unwrap() / 2);
     assert_eq!(index.searcher().target_info(0.9).queries, 0);
 }
 
-/// What was begun keeps no graph, and no memory, when nobody goes on with it.
+/// A measurement that nobody goes on with keeps no graph and no memory.
 #[test]
 fn a_measurement_that_is_not_gone_on_with_is_forgotten() {
     let index = wanting(0.9);
@@ -282,7 +283,7 @@ fn a_measurement_that_is_not_gone_on_with_is_forgotten() {
     assert!(index.rows.widths.under_way.lock().is_none());
 }
 
-/// A small index is searched exactly, and one of whose rows none are wanted is left alone.
+/// A small index, which is searched exactly, is not measured; nor is one of which nobody wants a share.
 #[test]
 fn only_walks_are_measured() {
     let index = wanting(0.9);

@@ -31,7 +31,7 @@ impl Set {
     }
 
     fn distance(&self, query: &[u8], row: &[u8]) -> f32 {
-        // SAFETY: both are the quantizer's.
+        // SAFETY: the quantizer has made both.
         unsafe { (self.quantizer.measures().0)(query.as_ptr(), row.as_ptr(), self.quantizer.code_bytes()) }
     }
 }
@@ -52,7 +52,7 @@ fn lengths() -> impl Iterator<Item = usize> {
     (1..=20).chain((21..=300).step_by(13)).chain([63, 64, 65, 127, 128, 129, 384, 768, 1024, 1536])
 }
 
-/// What is far from the usual, of all kinds, and the factor by which rounding in `f32` alone is off.
+/// Sets of unusual vectors of all kinds, by name.
 fn odd_sets(random: &mut naive::Random, dimensions: usize) -> Vec<(&'static str, Vec<Vec<f32>>)> {
     let mut some = |number: usize, change: &dyn Fn(usize, Vec<f32>) -> Vec<f32>| -> Vec<Vec<f32>> {
         (0..number).map(|i| change(i, normal(random, dimensions))).collect()
@@ -89,12 +89,12 @@ fn errors_are_never_beyond_the_bound_that_always_holds() {
                         let mut scratch = vec![7; set.quantizer.query_bytes()];
                         set.quantizer.prepare_row(own, &mut scratch);
                         set.quantizer.add_error_of(own, &mut scratch);
-                        // The error of a query that was a row is as large again.
+                        // A query made of a row has an error of its own, as large again.
                         let per_norm_of_row = 2.0 * set.quantizer.error_per_norm(&scratch, f32::INFINITY);
                         for (other, row) in set.vectors.iter().zip(&rows) {
                             let exact = exact(metric, vector, other);
                             let size: f64 = vector.iter().chain(other).map(|&x| f64::from(x) * f64::from(x)).sum();
-                            // What `f32` itself loses, of the vectors before they are centred too.
+                            // What rounding to `f32` loses, also before the vectors are centred.
                             let float = 2e-6 * (size + exact.abs()) + 1e-36;
                             let check = |query: &[u8], per_norm: f32| {
                                 let found = f64::from(set.distance(query, row));
@@ -114,7 +114,7 @@ fn errors_are_never_beyond_the_bound_that_always_holds() {
     }
 }
 
-/// The error model: no bias, and the standard error that it says.
+/// The error model: distances have no bias, and the standard error that the model says.
 #[test]
 fn errors_are_spread_as_the_model_says() {
     for dimensions in [16, 65, 128, 384, 1024] {
@@ -142,7 +142,7 @@ fn errors_are_spread_as_the_model_says() {
                 let mean = errors.iter().sum::<f64>() / count;
                 let spread = (errors.iter().map(|error| error * error).sum::<f64>() / count).sqrt();
                 let what = format!("{dimensions} {metric:?} {quantization:?}: mean {mean}, spread {spread}");
-                // Errors of one row, and of one query, go together; so the mean is not as certain as their number would make it.
+                // Errors of one row, and of one query, are correlated, so the mean is less certain than their number suggests.
                 assert!(mean.abs() < 0.1, "{what}");
                 assert!((0.5..most).contains(&spread), "{what}");
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqllogic::Suite;
 
-/// Runs all of `test/sql`. The extension is `VSS_EXTENSION`, or the one that `make release` builds.
+/// Runs all of `test/sql` but the slow files. The extension is `VSS_EXTENSION`, or the one that `make release` builds.
 #[test]
 fn sql() {
     // The checkout in which the tests run. They may have been compiled in another one.

@@ -1,4 +1,4 @@
-//! A host as simple as DuckDB allows: one table, commits one after the other, snapshots, scans that are no snapshots; and its disk.
+//! A host as simple as DuckDB's behaviour allows: one table, serial commits, snapshots, scans that are not snapshots; and its disk.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,13 +20,13 @@ const ALL_COMMITS: u64 = u64::MAX >> 1;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stamp {
-    /// The transaction is going on.
+    /// The transaction is under way.
     Running,
     Committed(u64),
 }
 
 impl Stamp {
-    /// Commits below `bound` are seen.
+    /// Whether a snapshot with this bound sees the commit: it sees commits below `bound`.
     fn below(self, bound: u64) -> bool {
         matches!(self, Self::Committed(commit) if commit < bound)
     }
@@ -34,7 +34,7 @@ impl Stamp {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
-    /// What its vector holds; no two rows have the same.
+    /// The content of the row's vector; no two rows have the same.
     pub(super) tag: u32,
     pub(super) inserted: Stamp,
     pub(super) deleted: Option<Stamp>,
@@ -46,22 +46,22 @@ impl Row {
     }
 }
 
-/// What the transaction lock guards: who commits holds it from the first row that it deletes to the end.
+/// Guarded by the transaction lock. A commit holds that lock from its first deleted row to its end.
 struct Transactions {
-    /// Bounds of the snapshots there are.
+    /// Bounds of the open snapshots.
     snapshots: Vec<u64>,
 }
 
-/// How index and table stand to each other, as `HNSWIndex` knows it.
+/// The agreement of index and table, as `HNSWIndex` knows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Agreement {
-    /// The index is being made: it is not in the table's list, and nobody tells it anything.
+    /// The index is being made: it is not in the table's list, and hears of no changes.
     Unlisted,
-    /// The index takes no rows: what makes it is not known yet.
+    /// The index takes no rows, because its options are not known yet.
     Closed,
     /// Rows may be missing: queries scan the table.
     Unknown,
-    /// None is missing, but some may be gone.
+    /// No row is missing, but the index may hold rows that are gone.
     Recheck {
         after: u64,
     },
@@ -69,24 +69,24 @@ pub(super) enum Agreement {
 }
 
 pub(super) struct Host {
-    /// The index, in its entry: changed exclusively, also by commits.
+    /// The index in its catalog entry; replaced exclusively, even by commits.
     entry: RwLock<Arc<Index>>,
-    /// Where its image is.
+    /// The disk with the index's image.
     pub(super) disk: Disk,
-    /// What has happened, for whoever reads a failure.
+    /// What has happened, for the reader of a failure.
     events: std::sync::Mutex<Vec<String>>,
     rows: Mutex<Vec<Row>>,
     append: Mutex<()>,
     pub(super) log: Mutex<()>,
     transactions: Mutex<Transactions>,
-    /// Changed with the transaction lock held, read without it: also in the middle of a commit.
+    /// Changed with the transaction lock held; read without it, even in the middle of a commit.
     last_commit: AtomicU64,
-    /// Every snapshot sees the commits below; as above.
+    /// Every snapshot sees the commits below this; locked like `last_commit`.
     lowest: AtomicU64,
-    /// Shared: row ids stand for the same rows.
+    /// Held shared, it keeps row ids from being reused.
     vacuum: RwLock<()>,
     agreement: Mutex<Agreement>,
-    /// The last commit before the one that has deleted rows last.
+    /// The last commit before the latest one that has deleted rows.
     deleted_after: AtomicU64,
     comparing: Mutex<()>,
     tags: Mutex<u32>,
@@ -158,7 +158,7 @@ impl Host {
         self.events.lock().unwrap().push(event.into());
     }
 
-    /// Fails with all that has happened.
+    /// Fails the test, and prints all that has happened.
     pub(super) fn fail(&self, what: &str) -> ! {
         panic!("{}\n{what}", self.events.lock().unwrap().join("\n"));
     }
@@ -169,7 +169,7 @@ impl Host {
         *tag
     }
 
-    /// A transaction begins: the bound of what it sees.
+    /// Begins a transaction; returns the bound of its snapshot.
     fn begin(&self) -> u64 {
         let mut transactions = self.transactions();
         let bound = self.last_commit() + 1;
@@ -179,7 +179,7 @@ impl Host {
         bound
     }
 
-    /// A transaction ends.
+    /// Ends a transaction.
     fn end(&self, mut transactions: MutexGuard<'_, Transactions>, bound: u64) {
         let at = transactions.snapshots.iter().position(|&other| other == bound).unwrap();
         transactions.snapshots.swap_remove(at);
@@ -188,7 +188,7 @@ impl Host {
         self.note(format!("snapshot of commits below {bound} ends"));
     }
 
-    /// A transaction that inserts and deletes, and may fail when its rows are in the table.
+    /// A transaction that inserts and deletes. It may fail after its rows are in the table.
     pub(super) fn write(&self, inserts: usize, deletes: usize, fails: bool) {
         let bound = self.begin();
         let _log = self.log.lock().unwrap();
@@ -226,7 +226,7 @@ impl Host {
         self.end(transactions, bound);
     }
 
-    /// A commit fails: what it has deleted comes back, and what it has inserted goes. With the transaction lock held.
+    /// Undoes a commit: its deleted rows come back, and its inserted rows go. The caller holds the transaction lock.
     fn revert(&self, start: usize, inserts: usize, deleted: &[usize]) {
         for deleted in deleted.rchunks(CHUNK) {
             let ids: Vec<i64> = deleted.iter().map(|&at| at as i64).collect();
@@ -242,13 +242,13 @@ impl Host {
         self.rows().truncate(start);
     }
 
-    /// A transaction that has only read.
+    /// A transaction that only reads.
     pub(super) fn read_only(&self) {
         let _transactions = self.transactions();
         self.last_commit.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Trailing rows that nobody sees go, and their ids are used again.
+    /// Removes trailing rows that no snapshot sees; their ids will be reused.
     pub(super) fn vacuum(&self) {
         let Ok(_vacuum) = self.vacuum.try_write() else { return };
         let _log = self.log.lock().unwrap();
@@ -271,7 +271,7 @@ impl Host {
         self.index().expire(last_commit, lowest);
     }
 
-    /// Row ids and rows of a chunk, of the rows in `range` that are not deleted by commits below a bound.
+    /// Scans the rows in `range` that no commit below a bound has deleted, and passes row ids and vectors to `consume` chunk by chunk.
     fn scan(&self, range: Range<usize>, deleted_below: impl Fn() -> u64, consume: &mut dyn FnMut(&[i64], &[f32])) {
         for begin in range.clone().step_by(CHUNK) {
             let bound = deleted_below();
@@ -289,7 +289,7 @@ impl Host {
     /// `PhysicalCreateHNSW`: makes the index beside commits, and publishes it.
     pub(super) fn create(&self) {
         let bound = self.begin();
-        // no row below is in a commit that may still fail
+        // No row below this belongs to a commit that may still fail.
         let scanned = {
             let _log = self.log.lock().unwrap();
             self.rows().len()
@@ -302,7 +302,7 @@ impl Host {
         self.end(transactions, bound);
     }
 
-    /// Takes the rows from `scanned` on, and lists the index.
+    /// Takes the rows from `scanned` on, and puts the index into the table's list.
     pub(super) fn publish(&self, scanned: usize) {
         let index = self.index();
         let _append = self.append.lock().unwrap();
@@ -314,11 +314,11 @@ impl Host {
             self.note(format!("published, to be compared after {after}"));
         };
         publish(u64::MAX);
-        // deletes are told from now on, so those that were not are done when the next commit is
+        // From now on the index hears of deletions. Those that it did not hear of are committed when the next commit is.
         publish(self.last_commit());
     }
 
-    /// `HNSWIndex::OpenLate`: from here on the index hears of all that commits do.
+    /// `HNSWIndex::OpenLate`: from now on the index hears of all changes that commits make.
     fn open(&self) {
         let mut entry = self.entry.write().unwrap();
         *entry = Arc::new(empty());
@@ -369,7 +369,7 @@ impl Host {
             if deleting { Agreement::Recheck { after: last_commit } } else { Agreement::InStep };
     }
 
-    /// Whether queries are served.
+    /// Whether the index serves queries.
     fn serves(&self) -> bool {
         !matches!(*self.agreement.lock().unwrap(), Agreement::Unlisted | Agreement::Closed | Agreement::Unknown)
     }
@@ -391,7 +391,7 @@ impl Host {
         self.end(self.transactions(), bound);
     }
 
-    /// The index finds these rows, with these vectors.
+    /// Checks that the index finds exactly these rows, with these vectors.
     fn assert_finds(&self, expected: &BTreeMap<i64, u32>, when: &str) {
         let found = self
             .index()
@@ -405,7 +405,7 @@ impl Host {
         }
     }
 
-    /// When everybody is done.
+    /// The check after all threads have ended.
     pub(super) fn check(&self) {
         for when in ["at the end", "tended", "linked", "compacted"] {
             match when {
