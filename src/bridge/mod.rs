@@ -194,7 +194,7 @@ mod ffi {
         complete: bool,
         /// Visible candidates without duplicates.
         row_ids: Vec<i64>,
-        /// So many of the first `row_ids` are certain: no row that was met and left out can be nearer.
+        /// The first `certain` of `row_ids` are certain: no row that was met and left out can be nearer.
         certain: usize,
         report: SearchReport,
     }

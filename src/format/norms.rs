@@ -8,7 +8,7 @@ use super::checksum::checksum;
 pub struct Known {
     /// The bits of the norms of the rankable vectors; see [`crate::vectors::Norms::to_bits`].
     pub norms: u64,
-    /// At most so many unrankable vectors may have distances.
+    /// At most this many unrankable vectors may have distances.
     pub comparable: u64,
 }
 

@@ -145,10 +145,10 @@ pub(crate) struct SearchLayer<'a, P> {
 }
 
 impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
-    /// So many nodes equal to another, or of its crowd, are expanded even if they are too far to be kept.
+    /// This many nodes equal to another, or of its crowd, are expanded even if they are too far to be kept.
     const WAYS_OUT: usize = 8;
-    /// When a walk first ends in a crowd, it may go on to expand in total so many times the nodes expanded by then plus `ef`. Otherwise it
-    /// would expand all nodes if there were nothing else to keep.
+    /// A walk that first ends in a crowd goes on. In total it may then expand this many times the sum of `ef` and the nodes expanded by
+    /// then. Without this limit it would expand all nodes if there were nothing else to keep.
     const VISITS_BEYOND: usize = 8;
     /// Nodes that are kept on each upper level when a walk that ended in a crowd looks for other places.
     const KEPT_ABOVE: usize = 256;

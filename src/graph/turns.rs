@@ -138,7 +138,7 @@ mod tests {
                     }
                 });
             }
-            // A group that starves never ends, and this test would hang.
+            // A group that starves is never done; then the visits of another group reach the limit.
             let visits = |access: &Access| visits[*access as usize].load(Ordering::Relaxed);
             let done = || CYCLE.iter().all(|access| visits(access) > 50);
             while !done() && CYCLE.iter().all(|access| visits(access) < 1_000_000) {

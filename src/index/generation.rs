@@ -40,7 +40,8 @@ pub(crate) struct Generation {
     pub(super) consolidating: Arc<Progress>,
     /// How far the running pass of `reconnect` is.
     pub(super) reconnecting: Arc<Progress>,
-    /// Nodes linked or freed since the last pass of `reconnect` began, or since the graph was loaded. At most so many may be out of reach.
+    /// Nodes linked or freed since the last pass of `reconnect` began, or since the graph was loaded. At most this many may be out of
+    /// reach.
     pub(super) unconnected: AtomicUsize,
     /// Slots whose state is dead. Changed with the index's row lock held.
     dead: AtomicUsize,
@@ -49,7 +50,7 @@ pub(crate) struct Generation {
     free: Mutex<Free>,
 }
 
-/// Slots that no node links to, to be used again.
+/// Slots that no node links to, to be reused.
 struct Free {
     /// Descending: the lowest is used first, so that new rows stay close to each other in a stored index.
     slots: Vec<FreeSlot>,

@@ -18,10 +18,10 @@ use crate::index::rows::{SlotState, State};
 use crate::index::widths::Widths;
 use crate::vectors::Row;
 
-/// One row in so many may be missing from the stored graph before it is written again. Missing rows are stored as pending, and linked after
-/// loading.
+/// One in this many rows may be missing from the stored graph before the graph is written again. Missing rows are stored as pending, and
+/// linked after loading.
 const ROWS_PER_UNSTORED: usize = 100;
-/// So many rows may always be missing.
+/// This many rows may always be missing.
 const UNSTORED_MIN: usize = 256;
 
 /// The contents of the index at one moment, to be written. The graph and its vectors do not change while this lives.

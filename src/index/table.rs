@@ -22,7 +22,7 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::vectors::{Norms, Row};
 
-/// Rows that a codec learns from. It learns when so many are pending, or when the first row is linked.
+/// Rows that a codec learns from. It learns when this many are pending, or when the first row is linked.
 pub(super) const LEARN_ROWS: usize = if cfg!(feature = "model") { 4 } else { 8192 };
 
 /// The rows of an index; see the module.
@@ -251,7 +251,7 @@ impl RowTable {
         self.rows.lock().debts.take_own()
     }
 
-    /// Notes that a statement has ended which deleted so many rows; see [`Debts::settle`].
+    /// Notes that a statement has ended that deleted `deleted` rows; see [`Debts::settle`].
     pub(super) fn settle_debts(&self, deleted: usize) {
         let mut rows = self.rows.lock();
         let committing = rows.tombstones.unresolved();

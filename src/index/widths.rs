@@ -14,17 +14,17 @@ use crate::memory::{Charge, Memory};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, RwLock};
 
-/// Most vectors that a measurement searches for. With so many, their mean recall is usually within .005 of the mean over all vectors.
+/// Most vectors that a measurement searches for. With this many, their mean recall is usually within .005 of the mean over all vectors.
 pub(crate) const SAMPLE_MAX: usize = 1000;
 /// Distances that the exact searches of a measurement may compute. It makes at least `SAMPLE_MIN` searches.
 const DISTANCES_MAX: usize = 4_000_000_000;
 /// Fewest vectors that a measurement searches for, however many rows there are.
 const SAMPLE_MIN: usize = ASKED_MIN;
-/// From so many remembered query vectors on, an index is measured with them rather than with its own rows.
+/// With at least this many remembered query vectors, an index is measured with them rather than with its own rows.
 pub(crate) const ASKED_MIN: usize = 250;
 /// Bytes that the remembered query vectors may take.
 const ASKED_BYTES_MAX: usize = 4 << 20;
-/// An index is measured again when one row has come for every so many that it had.
+/// An index is measured again when one row has come for every `GROWTH` rows that it had.
 const GROWTH: usize = 2;
 
 /// What an index knows of its search widths.

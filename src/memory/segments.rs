@@ -17,7 +17,7 @@ const CACHE_LINE: usize = 64;
 /// Segments of the first table; each new table has twice as many.
 const FIRST_TABLE: usize = 16;
 
-/// Rows are given (and charged) memory in steps of so many bytes, or of one row for every `STEP_SHARE` that there are, if that is more. The
+/// Rows are given (and charged) memory in steps of `STEP_BYTES`, or of one row for every `STEP_SHARE` that there are, if that is more. The
 /// rest of a segment takes no memory before it is used.
 const STEP_BYTES: usize = 64 << 10;
 const STEP_SHARE: usize = 64;

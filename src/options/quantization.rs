@@ -26,7 +26,7 @@ const HEAD_BYTES: usize = 2 * size_of::<f32>();
 /// Elements of a block of 4-bit elements, and the bytes of such a block.
 const BLOCK_4: usize = 64;
 const BLOCK_4_BYTES: usize = BLOCK_4 / 2;
-/// The size of a row is a multiple of so many bytes.
+/// The size of a row is a multiple of this many bytes.
 const ALIGN: usize = 8;
 
 impl Quantization {

@@ -21,7 +21,7 @@ const EXPECTED_FACTOR: usize = 8;
 const SEEDS_SPREAD: usize = 32;
 /// Evenly spread nodes that [`FilteredWalk::is_lost`] compares with the place where the walk ended.
 const SAMPLE: usize = 64;
-/// So many nodes of the sample may be nearer than the found rows by chance.
+/// This many nodes of the sample may be nearer than the found rows by chance.
 const SAMPLE_NEARER: usize = 2;
 /// Looking at a node's place in the set costs this share of a distance.
 const LOOK_COST: f64 = 0.05;

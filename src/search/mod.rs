@@ -457,11 +457,11 @@ struct Taken {
     ended: bool,
 }
 
-/// One in so many hits of a walk counts as near the query. The other hits may lie elsewhere if a crowd is near.
+/// One in this many hits of a walk counts as near the query. The other hits may lie elsewhere if a crowd is near.
 const HITS_PER_NEAR: usize = 4;
 /// Fewest hits that count as near.
 const NEAR_MIN: usize = 16;
-/// The spread of all distances counts at most so many times the spread of the near ones.
+/// The spread of all distances counts as at most this many times the spread of the near ones.
 const SPREAD_OF_ALL: f32 = 2.0;
 
 /// Whether the errors of the distances exceed the spread of the distances. Then rows that the walk did not meet may be as near. `ef`: the

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::host::Interrupt;
 use crate::vectors::Query;
 
-/// Below so many rows the host compares all pairs as fast.
+/// With fewer rows, the host compares all pairs as fast.
 const ROWS_MIN: usize = 256;
 /// The cost of fetching a pair's row in the host and checking it, in comparisons of two vectors of `COUNTED_DIMENSIONS` elements.
 const PAIR_COST: f64 = 4.5;

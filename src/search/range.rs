@@ -16,7 +16,7 @@ use crate::vectors::Query;
 const PART_BYTES: usize = if cfg!(test) { 1 << 14 } else { 8 << 20 };
 /// Most pages of a set in a part.
 const PART_PAGES: usize = 16;
-/// Below so many rows, or elements of a vector, the host scans its table as fast.
+/// With fewer rows, or fewer elements of a vector, the host scans its table as fast.
 const ROWS_MIN: usize = 2048;
 const DIMENSIONS_MIN: usize = 32;
 /// Most attempts at a range or at pairs, if renewals move rows from the graph back to the pending area meanwhile.

@@ -24,7 +24,7 @@ pub struct Recall {
     pub exact_ms: f64,
 }
 
-/// A normal variable is farther from its mean than so many standard errors in 5 % of cases.
+/// A normal variable is farther from its mean than this many standard errors in 5 % of cases.
 const NORMAL_95: f64 = 1.96;
 
 /// The 95 % confidence interval of a mean recall with this standard error.

@@ -14,14 +14,14 @@ const RECHECK_GROWTH: f64 = 0.75;
 /// The cost of a walk from one qualifying row to the next, in plain walks: it computes up to twice as many distances, however many rows
 /// qualify, and looks at the neighbours of neighbours.
 const FILTERED_FACTOR: f64 = 3.0;
-/// A walk keeps spare candidates besides the `k` wanted rows: `k` more, but at most so many.
+/// A walk keeps spare candidates besides the `k` wanted rows: `k` more, but at most this many.
 pub(super) const SPARE_MAX: usize = 128;
 /// Rows of an answer whose pages are consistent with each other; see [`Searcher::ef_of_pages`].
 const PAGES_ROWS: usize = 512;
 /// Candidates at which keeping the list of the best in order costs as much as their distances.
 const ORDER_EF: f64 = 10_000.0;
 
-/// So many rows may always be read after a search, whatever the size of the table: one chunk of DuckDB.
+/// This many rows may always be read after a search, whatever the size of the table: one chunk of DuckDB.
 const READ_MIN: usize = 2048;
 /// The share of the time of a table scan that reading the found rows may take; the rest is for the search.
 pub(super) const READ_SHARE: f64 = 0.9;

@@ -21,17 +21,17 @@ use crate::index::rows::{SlotState, State};
 use crate::index::widths::{ASKED_MIN, K_LEVELS, Measurement, Measuring, Probe, Share, Step, sample_size};
 use crate::vectors::{Query, Row};
 
-/// Most exact searches in one step of a measurement. So many together are faster than one by one.
+/// Most exact searches in one step of a measurement. Together they are faster than one by one.
 const SEARCHES_PER_STEP: usize = 16;
 /// Distances of an exact search that take as long as a walk, for each candidate that the walk keeps.
 const DISTANCES_PER_EF: usize = 100;
-/// At most about one in so many rows is held out of a build, to measure with.
+/// At most about one in this many rows is held out of a build, to measure with.
 const PENDING_PART: usize = 10;
 /// The smallest width of a walk.
 const EF_MIN: usize = 20;
 /// The widest walk that is measured.
 const EF_MAX: usize = 20_000;
-/// Each measured width is so many thirds of the one before.
+/// Each measured width is `EF_GROWTH` thirds of the one before.
 const EF_GROWTH: usize = 4;
 /// The width for a share grows with this power of the number of rows; the root is that of random vectors, the hardest case.
 const EF_GROWTH_POWER: f64 = 0.5;

@@ -15,7 +15,7 @@ use crate::memory::Charge;
 const SLOTS_PER_DEAD: usize = 16;
 /// Fewest dead slots for which a consolidation is due.
 const DEAD_MIN: usize = if cfg!(feature = "model") { 2 } else { 16 };
-/// A consolidation frees at most one slot in so many. The fewer slots go at once, the better are the links that replace theirs.
+/// A consolidation frees at most one in this many slots. The fewer slots go at once, the better are the links that replace theirs.
 const SLOTS_PER_DELETED: usize = 8;
 /// Nodes between two progress reports of a consolidation that runs to its end.
 const NOTED_NODES: u32 = 1024;

@@ -46,7 +46,7 @@ impl Maintenance {
         loop {
             let generation = self.rows.generation();
             let Some(links) = generation.graph.link_unless(&|| self.is_paused()) else { return Ok(false) };
-            // From here on the generation cannot be replaced: whoever replaces it holds a read guard.
+            // From here on the generation cannot be replaced: that takes a read guard, which waits for this link guard.
             if !std::ptr::eq(&*generation, &*self.rows.generation()) {
                 continue;
             }

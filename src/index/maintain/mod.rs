@@ -76,7 +76,7 @@ impl Maintenance {
         self.linkers.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody has stopped linking.
+    /// Whether linking is stopped.
     fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed) > 0
     }

@@ -26,7 +26,7 @@ const VISIT_NODES: usize = 256;
 /// Visits that cost as much as the search for a node to link from.
 const VISITS_PER_ATTACHED: usize = 128;
 
-/// After so many failed attempts, a pass makes no more costly searches.
+/// After this many failed attempts, a pass makes no more costly searches.
 const VAIN_MAX: usize = 64;
 
 /// A pass under way. It follows the links of all levels, from the node where walks begin.
@@ -47,7 +47,7 @@ pub(in crate::index) struct Reconnection {
 }
 
 impl Maintenance {
-    /// Whether so many nodes came or went since the last pass that another one is due. Takes no lock.
+    /// Whether enough nodes came or went since the last pass for another one. Takes no lock.
     pub fn reconnect_due(&self) -> bool {
         let generation = self.rows.generation();
         generation.unconnected.load(Ordering::Relaxed) >= CHANGED_MIN.max(generation.graph.len() / NODES_PER_CHANGED)

@@ -6,7 +6,7 @@ use crate::index::Generation;
 use crate::index::rows::{Place, State};
 use crate::vectors::Row;
 
-/// From so many dead slots per survivor on, linking the survivors again costs less than repairing the links around the dead slots.
+/// With at least this many dead slots per survivor, linking the survivors again costs less than repairing the links around the dead slots.
 /// Measured: freeing a dead slot costs half as much as linking a row.
 const DEAD_PER_SURVIVOR: usize = 2;
 /// Most bytes of surviving vectors. They are copied while commits wait, and searched exactly until they are linked.
@@ -48,7 +48,7 @@ impl Maintenance {
         }
         rows.pending.release();
         reserved?;
-        // Linking so many rows costs less than the work that was owed for the dead slots.
+        // Linking these rows costs less than the work that was owed for the dead slots.
         let owed = old.survivors().min(old.owed());
         rows.debts.links += owed;
         rows.pending.seed_in_random_order();

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::host::Interrupt;
 use crate::index::{Generation, Own};
 
-/// A graph may have one slot too many for every so many rows, and `SPARE_MIN` more.
+/// A graph may have one slot too many for every `ROWS_PER_SPARE` rows, and `SPARE_MIN` more.
 const ROWS_PER_SPARE: usize = 4;
 /// See `ROWS_PER_SPARE`.
 const SPARE_MIN: usize = if cfg!(feature = "model") { 4 } else { 2048 };
@@ -100,7 +100,7 @@ impl Maintenance {
     }
 
     /// Frees slots for the pending rows, or gives back the memory of slots that are too many. If `nodes` covers the whole graph, it does
-    /// all of that work, and returns how many more rows are owed to be linked. Otherwise it passes at most so many nodes, sets `nodes` to
+    /// all of that work, and returns how many more rows are owed to be linked. Otherwise it passes at most `nodes` nodes, sets `nodes` to
     /// 0, and does nothing if another thread is shrinking the graph. Errors: as for `tend`.
     fn shrink(&self, nodes: &mut usize, interrupt: &dyn Interrupt) -> Result<usize> {
         let generation = self.rows.generation();

@@ -21,11 +21,11 @@ const POSITION_BITS: u32 = BLOCK_ROWS_MAX.ilog2();
 const BLOCK_ROWS_MIN: usize = 16;
 /// Most bytes of a block of more than one row.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
-/// One of so many rows is claimed early; see [`Pending::seed_in_random_order`].
+/// One in this many rows is claimed early; see [`Pending::seed_in_random_order`].
 const ROWS_PER_SEED: usize = 16;
 /// Spreads consecutive numbers over all 64-bit numbers: 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Tickets wrap around; so many blocks may exist at once.
+/// Tickets wrap around, so at most this many blocks may exist at once.
 const BLOCKS_MASK: u32 = (1 << (PLACE_BITS - POSITION_BITS)) - 1;
 
 /// Rows and their states, filled from the front. Where the state is not empty, the row is written.
@@ -130,7 +130,7 @@ pub struct Pending {
     reserved: bool,
     /// Tickets to be claimed before the others, the last one first. Some may be outdated.
     seeds: Vec<u32>,
-    /// One of so many rows is not claimed; 0: all are claimed.
+    /// About one in this many rows is not claimed; 0: all are claimed.
     held_out_of: u32,
 }
 
@@ -434,7 +434,7 @@ mod tests {
         pending.reserve(ROWS, false).unwrap();
         let tickets: Vec<_> = (0..ROWS).map(|i| pending.push(i as i64, Row::Plain(&i.to_le_bytes()))).collect();
         pending.release();
-        // gone before, and after, some were put in front; among them a whole block
+        // Some rows are finished before the seeds are chosen, and some after; among the latter is a whole block.
         (0..32).for_each(|i| pending.finish(tickets[i]));
         pending.seed_in_random_order();
         (32..64).chain(1024..2048).for_each(|i| pending.finish(tickets[i]));

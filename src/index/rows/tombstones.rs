@@ -10,7 +10,7 @@ use crate::memory::{Charge, Memory};
 /// last commit before it. Commits that delete are serial, so the deletion is committed once the host's last commit is a later one.
 pub const UNRESOLVED: u64 = 1 << 63;
 
-/// Room for at least so many tombstones is kept.
+/// Room for this many tombstones is always kept.
 const ROOM_MIN: usize = 1024;
 
 /// Bounds and rows. Pushing never allocates within what was reserved.

@@ -13,7 +13,7 @@ pub struct Unrankable {
     states: SlotStates,
     /// Positions ever used.
     end: AtomicUsize,
-    /// At most so many of the rows may have a distance that is not NaN.
+    /// At most this many rows may have a distance that is not NaN.
     comparable: AtomicUsize,
     free: Mutex<Free>,
 }

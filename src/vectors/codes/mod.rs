@@ -398,7 +398,7 @@ impl Quantizer {
     }
 }
 
-/// A vector counts for the centre if its distance from the mean is at most so many times the median distance.
+/// A vector counts for the centre if its distance from the mean is at most this many times the median distance.
 const FAR: f64 = 3.0;
 
 /// The centre of vectors of `dimensions` elements: the mean of those that are not far from the others. Zeros if there are none.
