@@ -106,7 +106,7 @@ impl Index {
                 }
             }
         }
-        // The statements that made these slots dead ended before the index was stored.
+        // No statement of this process has made these slots dead, so none owes their work.
         generation.set_unowed(usize::MAX);
         generation.reserve_free(free.len())?;
         let mut graph = generation.graph.exclusive();
