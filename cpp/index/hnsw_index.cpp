@@ -71,7 +71,7 @@ HNSWIndex::HNSWIndex(const Identifier &name, IndexConstraintType constraint_type
                      Agreement::State state)
     : BoundIndex(name, TYPE_NAME, constraint_type, column_ids, table_io_manager, unbound_expressions, db),
       dimensions(KeyDimensions(logical_types)), options(options_p), core(std::move(core_p)),
-      links(make_uniq<MaintenanceQueue>(db.GetDatabase(), *core)), agreement(state) {
+      maintenance(make_uniq<MaintenanceQueue>(db.GetDatabase(), *core)), agreement(state) {
 }
 
 bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWIndex &index)> &visit) {
@@ -126,7 +126,7 @@ unique_ptr<SharedIndex> HNSWIndex::TryShare(IndexEntry &entry, DataTable &table)
 		}
 	});
 	if (result) {
-		MaintenanceQueue::LinkWithoutThreads(table.db.GetDatabase(), *result->core);
+		MaintenanceQueue::WorkWithoutThreads(table.db.GetDatabase(), *result->core);
 	}
 	return result;
 }
@@ -196,7 +196,7 @@ void HNSWIndex::Expire(AttachedDatabase &db, const vss::IndexHandle &core) {
 
 void HNSWIndex::Maintain() const {
 	Expire(db, *core);
-	links->Schedule();
+	maintenance->Schedule();
 }
 
 ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids) {

@@ -114,7 +114,7 @@ public:
 	}
 	//! Maintenance tasks that run, or wait for a background thread.
 	idx_t BackgroundTasks() const {
-		return links->Tasks();
+		return maintenance->Tasks();
 	}
 	//! Progress of the comparison with the table; stays valid after the index is gone.
 	shared_ptr<const ComparisonProgress> Comparing() const {
@@ -178,7 +178,7 @@ private:
 	vss::IndexOptions options;
 	//! Without rows while the index is closed.
 	rust::Box<vss::IndexHandle> core;
-	unique_ptr<MaintenanceQueue> links;
+	unique_ptr<MaintenanceQueue> maintenance;
 	//! How the index and its table stand to each other.
 	Agreement agreement;
 	//! The newest image in the file; only the name is set if there is none.

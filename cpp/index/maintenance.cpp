@@ -89,7 +89,7 @@ static idx_t BackgroundThreads(TaskScheduler &scheduler) {
 	return NumericCast<idx_t>(scheduler.NumberOfThreads()) - 1;
 }
 
-void MaintenanceQueue::LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {
+void MaintenanceQueue::WorkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core) {
 	if (WorkFor(core) > 0 && BackgroundThreads(TaskScheduler::GetScheduler(db)) == 0) {
 		// one search only: the thread is the user's
 		MaintenanceStep(core, 1, vss::HostInterrupt(nullptr));

@@ -35,7 +35,7 @@ public:
 	}
 	//! With `SET threads = 1` no thread would run tasks: does one step on the caller's thread. Not to be called under
 	//! locks.
-	static void LinkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core);
+	static void WorkWithoutThreads(DatabaseInstance &db, const vss::IndexHandle &core);
 
 private:
 	class MaintenanceTask;

@@ -223,7 +223,7 @@ void HNSWIndex::Reconcile(ClientContext &context, const vss::HostInterrupt &inte
 			index.Discard(Agreement::Reason::FOR_GOOD);
 		} else if (!failure.HasError()) {
 			index.agreement.Reconciled(table.GetNextRowId(), recheck_after);
-			index.links->Schedule();
+			index.maintenance->Schedule();
 		} else if (failure.Type() == ExceptionType::OUT_OF_MEMORY && !index.agreement.IsClosed() &&
 		           !index.agreement.IsComplete()) {
 			index.Close(Agreement::Reason::FOR_NOW, failure.RawMessage());

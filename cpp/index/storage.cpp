@@ -274,9 +274,9 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 }
 
 void HNSWIndex::ReplaceCore(rust::Box<vss::IndexHandle> successor) {
-	links.reset();
+	maintenance.reset();
 	core = std::move(successor);
-	links = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
+	maintenance = make_uniq<MaintenanceQueue>(db.GetDatabase(), *core);
 }
 
 void HNSWIndex::Adopt(Opened opened) {

@@ -16,17 +16,17 @@ struct RangeUse {
 	bool may_stop = false;
 	//! They only count the rows, and read no column.
 	bool counts_only = false;
-	//! A join above makes so many rows of them, about.
+	//! DuckDB's estimate of the rows that the joins above make of them: the least.
 	idx_t joined = NumericLimits<idx_t>::Maximum();
-	//! A SEMI JOIN above keeps those of the rows of a table that have a partner among so many rows, about.
+	//! Its estimate of the rows on the other side of a SEMI JOIN above: the least.
 	idx_t partners = NumericLimits<idx_t>::Maximum();
 	//! They change this table as soon as they get a row.
 	optional_ptr<TableCatalogEntry> changed;
 
 	//! What is done with the rows of a child of `op`, if this is done with the rows of `op`.
 	RangeUse Below(const LogicalOperator &op) const;
-	//! Whether a join above tells the scan `get` that few of its rows have partners, before they are measured. `op`: the operator whose
-	//! rows are used so.
+	//! Whether a join above tells the scan `get`, before a search measures its rows, that few of them have partners. `op`
+	//! is the filter or join.
 	bool HasFewPartners(const LogicalGet &get, const LogicalOperator &op) const;
 };
 

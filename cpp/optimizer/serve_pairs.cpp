@@ -48,7 +48,7 @@ private:
 	unique_ptr<DistanceMatch> match;
 	vector<unique_ptr<Expression>> conditions;
 	vector<DistanceBound> bounds;
-	//! Why DuckDB computes the distances of few pairs, if it does: conditions beside the distance hold for few.
+	//! Why DuckDB computes few distances: few pairs pass the other conditions. Null if many may.
 	const char *few_pairs = nullptr;
 };
 
@@ -75,7 +75,7 @@ bool PairsPlan::TakeConditions() {
 	return true;
 }
 
-//! Whether it is an equality of values of two tables, or of such equalities one has to hold.
+//! Whether a condition is an equality over two tables, or an OR of such equalities.
 static bool EquatesTables(const Expression &condition) {
 	if (condition.GetExpressionType() == ExpressionType::CONJUNCTION_OR) {
 		auto &parts = condition.Cast<BoundConjunctionExpression>().GetChildren();

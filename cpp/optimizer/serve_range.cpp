@@ -32,7 +32,7 @@ static idx_t EstimatedRows(const LogicalOperator &op) {
 }
 
 bool RangeUse::HasFewPartners(const LogicalGet &get, const LogicalOperator &op) const {
-	//! An index measures a row in about that part of the time.
+	//! A scan takes about so many times as long as an index to measure a row.
 	constexpr idx_t GAIN = 8;
 	//! Several rows may have the same partner.
 	constexpr idx_t ROWS_PER_PARTNER = 2;

@@ -34,10 +34,10 @@ pub(crate) struct GraphLock {
     taken: AtomicUsize,
 }
 
-/// Some nodes were cleared: nobody links to them, but those may still read their rows who have pinned them before.
+/// Proof that nodes were cleared: no node links to them. Readers that had pinned rows by then may still read theirs.
 pub(crate) struct Cleared(Earlier);
 
-/// A slot whose node was cleared: nobody links to it or reads its row, and nobody else may use it again.
+/// A slot whose node was cleared: no node links to it, nobody reads its row, and only the owner of this may use it again.
 pub(crate) struct FreeSlot(u32);
 
 impl FreeSlot {

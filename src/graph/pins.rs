@@ -1,17 +1,19 @@
-//! Readers of rows that take no turn, in two groups: whoever waits for those of one moment does not wait for those that come later.
+//! Readers of rows that take no turn, in two groups. Whoever waits until the readers of one moment have ended does not wait for readers
+//! that begin later.
 //!
-//! This is the scheme of epochs, K. Fraser, "Practical lock-freedom" (2004), section 5.2.3, with two epochs: there is one who waits.
+//! Epochs do this in K. Fraser, "Practical lock-freedom" (2004), section 5.2.3. Two of them are enough here, as one thread waits at a time.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Who reads rows, by the group that was open when each began.
+/// The readers of rows. Each belongs to the group that was current when it began.
 pub(super) struct Pins {
-    /// The group that readers join: the last bit.
+    /// The current group: 0 or 1.
     group: AtomicUsize,
+    /// How many readers each group has.
     held: [AtomicUsize; 2],
 }
 
-/// Readers that were there when this was made.
+/// The readers that had begun when the group changed.
 pub(crate) struct Earlier {
     group: usize,
 }
@@ -21,12 +23,12 @@ impl Pins {
         Self { group: AtomicUsize::new(0), held: [AtomicUsize::new(0), AtomicUsize::new(0)] }
     }
 
-    /// One more reader, of the group that is returned. Waits for nobody.
+    /// Counts one more reader, and returns its group. Waits for nobody.
     pub(super) fn pin(&self) -> usize {
         loop {
             let group = self.group.load(Ordering::SeqCst);
             self.held[group].fetch_add(1, Ordering::SeqCst);
-            // Whoever changes the group from now on sees this reader.
+            // If the group is still current, the reader was counted before any later change, which sees it.
             if self.group.load(Ordering::SeqCst) == group {
                 return group;
             }
@@ -34,13 +36,13 @@ impl Pins {
         }
     }
 
-    /// A reader of this group has ended.
+    /// Counts one reader of this group less.
     pub(super) fn unpin(&self, group: usize) {
         self.held[group].fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// From now on readers join the other group. `None` if there are any in it: some are still read that were there at the last call.
-    /// To be called by one thread at a time.
+    /// Makes the other group the current one. `None` if that still has readers, who began before the last change: then nothing changes.
+    /// One thread at a time may call this.
     pub(super) fn change_group(&self) -> Option<Earlier> {
         let group = self.group.load(Ordering::SeqCst);
         if self.held[1 - group].load(Ordering::SeqCst) > 0 {
