@@ -4,7 +4,7 @@
 //! probably be followed are fetched ahead, because a walk waits for memory most of its time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
 
 use super::Cost;
 use super::crowds::Crowds;
@@ -317,11 +317,11 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         let is_member = |node: &Neighbor| members.binary_search(&node.slot()).is_ok();
         self.beside.extend(self.best.iter().copied().filter(is_member));
         self.best.retain(|node| !is_member(node));
-        let beside: HashSet<u32> = self.beside.iter().map(|node| node.slot()).collect();
+        let beside = self.set_of(self.beside.iter());
         let mut far = std::mem::take(&mut self.far);
         far.sort_unstable();
         for node in far {
-            if beside.contains(&node.slot()) {
+            if beside.contains(node.slot()) {
                 self.open.push(Reverse(node));
             } else {
                 self.offer(node);
@@ -330,13 +330,21 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
         true
     }
 
+    fn set_of<'b>(&self, nodes: impl ExactSizeIterator<Item = &'b Neighbor>) -> VisitedSet {
+        let mut set = VisitedSet::new(self.graph.len(), nodes.len());
+        nodes.for_each(|node| {
+            set.insert(node.slot());
+        });
+        set
+    }
+
     /// The nearest nodes of the upper levels. A crowd has few nodes there, so the nearest nodes come from many places.
     fn look_above(&mut self) -> Vec<u32> {
         let Some(entry) = self.graph.entry() else { return Vec::new() };
         let (mut kept, mut found, mut links) = (BinaryHeap::new(), Vec::new(), Vec::new());
         self.measure(&[entry], |_, node| kept.push(node));
         for level in (1..=self.graph.level(entry)).rev() {
-            let mut met: HashSet<u32> = kept.iter().map(|node| node.slot()).collect();
+            let mut met = self.set_of(kept.iter());
             let mut open: BinaryHeap<_> = kept.iter().copied().map(Reverse).collect();
             while let Some(Reverse(node)) = open.pop() {
                 if kept.len() == Self::KEPT_ABOVE && kept.peek().is_some_and(|worst| worst.is_nearer_than(node)) {
@@ -344,7 +352,7 @@ impl<'a, P: Fn(u32) -> bool> SearchLayer<'a, P> {
                 }
                 self.cost.visited += 1;
                 self.neighbors(node.slot(), level, &mut links);
-                links.retain(|&slot| met.insert(slot));
+                met.keep_new(&mut links);
                 self.measure(&links, |_, node| {
                     open.push(Reverse(node));
                     kept.push(node);
