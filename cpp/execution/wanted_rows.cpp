@@ -12,7 +12,7 @@
 namespace duckdb {
 
 rust::Box<vss::RowSet> MakeRowSet(ClientContext &context) {
-	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(context), 0);
+	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(context));
 	return Translate([&] { return vss::create_row_set(std::move(memory)); });
 }
 

@@ -20,24 +20,18 @@ std::string ErrorText(const std::exception &exception) {
 	return std::to_string(static_cast<int>(kind)) + error.RawMessage();
 }
 
-HostMemory::HostMemory(duckdb::BufferManager &buffers_p, size_t row_bytes_p)
-    : buffers(buffers_p), row_bytes(row_bytes_p) {
+HostMemory::HostMemory(duckdb::BufferManager &buffers_p) : buffers(buffers_p) {
 }
 
-size_t HostMemory::Headroom() const {
-	// What indexes hold cannot be evicted. A commit that is taken back has to pin blocks; if it cannot, DuckDB
-	// invalidates the database.
-	constexpr size_t COMMIT_MAX = 8 << 20;
-	// DuckDB hands rows of the log over by vectors, copies each, and frees the last copy only after the next is made.
-	// If it cannot, the statement that has asked for the index fails, though a scan of the table would answer it.
-	constexpr size_t BLOCKS = 512 << 10;
-	auto limit = buffers.GetMaxMemory();
-	auto reading = row_bytes == 0 ? 0 : 2 * STANDARD_VECTOR_SIZE * row_bytes + BLOCKS;
-	return duckdb::MinValue<size_t>(limit / 16, COMMIT_MAX) + duckdb::MinValue<size_t>(limit / 4, reading);
+//! Memory that indexes leave to the rest of the host, however large they grow. What they hold cannot be evicted. A
+//! commit that is taken back has to pin blocks; if it cannot, DuckDB invalidates the database.
+static duckdb::idx_t Headroom(duckdb::BufferManager &buffers) {
+	constexpr duckdb::idx_t HEADROOM_MAX = 8 << 20;
+	return duckdb::MinValue(buffers.GetMaxMemory() / 16, HEADROOM_MAX);
 }
 
 void HostMemory::reserve(size_t bytes) const {
-	auto headroom = Headroom();
+	auto headroom = Headroom(buffers);
 	if (buffers.GetUsedMemory() + bytes + headroom <= buffers.GetMaxMemory()) {
 		buffers.ReserveMemory(bytes);
 	} else {

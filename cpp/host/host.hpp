@@ -49,9 +49,7 @@ namespace vss {
 //! shows it under EXTENSION.
 class HostMemory {
 public:
-	//! `row_bytes`: what the host needs to read a row for the index; the host reads and copies some thousand rows at
-	//! once. 0 if it reads none.
-	HostMemory(duckdb::BufferManager &buffers, size_t row_bytes);
+	explicit HostMemory(duckdb::BufferManager &buffers);
 
 	//! Reserves `bytes`, evicting buffers if needed. Throws if `bytes` and the host's headroom do not both fit.
 	void reserve(size_t bytes) const;
@@ -59,11 +57,7 @@ public:
 	void release(size_t bytes) const noexcept;
 
 private:
-	//! Memory that indexes leave to the rest of the host, however large they grow.
-	size_t Headroom() const;
-
 	duckdb::BufferManager &buffers;
-	const size_t row_bytes;
 };
 
 //! Memory that an operator takes beside an index, also reserved from DuckDB's buffer manager.

@@ -48,14 +48,10 @@ vss::IndexOptions StoredIndexOptions(const case_insensitive_map_t<Value> &stored
 	}
 }
 
-std::unique_ptr<vss::HostMemory> HNSWIndex::Memory(const LogicalType &key, AttachedDatabase &db) {
-	auto row_bytes = ArrayType::GetSize(key) * sizeof(float);
-	return std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db), row_bytes);
-}
-
 rust::Box<vss::IndexHandle> HNSWIndex::MakeCore(const vss::IndexOptions &options, const LogicalType &key,
                                                 AttachedDatabase &db) {
-	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), Memory(key, db)); });
+	auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
+	return Translate([&] { return vss::create_core(options, ArrayType::GetSize(key), std::move(memory)); });
 }
 
 //! Elements of an indexed vector; 0 unless the index has exactly one key, a FLOAT[n].
@@ -235,8 +231,28 @@ ErrorData HNSWIndex::Append(IndexLock &lock, DataChunk &chunk, Vector &row_ids, 
 	// binding failed, DuckDB would try it again for ever, or invalidate the database. So the index closes instead: the
 	// table has the rows.
 	auto error = TakeRows(vss::RowOrigin::Log, chunk, row_ids);
+	if (!error.HasError() && !replayed) {
+		error = RoomForReplay();
+	}
 	if (error.HasError()) {
 		Close(Agreement::Reason::FOR_NOW, error.RawMessage());
+	}
+	return ErrorData();
+}
+
+ErrorData HNSWIndex::RoomForReplay() const {
+	// DuckDB copies each vector of rows, and frees the last copy only after it has made the next one. If it cannot,
+	// the statement that has asked for the index fails, though a scan of the table would answer it.
+	constexpr idx_t COPIES = 2;
+	constexpr idx_t PINNED_BLOCKS = 2;
+	try {
+		vss::ReservedMemory room(BufferManager::GetBufferManager(db));
+		room.Resize(COPIES * STANDARD_VECTOR_SIZE * Dimensions() * sizeof(float) +
+		            PINNED_BLOCKS * DEFAULT_BLOCK_ALLOC_SIZE);
+	} catch (const OutOfMemoryException &ex) {
+		return ErrorData(ExceptionType::OUT_OF_MEMORY,
+		                 "an HNSW index leaves too little to read the next rows of the log: " +
+		                     ErrorData(ex).RawMessage());
 	}
 	return ErrorData();
 }
@@ -261,7 +277,9 @@ ErrorData HNSWIndex::TakeKeys(vss::RowOrigin origin, DataChunk &keys, Vector &ro
 		end = MaxValue(end, UnsafeNumericCast<idx_t>(rows[format.sel->get_index(i)]) + 1);
 	}
 	agreement.Took(end);
-	Maintain();
+	if (origin != vss::RowOrigin::Log) {
+		Maintain(); // not beside a replay, which needs the memory; the first use of the index does
+	}
 	return ErrorData();
 }
 

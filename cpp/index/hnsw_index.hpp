@@ -48,8 +48,6 @@ public:
 	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::IndexHandle> core,
 	          Agreement::State state);
 
-	//! The host memory from which an index over keys of this type reserves.
-	static std::unique_ptr<vss::HostMemory> Memory(const LogicalType &key, AttachedDatabase &db);
 	//! An empty core for keys of this type. Throws an OutOfMemoryException.
 	static rust::Box<vss::IndexHandle> MakeCore(const vss::IndexOptions &options, const LogicalType &key,
 	                                            AttachedDatabase &db);
@@ -164,6 +162,8 @@ private:
 	void ReplaceCore(rust::Box<vss::IndexHandle> successor);
 	//! Takes over the opened core, its options and what is known of it.
 	void Adopt(Opened opened);
+	//! An error if DuckDB has not got the memory to hand over the next rows of the log.
+	ErrorData RoomForReplay() const;
 	//! Frees the core and its rows: queries scan the table from now on.
 	void Close(Agreement::Reason why, string problem);
 	//! A defect may have left the index wrong: closes it, and gives its image up.

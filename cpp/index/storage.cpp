@@ -237,7 +237,7 @@ HNSWIndex::Opened HNSWIndex::Open(const vss::IndexOptions &options, const Logica
 	unique_ptr<Opened> opened;
 	string problem;
 	try {
-		auto memory = Memory(key, db);
+		auto memory = std::make_unique<vss::HostMemory>(BufferManager::GetBufferManager(db));
 		auto loaded = Translate([&] {
 			vss::ImageParts image {StoredBlob(info, ROOT_OPTION),
 			                       StoredBlob(info, NORMS_OPTION),

@@ -1,12 +1,13 @@
 //! Recognizes filters and joins that keep all rows within some distance: `distance < r` without a LIMIT.
 #pragma once
 
-#include "duckdb/common/limits.hpp"
 #include "duckdb/planner/logical_operator.hpp"
 
 namespace duckdb {
 
 class Binder;
+class ClientContext;
+class LogicalComparisonJoin;
 class LogicalGet;
 class TableCatalogEntry;
 
@@ -16,18 +17,15 @@ struct RangeUse {
 	bool may_stop = false;
 	//! They only count the rows, and read no column.
 	bool counts_only = false;
-	//! DuckDB's estimate of the rows that the joins above make of them: the least.
-	idx_t joined = NumericLimits<idx_t>::Maximum();
-	//! Its estimate of the rows on the other side of a SEMI JOIN above: the least.
-	idx_t partners = NumericLimits<idx_t>::Maximum();
+	//! The joins above.
+	vector<const_reference<LogicalComparisonJoin>> joins;
 	//! They change this table as soon as they get a row.
 	optional_ptr<TableCatalogEntry> changed;
 
 	//! What is done with the rows of a child of `op`, if this is done with the rows of `op`.
 	RangeUse Below(const LogicalOperator &op) const;
-	//! Whether a join above tells the scan `get`, before a search measures its rows, that few of them have partners. `op`
-	//! is the filter or join.
-	bool HasFewPartners(const LogicalGet &get, const LogicalOperator &op) const;
+	//! Whether a join above tells the scan `get`, before a search measures its rows, that few of them have partners.
+	bool HasFewPartners(ClientContext &context, LogicalGet &get) const;
 };
 
 //! Puts a search of an index in the place of the scan in `slot`, or of the scan below the filter there. Only rows

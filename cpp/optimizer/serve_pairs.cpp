@@ -2,7 +2,6 @@
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/column_binding_map.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
-#include "duckdb/planner/expression/bound_conjunction_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/operator/logical_join.hpp"
 #include "duckdb/planner/operator/logical_cross_product.hpp"
@@ -48,8 +47,8 @@ private:
 	unique_ptr<DistanceMatch> match;
 	vector<unique_ptr<Expression>> conditions;
 	vector<DistanceBound> bounds;
-	//! Why DuckDB computes few distances: few pairs pass the other conditions. Null if many may.
-	const char *few_pairs = nullptr;
+	//! A value of one side has to lie between two of the other: DuckDB's IE join meets no other pairs.
+	bool has_band = false;
 };
 
 static column_binding_set_t ColumnsOf(const Expression &expr) {
@@ -59,59 +58,33 @@ static column_binding_set_t ColumnsOf(const Expression &expr) {
 	return result;
 }
 
-static bool IsEquality(const Expression &condition) {
-	auto type = condition.GetExpressionType();
-	return type == ExpressionType::COMPARE_EQUAL || type == ExpressionType::COMPARE_NOT_DISTINCT_FROM;
-}
-
 bool PairsPlan::TakeConditions() {
-	for (auto &part : JoinPartsOf(*slot)) {
-		if (part.compares_sides && IsEquality(*part.condition)) {
-			return false;
-		}
-		conditions.push_back(std::move(part.condition));
-	}
-	LogicalFilter::SplitPredicates(conditions);
-	return true;
-}
-
-//! Whether a condition is an equality over two tables, or an OR of such equalities.
-static bool EquatesTables(const Expression &condition) {
-	if (condition.GetExpressionType() == ExpressionType::CONJUNCTION_OR) {
-		auto &parts = condition.Cast<BoundConjunctionExpression>().GetChildren();
-		return std::all_of(parts.begin(), parts.end(),
-		                   [](const unique_ptr<Expression> &part) { return EquatesTables(*part); });
-	}
-	return IsEquality(condition) && ReferencedTables(condition).size() > 1;
-}
-
-//! Why few pairs pass these conditions, which DuckDB checks before it computes a distance; null if many may.
-static const char *WhyFewPass(const vector<reference<const Expression>> &conditions) {
 	// the columns that are compared
 	vector<column_binding_set_t> less;
 	vector<column_binding_set_t> greater;
-	for (auto &condition : conditions) {
-		if (EquatesTables(condition)) {
-			return "the join has an equality of both tables' values: DuckDB compares the pairs for which it holds only";
-		}
-		switch (condition.get().GetExpressionType()) {
+	for (auto &part : JoinPartsOf(*slot)) {
+		switch (part.compares_sides ? part.condition->GetExpressionType() : ExpressionType::INVALID) {
+		case ExpressionType::COMPARE_EQUAL:
+		case ExpressionType::COMPARE_NOT_DISTINCT_FROM:
+			return false;
 		case ExpressionType::COMPARE_LESSTHAN:
 		case ExpressionType::COMPARE_LESSTHANOREQUALTO:
-			less.push_back(ColumnsOf(condition));
+			less.push_back(ColumnsOf(*part.condition));
 			break;
 		case ExpressionType::COMPARE_GREATERTHAN:
 		case ExpressionType::COMPARE_GREATERTHANOREQUALTO:
-			greater.push_back(ColumnsOf(condition));
+			greater.push_back(ColumnsOf(*part.condition));
 			break;
 		default:
 			break;
 		}
+		conditions.push_back(std::move(part.condition));
 	}
-	auto has_band = std::any_of(less.begin(), less.end(), [&](const column_binding_set_t &columns) {
+	LogicalFilter::SplitPredicates(conditions);
+	has_band = std::any_of(less.begin(), less.end(), [&](const column_binding_set_t &columns) {
 		return std::find(greater.begin(), greater.end(), columns) != greater.end();
 	});
-	return has_band ? "the join has two more bounds on the same columns: DuckDB compares the pairs between these only"
-	                : nullptr;
+	return true;
 }
 
 bool PairsPlan::Match(Refusal &refusal) {
@@ -123,16 +96,12 @@ bool PairsPlan::Match(Refusal &refusal) {
 	if (!match) {
 		return false;
 	}
-	vector<reference<const Expression>> others;
 	for (auto &part : parts) {
 		auto side = matcher.SideOf(*match, *part);
 		if (side != BoundSide::NONE) {
 			bounds.push_back(MakeBound(*match, *part, side));
-		} else if (!Contains(*part, *match->distance)) {
-			others.push_back(*part);
 		}
 	}
-	few_pairs = WhyFewPass(others);
 	return !bounds.empty();
 }
 
@@ -183,10 +152,11 @@ Refusal PairsPlan::Serve() {
 		return Refuse(*match, "only inner joins on a distance are searched for");
 	}
 	auto pays = SearchStrategy(binder.context) == vss::Strategy::Exact;
-	if (few_pairs && !pays) {
-		return Refuse(*match, few_pairs);
+	if (has_band && !pays) {
+		return Refuse(*match,
+		              "the join has two more bounds on the same columns: DuckDB compares the pairs between these only");
 	}
-	if (use.HasFewPartners(match->get, *slot) && !pays) {
+	if (!pays && use.HasFewPartners(binder.context, match->get)) {
 		return Refuse(*match, "a join above leaves few rows to be compared");
 	}
 	if (ReferencedTables(*match->query).empty()) {

@@ -1,6 +1,8 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_cast_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/operator/logical_aggregate.hpp"
@@ -27,19 +29,48 @@ static Refusal Refuse(string reason) {
 	return Refusal(PlanNotes::Stage::PLAN, std::move(reason));
 }
 
-static idx_t EstimatedRows(const LogicalOperator &op) {
-	return op.has_estimated_cardinality ? op.estimated_cardinality : NumericLimits<idx_t>::Maximum();
+//! About how many values a column of a scan has; 0 if DuckDB does not know.
+static idx_t DistinctValues(ClientContext &context, LogicalGet &get, const ColumnBinding &binding) {
+	auto &column = get.GetColumnIndex(binding);
+	if (column.IsVirtualColumn() || column.HasChildren()) {
+		return 0;
+	}
+	auto statistics = get.GetTable()->GetStatistics(context, column.GetPrimaryIndex());
+	return statistics ? statistics->GetDistinctCount() : 0;
 }
 
-bool RangeUse::HasFewPartners(const LogicalGet &get, const LogicalOperator &op) const {
+bool RangeUse::HasFewPartners(ClientContext &context, LogicalGet &get) const {
 	//! A scan takes about so many times as long as an index to measure a row.
 	constexpr idx_t GAIN = 8;
-	//! Several rows may have the same partner.
-	constexpr idx_t ROWS_PER_PARTNER = 2;
-	auto few = [](idx_t some, const LogicalOperator &all, idx_t gain) {
-		return all.has_estimated_cardinality && some <= all.estimated_cardinality / gain;
+	if (!get.dynamic_filters) {
+		return false;
+	}
+	// One of the sides of a join is a column of the scan, and the other one has rows for few of its values.
+	auto finds_few = [&](const Expression &side, const LogicalOperator &partners) {
+		auto &expr =
+		    BoundCastExpression::IsCast(side) ? BoundCastExpression::Child(side.Cast<BoundFunctionExpression>()) : side;
+		if (expr.GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF || !partners.has_estimated_cardinality) {
+			return false;
+		}
+		auto &binding = expr.Cast<BoundColumnRefExpression>().Binding();
+		return binding.table_index == get.table_index &&
+		       partners.estimated_cardinality * GAIN <= DistinctValues(context, get, binding);
 	};
-	return get.dynamic_filters && (few(joined, op, GAIN) || few(partners, get, GAIN * ROWS_PER_PARTNER));
+	for (auto &join_ref : joins) {
+		auto &join = join_ref.get();
+		auto drops_left = join.join_type == JoinType::INNER || join.join_type == JoinType::SEMI;
+		auto drops_right = join.join_type == JoinType::INNER || join.join_type == JoinType::RIGHT_SEMI;
+		for (auto &condition : join.conditions) {
+			if (!condition.IsComparison() || condition.GetComparisonType() != ExpressionType::COMPARE_EQUAL) {
+				continue;
+			}
+			if ((drops_left && finds_few(condition.GetLHS(), *join.children[1])) ||
+			    (drops_right && finds_few(condition.GetRHS(), *join.children[0]))) {
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 RangeUse RangeUse::Below(const LogicalOperator &op) const {
@@ -64,18 +95,12 @@ RangeUse RangeUse::Below(const LogicalOperator &op) const {
 	case LogicalOperatorType::LOGICAL_PROJECTION:
 	case LogicalOperatorType::LOGICAL_FILTER:
 		result.may_stop = may_stop;
-		result.joined = joined;
-		result.partners = partners;
+		result.joins = joins;
 		break;
-	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN: {
-		result.joined = MinValue(joined, EstimatedRows(op));
-		result.partners = partners;
-		// DuckDB estimates a fifth, whatever is on the other side
-		if (op.Cast<LogicalComparisonJoin>().join_type == JoinType::SEMI) {
-			result.partners = MinValue(partners, EstimatedRows(*op.children[1]));
-		}
+	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
+		result.joins = joins;
+		result.joins.push_back(op.Cast<LogicalComparisonJoin>());
 		break;
-	}
 	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY: {
 		auto &aggregate = op.Cast<LogicalAggregate>();
 		auto reads_nothing = [](const unique_ptr<Expression> &expr) { return ReferencedTables(*expr).empty(); };
@@ -310,7 +335,7 @@ Refusal RangePlan::Serve() {
 	if (use.may_stop) {
 		return refuse("a LIMIT without an ORDER BY is met sooner by a scan");
 	}
-	if (use.HasFewPartners(get, *slot)) {
+	if (use.HasFewPartners(binder.context, get)) {
 		return refuse("a join above leaves few rows to be compared");
 	}
 	if (!IsWorthwhile()) {

@@ -162,27 +162,26 @@ impl Maintenance {
         consolidation: &mut Consolidation,
         interrupt: &dyn Interrupt,
     ) -> Result<bool> {
-        if consolidation.cleared.as_ref().is_some_and(|cleared| !generation.graph.may_free(cleared)) {
-            return Ok(false); // without the guard, for which searches wait
+        if consolidation.cleared.is_none() {
+            let mut graph = self.exclusive(generation, interrupt)?;
+            let end = graph.len() as u32;
+            graph.consolidate(&consolidation.deleted, 0..end, &mut consolidation.orphans)?;
+            consolidation.cleared = generation.clear_slots(&consolidation.slots, &mut graph);
         }
         consolidation.adopt_orphans(self, generation, interrupt)?;
-        let freed = {
-            let mut graph = self.exclusive(generation, interrupt)?;
-            if consolidation.cleared.is_none() {
-                let end = graph.len() as u32;
-                graph.consolidate(&consolidation.deleted, 0..end, &mut consolidation.orphans)?;
-                consolidation.cleared = generation.clear_slots(&consolidation.slots, &mut graph);
-            }
-            let cleared = consolidation.cleared.as_ref();
-            let freed = cleared.is_some_and(|cleared| generation.free_slots(&consolidation.slots, cleared, &mut graph));
-            if freed {
-                // These are the slots of `generation`, whether or not it is still the current one.
-                let _rows = self.rows.change();
-                generation.dead_freed(consolidation.slots.len());
-            }
-            freed
+        // Asked without the guard first: searches wait for that.
+        let Some(cleared) = consolidation.cleared.as_ref().filter(|cleared| generation.graph.may_free(cleared)) else {
+            return Ok(false);
         };
-        consolidation.adopt_orphans(self, generation, interrupt)?;
+        let mut graph = self.exclusive(generation, interrupt)?;
+        // Nothing may fail from here on: the slots would be freed once more.
+        let freed = generation.free_slots(&consolidation.slots, cleared, &mut graph);
+        if freed {
+            // These are the slots of `generation`, whether or not it is still the current one.
+            let _rows = self.rows.change();
+            generation.dead_freed(consolidation.slots.len());
+        }
+        drop(graph);
         if freed && !consolidation.slots.is_empty() {
             self.repaired(RepairKind::Consolidation, consolidation.slots.len());
         }
