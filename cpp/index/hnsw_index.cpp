@@ -85,7 +85,9 @@ bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWInde
 		return false;
 	}
 	auto &index = *handle->operator->();
-	index.replayed = true;
+	if (!index.replayed && !index.replayed.exchange(true)) {
+		index.Maintain(); // nothing was linked beside the replay
+	}
 	visit(index);
 	return true;
 }
@@ -249,10 +251,10 @@ ErrorData HNSWIndex::RoomForReplay() const {
 		vss::ReservedMemory room(BufferManager::GetBufferManager(db));
 		room.Resize(COPIES * STANDARD_VECTOR_SIZE * Dimensions() * sizeof(float) +
 		            PINNED_BLOCKS * DEFAULT_BLOCK_ALLOC_SIZE);
-	} catch (const OutOfMemoryException &ex) {
+	} catch (std::exception &ex) { // also what is evicted for it may have no place to go
+		auto reason = ErrorData(ex).RawMessage();
 		return ErrorData(ExceptionType::OUT_OF_MEMORY,
-		                 "an HNSW index leaves too little to read the next rows of the log: " +
-		                     ErrorData(ex).RawMessage());
+		                 "an HNSW index leaves too little to read the next rows of the log: " + reason);
 	}
 	return ErrorData();
 }

@@ -261,3 +261,22 @@ def test_the_comparison_of_an_index_with_its_table_shows_its_progress(connect, t
     again = connect(str(tmp_path / "second.db"), threads=1)
     seen = progress_of(again, f"SELECT id FROM t ORDER BY array_distance(v, {[1.0] * 16}::FLOAT[16]) LIMIT 1")
     assert seen == sorted(seen) and any(0 < percent < 100 for percent in seen)
+
+
+FEW_PAIRS = "SELECT q.id, t.id FROM q, t WHERE array_distance(t.v, q.v) < 0.5 AND t.id IN (SELECT id FROM w)"
+
+
+def test_pairs_are_searched_for_unless_a_join_tells_the_scan_that_few_rows_are_left(con):
+    """DuckDB 2.0.0 tells no scan that is below another join: there all pairs are compared, which an index does faster."""
+    con.execute("CREATE TABLE t AS SELECT i AS id, [sin(i), cos(i * 3), sin(i * 7), cos(i * 5)]::FLOAT[4] AS v FROM range(6000) r(i)")
+    con.execute("CREATE TABLE q AS SELECT i AS id, [sin(i * 2), cos(i), sin(i * 9), cos(i * 4)]::FLOAT[4] AS v FROM range(1000) r(i)")
+    con.execute("CREATE TABLE w AS SELECT i * 150 AS id FROM range(40) r(i)")
+    exact = sorted(con.execute(FEW_PAIRS).fetchall())
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    tells_scans = "Dynamic Filters" in con.execute("EXPLAIN ANALYZE " + FEW_PAIRS).fetchall()[0][1]
+    assert tells_scans == (duckdb.__version__ != "2.0.0")
+    is_searched = "HNSW_INDEX_JOIN" in con.execute("EXPLAIN " + FEW_PAIRS).fetchall()[0][1].upper().replace(" ", "_")
+    assert is_searched != tells_scans
+    ((used, reason),) = con.execute("SELECT used, reason FROM hnsw_explain(?)", [FEW_PAIRS]).fetchall()
+    assert used == is_searched and (used or reason == "a join above leaves few rows to be compared")
+    assert sorted(con.execute(FEW_PAIRS).fetchall()) == exact
