@@ -141,7 +141,7 @@ sql: in-host $(SQLLOGICTEST) $(HOST)/venv/tests
 # The tests that need Python. PYTHON_TESTS="<files>" selects some of them.
 PYTHON_TESTS ?= test/python
 python: in-host $(HOST)/venv/tests $(CACHE)/dist/venv/tools
-	$(PYTHON) -m pytest -q $(PYTHON_TESTS) --extension $(EXTENSION) --dist-python $(DIST_PYTHON)
+	$(PYTHON) -m pytest -q -rs $(PYTHON_TESTS) --extension $(EXTENSION) --dist-python $(DIST_PYTHON)
 
 # Always the whole workspace: cargo unites features for each selection of packages, those of build scripts included, and another set of
 # features compiles DuckDB again. `make lint` uses the same set, so the first of the two compiles DuckDB for both.
