@@ -10,6 +10,7 @@
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/parser/qualified_name.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
+#include "index/binding.hpp"
 #include "index/hnsw_index.hpp"
 
 namespace duckdb {
@@ -57,7 +58,7 @@ static FoundIndex Open(ClientContext &context, IndexCatalogEntry &entry) {
 	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, table_name).Cast<DuckTableEntry>();
 	auto &storage = table.GetStorage();
 	auto &info = *storage.GetDataTableInfo();
-	info.BindIndexes(context, entry.index_type);
+	BindUnlessDropped(context, info, entry.index_type);
 	auto create_info = entry.GetInfo();
 	auto expressions = create_info->Cast<CreateIndexInfo>().ExpressionsToList();
 	auto index = ListedIndex(info, entry);

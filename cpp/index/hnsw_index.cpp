@@ -8,6 +8,7 @@
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "host/errors.hpp"
 #include "host/host.hpp"
+#include "index/binding.hpp"
 #include "index/keys.hpp"
 #include "index/maintenance.hpp"
 #include "host/vector_batch.hpp"
@@ -93,10 +94,7 @@ bool HNSWIndex::Visit(IndexEntry &entry, const std::function<void(const HNSWInde
 }
 
 bool HNSWIndex::VisitAll(DataTableInfo &table, const std::function<void(const HNSWIndex &index)> &visit) {
-	vector<shared_ptr<IndexEntry>> entries;
-	for (auto entry : table.GetIndexes().IndexEntries()) {
-		entries.push_back(std::move(entry));
-	}
+	auto entries = ListedIndexes(table);
 	for (auto &entry : entries) {
 		Visit(*entry, visit);
 	}

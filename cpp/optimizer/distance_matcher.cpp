@@ -13,6 +13,7 @@
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
 #include "execution/read_costs.hpp"
+#include "index/binding.hpp"
 #include "index/hnsw_index.hpp"
 #include "host/settings.hpp"
 
@@ -254,7 +255,7 @@ static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataT
 	}
 	if (info.GetIndexes().HasUnbound()) {
 		try {
-			info.BindIndexes(context, string(HNSWIndex::TYPE_NAME));
+			BindUnlessDropped(context, info, HNSWIndex::TYPE_NAME);
 		} catch (const OutOfMemoryException &) {
 			// the rows of the log do not fit in memory now: the table has them, and the next query tries again
 		}

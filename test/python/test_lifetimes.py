@@ -214,3 +214,52 @@ def test_memory_of_an_index_that_was_made_beside_inserts_goes_back_when_it_is_dr
         while con.execute(held).fetchone() != (0,):
             assert time.monotonic() < end, "its memory is held"
     """)
+
+
+def test_a_table_that_is_dropped_beside_the_first_use_of_its_indexes(child):
+    """The entry of an index is emptied between two steps of DuckDB's binding: no reason to invalidate the database."""
+    child("""
+import random, shutil
+path = sys.argv[2] + "/first.db"
+con = connect()
+con.execute("SET checkpoint_threshold = '1GB'; PRAGMA disable_checkpoint_on_shutdown")
+con.execute(f"ATTACH '{path}' AS a")
+con.execute("CREATE TABLE a.t AS SELECT i AS id, [sin(i), cos(i), sin(3 * i)]::FLOAT[3] AS v FROM range(2000) r(i)")
+con.execute("CREATE INDEX i ON a.t USING HNSW (v); CREATE INDEX j ON a.t USING HNSW (v) WITH (metric = 'cosine'); CHECKPOINT a")
+con.execute("INSERT INTO a.t SELECT i, [sin(i), cos(i), sin(3 * i)]::FLOAT[3] FROM range(2000, 3500) r(i)")
+con.close()
+for end in ("", ".wal"):
+    shutil.copy(path + end, path + ".kept" + end)
+SQL = [
+    "EXPLAIN SELECT id FROM a.t ORDER BY array_distance(v, [.5, .5, .5]::FLOAT[3]) LIMIT 5",
+    "EXPLAIN SELECT id FROM a.t ORDER BY array_cosine_distance(v, [.5, .5, .5]::FLOAT[3]) LIMIT 5",
+    "FROM pragma_hnsw_index_info()",
+]
+
+
+def use(cursor):
+    for sql in SQL:
+        try:
+            cursor.execute(sql).fetchall()
+        except (duckdb.CatalogException, duckdb.BinderException, duckdb.TransactionException):
+            pass  # it is gone
+
+
+def drop(cursor, after):
+    time.sleep(after)
+    cursor.execute("DROP TABLE a.t")
+
+
+chance = random.Random(7)
+for turn in range(100):
+    for end in ("", ".wal"):
+        shutil.copy(path + ".kept" + end, path + end)
+    con = connect()
+    con.execute("PRAGMA disable_checkpoint_on_shutdown")
+    con.execute(f"ATTACH '{path}' AS a")
+    after = chance.random() * 0.01
+    dropping = con.cursor()
+    together(*(lambda cursor=con.cursor(): use(cursor) for _ in range(8)), lambda: drop(dropping, after))
+    assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'a'").fetchall() == [(0,)]
+    con.close()
+""")
