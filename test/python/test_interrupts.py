@@ -107,6 +107,15 @@ def test_rows_that_a_statement_has_no_time_to_link_are_left_to_the_background(co
     assert con.execute("SELECT count(*) FROM t").fetchone() == (30_020,)
 
 
+def until_it_has_time(con, statement):
+    """Executes a statement again until max_execution_time lets it end."""
+    while True:
+        try:
+            return con.execute(statement)
+        except duckdb.InterruptException:
+            pass
+
+
 def test_a_statement_whose_time_is_up_links_nothing(con):
     con.execute("SET threads = 1")
     table(con, 20)
@@ -114,15 +123,9 @@ def test_a_statement_whose_time_is_up_links_nothing(con):
     table(con, 10_000, name="more")
     for number in range(1, 6):
         con.execute("SET max_execution_time = 1")
-        inserted = False
-        while not inserted:
-            try:
-                # its time is over when its rows are in the table; DuckDB looks seldom enough to let it go on most of the time
-                con.execute("INSERT INTO t SELECT * FROM more")
-                inserted = True
-            except duckdb.InterruptException:
-                pass
-        con.execute("RESET max_execution_time")
+        # its time is over when its rows are in the table; DuckDB looks seldom enough to let it go on most of the time
+        until_it_has_time(con, "INSERT INTO t SELECT * FROM more")
+        until_it_has_time(con, "RESET max_execution_time")
         assert con.execute("SELECT pending FROM pragma_hnsw_index_info()").fetchone() == (10_000 * number,)
 
 
