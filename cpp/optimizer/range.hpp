@@ -26,6 +26,8 @@ struct RangeUse {
 	RangeUse Below(const LogicalOperator &op) const;
 	//! Whether a join above tells the scan `get`, before a search measures its rows, that few of them have partners.
 	bool HasFewPartners(ClientContext &context, LogicalGet &get) const;
+	//! Why there is no search then.
+	static constexpr const char *FEW_PARTNERS = "a join above leaves few rows to be compared";
 };
 
 //! Puts a search of an index in the place of the scan in `slot`, or of the scan below the filter there. Only rows

@@ -157,7 +157,7 @@ Refusal PairsPlan::Serve() {
 		              "the join has two more bounds on the same columns: DuckDB compares the pairs between these only");
 	}
 	if (!pays && use.HasFewPartners(binder.context, match->get)) {
-		return Refuse(*match, "a join above leaves few rows to be compared");
+		return Refuse(*match, RangeUse::FEW_PARTNERS);
 	}
 	if (ReferencedTables(*match->query).empty()) {
 		return Refuse(*match, "the query vector is the same for all pairs: let the condition stand in WHERE");
