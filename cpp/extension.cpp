@@ -6,10 +6,10 @@
 #include "duckdb/main/extension/extension_loader.hpp"
 
 #include "functions/blob_cast.hpp"
+#include "index/binding.hpp"
 #include "index/create.hpp"
 #include "functions/explain.hpp"
 #include "functions/health.hpp"
-#include "functions/index_lookup.hpp"
 #include "functions/index_metric.hpp"
 #include "index/hnsw_index.hpp"
 #include "functions/macros.hpp"
@@ -26,7 +26,8 @@
 
 namespace duckdb {
 
-//! The index type comes last: registration is not transactional, and without the index type no index can be made.
+//! The index type comes last of what is registered: registration is not transactional, and without the index type no
+//! index can be made.
 static void LoadVss(ExtensionLoader &loader) {
 	loader.SetDescription("Vector similarity search with HNSW indexes");
 	auto &config = DBConfig::GetConfig(loader.GetDatabaseInstance());
@@ -46,12 +47,13 @@ static void LoadVss(ExtensionLoader &loader) {
 	RegisterCorrelations(config);
 	RegisterArrayWindows(config);
 
-	ReleaseStuckIndexes(loader.GetDatabaseInstance());
 	IndexType index_type;
 	index_type.name = HNSWIndex::TYPE_NAME;
 	index_type.create_plan = PhysicalCreateHNSW::Plan;
 	index_type.create_instance = HNSWIndex::CreateInstance;
 	config.GetIndexTypes().RegisterIndexType(index_type);
+	// statements without the extension may have failed to bind indexes
+	ReleaseStuckIndexes(loader.GetDatabaseInstance());
 }
 
 } // namespace duckdb

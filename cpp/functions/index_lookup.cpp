@@ -4,10 +4,8 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/common/exception/binder_exception.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
-#include "duckdb/catalog/duck_catalog.hpp"
 #include "duckdb/common/string_util.hpp"
 #include "duckdb/main/attached_database.hpp"
-#include "duckdb/main/database_manager.hpp"
 #include "duckdb/parser/qualified_name.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "index/binding.hpp"
@@ -192,7 +190,7 @@ unique_ptr<SharedIndex> ShareInStep(ClientContext &context, const vss::HostInter
 		if (HNSWIndex::IsDropped(*found.index)) {
 			ThrowDropped(name);
 		}
-		ThrowIncomplete(name);
+		ThrowIncomplete(found);
 	}
 	return result;
 }
@@ -210,31 +208,14 @@ bool ReconcileFirst::Done(ClientContext &context, TableFunctionInput &input, con
 	return is_done;
 }
 
-void ThrowIncomplete(const string &name) {
+void ThrowIncomplete(const FoundIndex &found) {
+	auto name = found.entry.get().name.GetIdentifierName();
+	if (!found.storage.get().IsMainTable()) {
+		throw TransactionException("the table of index '%s' was altered by another connection: run the statement again",
+		                           name);
+	}
 	throw InvalidInputException("index '%s' does not cover its table: its status in pragma_hnsw_index_info() says why",
 	                            name);
-}
-
-void ReleaseStuckIndexes(DatabaseInstance &db) {
-	auto release = [](CatalogEntry &entry) {
-		if (entry.type != CatalogType::TABLE_ENTRY || !entry.Cast<TableCatalogEntry>().IsDuckTable()) {
-			return; // a view
-		}
-		auto &info = *entry.Cast<DuckTableEntry>().GetStorage().GetDataTableInfo();
-		for (auto index : info.GetIndexes().IndexEntries()) {
-			if (index->GetBindState() == IndexBindState::BINDING &&
-			    StringUtil::CIEquals(index->GetIndexType(), HNSWIndex::TYPE_NAME)) {
-				index->SetBindState(IndexBindState::UNBOUND);
-			}
-		}
-	};
-	for (auto &database : DatabaseManager::Get(db).GetDatabases()) {
-		auto &catalog = database->GetCatalog();
-		if (catalog.IsDuckCatalog()) {
-			catalog.Cast<DuckCatalog>().ScanSchemas(
-			    [&](SchemaCatalogEntry &schema) { schema.Scan(CatalogType::TABLE_ENTRY, release); });
-		}
-	}
 }
 
 } // namespace duckdb

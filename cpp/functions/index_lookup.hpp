@@ -67,12 +67,8 @@ private:
 	unique_ptr<Aside> work;
 };
 
-//! Throws an InvalidInputException which says that the index does not cover its table.
-[[noreturn]] void ThrowIncomplete(const string &name);
-
-//! Frees HNSW indexes from the state BINDING, in which a change without the extension has left them, and in which
-//! DuckDB would wait for ever. Called by LOAD, before the index type is known: so nobody can be binding them. Holds
-//! each list's lock in turn.
-void ReleaseStuckIndexes(DatabaseInstance &db);
+//! Throws an InvalidInputException which says that the index does not cover its table; a TransactionException if the
+//! table was changed since the caller's transaction has looked it up.
+[[noreturn]] void ThrowIncomplete(const FoundIndex &found);
 
 } // namespace duckdb

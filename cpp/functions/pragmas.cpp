@@ -305,7 +305,7 @@ static void Finish(ClientContext &context, const vss::HostInterrupt &interrupt, 
 		if (found.index->GetBindState() != IndexBindState::BOUND) {
 			return; // dropped meanwhile
 		}
-		ThrowIncomplete(found.entry.get().name.GetIdentifierName());
+		ThrowIncomplete(found);
 	}
 	// called so that the core learns the session's target recall
 	SearchWidth(context, *shared->core, shared->options, 1);

@@ -11,6 +11,7 @@
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
 #include "host/host.hpp"
+#include "index/binding.hpp"
 #include "index/hnsw_index.hpp"
 
 #include <algorithm>
@@ -38,6 +39,8 @@ void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 	auto table = Target(plan);
 	// also a table without indexes: it may have one at the commit
 	if (table && table->IsDuckTable()) {
+		// DuckDB binds the indexes before it changes the table, but invalidates the database if one is dropped meanwhile
+		BindUnlessDropped(context, *table->GetStorage().GetDataTableInfo(), HNSWIndex::TYPE_NAME);
 		auto backlog = context.registered_state->GetOrCreate<Backlog>("vss_backlog");
 		backlog->Add(table->GetStorage());
 		// the state may not have existed when the statement began

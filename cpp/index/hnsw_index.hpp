@@ -8,6 +8,8 @@
 #include "index/maintenance.hpp"
 #include "vss/src/bridge/mod.rs.h"
 
+#include <exception>
+
 namespace duckdb {
 
 class DataTable;
@@ -47,6 +49,8 @@ public:
 	          TableIOManager &table_io_manager, const vector<unique_ptr<Expression>> &unbound_expressions,
 	          AttachedDatabase &db, const vss::IndexOptions &options, rust::Box<vss::IndexHandle> core,
 	          Agreement::State state);
+	//! Frees the image of an index that was dropped while it was bound.
+	~HNSWIndex() override;
 
 	//! An empty core for keys of this type. Throws an OutOfMemoryException.
 	static rust::Box<vss::IndexHandle> MakeCore(const vss::IndexOptions &options, const LogicalType &key,
@@ -164,6 +168,9 @@ private:
 	void Adopt(Opened opened);
 	//! An error if DuckDB has not got the memory to hand over the next rows of the log.
 	ErrorData RoomForReplay() const;
+	//! Marks the blocks of the newest image, or of the stored one, and the useless ones as free from the next checkpoint
+	//! on. Does nothing in memory.
+	void FreeImage(bool stored_image);
 	//! Frees the core and its rows: queries scan the table from now on.
 	void Close(Agreement::Reason why, string problem);
 	//! A defect may have left the index wrong: closes it, and gives its image up.
@@ -195,6 +202,8 @@ private:
 	//! so a delete is the log's; from then on it is a statement's. The first statement's deletes may be taken for the
 	//! log's.
 	mutable atomic<bool> replayed {false};
+	//! Exceptions under way when the index was made.
+	const int exceptions = std::uncaught_exceptions();
 };
 
 //! Options of `WITH (…)`, checked by the core. Throws a BinderException that names the option.

@@ -17,6 +17,7 @@
 #include "host/errors.hpp"
 #include "host/host.hpp"
 #include "host/log.hpp"
+#include "index/binding.hpp"
 #include "index/hnsw_index.hpp"
 
 namespace duckdb {
@@ -185,12 +186,30 @@ void HNSWIndex::ResetStorage(IndexLock &lock) {
 	// handle frees its memory.
 	auto trusts_stored = agreement.IsClosed() || !core->is_sound();
 	agreement.Dropped();
+	FreeImage(trusts_stored);
+}
+
+HNSWIndex::~HNSWIndex() {
+	// An index that was dropped while it was bound has taken over the blocks of its image, and nobody has seen it. If
+	// binding failed, the blocks still belong to the index that is not bound.
+	auto binding_failed = std::uncaught_exceptions() > exceptions;
+	if (replayed || binding_failed || agreement.IsDropped()) {
+		return;
+	}
+	try {
+		FreeImage(agreement.IsClosed() || !core->is_sound());
+	} catch (const std::exception &) {
+		// no memory to note what is free
+	}
+}
+
+void HNSWIndex::FreeImage(bool stored_image) {
 	auto &blocks = table_io_manager.GetIndexBlockManager();
 	if (blocks.InMemory()) {
 		return;
 	}
 	vss::HostPages pages(blocks, QueryContext());
-	auto ids = trusts_stored ? BlocksOf(stored) : PagesOf(*core);
+	auto ids = stored_image ? BlocksOf(stored) : PagesOf(*core);
 	for (auto &id : ids) {
 		pages.free(id);
 	}
@@ -308,6 +327,7 @@ void HNSWIndex::Discard(Agreement::Reason why) {
 }
 
 unique_ptr<BoundIndex> HNSWIndex::CreateInstance(CreateIndexInput &input) {
+	NoteInstance();
 	auto given = input.options.empty() ? OptionsOf(input.storage_info) : input.options;
 	auto index = make_uniq<HNSWIndex>(input.name, input.constraint_type, input.column_ids, input.table_io_manager,
 	                                  input.unbound_expressions, input.db, StoredIndexOptions(given), vss::idle_core(),

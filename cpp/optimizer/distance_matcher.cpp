@@ -246,19 +246,20 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchBound(const Expression &compariso
 	return Match(order, 0, true);
 }
 
-//! Every HNSW index of the table, bound. Indexes that DuckDB has no memory to bind now are left out.
+//! Every HNSW index of the table, bound. Indexes that DuckDB cannot bind now are left out: the table has their rows, and
+//! the next query tries again.
 static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataTable &storage) {
 	vector<shared_ptr<IndexEntry>> result;
 	auto &info = *storage.GetDataTableInfo();
 	if (info.GetIndexes().Empty()) {
 		return result;
 	}
-	if (info.GetIndexes().HasUnbound()) {
-		try {
-			BindUnlessDropped(context, info, HNSWIndex::TYPE_NAME);
-		} catch (const OutOfMemoryException &) {
-			// the rows of the log do not fit in memory now: the table has them, and the next query tries again
-		}
+	try {
+		BindUnlessDropped(context, info, HNSWIndex::TYPE_NAME);
+	} catch (const OutOfMemoryException &) {
+		// the rows of the log do not fit in memory now
+	} catch (const CatalogException &) {
+		// somebody is renaming the table: DuckDB looks it up by a name that this transaction does not know
 	}
 	for (auto &&entry : info.GetIndexes().IndexEntries()) {
 		if (entry->GetBindState() == IndexBindState::BOUND) {

@@ -263,3 +263,167 @@ for turn in range(100):
     assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'a'").fetchall() == [(0,)]
     con.close()
 """)
+
+
+def test_indexes_that_are_dropped_beside_the_first_change_of_their_table(child):
+    """DuckDB binds the indexes before it changes a table. One that is gone then is no reason to invalidate the database."""
+    child("""
+import random, shutil
+path = sys.argv[2] + "/changed.db"
+VECTOR = "[sin(i), cos(i), sin(3 * i)]::FLOAT[3]"
+DROPPED = [f"i{number}" for number in range(29)]
+con = connect()
+con.execute("SET checkpoint_threshold = '1GB'; PRAGMA disable_checkpoint_on_shutdown")
+con.execute(f"ATTACH '{path}' AS a")
+con.execute(f"CREATE TABLE a.t AS SELECT i AS id, {VECTOR} AS v FROM range(200) r(i)")
+for index in [*DROPPED, "kept"]:
+    con.execute(f"CREATE INDEX {index} ON a.t USING HNSW (v)")
+con.execute(f"CHECKPOINT a; INSERT INTO a.t SELECT i, {VECTOR} FROM range(200, 230) r(i)")
+con.close()
+for end in ("", ".wal"):
+    shutil.copy(path + end, path + ".kept" + end)
+SQL = ["INSERT INTO a.t VALUES (1000, [1, 2, 3])", "DELETE FROM a.t WHERE id = 7", "UPDATE a.t SET v = [1, 2, 3] WHERE id = 8"]
+
+
+def use(cursor, sql):
+    try:
+        cursor.execute(sql).fetchall()
+    except duckdb.TransactionException:
+        pass  # another connection has changed the same row
+
+
+def drop(cursor, after):
+    time.sleep(after)
+    cursor.execute("COMMIT")
+
+
+chance = random.Random(7)
+for turn in range(180):
+    for end in ("", ".wal"):
+        shutil.copy(path + ".kept" + end, path + end)
+    con = connect(threads=2)
+    con.execute("PRAGMA disable_checkpoint_on_shutdown")
+    con.execute(f"ATTACH '{path}' AS a")
+    dropping = con.cursor()
+    dropping.execute("BEGIN")
+    for index in chance.sample(DROPPED, len(DROPPED)):
+        dropping.execute(f"DROP INDEX a.{index}")
+    after, sql = chance.random() * 0.01, SQL[turn % 3]
+    together(*(lambda cursor=con.cursor(): use(cursor, sql) for _ in range(2)), lambda: drop(dropping, after))
+    rows = con.execute("SELECT count(*) FROM a.t").fetchone()
+    assert con.execute("SELECT index_name, count, status FROM pragma_hnsw_index_info()").fetchall() == [("kept", *rows, "ready")]
+    con.close()
+""")
+
+
+@pytest.mark.parametrize("dropped", ["INDEX a.i", "TABLE a.t"])
+def test_what_is_dropped_beside_its_first_use_gives_its_blocks_back(child, dropped):
+    """An index takes the blocks of its image over before it is in its place, so the drop does not find them there."""
+    child(f"""
+import shutil
+DROP = "DROP {dropped}"
+PATH = sys.argv[2] + "/blocks.db"
+con = connect()
+con.execute(f"ATTACH '{{PATH}}' AS a")
+vector = "list_transform(range(256), lambda x: sin(i * (x + 1)))::FLOAT[256]"
+con.execute(f"CREATE TABLE a.t AS SELECT i AS id, {{vector}} AS v FROM range(20000) r(i)")
+con.execute("CREATE INDEX i ON a.t USING HNSW (v) WITH (m = 4, ef_construction = 8)")
+con.close()
+shutil.copy(PATH, PATH + ".kept")
+QUERY = "EXPLAIN SELECT id FROM a.t ORDER BY array_distance(v, (SELECT v FROM a.t WHERE id = 3)) LIMIT 5"
+
+
+def use(cursor):
+    try:
+        cursor.execute(QUERY).fetchall()
+    except (duckdb.CatalogException, duckdb.TransactionException):
+        pass  # it is gone
+
+
+def used(after):
+    '''The blocks that are used in the end, if the drop is committed so much later than the first use begins.'''
+    shutil.copy(PATH + ".kept", PATH)
+    con = connect()
+    con.execute(f"ATTACH '{{PATH}}' AS a")
+    using, dropping = con.cursor(), con.cursor()
+    dropping.execute("BEGIN")
+    dropping.execute(DROP)
+    if after is None:
+        dropping.execute("COMMIT")
+    else:
+        together(lambda: use(using), lambda: (time.sleep(after), dropping.execute("COMMIT")))
+    con.execute("CHECKPOINT a; CHECKPOINT a")
+    (blocks,) = con.execute("SELECT used_blocks FROM pragma_database_size() WHERE database_name = 'a'").fetchone()
+    con.close()
+    return blocks
+
+
+expected = used(None)
+for after in [0, 0.002, 0.004, 0.006, 0.008, 0.012, 0.016, 0.02, 0.03]:
+    assert used(after) == expected, after
+""")
+
+
+def test_the_extension_is_loaded_beside_statements(child):
+    """They bind the indexes of their table, or fail to do so without the extension."""
+    child("""
+import random, shutil
+path = sys.argv[2] + "/loaded.db"
+OPTIONS = {"autoload_known_extensions": "false", "autoinstall_known_extensions": "false", "threads": 2}
+VECTOR = "[sin(i), cos(i), sin(3 * i)]::FLOAT[3]"
+NEAREST = "SELECT id FROM t ORDER BY array_distance(v, [.5, .5, .5]::FLOAT[3]), id LIMIT 100000"
+con = duckdb.connect(path, config=CONFIG)
+con.load_extension(sys.argv[1])
+con.execute("SET hnsw_enable_experimental_persistence = true")
+con.execute("SET checkpoint_threshold = '1GB'; PRAGMA disable_checkpoint_on_shutdown")
+con.execute(f"CREATE TABLE t AS SELECT i AS id, {VECTOR} AS v FROM range(3000) r(i)")
+for number in range(4):
+    con.execute(f"CREATE INDEX i{number} ON t USING HNSW (v)")
+con.execute(f"CHECKPOINT; INSERT INTO t SELECT i, {VECTOR} FROM range(3000, 3300) r(i)")
+con.close()
+for end in ("", ".wal"):
+    shutil.copy(path + end, path + ".kept" + end)
+INSERT = "INSERT INTO t VALUES (7, [1, 2, 3])"
+SQL = [INSERT, INSERT, INSERT, "DELETE FROM t WHERE id = 8", "CHECKPOINT", NEAREST.replace("100000", "5")]
+if duckdb.__version__ == "2.0.0":
+    SQL.remove("CHECKPOINT")  # invalidates the database if it does not know the type of an index
+
+
+def use(cursor, chance, loaded):
+    while True:
+        was_loaded = loaded.is_set()
+        try:
+            cursor.execute(chance.choice(SQL)).fetchall()
+        except (duckdb.InternalException, duckdb.FatalException):
+            raise
+        except duckdb.Error:
+            pass  # the extension is missing, or the same row was deleted by another
+        if was_loaded:
+            return
+
+
+# DuckDB 2.0.0 leaves indexes that it could not bind, and LOAD waits before it takes them for such
+TURNS = 30 if duckdb.__version__ == "2.0.0" else 80
+chance = random.Random(7)
+for turn in range(TURNS):
+    for end in ("", ".wal"):
+        shutil.copy(path + ".kept" + end, path + end)
+    con = duckdb.connect(path, config={**CONFIG, **OPTIONS})
+    con.execute("PRAGMA disable_checkpoint_on_shutdown")
+    loading, loaded, after = con.cursor(), threading.Event(), chance.random() * 0.01
+
+    def load():
+        time.sleep(after)
+        loading.load_extension(sys.argv[1])
+        loaded.set()
+
+    users = [(con.cursor(), random.Random(chance.random())) for _ in range(chance.choice([2, 4]))]
+    together(load, *(lambda user=user: use(*user, loaded) for user in users))
+    con.execute("SET hnsw_strategy = 'exact'")
+    found = con.execute(NEAREST).fetchall()
+    con.execute("SET disabled_optimizers = 'extension,late_materialization'")
+    assert found == con.execute(NEAREST).fetchall()
+    state = con.execute("SELECT count, status FROM pragma_hnsw_index_info()").fetchall()
+    assert state == [(len(found), "ready")] * 4, (state, len(found))
+    con.close()
+""")

@@ -70,7 +70,6 @@ assert count == {ROWS} and status.startswith("ready"), (count, status)
     )
 
 
-@pytest.mark.skipif(duckdb.__version__ == "2.0.0", reason="DuckDB 2.0.0 waits for ever for an index that it could not bind once")
 def test_the_host_cannot_read_the_rows_of_the_log_for_an_index(connect, tmp_path):
     """It copies a few thousand vectors at a time. The table has the rows all the same."""
     path = str(tmp_path / "wide.db")
