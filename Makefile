@@ -40,7 +40,7 @@ PACKAGE := CARGO_TARGET_DIR=$(TOOLS) cargo run --quiet --release -p xtask -- pac
 CORE := CARGO_TARGET_DIR=$(CORE_TARGET_DIR) cargo
 DOWNLOAD := sh test/download.sh
 
-.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples packages wordnet lint bench bench-core bench-peers bench-shards tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri arm64 example clean
+.PHONY: preflight downloads example-downloads in-host release static dist core core-checked agreement test runner sql python static-test rust wheel examples packages wordnet lint bench bench-core bench-peers bench-large bench-shards tuning quantization overhead fuzz crash chaos model sanitizers tsan asan miri arm64 example clean
 
 in-host: preflight $(HOST)/headers $(HOST)/venv/host
 	DUCKDB_INCLUDE_DIR=$(HOST)/headers/src/include CARGO_TARGET_DIR=$(CACHE)/in-host/$(DUCKDB) \
@@ -254,6 +254,11 @@ quantization: $(BENCHES_VENV)/installed
 # Runs statements in turn with the index and without it: none should be slower with it. Five minutes. DATA names another data set.
 overhead: in-host
 	$(PYTHON) benches/overhead.py $(EXTENSION) $(DATA)/wordnet.parquet $(DATA)/wordnet_queries.parquet $(OVERHEAD)
+
+# One large set with each quantization, for docs/benchmarks.md: a million vectors of 384 dimensions take an hour on two cores, 10 GB of
+# memory and as much of disk. LARGE="--rows 100000 --quantization sq8" measures less.
+bench-large: release $(BENCHES_VENV)/installed
+	PYTHONPATH=benches $(BENCHES_VENV)/bin/python benches/large.py $(STATIC_EXTENSION) build/bench/large $(LARGE)
 
 # The tables of docs/scale.md: shards compared with DuckDB alone, on an idle computer. SHARDS="--rows 1000000" sets the number of rows.
 bench-shards: packages
