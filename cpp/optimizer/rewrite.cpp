@@ -11,6 +11,7 @@
 #include "optimizer/plan_notes.hpp"
 #include "optimizer/prepare.hpp"
 #include "optimizer/range.hpp"
+#include "optimizer/digests.hpp"
 
 namespace duckdb {
 
@@ -31,6 +32,7 @@ static void Rewrite(Binder &binder, unique_ptr<LogicalOperator> &op, const Range
 
 static void Serve(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
 	Rewrite(input.optimizer.binder, plan, RangeUse());
+	DigestVectors(input.context, *plan);
 	RestoreLateMaterialization(input.optimizer, plan);
 	LogicalMeasuredQuery::Record(*plan);
 	LogicalHNSWVacuum::Add(plan);

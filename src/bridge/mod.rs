@@ -17,7 +17,7 @@ use self::settings::{
     check_dimensions, check_ef_search, check_rescore, check_target_recall, default_ef_search, default_rescore,
     distance_at, exact_recall, find_metric, macro_sources, mean_recall, metric_name, metric_names,
     parse_default_quantization, parse_options, parse_strategy, quantization_name, ranking_metric, repair_name,
-    strategy_name,
+    strategy_name, vector_digest,
 };
 
 #[cxx::bridge(namespace = "vss")]
@@ -95,6 +95,12 @@ mod ffi {
         ef_given: bool,
         /// 0 if none was given.
         target_recall: f64,
+    }
+
+    /// See [`crate::vectors::digest`].
+    struct VectorDigest {
+        upper: u64,
+        lower: u64,
     }
 
     /// What one search did.
@@ -364,6 +370,7 @@ mod ffi {
         fn metric_name(metric: Metric) -> &'static str;
         fn find_metric(given: &str, metric: &mut Metric) -> bool;
         fn metric_names() -> String;
+        fn vector_digest(elements: &[u8], nulls: &[u8]) -> VectorDigest;
         fn quantization_name(quantization: Quantization) -> &'static str;
 
         fn macro_sources() -> Vec<String>;

@@ -60,6 +60,12 @@ pub(super) fn metric_names() -> String {
     Metric::names()
 }
 
+/// The digest of a vector; see [`crate::vectors::digest`].
+pub(super) fn vector_digest(elements: &[u8], nulls: &[u8]) -> ffi::VectorDigest {
+    let digest = crate::vectors::digest(elements, nulls);
+    ffi::VectorDigest { upper: (digest >> 64) as u64, lower: digest as u64 }
+}
+
 pub(super) fn quantization_name(quantization: ffi::Quantization) -> &'static str {
     Quantization::from(quantization).name()
 }
