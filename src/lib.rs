@@ -15,6 +15,8 @@ mod bits;
 #[cfg(feature = "host-duckdb")]
 #[allow(unsafe_code)]
 mod bridge;
+#[cfg(any(feature = "host-duckdb", test))]
+mod digest;
 pub mod error;
 mod format;
 #[allow(unsafe_code)]

@@ -10,7 +10,7 @@ import sys
 #: Folder or file of `src/`, and those that it may use: always those of lower lines.
 RUST = {
     "lib": {"bridge"},
-    "bridge": {"search", "index", "graph", "memory", "options", "host", "error"},
+    "bridge": {"search", "index", "graph", "memory", "options", "host", "error", "digest"},
     "search": {"index", "graph", "vectors", "memory", "options", "host", "error", "bits"},
     "index": {"format", "graph", "vectors", "memory", "options", "host", "error", "bits", "random", "sync"},
     "graph": {"vectors", "memory", "options", "error", "bits", "sync"},
@@ -21,6 +21,7 @@ RUST = {
     "options": {"error"},
     "host": {"error"},
     "bits": set(),
+    "digest": set(),
     "random": set(),
     "sync": set(),
     "error": set(),

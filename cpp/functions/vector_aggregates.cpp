@@ -8,7 +8,7 @@
 #include "duckdb/main/database.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 #include "duckdb/storage/arena_allocator.hpp"
-#include "functions/array_elements.hpp"
+#include "host/array_elements.hpp"
 
 #include <algorithm>
 #include <cmath>

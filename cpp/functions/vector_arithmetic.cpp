@@ -2,7 +2,7 @@
 
 #include "duckdb/function/scalar_function.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
-#include "functions/array_elements.hpp"
+#include "host/array_elements.hpp"
 #include "functions/list_overloads.hpp"
 
 #include <algorithm>

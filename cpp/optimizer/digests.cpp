@@ -17,7 +17,7 @@
 #include "duckdb/planner/operator/logical_projection.hpp"
 #include "duckdb/planner/operator/logical_unnest.hpp"
 #include "execution/logical_join.hpp"
-#include "functions/array_elements.hpp"
+#include "host/array_elements.hpp"
 #include "optimizer/order_key.hpp"
 #include "vss/src/bridge/mod.rs.h"
 

@@ -97,7 +97,7 @@ mod ffi {
         target_recall: f64,
     }
 
-    /// See [`crate::vectors::digest`].
+    /// See [`crate::digest::digest`].
     struct VectorDigest {
         upper: u64,
         lower: u64,

@@ -60,9 +60,9 @@ pub(super) fn metric_names() -> String {
     Metric::names()
 }
 
-/// The digest of a vector; see [`crate::vectors::digest`].
+/// The digest of a vector; see [`crate::digest::digest`].
 pub(super) fn vector_digest(elements: &[u8], nulls: &[u8]) -> ffi::VectorDigest {
-    let digest = crate::vectors::digest(elements, nulls);
+    let digest = crate::digest::digest(elements, nulls);
     ffi::VectorDigest { upper: (digest >> 64) as u64, lower: digest as u64 }
 }
 

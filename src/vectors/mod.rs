@@ -3,13 +3,11 @@
 mod arena;
 mod codec;
 mod codes;
-mod digest;
 pub mod distance;
 mod norms;
 mod space;
 
 pub use self::arena::Arena;
 pub use self::codec::{Codec, Encoder, Functions, Learnt, Query, Row};
-pub use self::digest::digest;
 pub use self::norms::Norms;
 pub use self::space::Space;
