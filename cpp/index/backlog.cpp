@@ -1,8 +1,11 @@
 #include "index/backlog.hpp"
 
-#include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
+#include "duckdb/catalog/catalog.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/parser/parsed_data/alter_info.hpp"
+#include "duckdb/planner/operator/logical_alter.hpp"
 #include "duckdb/planner/operator/logical_delete.hpp"
 #include "duckdb/planner/operator/logical_insert.hpp"
 #include "duckdb/planner/operator/logical_merge_into.hpp"
@@ -35,6 +38,21 @@ static optional_ptr<TableCatalogEntry> Target(LogicalOperator &op) {
 	}
 }
 
+//! The table that `op` alters; null if it does not alter a table of DuckDB.
+static optional_ptr<DuckTableEntry> Altered(ClientContext &context, LogicalOperator &op) {
+	if (op.type != LogicalOperatorType::LOGICAL_ALTER) {
+		return nullptr;
+	}
+	auto &info = *op.Cast<LogicalAlter>().info;
+	if (info.GetCatalogType() != CatalogType::TABLE_ENTRY) {
+		return nullptr;
+	}
+	EntryLookupInfo table(CatalogType::TABLE_ENTRY, info.GetQualifiedName());
+	auto entry = Catalog::GetEntry(context, table, OnEntryNotFound::RETURN_NULL);
+	auto is_table = entry && entry->type == CatalogType::TABLE_ENTRY && entry->Cast<TableCatalogEntry>().IsDuckTable();
+	return is_table ? &entry->Cast<DuckTableEntry>() : nullptr;
+}
+
 void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 	auto table = Target(plan);
 	// also a table without indexes: it may have one at the commit
@@ -45,6 +63,9 @@ void Backlog::Note(ClientContext &context, LogicalOperator &plan) {
 		backlog->Add(table->GetStorage());
 		// the state may not have existed when the statement began
 		backlog->QueryBegin(context);
+	}
+	if (auto altered = Altered(context, plan)) {
+		TryBind(context, *altered->GetStorage().GetDataTableInfo()); // for the same reason
 	}
 	for (auto &child : plan.children) {
 		Note(context, *child);

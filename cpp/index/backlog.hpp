@@ -19,7 +19,8 @@ public:
 	//! So many pending rows are left to the background: an exact search of them takes a tenth of a short query's time.
 	static constexpr idx_t PENDING_MAX = 4096;
 
-	//! Notes the tables that `plan` writes to, and binds their HNSW indexes. Throws what `BindUnlessDropped` throws.
+	//! Notes the tables that `plan` writes to, and binds their HNSW indexes and those of a table that it alters. Throws what
+	//! `BindUnlessDropped` throws.
 	static void Note(ClientContext &context, LogicalOperator &plan);
 
 	//! Takes handles on the indexes of the tables that the transaction has written to. Until the commit ends, the

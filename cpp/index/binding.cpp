@@ -137,4 +137,14 @@ void BindUnlessDropped(ClientContext &context, DataTableInfo &table, const optio
 	}
 }
 
+void TryBind(ClientContext &context, DataTableInfo &table) {
+	try {
+		BindUnlessDropped(context, table, HNSWIndex::TYPE_NAME);
+	} catch (const OutOfMemoryException &) {
+		// the rows of the log do not fit in memory now
+	} catch (const CatalogException &) {
+		// DuckDB looks a table up by its new name, which this transaction does not know
+	}
+}
+
 } // namespace duckdb

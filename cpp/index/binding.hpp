@@ -21,6 +21,10 @@ vector<shared_ptr<IndexEntry>> ListedIndexes(DataTableInfo &table);
 //! DuckDB throws. Takes the locks of the table's index list and of the entries for moments.
 void BindUnlessDropped(ClientContext &context, DataTableInfo &table, const optional<string> &index_type);
 
+//! Binds the HNSW indexes of a table, except those that DuckDB cannot bind now: memory is short, or somebody is renaming
+//! the table.
+void TryBind(ClientContext &context, DataTableInfo &table);
+
 //! Called by HNSWIndex::CreateInstance: from now on an HNSW index of this thread is being bound.
 void NoteInstance();
 

@@ -223,6 +223,12 @@ private:
 		    call.GetChildren()[0]->Cast<BoundFunctionExpression>().Function().GetName() != "struct_pack") {
 			return false;
 		}
+		// an aggregate that passes over rows may have no struct for a group; a list of them is empty then
+		auto &aggregate_name = call.Function().GetName();
+		auto keeps_null = aggregate_name == "arg_min_nulls_last" || aggregate_name == "arg_max_nulls_last";
+		if (!keeps_null && (!unnest || (aggregate_name != "arg_min" && aggregate_name != "arg_max"))) {
+			return false;
+		}
 		auto &packed = call.GetChildren()[0]->Cast<BoundFunctionExpression>();
 		auto &names = StructType::GetChildTypes(packed.GetReturnType());
 		auto name = arguments[1]->Cast<BoundConstantExpression>().GetValue().ToString();

@@ -254,13 +254,7 @@ static vector<shared_ptr<IndexEntry>> BoundIndexes(ClientContext &context, DataT
 	if (info.GetIndexes().Empty()) {
 		return result;
 	}
-	try {
-		BindUnlessDropped(context, info, HNSWIndex::TYPE_NAME);
-	} catch (const OutOfMemoryException &) {
-		// the rows of the log do not fit in memory now
-	} catch (const CatalogException &) {
-		// somebody is renaming the table: DuckDB looks it up by a name that this transaction does not know
-	}
+	TryBind(context, info);
 	for (auto &&entry : info.GetIndexes().IndexEntries()) {
 		if (entry->GetBindState() == IndexBindState::BOUND) {
 			result.push_back(entry);
