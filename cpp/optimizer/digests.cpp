@@ -185,9 +185,13 @@ private:
 			return false;
 		}
 		auto structs = BindingOf(*arguments[0]);
-		auto is_element = [&](const unique_ptr<Expression> &expr) { return IsElementOf(*expr, structs); };
-		auto uses = std::count_if(projection.expressions.begin(), projection.expressions.end(), is_element);
-		if (References(structs) != NumericCast<idx_t>(uses)) {
+		idx_t uses = 0;
+		idx_t same = 0;
+		for (auto &expr : projection.expressions) {
+			uses += IsElementOf(*expr, structs);
+			same += expr->Equals(extracted);
+		}
+		if (References(structs) != uses || same != 1) {
 			return false;
 		}
 		optional_ptr<LogicalUnnest> unnest;
@@ -195,7 +199,8 @@ private:
 		reference<LogicalOperator> below = *projection.children[0];
 		if (below.get().type == LogicalOperatorType::LOGICAL_UNNEST) {
 			unnest = &below.get().Cast<LogicalUnnest>();
-			if (structs.table_index != unnest->unnest_index) {
+			// beside a longer list, structs are NULL
+			if (structs.table_index != unnest->unnest_index || unnest->expressions.size() != 1) {
 				return false;
 			}
 			auto &unnested = *unnest->expressions[structs.column_index].get();
@@ -250,7 +255,9 @@ private:
 	static bool FollowGroup(LogicalAggregate &aggregate, idx_t group, GroupPath &path) {
 		path.aggregate = &aggregate;
 		path.group = group;
-		return aggregate.grouping_sets.size() <= 1 && SearchesForMany(aggregate);
+		auto &sets = aggregate.grouping_sets;
+		auto is_group = sets.empty() || (sets.size() == 1 && sets[0].count(ProjectionIndex(group)));
+		return is_group && SearchesForMany(aggregate);
 	}
 
 	//! Follows a column of `op` down to a group of what an index finds. False if it comes from elsewhere, or has another
