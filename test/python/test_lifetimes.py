@@ -365,7 +365,8 @@ def used(after):
 
 expected = used(None)
 for after in [0, 0.002, 0.004, 0.006, 0.008, 0.012, 0.016, 0.02, 0.03]:
-    assert used(after) == expected, after
+    # the image has some eighty blocks, and DuckDB's metadata takes one more or less
+    assert abs(used(after) - expected) <= 2, after
 """)
 
 
