@@ -7,15 +7,15 @@ for the next.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import duckdb
 import numpy as np
+
+from measure import resident, seconds
 
 QUERIES = 200
 STEPS = (1, 2, 5)
@@ -30,17 +30,6 @@ def sizes(rows_max):
                 return
             yield size * step
         size *= 10
-
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def seconds(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def accounted(con):

@@ -9,7 +9,6 @@ DIRECTORY is to have room for three times the vectors.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from measure import resident, seconds
 from peers import data
 
 K = 10
@@ -29,17 +29,6 @@ TARGET = 0.95
 #: Percents of the rows that a filter keeps.
 FILTERS = (10, 1)
 PARTS = 10_000
-
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def seconds(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 class Measured:

@@ -16,6 +16,8 @@ import time
 import duckdb
 import numpy as np
 
+from measure import seconds
+
 SINGLE = 500
 READS = 300
 #: Seconds between two looks at how many rows are not linked yet.
@@ -36,12 +38,6 @@ def connect(extension, items):
         f"::FLOAT[{dimensions}] AS v FROM plain USING SAMPLE reservoir(33 PERCENT) REPEATABLE (1)"
     )
     return con, dimensions
-
-
-def seconds(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def single(con, vectors):

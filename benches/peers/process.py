@@ -11,15 +11,11 @@ import sys
 import time
 import traceback
 
+from measure import resident
 from peers.peer import DataSet
 
 #: Searching and inserting end early when their seconds are used up, but not before this many.
 QUERIES_MIN = 20
-
-
-def resident_bytes():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def seconds(run):
@@ -49,11 +45,11 @@ class Process:
     def build(self, threads):
         if self.built:
             self.peer.drop()
-        before = resident_bytes()
+        before = resident()
         taken, _ = seconds(lambda: self.peer.build(threads))
         self.built = True
-        resident = resident_bytes() - before if self.peer.in_process else None
-        return {"seconds": taken, "resident": resident, **self.peer.size()}
+        grown = resident() - before if self.peer.in_process else None
+        return {"seconds": taken, "resident": grown, **self.peer.size()}
 
     def search(self, ef, k, first, last, limit, form=None, percent=None):
         """One query at a time: milliseconds and ids of each. `limit`: seconds."""

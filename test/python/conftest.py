@@ -54,7 +54,7 @@ def con(connect):
 
 #: Of the child: a connection with the extension, and threads whose errors and hanging are its end.
 PRELUDE = """
-import os, sys, threading, time
+import os, shutil, sys, threading, time
 import duckdb
 
 #: Seconds after which what has not come back never will.
@@ -67,6 +67,20 @@ def connect(**config):
     con.load_extension(sys.argv[1])
     con.execute("SET GLOBAL hnsw_enable_experimental_persistence = true")
     return con
+
+
+def keep(path):
+    '''Copies a database file and its log, if there is one.'''
+    for end in ("", ".wal"):
+        if os.path.exists(path + end):
+            shutil.copy(path + end, path + ".kept" + end)
+
+
+def bring_back(path):
+    '''Puts the copies in the place of the files.'''
+    for end in ("", ".wal"):
+        if os.path.exists(path + ".kept" + end):
+            shutil.copy(path + ".kept" + end, path + end)
 
 
 def fail(message):

@@ -219,7 +219,7 @@ def test_memory_of_an_index_that_was_made_beside_inserts_goes_back_when_it_is_dr
 def test_a_table_that_is_dropped_beside_the_first_use_of_its_indexes(child):
     """The entry of an index is emptied between two steps of DuckDB's binding: no reason to invalidate the database."""
     child("""
-import random, shutil
+import random
 path = sys.argv[2] + "/first.db"
 con = connect()
 con.execute("SET checkpoint_threshold = '1GB'; PRAGMA disable_checkpoint_on_shutdown")
@@ -228,8 +228,7 @@ con.execute("CREATE TABLE a.t AS SELECT i AS id, [sin(i), cos(i), sin(3 * i)]::F
 con.execute("CREATE INDEX i ON a.t USING HNSW (v); CREATE INDEX j ON a.t USING HNSW (v) WITH (metric = 'cosine'); CHECKPOINT a")
 con.execute("INSERT INTO a.t SELECT i, [sin(i), cos(i), sin(3 * i)]::FLOAT[3] FROM range(2000, 3500) r(i)")
 con.close()
-for end in ("", ".wal"):
-    shutil.copy(path + end, path + ".kept" + end)
+keep(path)
 SQL = [
     "EXPLAIN SELECT id FROM a.t ORDER BY array_distance(v, [.5, .5, .5]::FLOAT[3]) LIMIT 5",
     "EXPLAIN SELECT id FROM a.t ORDER BY array_cosine_distance(v, [.5, .5, .5]::FLOAT[3]) LIMIT 5",
@@ -252,8 +251,7 @@ def drop(cursor, after):
 
 chance = random.Random(7)
 for turn in range(100):
-    for end in ("", ".wal"):
-        shutil.copy(path + ".kept" + end, path + end)
+    bring_back(path)
     con = connect()
     con.execute("PRAGMA disable_checkpoint_on_shutdown")
     con.execute(f"ATTACH '{path}' AS a")
@@ -268,7 +266,7 @@ for turn in range(100):
 def test_indexes_that_are_dropped_beside_the_first_change_of_their_table(child):
     """DuckDB binds the indexes before it changes a table. One that is gone then is no reason to invalidate the database."""
     child("""
-import random, shutil
+import random
 path = sys.argv[2] + "/changed.db"
 VECTOR = "[sin(i), cos(i), sin(3 * i)]::FLOAT[3]"
 DROPPED = [f"i{number}" for number in range(29)]
@@ -280,8 +278,7 @@ for index in [*DROPPED, "kept"]:
     con.execute(f"CREATE INDEX {index} ON a.t USING HNSW (v)")
 con.execute(f"CHECKPOINT a; INSERT INTO a.t SELECT i, {VECTOR} FROM range(200, 230) r(i)")
 con.close()
-for end in ("", ".wal"):
-    shutil.copy(path + end, path + ".kept" + end)
+keep(path)
 SQL = [
     "INSERT INTO a.t VALUES (1000, [1, 2, 3])",
     "DELETE FROM a.t WHERE id = 7",
@@ -304,8 +301,7 @@ def drop(cursor, after):
 
 chance = random.Random(7)
 for turn in range(200):
-    for end in ("", ".wal"):
-        shutil.copy(path + ".kept" + end, path + end)
+    bring_back(path)
     con = connect(threads=2)
     con.execute("PRAGMA disable_checkpoint_on_shutdown")
     con.execute(f"ATTACH '{path}' AS a")
@@ -325,7 +321,6 @@ for turn in range(200):
 def test_what_is_dropped_beside_its_first_use_gives_its_blocks_back(child, dropped):
     """An index takes the blocks of its image over before it is in its place, so the drop does not find them there."""
     child(f"""
-import shutil
 DROP = "DROP {dropped}"
 PATH = sys.argv[2] + "/blocks.db"
 con = connect()
@@ -334,7 +329,7 @@ vector = "list_transform(range(256), lambda x: sin(i * (x + 1)))::FLOAT[256]"
 con.execute(f"CREATE TABLE a.t AS SELECT i AS id, {{vector}} AS v FROM range(20000) r(i)")
 con.execute("CREATE INDEX i ON a.t USING HNSW (v) WITH (m = 4, ef_construction = 8)")
 con.close()
-shutil.copy(PATH, PATH + ".kept")
+keep(PATH)
 QUERY = "EXPLAIN SELECT id FROM a.t ORDER BY array_distance(v, (SELECT v FROM a.t WHERE id = 3)) LIMIT 5"
 
 
@@ -347,7 +342,7 @@ def use(cursor):
 
 def used(after):
     '''The blocks that are used in the end, if the drop is committed so much later than the first use begins.'''
-    shutil.copy(PATH + ".kept", PATH)
+    bring_back(PATH)
     con = connect()
     con.execute(f"ATTACH '{{PATH}}' AS a")
     using, dropping = con.cursor(), con.cursor()
@@ -373,7 +368,7 @@ for after in [0, 0.002, 0.004, 0.006, 0.008, 0.012, 0.016, 0.02, 0.03]:
 def test_the_extension_is_loaded_beside_statements(child):
     """They bind the indexes of their table, or fail to do so without the extension."""
     child("""
-import random, shutil
+import random
 path = sys.argv[2] + "/loaded.db"
 OPTIONS = {"autoload_known_extensions": "false", "autoinstall_known_extensions": "false", "threads": 2}
 VECTOR = "[sin(i), cos(i), sin(3 * i)]::FLOAT[3]"
@@ -387,8 +382,7 @@ for number in range(4):
     con.execute(f"CREATE INDEX i{number} ON t USING HNSW (v)")
 con.execute(f"CHECKPOINT; INSERT INTO t SELECT i, {VECTOR} FROM range(3000, 3300) r(i)")
 con.close()
-for end in ("", ".wal"):
-    shutil.copy(path + end, path + ".kept" + end)
+keep(path)
 INSERT = "INSERT INTO t VALUES (7, [1, 2, 3])"
 SQL = [INSERT, INSERT, INSERT, "DELETE FROM t WHERE id = 8", "CHECKPOINT", NEAREST.replace("100000", "5")]
 if duckdb.__version__ == "2.0.0":
@@ -412,8 +406,7 @@ def use(cursor, chance, loaded):
 TURNS = 30 if duckdb.__version__ == "2.0.0" else 80
 chance = random.Random(7)
 for turn in range(TURNS):
-    for end in ("", ".wal"):
-        shutil.copy(path + ".kept" + end, path + end)
+    bring_back(path)
     con = duckdb.connect(path, config={**CONFIG, **OPTIONS})
     con.execute("PRAGMA disable_checkpoint_on_shutdown")
     loading, loaded, after = con.cursor(), threading.Event(), chance.random() * 0.01
