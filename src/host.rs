@@ -51,10 +51,12 @@ pub trait Visibility {
     fn visible(&self, row_id: i64) -> bool;
 }
 
-/// Where images are stored: pages of equal size, each written once and read whole.
-pub trait Pages {
+/// Where images are stored: pages of equal size, each written once and read whole. Several threads may read at once.
+pub trait Pages: Sync {
     /// Bytes of a page.
     fn page_bytes(&self) -> usize;
+    /// Threads that the host grants to a caller that reads a whole image, its own among them.
+    fn readers(&self) -> usize;
     /// Writes a page; returns its id. Errors: `Storage`, `OutOfMemory`.
     fn write(&self, bytes: &[u8]) -> Result<i64>;
     /// Reads a page. Errors: `Storage`, `OutOfMemory`.

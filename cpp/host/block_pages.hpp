@@ -2,9 +2,12 @@
 #pragma once
 
 #include "duckdb/common/common.hpp"
+#include "duckdb/common/mutex.hpp"
 #include "duckdb/common/query_context.hpp"
 #include "duckdb/storage/block.hpp"
 #include "rust/cxx.h"
+
+#include <atomic>
 
 namespace duckdb {
 class BlockManager;
@@ -21,10 +24,12 @@ public:
 
 	//! Bytes of a block that a page may use.
 	size_t page_bytes() const noexcept;
+	//! Threads that may read an image together: those of the database.
+	size_t readers() const noexcept;
 	//! Writes a page to a block that no checkpoint uses, and returns the block's id. The block belongs to the
 	//! checkpoint that is being made.
 	int64_t write(rust::Slice<const uint8_t> bytes) const;
-	//! Reads a page.
+	//! Reads a page. Several threads may read at once.
 	void read(int64_t id, rust::Slice<uint8_t> out) const;
 	//! Whether a failed read may succeed later: the system has caused the failure, not what the file holds.
 	bool MayBeReadLater() const {
@@ -34,14 +39,17 @@ public:
 	void free(int64_t id) const noexcept;
 
 private:
-	//! Makes `scratch` stand for the block `id`.
-	void Scratch(int64_t id) const;
+	//! Memory that a page is written from or read into, and that stands for the block `id`.
+	duckdb::unique_ptr<duckdb::Block> Take(int64_t id) const;
+	//! Keeps it for the next page.
+	void Return(duckdb::unique_ptr<duckdb::Block> block) const;
 
 	duckdb::BlockManager &blocks;
 	duckdb::QueryContext context;
-	//! The memory that pages are written from and read into.
-	mutable duckdb::unique_ptr<duckdb::Block> scratch;
-	mutable bool may_be_read_later = false;
+	mutable duckdb::mutex lock;
+	//! One for each thread that has read or written a page, except while it does so. Guarded by `lock`.
+	mutable duckdb::vector<duckdb::unique_ptr<duckdb::Block>> idle;
+	mutable std::atomic<bool> may_be_read_later {false};
 };
 
 } // namespace vss

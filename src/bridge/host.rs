@@ -26,9 +26,17 @@ impl Ledger for HostLedger {
     }
 }
 
+// SAFETY: a call of `read` or `write` takes a block of memory for itself under a lock of `HostPages`; DuckDB's block manager serves
+// threads at once.
+unsafe impl Sync for ffi::HostPages {}
+
 impl Pages for ffi::HostPages {
     fn page_bytes(&self) -> usize {
         ffi::HostPages::page_bytes(self)
+    }
+
+    fn readers(&self) -> usize {
+        ffi::HostPages::readers(self)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<i64> {

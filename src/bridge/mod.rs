@@ -505,6 +505,7 @@ mod ffi {
 
         type HostPages;
         fn page_bytes(self: &HostPages) -> usize;
+        fn readers(self: &HostPages) -> usize;
         fn write(self: &HostPages, bytes: &[u8]) -> Result<i64>;
         fn read(self: &HostPages, id: i64, out: &mut [u8]) -> Result<()>;
         fn free(self: &HostPages, id: i64);

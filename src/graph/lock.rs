@@ -46,6 +46,37 @@ impl FreeSlot {
     }
 }
 
+/// The rows of consecutive slots. Nobody else has them.
+pub(crate) struct RowsMut<'a> {
+    slots: Range<u32>,
+    arena: &'a Arena,
+}
+
+impl RowsMut<'_> {
+    /// The slots of the rows that are left.
+    pub(crate) fn slots(&self) -> Range<u32> {
+        self.slots.clone()
+    }
+
+    /// Splits off the rows of the first slots, at most `count`.
+    pub(crate) fn split_first(&mut self, count: usize) -> Self {
+        let middle = self.slots.start + count.min(self.slots.len()) as u32;
+        let first = Self { slots: self.slots.start..middle, arena: self.arena };
+        self.slots.start = middle;
+        first
+    }
+}
+
+impl<'a> Iterator for RowsMut<'a> {
+    type Item = &'a mut [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let slot = self.slots.next()?;
+        // SAFETY: nobody else uses the graph, not even by a guard; and of all `RowsMut` only this one has, and had, the slot.
+        Some(unsafe { self.arena.place(slot) })
+    }
+}
+
 impl GraphLock {
     /// An empty graph without room for nodes. Errors: `OutOfMemory`.
     pub(crate) fn new(options: &Options, codec: &Arc<Codec>, memory: &Arc<Memory>) -> Result<Self> {
@@ -55,7 +86,7 @@ impl GraphLock {
     }
 
     /// A graph of `nodes` nodes that are linked as `source` says, with memory for their rows, which are zeros: see
-    /// [`row_mut`](Self::row_mut). `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
+    /// [`rows_mut`](Self::rows_mut). `entry`: a node with the highest level. Errors: `OutOfMemory`. Panics if there is no such node.
     pub(crate) fn load(
         options: &Options,
         codec: &Arc<Codec>,
@@ -83,10 +114,9 @@ impl GraphLock {
         }
     }
 
-    /// The row of a slot, to be written. Panics if it has no memory.
-    pub(crate) fn row_mut(&mut self, slot: u32) -> &mut [u8] {
-        // SAFETY: nobody else uses the graph, not even by a guard.
-        unsafe { self.arena.place(slot) }
+    /// The rows of all nodes, to be written.
+    pub(crate) fn rows_mut(&mut self) -> RowsMut<'_> {
+        RowsMut { slots: 0..*self.reserved.get_mut() as u32, arena: &self.arena }
     }
 
     /// Waits until nobody adds nodes, and keeps it so. For searches; any number of them.

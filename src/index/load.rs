@@ -1,33 +1,39 @@
 //! Reading: an index is loaded from its pages. Every number is checked before it is used.
 
 use std::cell::RefCell;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::image::{Stored, StoredPage};
 use crate::bits;
 use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
-use crate::format::layout::{Layout, Region};
+use crate::format::layout::{Extent, Layout, Region};
 use crate::format::links;
 use crate::format::norms;
 use crate::format::root::{Root, corrupt};
 use crate::format::widths::Measurement;
 use crate::graph::Source;
+use crate::graph::lock::RowsMut;
 use crate::host::{Ledger, Pages, Uninterrupted};
 use crate::index::rows::{Place, SlotState, State};
 use crate::index::{Generation, Image, Index};
 use crate::memory::{Charge, Memory};
 use crate::options::{LEVELS_MAX, Options};
+use crate::sync::Mutex;
 use crate::vectors::{Codec, Learnt, Norms, Row, Space};
 
 /// Rows handed to the pending area at a time.
 const BATCH_ROWS: usize = 1024;
 
+/// Pages of rows that a thread reads at a time. The page between two parts is read twice.
+const PART_PAGES: usize = 16;
+
 impl Index {
     /// Loads the index that was stored as `image`, and returns its decoded root, too. The norms and widths of the image may be missing.
     ///
-    /// Reads almost every page once, and holds a page or two of them beside the index. Errors: `Corrupt` (damaged, foreign, of another
-    /// version, or made with other options), `OutOfMemory`, those of `pages`.
+    /// Reads almost every page once, with as many threads as the host grants, and holds a page or two of them for each thread beside the
+    /// index. Errors: `Corrupt` (damaged, foreign, of another version, or made with other options), `OutOfMemory`, those of `pages`.
     pub fn load(
         options: Options,
         dimensions: usize,
@@ -62,7 +68,8 @@ impl Index {
         let (slots, upper) = (root.slots as usize, root.upper as usize);
         let generation = Generation::load(&index.setup, slots, upper, entry, &links);
         let (mut generation, linked) = links.finish(generation)?;
-        read_rows(&root, graph(), Arc::get_mut(&mut generation).expect("nobody else has it yet"))?;
+        let loaded = Arc::get_mut(&mut generation).expect("nobody else has it yet");
+        read_rows(loaded.graph.rows_mut(), root.record(Region::Vectors), pages, &graph)?;
         index.adopt(&generation, &mut rows(), &root, &linked)?;
         if let Some(measured) = Measurement::decode(&image.widths) {
             index.rows.widths.adopt(measured, 0);
@@ -166,11 +173,13 @@ struct Reader<'a> {
     sums: &'a [u64],
     page: usize,
     buffer: Vec<u8>,
+    /// The part of the page that was read last.
+    extent: Option<&'a Extent>,
 }
 
 impl<'a> Reader<'a> {
     fn new(pages: &'a dyn Pages, layout: &'a Layout, ids: &'a [i64], sums: &'a [u64]) -> Self {
-        Self { pages, layout, ids, sums, page: usize::MAX, buffer: Vec::new() }
+        Self { pages, layout, ids, sums, page: usize::MAX, buffer: Vec::new(), extent: None }
     }
 
     /// Brings a page into the buffer.
@@ -188,17 +197,29 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// The bytes of a region from `at` to the end of the page. Errors: `Corrupt` if the region has no such byte.
+    fn rest(&mut self, region: Region, at: usize) -> Result<&[u8]> {
+        let extent = match self.extent {
+            Some(extent) if extent.region == region && extent.bytes.contains(&at) => extent,
+            _ => {
+                self.extent = None;
+                let (page, extent) = self.layout.find(region, at).ok_or_else(|| corrupt("a part of it is missing"))?;
+                self.open(page)?;
+                self.extent.insert(extent)
+            }
+        };
+        Ok(&self.buffer[extent.at..][at - extent.bytes.start..extent.bytes.len()])
+    }
+
     /// Reads bytes of a region, from `at` on. Errors: `Corrupt` if they are not all in the region.
     fn bytes(&mut self, region: Region, mut at: usize, mut out: &mut [u8]) -> Result<()> {
         while !out.is_empty() {
-            let (page, extent) = self.layout.find(region, at).ok_or_else(|| corrupt("a part of it is missing"))?;
-            let length = (extent.bytes.end - at).min(out.len());
-            let from = extent.at + at - extent.bytes.start;
-            self.open(page)?;
-            let (part, rest) = out.split_at_mut(length);
-            part.copy_from_slice(&self.buffer[from..][..length]);
+            let rest = self.rest(region, at)?;
+            let length = rest.len().min(out.len());
+            let (part, behind) = out.split_at_mut(length);
+            part.copy_from_slice(&rest[..length]);
             at += length;
-            out = rest;
+            out = behind;
         }
         Ok(())
     }
@@ -216,12 +237,38 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Copies all rows to the arena, page by page.
-fn read_rows(root: &Root, mut reader: Reader<'_>, generation: &mut Generation) -> Result<()> {
-    for slot in 0..root.slots as usize {
-        reader.record(Region::Vectors, slot, generation.graph.row_mut(slot as u32))?;
-    }
-    Ok(())
+/// Reads all rows, with as many threads as the host grants. `record`: bytes of a row. Errors: the first of each thread, that of the
+/// calling one before the others'.
+fn read_rows<'a>(
+    rows: RowsMut<'_>,
+    record: usize,
+    pages: &dyn Pages,
+    reader: &(impl Fn() -> Reader<'a> + Sync),
+) -> Result<()> {
+    let part_rows = (PART_PAGES * pages.page_bytes() / record).max(1);
+    let threads = pages.readers().min(rows.slots().len().div_ceil(part_rows));
+    let left = Mutex::new(rows);
+    let read = || {
+        let mut reader = reader();
+        loop {
+            let part = left.lock().split_first(part_rows);
+            if part.slots().is_empty() {
+                return Ok(());
+            }
+            for (slot, row) in part.slots().zip(part) {
+                reader.record(Region::Vectors, slot as usize, row)?;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        // The threads that the system refuses are not needed.
+        let spawn = || std::thread::Builder::new().spawn_scoped(scope, read).ok();
+        let others: Vec<_> = (1..threads).map_while(|_| spawn()).collect();
+        let own = read();
+        others
+            .into_iter()
+            .fold(own, |so_far, other| so_far.and(other.join().unwrap_or_else(|panic| resume_unwind(panic))))
+    })
 }
 
 /// The links of a stored graph. They are asked for node by node, level by level. An error is kept and returned at the end, because the
@@ -312,10 +359,17 @@ impl<'a> StoredLinks<'a> {
             read.bytes += head.len();
             let body = links::body_bytes(head).ok_or_else(too_many)?;
             // `unpack` may read up to 8 bytes beyond the list, and ignores them.
-            state.list.resize(body + size_of::<u64>(), 0);
-            reader.bytes(region, read.bytes, &mut state.list[..body])?;
+            let with_more = body + size_of::<u64>();
+            let rest = if body > 0 { reader.rest(region, read.bytes)? } else { &[] };
+            let list = if rest.len() >= with_more {
+                rest
+            } else {
+                state.list.resize(with_more, 0);
+                reader.bytes(region, read.bytes, &mut state.list[..body])?;
+                &state.list
+            };
             read.bytes += body;
-            links::unpack(head, &state.list, out).ok_or_else(too_many)?
+            links::unpack(head, list, out).ok_or_else(too_many)?
         } else {
             state.list.resize(self.root.record(region), 0);
             reader.record(region, read.count, &mut state.list)?;

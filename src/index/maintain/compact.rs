@@ -69,13 +69,13 @@ impl Maintenance {
         }
         let rows = copy.kept.len();
         let mut new = Generation::load(self.setup(), rows, copy.upper, copy.entry, &copy)?;
-        let to = &mut Arc::get_mut(&mut new).expect("nobody else has it yet").graph;
-        for (slot, &origin) in (0..).zip(&copy.kept) {
-            if (slot as usize).is_multiple_of(COPY_ROWS) {
+        let to = Arc::get_mut(&mut new).expect("nobody else has it yet").graph.rows_mut();
+        for (slot, (row, &origin)) in to.zip(&copy.kept).enumerate() {
+            if slot.is_multiple_of(COPY_ROWS) {
                 interrupt.check()?;
-                work.add(COPY_ROWS.min(rows - slot as usize));
+                work.add(COPY_ROWS.min(rows - slot));
             }
-            to.row_mut(slot).copy_from_slice(graph.row(origin));
+            row.copy_from_slice(graph.row(origin));
         }
         self.reconnect_all(&new, interrupt, work)?;
         let mut rows = self.rows.change();

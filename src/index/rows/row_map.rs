@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::FixedState;
+
 use crate::bits;
 use crate::error::{Error, Result};
 use crate::memory::segments::Segments;
@@ -163,14 +165,15 @@ struct Page {
 /// Row id → place: pages of 4096 words, each kept while one of its rows is in use. It takes about 4 bytes a row for the dense row ids of a
 /// table; a row far from all others costs a whole page, 17 kB.
 pub struct Places {
-    pages: HashMap<i64, Box<Page>>,
+    /// Asked for every row, and by numbers of the host: their hash need not withstand anybody.
+    pages: HashMap<i64, Box<Page>, FixedState>,
     charge: Charge,
 }
 
 impl Places {
     /// No rows.
     pub fn new(memory: &Arc<Memory>) -> Result<Self> {
-        Ok(Self { pages: HashMap::new(), charge: memory.charge(0)? })
+        Ok(Self { pages: HashMap::default(), charge: memory.charge(0)? })
     }
 
     /// Keeps the pages of these rows in memory until [`release`](Self::release) is called for the same rows, so that `set` cannot fail for

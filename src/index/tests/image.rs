@@ -1,7 +1,7 @@
 //! Images, compared with the index that was stored, and with damage.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use super::{defaults, exact_distances, may_be_nearest};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,6 +10,7 @@ use crate::index::Image;
 use crate::index::{Index, Origin};
 use crate::options::Metric;
 use crate::options::{Options, Quantization};
+use crate::sync::Mutex;
 use crate::testing::naive::Random;
 
 const DIMENSIONS: usize = 8;
@@ -17,15 +18,15 @@ const DIMENSIONS: usize = 8;
 /// Pages in memory.
 pub(super) struct Disk {
     page: usize,
-    pages: RefCell<BTreeMap<i64, Vec<u8>>>,
-    next: Cell<i64>,
+    pages: Mutex<BTreeMap<i64, Vec<u8>>>,
+    next: AtomicI64,
     /// Writes that still succeed.
-    left: Cell<usize>,
+    left: AtomicUsize,
 }
 
 impl Disk {
     pub(super) fn new(page: usize) -> Self {
-        Self { page, pages: RefCell::default(), next: Cell::new(7), left: Cell::new(usize::MAX) }
+        Self { page, pages: Mutex::default(), next: AtomicI64::new(7), left: AtomicUsize::new(usize::MAX) }
     }
 }
 
@@ -34,23 +35,27 @@ impl Pages for Disk {
         self.page
     }
 
+    fn readers(&self) -> usize {
+        3
+    }
+
     fn write(&self, bytes: &[u8]) -> Result<i64> {
-        let left = self.left.get().checked_sub(1);
-        self.left.set(left.ok_or_else(|| Error::new(ErrorKind::Storage, "the disk is full"))?);
-        let id = self.next.replace(self.next.get() + 3);
-        self.pages.borrow_mut().insert(id, bytes.to_vec());
+        let left = self.left.load(Ordering::Relaxed).checked_sub(1);
+        self.left.store(left.ok_or_else(|| Error::new(ErrorKind::Storage, "the disk is full"))?, Ordering::Relaxed);
+        let id = self.next.fetch_add(3, Ordering::Relaxed);
+        self.pages.lock().insert(id, bytes.to_vec());
         Ok(id)
     }
 
     fn read(&self, id: i64, out: &mut [u8]) -> Result<()> {
-        let pages = self.pages.borrow();
+        let pages = self.pages.lock();
         let page = pages.get(&id).ok_or_else(|| Error::new(ErrorKind::Storage, format!("there is no page {id}")))?;
         out.copy_from_slice(page);
         Ok(())
     }
 
     fn free(&self, id: i64) {
-        assert!(self.pages.borrow_mut().remove(&id).is_some(), "page {id} was freed twice");
+        assert!(self.pages.lock().remove(&id).is_some(), "page {id} was freed twice");
     }
 }
 
@@ -119,7 +124,7 @@ fn images_follow_the_index() {
                 }
             }
             let image = index.images().store(&disk, next as u64, round).unwrap();
-            assert_eq!(disk.pages.borrow().len(), image.pages.len(), "pages are neither lost nor kept");
+            assert_eq!(disk.pages.lock().len(), image.pages.len(), "pages are neither lost nor kept");
             let again = index.images().store(&disk, next as u64, round).unwrap();
             assert_eq!((again.written, &again.root, &again.pages), (0, &image.root, &image.pages));
 
@@ -137,7 +142,7 @@ fn images_follow_the_index() {
             assert!(metric == Metric::Ip || may_be_nearest(&found, *row));
         }
         index.images().forget_pages().iter().for_each(|&id| disk.free(id));
-        assert!(disk.pages.borrow().is_empty());
+        assert!(disk.pages.lock().is_empty());
     }
 }
 
@@ -183,12 +188,12 @@ fn a_failed_write_leaves_the_image_before() {
     index.append(Origin::Host, &ids[1000..], &vectors[1000 * DIMENSIONS..]).unwrap();
     work(&index);
     for left in [0, 1, 50] {
-        disk.left.set(left);
+        disk.left.store(left, Ordering::Relaxed);
         assert_eq!(index.images().store(&disk, 2000, 2).unwrap_err().kind, ErrorKind::Storage);
-        assert_eq!(disk.pages.borrow().len(), before.pages.len());
+        assert_eq!(disk.pages.lock().len(), before.pages.len());
         assert_eq!(load(Metric::L2sq, &before, &disk).unwrap().stats().unwrap().count, 1000);
     }
-    disk.left.set(usize::MAX);
+    disk.left.store(usize::MAX, Ordering::Relaxed);
     let after = index.images().store(&disk, 2000, 2).unwrap();
     assert_eq!(load(Metric::L2sq, &after, &disk).unwrap().stats().unwrap().count, 2000);
 }
@@ -214,12 +219,12 @@ fn an_image_after_a_failed_write_is_whole() {
         let others: Vec<i64> = (ROWS..ROWS + 90).collect();
         index.append(Origin::Host, &others, &vectors(&others)).unwrap();
         work(&index);
-        disk.left.set(left);
+        disk.left.store(left, Ordering::Relaxed);
         if index.images().store(&disk, 1090, 2).is_ok() {
             break;
         }
         failed += 1;
-        disk.left.set(usize::MAX);
+        disk.left.store(usize::MAX, Ordering::Relaxed);
         let after = index.images().store(&disk, 1090, 3).unwrap();
         let loaded = load(Metric::L2sq, &after, &disk).unwrap();
         for row in (100..ROWS + 90).step_by(7) {
@@ -261,13 +266,13 @@ fn every_damaged_byte_is_noticed() {
     for options in small_options() {
         let disk = Disk::new(512);
         let image = small_image(&options, &disk);
-        let ids: Vec<i64> = disk.pages.borrow().keys().copied().collect();
+        let ids: Vec<i64> = disk.pages.lock().keys().copied().collect();
         for id in ids {
             for at in 0..512 {
-                disk.pages.borrow_mut().get_mut(&id).unwrap()[at] ^= 1 << (at % 8);
+                disk.pages.lock().get_mut(&id).unwrap()[at] ^= 1 << (at % 8);
                 let error = load_small(&options, &image, &disk).err();
                 assert_eq!(error.map(|error| error.kind), Some(ErrorKind::Corrupt));
-                disk.pages.borrow_mut().get_mut(&id).unwrap()[at] ^= 1 << (at % 8);
+                disk.pages.lock().get_mut(&id).unwrap()[at] ^= 1 << (at % 8);
             }
         }
         assert!(load_small(&options, &image, &disk).is_ok());
@@ -283,7 +288,7 @@ fn pages_that_lie_do_no_harm() {
 fn lie(options: &Options) {
     let disk = Disk::new(512);
     let image = small_image(options, &disk);
-    let original = disk.pages.borrow().clone();
+    let original = disk.pages.lock().clone();
     let mut random = Random(13);
     let mut accepted = 0;
     for turn in 0..10_000 {
@@ -300,7 +305,7 @@ fn lie(options: &Options) {
             None => root.graph_sums[at] = sum,
             Some(at) => root.rows_sums[at] = sum,
         }
-        disk.pages.borrow_mut().insert(id, page);
+        disk.pages.lock().insert(id, page);
         let lying = Image { root: root.encode(), ..image.clone() };
         match load_small(options, &lying, &disk) {
             Ok(index) => {
@@ -317,7 +322,7 @@ fn lie(options: &Options) {
             }
             Err(error) => assert_eq!(error.kind, ErrorKind::Corrupt),
         }
-        disk.pages.borrow_mut().insert(id, original[&id].clone());
+        disk.pages.lock().insert(id, original[&id].clone());
     }
     assert!(accepted > 500, "vectors and row ids may be anything");
 }

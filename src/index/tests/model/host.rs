@@ -467,6 +467,9 @@ impl Pages for Disk {
     fn page_bytes(&self) -> usize {
         4096
     }
+    fn readers(&self) -> usize {
+        1
+    }
     fn write(&self, bytes: &[u8]) -> Result<i64> {
         let mut disk = self.0.lock().unwrap();
         disk.0 += 1;
