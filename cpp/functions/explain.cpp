@@ -82,7 +82,9 @@ static vector<Value> DescribeIndex(const FoundIndex &found, const TableCatalogEn
 	if (!notes.HasPlan()) {
 		text = Value("optimizers are disabled: see the settings disabled_optimizers and enable_optimizer");
 	} else if (note.stage == PlanNotes::Stage::NOTHING) {
-		text = Value("the query does not ask for the rows nearest to a vector");
+		text =
+		    Value("the query does not ask for the rows nearest to a vector, or asks for them among the rows of a CTE "
+		          "that DuckDB reads first, as it is MATERIALIZED or read twice");
 	}
 	Value none(LogicalType::VARCHAR);
 	return {Value(index_name), Value(table.name.GetIdentifierName()), Value::BOOLEAN(used), used ? text : none,

@@ -16,7 +16,7 @@
 #include "duckdb/planner/planner_extension.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
-#include "vss/src/bridge/mod.rs.h"
+#include "optimizer/order_key.hpp"
 
 namespace duckdb {
 
@@ -67,8 +67,7 @@ static bool Simplify(ClientContext &context, const Expression &comparison, Corre
 	if (HasOuterColumn(own)) {
 		std::swap(own, outer);
 	}
-	// the own side will be computed for every row of the subquery, before its other conditions
-	if (HasOuterColumn(own) || own.get().IsVolatile() || own.get().IsFoldable() || own.get().CanThrow()) {
+	if (HasOuterColumn(own) || own.get().IsVolatile() || own.get().IsFoldable()) {
 		return false;
 	}
 	if (IsOuterColumn(outer)) {
@@ -116,7 +115,7 @@ static bool HasDependentJoin(const LogicalOperator &op) {
 }
 
 //! Puts a projection below `filter` that computes the own sides of its comparisons with outer columns. `above` is the
-//! projection over it.
+//! projection over it. Conditions that have no outer columns are checked first, as these sides may fail without them.
 static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilter &filter) {
 	auto &child = filter.children[0];
 	if (HasSubquery(above) || HasSubquery(filter) || HasDependentJoin(*child) || !filter.projection_map.empty()) {
@@ -130,11 +129,12 @@ static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilt
 		computed.push_back(make_uniq<BoundColumnRefExpression>(child->types[i], columns[i]));
 	}
 	vector<unique_ptr<Expression>> conditions;
+	auto first = make_uniq<LogicalFilter>();
 	LogicalFilter::SplitPredicates(filter.expressions);
 	for (auto &expr : filter.expressions) {
 		Correlation correlation;
 		if (!Simplify(binder.context, *expr, correlation)) {
-			conditions.push_back(expr->Copy());
+			(HasOuterColumn(*expr) ? conditions : first->expressions).push_back(expr->Copy());
 			continue;
 		}
 		auto own = make_uniq<BoundColumnRefExpression>(correlation.own->GetReturnType(),
@@ -147,6 +147,10 @@ static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilt
 		return;
 	}
 	filter.expressions = std::move(conditions);
+	if (!first->expressions.empty()) {
+		first->children.push_back(std::move(child));
+		child = std::move(first);
+	}
 	auto projection = make_uniq<LogicalProjection>(table, std::move(computed));
 	projection->children.push_back(std::move(child));
 	child = std::move(projection);
@@ -174,19 +178,7 @@ static void SimplifyAll(Binder &binder, LogicalOperator &op) {
 	}
 }
 
-//! Whether `expr` contains a distance by which an index may rank.
-static bool HasDistance(const Expression &expr) {
-	bool result = false;
-	if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {
-		auto &name = expr.Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName();
-		vss::Metric metric;
-		result = vss::ranking_metric(name, false, metric) || vss::ranking_metric(name, true, metric);
-	}
-	ExpressionIterator::EnumerateChildren(expr,
-	                                      [&](const Expression &child) { result = result || HasDistance(child); });
-	return result;
-}
-
+//! Whether an expression of `op`, or below, contains a distance.
 static bool HasDistance(LogicalOperator &op) {
 	bool result = false;
 	LogicalOperatorVisitor::EnumerateExpressions(

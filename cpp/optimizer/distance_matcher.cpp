@@ -86,9 +86,16 @@ static bool IsKey(const DistanceMatch &match, const Expression &expr) {
 }
 
 //! Whether a key of this shape is NULL only for rows that the index does not rank.
-static bool GuardsKey(const DistanceMatch &match, const OrderKeyShape &shape) {
+static bool GuardsKey(ClientContext &context, const DistanceMatch &match, const OrderKeyShape &shape) {
 	auto is_key = [&](const reference<const Expression> &expr) { return IsKey(match, expr.get()); };
-	return std::all_of(shape.not_null.begin(), shape.not_null.end(), is_key) &&
+	// arithmetic on a finite distance may overflow
+	auto is_distance = [&](const reference<const Expression> &expr) {
+		OrderKeyShape own(match.descending);
+		auto &distance = PeelOrderKey(context, expr, own);
+		return distance.Equals(*match.distance) && !own.rounds && GuardsKey(context, match, own);
+	};
+	return std::all_of(shape.finite.begin(), shape.finite.end(), is_distance) &&
+	       std::all_of(shape.not_null.begin(), shape.not_null.end(), is_key) &&
 	       std::all_of(shape.not_zero.begin(), shape.not_zero.end(), is_key) &&
 	       // without a direction, a vector of zeros still has a length and a place
 	       (shape.not_zero.empty() || match.search.metric == vss::Metric::Cosine);
@@ -102,11 +109,14 @@ OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, i
 	if (order.null_order == OrderByNullType::NULLS_FIRST) {
 		return Refusal(PlanNotes::Stage::KEY, "NULLS FIRST: rows without a vector are not in the index");
 	}
-	OrderKeyShape shape {order.type == OrderType::DESCENDING, false, {}, {}};
+	OrderKeyShape shape(order.type == OrderType::DESCENDING);
 	auto resolved = Resolve(order.expression->Copy());
 	auto &key = PeelOrderKey(context, *resolved, shape);
 	if (key.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
-		return Refusal(PlanNotes::Stage::TABLE, "the query does not order by a vector distance");
+		return Refusal(PlanNotes::Stage::TABLE,
+		               HasDistance(key) ? "the order key puts a value in the place of some distances (CASE, coalesce): "
+		                                  "order by the distance itself, which puts rows without one last"
+		                                : "the query does not order by a vector distance");
 	}
 	auto &function = key.Cast<BoundFunctionExpression>();
 	auto &name = function.Function().GetName().GetIdentifierName();
@@ -130,7 +140,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, i
 	match->distance = key.Copy();
 	match->descending = shape.descending;
 	match->rounds = shape.rounds;
-	if (!GuardsKey(*match, shape)) {
+	if (!GuardsKey(context, *match, shape)) {
 		Refusal refusal(PlanNotes::Stage::KEY, "the order key is NULL for vectors that have a distance");
 		refusal.index = match->search.index_name;
 		return refusal;
@@ -139,11 +149,11 @@ OrRefusal<DistanceMatch> DistanceMatcher::Match(const BoundOrderByNode &order, i
 }
 
 bool DistanceMatcher::IsOrderKey(const DistanceMatch &match, const Expression &expr, OrderKeyShape &shape) const {
-	return PeelOrderKey(context, expr, shape).Equals(*match.distance) && GuardsKey(match, shape);
+	return PeelOrderKey(context, expr, shape).Equals(*match.distance) && GuardsKey(context, match, shape);
 }
 
 bool DistanceMatcher::IsGuard(const DistanceMatch &match, const Expression &predicate) const {
-	OrderKeyShape shape {match.descending, false, {}, {}};
+	OrderKeyShape shape(match.descending);
 	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_IS_NOT_NULL)) {
 		return IsKey(match, *argument) || IsOrderKey(match, *argument, shape);
 	}
@@ -219,7 +229,7 @@ bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &pred
 	if (!comparison) {
 		return false;
 	}
-	OrderKeyShape shape {match.descending, false, {}, {}};
+	OrderKeyShape shape(match.descending);
 	return IsOrderKey(match, comparison->compared, shape) && comparison->below != shape.descending;
 }
 
@@ -228,9 +238,9 @@ BoundSide DistanceMatcher::SideOf(const DistanceMatch &match, const Expression &
 	if (!bound) {
 		return BoundSide::NONE;
 	}
-	OrderKeyShape shape {match.descending, false, {}, {}};
+	OrderKeyShape shape(match.descending);
 	// a key that is NULL for some vectors does not depend on the distance alone
-	if (!IsOrderKey(match, bound->compared, shape) || !shape.not_null.empty() || !shape.not_zero.empty()) {
+	if (!IsOrderKey(match, bound->compared, shape) || shape.IsGuarded()) {
 		return BoundSide::NONE;
 	}
 	return bound->below != shape.descending ? BoundSide::NEAR : BoundSide::FAR;

@@ -24,10 +24,10 @@ public:
 	}
 	//! Whether the conditions leave only some rows for a query vector. `t.id <> q.id` and the like do not.
 	bool IsSelective() const {
-		return join && selective;
+		return join && selective > 0;
 	}
 	//! DuckDB's estimate of the rows that pass the conditions for each of `probes` query vectors; nothing if it has
-	//! none.
+	//! none that holds.
 	optional_idx RowsPerProbe(idx_t probes) const;
 	//! Conditions over pairs that a search has to heed; none if there are no such joins. Those that only cut off
 	//! farther rows, or that hold for every row that the index ranks, are not among them.
@@ -70,7 +70,7 @@ private:
 	vector<unique_ptr<Expression>> conditions;
 	vector<unique_ptr<Expression>> guards;
 	vector<unique_ptr<Expression>> bounds;
-	bool selective = false;
+	idx_t selective = 0;
 	bool measured = false;
 	//! Conditions between the table and the third table.
 	vector<unique_ptr<Expression>> others;

@@ -6,6 +6,7 @@
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_constant_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
+#include "duckdb/planner/expression/bound_operator_expression.hpp"
 #include "duckdb/planner/expression/bound_window_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/operator/logical_aggregate.hpp"
@@ -371,17 +372,31 @@ static unique_ptr<Expression> OfKeptRow(const LogicalAggregate &op, const Expres
 	return possible ? std::move(result) : nullptr;
 }
 
+//! Whether `op` is a filter, but none that limits ranks.
+static bool IsFilterOfRows(const LogicalOperator &op) {
+	return op.type == LogicalOperatorType::LOGICAL_FILTER &&
+	       op.children[0]->type != LogicalOperatorType::LOGICAL_WINDOW;
+}
+
 //! The groups with the nearest rows, below an ORDER BY: `GROUP BY doc ORDER BY min(distance)`. If a search has found
 //! all rows up to some distance, and they are of as many groups as are wanted, then these are the best groups, and the
-//! nearest row of each is among the rows.
+//! nearest row of each is among the rows. A HAVING that keeps the better groups may stand between.
 static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperator &op,
                                           const vector<BoundOrderByNode> &orders) {
 	auto key = orders[0].expression->Copy();
+	vector<unique_ptr<Expression>> having;
 	reference<LogicalOperator> below(*op.children[0]);
 	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION ||
-	       below.get().type == LogicalOperatorType::LOGICAL_ORDER_BY) {
+	       below.get().type == LogicalOperatorType::LOGICAL_ORDER_BY || IsFilterOfRows(below)) {
 		if (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
 			ResolveIn(key, below.get());
+			for (auto &condition : having) {
+				ResolveIn(condition, below.get());
+			}
+		} else if (below.get().type == LogicalOperatorType::LOGICAL_FILTER) {
+			for (auto &condition : below.get().expressions) {
+				having.push_back(condition->Copy());
+			}
 		}
 		below = *below.get().children[0];
 	}
@@ -390,11 +405,17 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 	    orders[0].null_order == OrderByNullType::NULLS_FIRST) {
 		return nullptr;
 	}
-	OrderKeyShape shape {orders[0].type == OrderType::DESCENDING, false, {}, {}};
+	OrderKeyShape shape(orders[0].type == OrderType::DESCENDING);
 	auto outer = PeelOrderKey(context, *key, shape).Copy();
 	if (below.get().type == LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY) {
-		outer = OfKeptRow(below.get().Cast<LogicalAggregate>(), *outer);
-		if (!outer) {
+		auto &aggregate = below.get().Cast<LogicalAggregate>();
+		outer = OfKeptRow(aggregate, *outer);
+		auto possible = outer != nullptr;
+		for (auto &condition : having) {
+			condition = OfKeptRow(aggregate, *condition);
+			possible = possible && condition;
+		}
+		if (!possible) {
 			return nullptr;
 		}
 	}
@@ -405,13 +426,14 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 		ResolveIn(outer, op);
 		ResolveIn(inner, op);
 	}
-	OrderKeyShape inner_shape {order.type == OrderType::DESCENDING, false, {}, {}};
+	OrderKeyShape inner_shape(order.type == OrderType::DESCENDING);
 	auto &distance = PeelOrderKey(context, *outer, shape);
 	auto further_keys = orders.size() > 1;
 	if (!distance.Equals(PeelOrderKey(context, *inner, inner_shape)) || shape.descending != inner_shape.descending ||
-	    (shape.rounds && further_keys) || !shape.not_null.empty() || !shape.not_zero.empty()) {
+	    (shape.rounds && further_keys) || shape.IsGuarded()) {
 		return nullptr;
 	}
+	found->conditions = std::move(having);
 	found->best_groups = true;
 	found->ties = found->ties || further_keys;
 	return std::move(found.found);
@@ -444,6 +466,30 @@ static unique_ptr<Nearest> FindBelowRanks(LogicalOperator &op, const vector<Boun
 	return std::move(found.found);
 }
 
+//! Whether `order` does not tell the rows apart for which `conditions` hold. To these it adds `x IS NOT NULL` if `order`
+//! is `x IS NULL`, or otherwise puts other rows last.
+static bool IsSettled(const LogicalOperator &op, const BoundOrderByNode &order,
+                      vector<unique_ptr<Expression>> &conditions) {
+	auto key = order.expression->Copy();
+	for (reference<LogicalOperator> below(*op.children[0]); below.get().type == LogicalOperatorType::LOGICAL_PROJECTION;
+	     below = *below.get().children[0]) {
+		ResolveIn(key, below);
+	}
+	if (key->IsFoldable()) {
+		return true;
+	}
+	auto descending = order.type == OrderType::DESCENDING;
+	auto type = descending ? ExpressionType::OPERATOR_IS_NOT_NULL : ExpressionType::OPERATOR_IS_NULL;
+	auto argument = OperatorArgument(*key, type);
+	if (!argument) {
+		return false;
+	}
+	auto not_null = make_uniq<BoundOperatorExpression>(ExpressionType::OPERATOR_IS_NOT_NULL, LogicalType::BOOLEAN);
+	not_null->GetChildrenMutable().push_back(argument->Copy());
+	conditions.push_back(std::move(not_null));
+	return true;
+}
+
 static unique_ptr<Nearest> FindInOrder(ClientContext &context, LogicalOperator &op,
                                        const vector<BoundOrderByNode> &orders, idx_t limit, idx_t offset) {
 	auto result = FindBestGroups(context, op, orders);
@@ -452,8 +498,13 @@ static unique_ptr<Nearest> FindInOrder(ClientContext &context, LogicalOperator &
 	}
 	if (!result) {
 		result = make_uniq<Nearest>(op.children[0]);
-		result->orders.push_back(orders[0].Copy());
-		result->ties = orders.size() > 1;
+		// `ORDER BY v IS NULL, distance`
+		idx_t first = 0;
+		while (first + 1 < orders.size() && IsSettled(op, orders[first], result->conditions)) {
+			first++;
+		}
+		result->orders.push_back(orders[first].Copy());
+		result->ties = orders.size() > first + 1;
 	}
 	result->k = SaturatingSum(limit, offset);
 	result->ordered = true;

@@ -38,6 +38,9 @@ struct Nearest {
 	//! If DuckDB groups before it joins: the aggregate below the joins whose states are combined. It keeps what is
 	//! needed of the nearest rows.
 	optional_ptr<LogicalAggregate> partial;
+	//! Conditions above the operator's input that it may do nothing about, as they let near rows pass before farther
+	//! ones: each must be a bound or a guard of the distance.
+	vector<unique_ptr<Expression>> conditions;
 	//! The operator does not count rows where one of these is NULL.
 	vector<unique_ptr<Expression>> counted;
 	//! The operator does not count rows where one of these is not true. Dropping them changes nothing.

@@ -11,6 +11,7 @@
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/operator/logical_aggregate.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
+#include "vss/src/bridge/mod.rs.h"
 
 #include <cmath>
 
@@ -64,6 +65,18 @@ bool Contains(const Expression &expr, const Expression &part) {
 	bool result = false;
 	ExpressionIterator::EnumerateChildren(expr,
 	                                      [&](const Expression &child) { result = result || Contains(child, part); });
+	return result;
+}
+
+bool HasDistance(const Expression &expr) {
+	bool result = false;
+	if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {
+		auto &name = expr.Cast<BoundFunctionExpression>().Function().GetName().GetIdentifierName();
+		vss::Metric metric;
+		result = vss::ranking_metric(name, false, metric) || vss::ranking_metric(name, true, metric);
+	}
+	ExpressionIterator::EnumerateChildren(expr,
+	                                      [&](const Expression &child) { result = result || HasDistance(child); });
 	return result;
 }
 
@@ -138,6 +151,22 @@ optional_ptr<const Expression> ComparedWithZero(ClientContext &context, const Ex
 	return *call.GetChildren()[0];
 }
 
+//! The number of which `when` tells some that are not finite from all others: `isnan(x)`, if `excludes`, or
+//! `isfinite(x)`, if not. Null if it tells others.
+static optional_ptr<const Expression> ToldFromFinite(ClientContext &context, const Expression &when, bool excludes) {
+	if (auto argument = OperatorArgument(when, ExpressionType::OPERATOR_NOT)) {
+		return ToldFromFinite(context, *argument, !excludes);
+	}
+	if (BoundComparisonExpression::IsComparison(when)) {
+		auto &comparison = when.Cast<BoundFunctionExpression>();
+		auto type = excludes ? ExpressionType::COMPARE_EQUAL : ExpressionType::COMPARE_NOTEQUAL;
+		auto with_nan = std::isnan(ConstantOr(context, BoundComparisonExpression::Right(comparison), 0));
+		return when.GetExpressionType() == type && with_nan ? &BoundComparisonExpression::Left(comparison) : nullptr;
+	}
+	auto tells = excludes ? IsCall(when, "isnan", 1) || IsCall(when, "isinf", 1) : IsCall(when, "isfinite", 1);
+	return tells ? when.Cast<BoundFunctionExpression>().GetChildren()[0].get() : nullptr;
+}
+
 //! The branch of `expr` that holds the distance, if the other branch is NULL and taken for vectors without a distance:
 //! `CASE WHEN v IS NULL THEN NULL ELSE distance END`.
 static optional_ptr<const Expression> GuardedBranch(ClientContext &context, const Expression &expr,
@@ -167,6 +196,8 @@ static optional_ptr<const Expression> GuardedBranch(ClientContext &context, cons
 		shape.not_null.push_back(*vector);
 	} else if (auto vector = ComparedWithZero(context, when, equal, unequal)) {
 		shape.not_zero.push_back(*vector);
+	} else if (auto number = ToldFromFinite(context, when, excludes)) {
+		shape.finite.push_back(*number);
 	} else {
 		return nullptr;
 	}
@@ -190,6 +221,10 @@ static optional_ptr<const Expression> MonotoneArgument(ClientContext &context, c
 		return *children[0];
 	}
 	rounds = true;
+	auto digits = IsCall(expr, "round", 2) && std::isfinite(ConstantOr(context, *children[1]));
+	if (digits || IsCall(expr, "round", 1) || IsCall(expr, "floor", 1) || IsCall(expr, "ceil", 1)) {
+		return IsReal(children[0]->GetReturnType()) ? optional_ptr<const Expression>(*children[0]) : nullptr;
+	}
 	auto adds = IsCall(expr, "+", 2);
 	auto subtracts = IsCall(expr, "-", 2);
 	auto multiplies = IsCall(expr, "*", 2);

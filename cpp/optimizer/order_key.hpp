@@ -20,6 +20,8 @@ void Resolve(unique_ptr<Expression> &expr, const Projections &projections);
 Projections ProjectionsOf(const LogicalOperator &op);
 //! Replaces references to the columns that `op` computes.
 void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &op);
+//! Whether `expr` contains a distance by which an index may rank.
+bool HasDistance(const Expression &expr);
 //! Whether `expr` contains `part`.
 bool Contains(const Expression &expr, const Expression &part);
 
@@ -31,13 +33,23 @@ optional_ptr<const Expression> ComparedWithZero(ClientContext &context, const Ex
 
 //! How an order key differs from the distance in it.
 struct OrderKeyShape {
+	explicit OrderKeyShape(bool descending_p) : descending(descending_p) {
+	}
+
+	//! Whether the key is NULL for some rows that have a distance, or might have one.
+	bool IsGuarded() const {
+		return !not_null.empty() || !not_zero.empty() || !finite.empty();
+	}
+
 	//! The key descends where the distance ascends.
 	bool descending;
 	//! Different distances may give equal keys.
-	bool rounds;
+	bool rounds = false;
 	//! The key is NULL where one of these vectors is NULL, or has only zeros.
 	vector<reference<const Expression>> not_null;
 	vector<reference<const Expression>> not_zero;
+	//! The key is NULL where one of these numbers is not finite, or for some of these.
+	vector<reference<const Expression>> finite;
 };
 
 //! Peels off a distance what keeps its order (FLOAT → DOUBLE, 2 * d), what reverses it (-d, 1 - d), and what gives NULL

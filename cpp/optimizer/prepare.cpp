@@ -194,8 +194,9 @@ static void KeepTopN(ClientContext &context, LogicalOperator &op, bool top, bool
 		if (!match) {
 			PlanNotes::AddBelow(*op.children[0], match.refusal.stage, match.refusal.reason);
 		} else {
-			PlanNotes::Add(*match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
-			               "the ORDER BY has no LIMIT, or none that is constant");
+			PlanNotes::Add(
+			    *match->get.GetTable(), match->search.index_name, PlanNotes::Stage::LIMIT,
+			    "no LIMIT that is a number above 0, and no rank compared with one, says how many rows are wanted");
 			// without a LIMIT all groups are wanted, and a search finds only the best ones
 			if (limited || !RanksInGroups(op, matcher, match->get)) {
 				HoldBack(context, match->get);

@@ -12,6 +12,7 @@
 #include "optimizer/prepare.hpp"
 #include "optimizer/range.hpp"
 #include "optimizer/digests.hpp"
+#include "optimizer/union_parts.hpp"
 
 namespace duckdb {
 
@@ -21,6 +22,7 @@ static void PreOptimize(OptimizerExtensionInput &input, unique_ptr<LogicalOperat
 
 //! `use`: what the operators above do with the rows of `op`.
 static void Rewrite(Binder &binder, unique_ptr<LogicalOperator> &op, const RangeUse &use) {
+	auto parts = LimitParts(*op);
 	ServeNearest(binder, *op);
 	ServeRange(binder, op, use);
 	ServePairs(binder, op, use);
@@ -28,6 +30,7 @@ static void Rewrite(Binder &binder, unique_ptr<LogicalOperator> &op, const Range
 	for (auto &child : op->children) {
 		Rewrite(binder, child, below);
 	}
+	UnlimitParts(parts);
 }
 
 static void Serve(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {

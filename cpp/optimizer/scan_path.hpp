@@ -38,7 +38,7 @@ public:
 
 	//! Whether anything on the path drops rows.
 	bool HasFilter() const;
-	//! Whether something on the path is applied above the search, and not to the rows that are searched.
+	//! Whether a bound on the path will be checked above the search, and not for the rows that are searched.
 	bool HasBounds() const;
 	//! The cross product with the query vectors above the slot that Split() will return. Nothing above it may drop
 	//! rows. Between it and the slot there may be only projections, or only joins and filters below which the product

@@ -1,6 +1,7 @@
 //! The part of the optimizer rule that serves `Nearest`. It matches the distance with an index, finds the path from the
 //! operator to the scan of the index's table, and puts a search in the place of the scan.
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_cast_expression.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_comparison_expression.hpp"
 #include "duckdb/planner/expression/bound_operator_expression.hpp"
@@ -16,6 +17,9 @@
 #include "optimizer/scan_path.hpp"
 
 namespace duckdb {
+
+//! For each query vector, DuckDB joins and compares as many rows faster than a search begins.
+static constexpr idx_t FEW_ROWS = 32;
 
 static Refusal Refuse(string reason) {
 	return Refusal(PlanNotes::Stage::PLAN, std::move(reason));
@@ -52,7 +56,14 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 		result = std::move(match.found);
 	}
 	if (nearest.ties && result->rounds) {
-		return refuse("further keys decide between rows that are not at the same distance");
+		return refuse("further keys decide between rows that are not at the same distance, as the first one rounds it: "
+		              "let the first key be the distance itself");
+	}
+	for (auto &condition : nearest.conditions) {
+		auto resolved = matcher.Resolve(condition->Copy());
+		if (!matcher.IsBound(*result, *resolved) && !matcher.IsGuard(*result, *resolved)) {
+			return refuse("HAVING, or the first order key, does not keep the nearest rows before others");
+		}
 	}
 	for (auto &counted : nearest.counted) {
 		if (!matcher.NeverNull(*counted, result->get)) {
@@ -113,6 +124,8 @@ private:
 	//! above pair the rows again.
 	Refusal ServeByScan();
 	OrRefusal<ScanPath> FindPath();
+	//! A group as an expression over the columns of tables.
+	unique_ptr<Expression> Resolved(const Expression &group) const;
 	//! The groups as expressions over the columns of the scan; none if a group is over other columns, too.
 	vector<unique_ptr<Expression>> GroupsOfScan() const;
 	//! The step of the cross product with the query vectors. `guarded`: guards must not be lifted.
@@ -148,10 +161,35 @@ optional_idx Serving::FindProduct(ScanPath &path, bool guarded) const {
 	return optional_idx();
 }
 
+//! The value that `expr` makes shorter; null if it does not, or if different values may become one.
+static optional_ptr<const Expression> Lengthened(const Expression &expr) {
+	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return nullptr;
+	}
+	auto &function = expr.Cast<BoundFunctionExpression>();
+	if (BoundCastExpression::IsCast(expr)) {
+		auto &child = BoundCastExpression::Child(function);
+		auto integral = child.GetReturnType().IsIntegral() && expr.GetReturnType().IsIntegral();
+		return integral && !BoundCastExpression::IsTryCast(function) ? optional_ptr<const Expression>(child) : nullptr;
+	}
+	auto compresses = StringUtil::StartsWith(function.Function().GetName().GetIdentifierName(), "__internal_compress_");
+	return compresses ? function.GetChildren()[0].get() : nullptr;
+}
+
+unique_ptr<Expression> Serving::Resolved(const Expression &group) const {
+	auto result = matcher.Resolve(group.Copy());
+	// DuckDB makes groups shorter by what it knows of the values that qualify. The rows that a search finds may have
+	// others.
+	while (auto longer = Lengthened(*result)) {
+		result = longer->Copy();
+	}
+	return result;
+}
+
 vector<unique_ptr<Expression>> Serving::GroupsOfScan() const {
 	vector<unique_ptr<Expression>> result;
 	for (auto &group : nearest.groups) {
-		auto resolved = matcher.Resolve(group->Copy());
+		auto resolved = Resolved(*group);
 		for (auto &table : ReferencedTables(*resolved)) {
 			if (table != match.get.table_index.index) {
 				return {};
@@ -222,9 +260,8 @@ Refusal Serving::ServeByJoin() {
 	PairConditions pairs;
 	if (lifted.IsSelective()) {
 		auto rows = lifted.RowsPerProbe(probes.EstimateCardinality(binder.context));
-		// DuckDB takes several conditions for independent, so its estimate holds for one only
-		if (inequalities.size() == 1 && rows.IsValid() && rows.GetIndex() < nearest.k) {
-			return Refuse("not more rows than are wanted pass the conditions for each query vector");
+		if (rows.IsValid() && rows.GetIndex() < MaxValue(nearest.k, FEW_ROWS)) {
+			return Refuse("few rows pass the conditions for each query vector: all of these are compared as fast");
 		}
 	}
 	auto directly = path->IsDirectlyBelow(step.GetIndex());
@@ -264,7 +301,7 @@ Refusal Serving::ServeByScan() {
 	auto joined_groups = false;
 	if (nearest.best_groups) {
 		for (auto &group : nearest.groups) {
-			auto resolved = matcher.Resolve(group->Copy());
+			auto resolved = Resolved(*group);
 			if (resolved->IsVolatile()) {
 				return Refuse("what makes the groups changes from row to row");
 			}
@@ -343,8 +380,11 @@ static Refusal ServeFrom(Binder &binder, Nearest &nearest, LogicalGet &scan) {
 	DistanceMatcher matcher(binder.context, *nearest.input.get(), scan);
 	auto match = MatchAll(matcher, nearest);
 	if (!match && IsInCTE(*nearest.input.get(), scan)) {
-		return Refusal(PlanNotes::Stage::KEY, "DuckDB reads the table into a CTE first; it does so for an EXISTS or IN "
-		                                      "that compares columns of different types: cast to the table's type");
+		return Refusal(
+		    PlanNotes::Stage::KEY,
+		    "DuckDB reads the table into a CTE first; it does so where a CTE is MATERIALIZED or read twice, for "
+		    "unnest of a column, and for a correlated subquery other than an EXISTS or IN by equalities with columns "
+		    "of the table");
 	}
 	if (!match) {
 		return match.refusal;

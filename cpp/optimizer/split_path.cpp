@@ -76,11 +76,12 @@ bool ScanPath::IsTaken(const Expression &predicate, const LogicalOperator &op) c
 }
 
 bool ScanPath::HasBounds() const {
+	auto is_bound = [&](const Expression &expr) { return matcher.IsBound(match, *matcher.Resolve(expr.Copy())); };
 	for (auto &step : steps) {
 		auto &op = *step.op.get();
 		if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
 			for (auto &expr : op.expressions) {
-				if (IsTaken(*expr, op)) {
+				if (is_bound(*expr)) {
 					return true;
 				}
 			}
@@ -88,7 +89,7 @@ bool ScanPath::HasBounds() const {
 	}
 	for (auto &entry : match.get.table_filters) {
 		auto predicate = AsPredicate(match.get, entry.Filter(), entry.GetIndex());
-		if (predicate && IsTaken(*predicate, match.get)) {
+		if (predicate && is_bound(*predicate)) {
 			return true;
 		}
 	}
