@@ -23,10 +23,12 @@ FROM (
 			FROM (
 					SELECT
 						CASE
+							WHEN list_has_any(liked, disliked) THEN
+								error('more_like_this: both lists hold ' || list_intersect(liked, disliked)::VARCHAR || '; a row is liked or disliked')
 							WHEN count(vss_key) FILTER (list_contains(liked, vss_id)) = 0 THEN
 								error('more_like_this: no row with a vector has one of the ids ' || coalesce(liked::VARCHAR, 'NULL') || '; use ids of rows that are liked')
-							WHEN dislike IS NULL OR dislike < 0 OR NOT isfinite(dislike::DOUBLE) THEN
-								error('more_like_this: dislike is ' || coalesce(dislike::VARCHAR, 'NULL') || '; use a number of 0 or more')
+							WHEN dislike IS NULL OR dislike < 0 OR NOT dislike <= 1000 THEN
+								error('more_like_this: dislike is ' || coalesce(dislike::VARCHAR, 'NULL') || '; use a number from 0 to 1000')
 							WHEN count(vss_key) FILTER (list_contains(disliked, vss_id)) = 0 THEN avg(vss_key) FILTER (list_contains(liked, vss_id))
 							ELSE array_subtract(
 								avg(vss_key) FILTER (list_contains(liked, vss_id)),
@@ -81,6 +83,8 @@ FROM (
 			ELSE error('more_like_this: strategy is ''' || coalesce(strategy, 'NULL') || '''; use ''mean'' or ''best_score''')
 		END AND (
 			SELECT CASE
+				WHEN list_has_any(liked, disliked) THEN
+					error('more_like_this: both lists hold ' || list_intersect(liked, disliked)::VARCHAR || '; a row is liked or disliked')
 				WHEN count(vss_key) = 0 THEN
 					error('more_like_this: no row with a vector has one of the ids ' || coalesce(liked::VARCHAR, 'NULL') || '; use ids of rows that are liked')
 				WHEN candidates IS NULL OR candidates < 1 THEN

@@ -50,7 +50,8 @@ impl Index {
             pending: self.rows.pending(),
             linkers: self.maintenance.linkers(),
             memory: self.memory_used(),
-            wanted: self.rows.widths.wanted(),
+            // Kept as an f32; of the numbers that round to it, people give the shortest.
+            wanted: (self.rows.widths.wanted() as f32).to_string().parse().expect("a float reads itself"),
             repair: self.maintenance.repair(),
             consolidation: generation.consolidating.steps(),
             reconnection: generation.reconnecting.steps(),
