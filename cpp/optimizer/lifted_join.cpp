@@ -108,7 +108,7 @@ bool LiftedJoin::TakeConditions() {
 			return false;
 		}
 		measured = measured || (&kind == &guards && Contains(*resolved, *match.distance));
-		selective += &kind == &conditions && !IsInequality(*condition) ? 1 : 0;
+		selective = selective || (&kind == &conditions && !IsInequality(*condition));
 		kind.push_back(std::move(condition));
 		return true;
 	};
@@ -202,7 +202,7 @@ LiftedJoin::~LiftedJoin() {
 
 optional_idx LiftedJoin::RowsPerProbe(idx_t probes) const {
 	// DuckDB takes several conditions for independent
-	if (!join || !join->has_estimated_cardinality || selective > 1) {
+	if (!join || !join->has_estimated_cardinality || conditions.size() > 1) {
 		return optional_idx();
 	}
 	return join->estimated_cardinality / MaxValue<idx_t>(probes, 1);

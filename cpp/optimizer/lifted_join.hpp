@@ -24,7 +24,7 @@ public:
 	}
 	//! Whether the conditions leave only some rows for a query vector. `t.id <> q.id` and the like do not.
 	bool IsSelective() const {
-		return join && selective > 0;
+		return join && selective;
 	}
 	//! DuckDB's estimate of the rows that pass the conditions for each of `probes` query vectors; nothing if it has
 	//! none that holds.
@@ -70,7 +70,7 @@ private:
 	vector<unique_ptr<Expression>> conditions;
 	vector<unique_ptr<Expression>> guards;
 	vector<unique_ptr<Expression>> bounds;
-	idx_t selective = 0;
+	bool selective = false;
 	bool measured = false;
 	//! Conditions between the table and the third table.
 	vector<unique_ptr<Expression>> others;

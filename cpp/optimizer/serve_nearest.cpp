@@ -19,7 +19,7 @@
 namespace duckdb {
 
 //! For each query vector, DuckDB joins and compares as many rows faster than a search begins.
-static constexpr idx_t FEW_ROWS = 32;
+static constexpr idx_t FEW_ROWS = 8;
 
 static Refusal Refuse(string reason) {
 	return Refusal(PlanNotes::Stage::PLAN, std::move(reason));
