@@ -29,6 +29,8 @@ def spoil(path, how):
         path.write_bytes(b"not a database" * 1000)
     elif how == "cut off":
         os.truncate(path, 5000)
+    elif how == "half":
+        os.truncate(path, path.stat().st_size // 2)
     elif how == "header":
         with path.open("r+b") as file:
             file.seek(4096)
@@ -83,9 +85,10 @@ def test_a_shard_that_is_open_elsewhere_is_not_replaced(shards, copy, source):
     [
         ("missing", "the file is missing"),
         ("not a database", "cannot be opened"),
-        ("cut off", "cannot be opened"),
-        ("header", "cannot be opened"),
-        ("every block", "[Cc]hecksum"),
+        ("cut off", "cannot be opened.*call replace_shard"),
+        ("half", "is cut off: it has [0-9,]+ bytes, and needs [0-9,]+ at least; put the right file there.*call replace_shard"),
+        ("header", "cannot be opened.*call replace_shard"),
+        ("every block", "[Cc]hecksum(.|\n)*call replace_shard"),
         ("another database", "is a database, but no shard"),
     ],
 )
@@ -95,6 +98,24 @@ def test_a_bad_file_is_named(shards, copy, how, reason):
     with pytest.raises(shards.ShardError, match=f"shard 1 .*shard-0001.duckdb.*{reason}") as raised:
         status_of(copy, 1)
     assert raised.value.shards == (1,)
+
+
+def test_an_index_that_is_missing_is_named(shards, copy):
+    import duckdb_vss
+
+    def changed(statement):
+        with duckdb_vss.connect(copy / "shard-0001.duckdb") as con:
+            con.execute(statement)
+
+    another = "CREATE INDEX another ON items USING HNSW (embedding) WITH (metric = 'cosine')"
+    changed(f"SET hnsw_enable_experimental_persistence = true; {another}")
+    assert status_of(copy, 1)["index_status"] == "ready"
+    changed("DROP INDEX another; CHECKPOINT; DROP INDEX items_by_distance")
+    with pytest.raises(shards.ShardError, match="shard 1 .*shard-0001.duckdb.*items_by_distance is missing. Open the file") as raised:
+        status_of(copy, 1)
+    assert raised.value.shards == (1,)
+    changed(str(raised.value).split("execute ")[1].split(". Or ")[0])
+    assert status_of(copy, 1)["index_status"] == "ready"
 
 
 def test_a_bad_file_is_replaced(shards, copy, source, single):

@@ -15,6 +15,9 @@ from .errors import ShardError
 
 FORMAT = 1
 REPAIR = "put the right file there, or open the shards with check=False and call replace_shard"
+DAMAGED = f"If the file is damaged, {REPAIR}"
+#: Bytes of a database file before its first block.
+_HEADERS = 3 * 4096
 NAME = "manifest.json"
 
 #: The function whose order the index serves.
@@ -109,16 +112,21 @@ class Manifest:
         columns = (f"{quoted(name)} {type}{' NOT NULL' if name == self.key else ''}" for name, type in self.columns.items())
         return f"CREATE TABLE {quoted(self.table)} ({', '.join(columns)})"
 
+    @property
+    def index(self):
+        return f"{self.table}_by_distance"
+
     def create_index(self):
         options = {"metric": self.metric, **self.options}
         given = ", ".join(f"{name} = {literal(value) if isinstance(value, str) else value}" for name, value in options.items())
-        name = quoted(f"{self.table}_by_distance")
-        return f"CREATE INDEX {name} ON {quoted(self.table)} USING HNSW ({quoted(self.column)}) WITH ({given})"
+        return f"CREATE INDEX {quoted(self.index)} ON {quoted(self.table)} USING HNSW ({quoted(self.column)}) WITH ({given})"
 
     def distance(self, query):
         return f"{DISTANCES[self.metric]}({quoted(self.column)}, {query})"
 
     def check_columns(self, names, what):
+        if isinstance(names, str):
+            raise ValueError(f"{what} = {names!r}: give a list of names, [{names!r}]")
         unknown = [name for name in names if name not in self.columns]
         if unknown:
             raise ValueError(f"{what}: {', '.join(map(repr, unknown))} is no column; the table has {', '.join(self.columns)}")
@@ -130,6 +138,11 @@ class Manifest:
     def check_file(self, directory, number, con):
         """Raises ShardError unless an open file is the one that the manifest means."""
         name, expected = self.name(directory, number), self.shards[number]
+        # blocks at the end that are free need not be there
+        sizes = "SELECT used_blocks * block_size FROM pragma_database_size() WHERE database_name = current_database()"
+        wanted, there = _HEADERS + con.execute(sizes).fetchone()[0], self.path(directory, number).stat().st_size
+        if there < wanted:
+            raise ShardError(f"{name} is cut off: it has {there:,} bytes, and needs {wanted:,} at least; {REPAIR}", [number])
         cluster, shard, made = about(con, name, number)[:3]
         if cluster != self.id:
             raise ShardError(f"{name} belongs to other shards, built as {cluster}, not as {self.id}: {REPAIR}", [number])

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import threading
@@ -13,7 +14,7 @@ import duckdb
 import duckdb_vss
 
 from .errors import Late, ShardError
-from .manifest import REPAIR, Manifest, quoted, rename
+from .manifest import DAMAGED, REPAIR, Manifest, quoted, rename
 
 #: Tables of a file beside the rows: what it is, and the writes that it has taken.
 BOOKS = """
@@ -26,6 +27,8 @@ IN_USE = "Another process has it open: close that one"
 EXACT = {"arrow_lossless_conversion": True, "python_enable_replacements": False}
 #: Two of DuckDB's optimizers crash, or answer wrongly, beside deleted rows; nothing that an index serves needs them.
 SETTINGS = {"disabled_optimizers": "late_materialization,top_n_window_elimination"}
+#: Errors that a damaged file causes, among other things.
+_DAMAGES = (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException)
 
 # A relation would be bound twice, which costs more than the copy of some rows that DuckDB's package warns of.
 warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
@@ -52,10 +55,42 @@ def check_cpus(cpus):
         raise ValueError(f"cpus = {cpus!r}: give processors, more than 0; a fraction is allowed")
 
 
+def check_memory_limit(limit):
+    if limit is not None:
+        try:
+            duckdb.connect(config={"memory_limit": limit}).close()
+        except duckdb.Error as error:
+            raise ValueError(f"memory_limit = {limit!r}: give a size, such as '8GB': {error}") from None
+
+
+@contextlib.contextmanager
+def ended(cursor, seconds):
+    """Interrupts what a cursor does when the time is over. Gives an Event that says whether it is."""
+    over = threading.Event()
+
+    def interrupt():
+        over.set()
+        with contextlib.suppress(duckdb.Error):
+            cursor.interrupt()
+
+    timer = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
+
+
 def arrow(con, sql, values=None):
-    """The answer of a statement as an Arrow table whose columns are named by their places: names may occur twice."""
-    table = con.execute(sql, values or None).to_arrow_table()
-    return table.rename_columns([f"c{place}" for place in range(table.num_columns)])
+    """The answer of a statement as an Arrow table whose columns are named by their places: names may occur twice.
+
+    DuckDB's types are in the metadata of its schema: `types`, as JSON.
+    """
+    done = con.execute(sql, values or None)
+    types = [str(column[1]) for column in done.description]
+    table = done.to_arrow_table().rename_columns([f"c{place}" for place in range(len(types))])
+    return table.replace_schema_metadata({"types": json.dumps(types)})
 
 
 class Shard:
@@ -74,6 +109,13 @@ class Shard:
         self._opening = threading.Lock()
         self._writing = threading.Lock()
 
+    def answer(self, method, *given, **limits):
+        """What a method returns, or the ShardError that it raises: Ray prints those that are raised when nobody waits for them any more."""
+        try:
+            return getattr(self, method)(*given, **limits)
+        except ShardError as error:
+            return error
+
     def select(self, sql, values=None, queries=None, settings=None, *, seconds=None, made=None):
         """The rows of a SELECT as Arrow; `queries`: an Arrow table that it may read; `settings`: for this statement."""
         with self._cursor(seconds, made) as (cursor, manifest):
@@ -87,7 +129,12 @@ class Shard:
         """What `Cluster.status` has of this shard. Reads the index, if nothing has yet."""
         with self._cursor(seconds, made) as (cursor, manifest):
             rows = cursor.execute(f"SELECT count(*) FROM {quoted(manifest.table)}").fetchone()[0]
-            (index,) = cursor.execute("SELECT count, approx_memory_usage, status FROM pragma_hnsw_index_info()").fetchall()
+            info = "SELECT count, approx_memory_usage, status FROM pragma_hnsw_index_info() WHERE index_name = $1"
+            index = cursor.execute(info, [manifest.index]).fetchone()
+            if index is None:
+                make = f"SET hnsw_enable_experimental_persistence = true; {manifest.create_index()}"
+                help = f"Open the file with duckdb_vss.connect and execute {make}. Or {REPAIR}"
+                raise ShardError(f"{self._name}: its index {manifest.index} is missing. {help}", [self._number])
             version = cursor.execute("SELECT library_version FROM pragma_version()").fetchone()[0]
             return {
                 "shard": self._number,
@@ -181,7 +228,7 @@ class Shard:
                 except ShardError:
                     raise
                 except (duckdb.Error, RuntimeError) as error:
-                    help = IN_USE if "Could not set lock" in str(error) else f"If it is damaged, {REPAIR}"
+                    help = IN_USE if "Could not set lock" in str(error) else DAMAGED
                     raise ShardError(f"{self._name} cannot be opened: {error}. {help}", [self._number]) from None
                 stack.pop_all()
             self._file = _File(con, manifest, wanted)
@@ -201,30 +248,21 @@ class Shard:
             file = self._opened(made)
             cursor = file.con.cursor()
             file.calls += 1
-        over = threading.Event()
-
-        def interrupt():
-            over.set()
-            with contextlib.suppress(duckdb.Error):
-                cursor.interrupt()
-
-        timer = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, interrupt)
-        timer.daemon = True
-        timer.start()
         try:
-            yield cursor, file.manifest
+            with ended(cursor, seconds) as over:
+                yield cursor, file.manifest
         except duckdb.FatalException as error:
             # the database accepts nothing any more: what is committed is read from its file by the next call
             with self._opening:
                 if self._file is file:
                     self._retire()
-            raise ShardError(f"{self._name}: {error}. It is opened anew: try again", [self._number]) from None
+            raise ShardError(f"{self._name}: {error}. It is opened anew: try again. {DAMAGED}", [self._number]) from None
         except duckdb.Error as error:
             if over.is_set():
                 raise Late(f"{self._name}: no answer within {seconds:.3g} s", [self._number]) from None
-            raise ShardError(f"{self._name}: {error}", [self._number]) from None
+            help = f". {DAMAGED}" if isinstance(error, _DAMAGES) else ""
+            raise ShardError(f"{self._name}: {error}{help}", [self._number]) from None
         finally:
-            timer.cancel()
             cursor.close()
             with self._opening:
                 file.calls -= 1
