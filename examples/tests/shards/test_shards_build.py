@@ -47,7 +47,7 @@ def test_a_column_places_the_rows(shards, source, single, tmp_path):
 
 def kinds_of(cluster):
     """The kinds of each shard."""
-    answers, _ = cluster._ask("select", {shard: ("SELECT kind FROM items",) for shard in range(2)}, time.monotonic() + 60, False)
+    answers, _ = cluster._ask("select", {shard: ("SELECT kind FROM items",) for shard in range(2)}, cluster._end(60), False)
     return [[(kind,) for kind in table["c0"].to_pylist()] for _, table in sorted(answers.items())]
 
 
@@ -100,6 +100,7 @@ def test_a_build_that_was_killed_goes_on(shards, package, source, tmp_path):
         ({"options": {"nope": 1}}, "nope"),
         ({"column": "day"}, "day|len"),
         ({"cpus": -1}, "cpus = -1: give processors"),
+        ({"memory_limit": "x"}, "memory_limit = 'x': give a size, such as '8GB'"),
         ({"dimensions": 5}, "cast|array"),
         ({"key": "kind"}, "NOT NULL|same kind"),
     ],

@@ -32,6 +32,7 @@ def test_rows_come_and_go(shards, copy, single):
         assert cluster.search([1500.0, 0, 0, 0, 0, 0], 1).rows() == [(500001500, 0.0)]
         assert cluster.delete([-1, -2, 500001500, 123456789012]) == 3
         assert cluster.search([1500.0, 0, 0, 0, 0, 0], 1).rows() == [(500001499, 1.0)]
+        assert cluster.delete([-3, -3]) == 1 and cluster.append([given[2]]) == 1
         assert cluster.delete([]) == 0 and cluster.append([]) == 0
         assert sum(status["rows"] for status in cluster.status()) == ROWS + 40 + 2000 + 1 - 3
     with opened(shards, copy) as cluster:
@@ -59,7 +60,7 @@ def test_an_append_that_is_sent_twice_is_done_once(shards, copy):
     ("rows", "reason"),
     [
         ([row(None)], "1 have no id"),
-        ([row(1), row(1)], "rows: a id occurs twice"),
+        ([row(1), row(2), row(1)], "rows: id = 1 occurs twice: a key is of one row"),
         ([row(7919)], "rows with this id are in the table already \\(shard .: 7919\\), so nothing"),
         ([row(1, nope=2)], "rows: 'nope' is no column"),
         ([{"embedding": [1.0] * 6}], "the column 'id' is missing"),
@@ -99,6 +100,7 @@ def test_bad_arguments_of_changes(cluster, shards, built):
     refused += [({"settings": {"Default_Order": "desc"}}, "Default_Order would not be that of the merge")]
     refused += [({"settings": {"lock_configuration": True}}, "settings: .*locked")]
     refused += [({"settings": {"nope": 1}}, "nope"), ({"cpus": 0}, "cpus = 0: give processors")]
+    refused += [({"memory_limit": "x"}, "memory_limit = 'x': give a size, such as '8GB'")]
     for options, reason in refused:
         with pytest.raises(ValueError, match=reason):
             opened(shards, built, **options)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import json
+import logging
 import os
 import random
 import shutil
@@ -256,6 +257,49 @@ def test_a_long_statement_of_a_shard_is_ended(shards, copy):
         begin = time.monotonic()
         cluster.search(QUERIES[0], 5)
         assert time.monotonic() - begin < 30
+
+
+def test_a_long_constant_is_within_the_timeout(shards, copy):
+    """It is computed by the shards, each in its time, and not while the statement is planned."""
+    with opened(shards, copy) as cluster:
+        long = "list_sum(list_transform(range(5000000), lambda x: sin(x)))"
+        begin = time.monotonic()
+        with pytest.raises(shards.Late, match="not answered within 0.5 s: shard 0"):
+            cluster.sql(f"SELECT id FROM items WHERE {long} > -1e9", timeout=0.5)
+        assert time.monotonic() - begin < 3
+
+
+def test_planning_ends_with_the_timeout(shards, cluster):
+    """What is computed when a statement is bound is interrupted, and other calls do not wait for it."""
+    long = "list_sum(list_transform(range(5000000), lambda x: sin(x)))"
+    listed = ", ".join(f"regexp_matches(kind, ({long} + {number})::VARCHAR)" for number in range(20))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        planned = pool.submit(cluster.sql, f"SELECT {listed} FROM items", timeout=0.5)
+        begin = time.monotonic()
+        cluster.sql("SELECT id FROM items WHERE id = 7919 ORDER BY id LIMIT 1")
+        assert not planned.done() or time.monotonic() - begin < 1
+        with pytest.raises(shards.Late, match="not planned within 0.5 s"):
+            planned.result()
+        assert time.monotonic() - begin < 5
+
+
+def test_late_answers_are_not_printed(shards, copy):
+    printed = []
+    handler = logging.Handler()
+    handler.emit = lambda record: printed.append(record.getMessage())
+    logging.getLogger("ray").addHandler(handler)
+    slow = "SELECT id FROM items WHERE list_sum(list_transform(range(100000), lambda x: sin(x + id))) > 1e9"
+    try:
+        with opened(shards, copy) as cluster:
+            for seconds in (0.7, 0.5, 0.3):
+                with pytest.raises(shards.Late):
+                    cluster.sql(slow, timeout=seconds)
+            # once they have ended, the shards answer again, and what they had to say of these is thrown away
+            cluster.search(QUERIES[0])
+            time.sleep(1)
+    finally:
+        logging.getLogger("ray").removeHandler(handler)
+    assert not printed
 
 
 def test_replicas_read(shards, copy):

@@ -88,6 +88,19 @@ NEAR = f"array_distance(embedding, $q::FLOAT[{DIMENSIONS}])"
         "SELECT id FROM items ORDER BY id LIMIT 0",
         "SELECT id FROM items ORDER BY id LIMIT 9223372036854775807 OFFSET 2990",
         "SELECT id AS shards_order_1, kind FROM items ORDER BY id % 11 DESC, id + 1 LIMIT 9",
+        "SELECT id, x FROM (SELECT id, kind COLLATE nocase AS x FROM items) WHERE x = 'KIND 2' ORDER BY id LIMIT 9",
+        "SELECT id FROM items WHERE kind COLLATE nocase = 'KIND 2' ORDER BY tags, price DESC, id LIMIT 9",
+        "SELECT id, to_days(id::INTEGER % 40) + to_months(id::INTEGER % 2) AS i FROM items ORDER BY i DESC, id LIMIT 90",
+        "WITH p AS (FROM items WHERE kind = 'kind 1') SELECT id, price FROM p ORDER BY price DESC, id LIMIT 12 OFFSET 3",
+        "WITH p AS MATERIALIZED (FROM items), q AS (FROM p WHERE id < 90000) SELECT id FROM q ORDER BY id LIMIT 12",
+        "SELECT id FROM (WITH p AS (FROM items) SELECT id FROM p) WHERE id > 10 ORDER BY id LIMIT 5",
+        "WITH none AS (SELECT 1) SELECT id FROM items ORDER BY id LIMIT 5",
+        "SELECT id FROM items WHERE kind = 'kind 1' ORDER BY id LIMIT ALL",
+        "SELECT id FROM items ORDER BY id LIMIT NULL",
+        "SELECT id FROM items WHERE id = ANY([7919, 15838, 5]) OR kind <> ALL(['kind 1', 'kind 2']) ORDER BY id LIMIT 9",
+        "SELECT id FROM items WHERE id IN (SELECT 7919) ORDER BY id",
+        "SELECT id, row(id, kind) AS r, [row(id)] FROM items ORDER BY r LIMIT 5",
+        "SELECT id FROM items WHERE day < current_date + 100000 ORDER BY id LIMIT 3",
         "SELECT id FROM items WHERE kind IN ('kind 1', 'kind 2') AND CASE WHEN price > 2 THEN true ELSE id % 2 = 0 END ORDER BY id LIMIT 9",
     ],
 )
@@ -95,6 +108,12 @@ def test_sql_is_that_of_one_table(cluster, single, sql):
     values = {name: value for name, value in {"q": QUERIES[1].tolist(), "n": 6, "skip": 4}.items() if "$" + name in sql}
     same(cluster.sql(sql, values).rows(), single.execute(sql, values or None).fetchall())
     assert cluster.sql(sql, values).table.column_names == [column[0] for column in single.execute(sql, values or None).description]
+
+
+def test_a_tuple_is_one_whatever_the_values(cluster, single):
+    sql = "SELECT row(id, $x), [row($x)], {'element1': $x} FROM items ORDER BY id LIMIT 2"
+    for value in (1, 2**40, "x", None):
+        same(cluster.sql(sql, {"x": value}).rows(), single.execute(sql, {"x": value}).fetchall())
 
 
 def test_sql_without_an_order_has_the_rows(cluster, single):
@@ -121,13 +140,36 @@ def test_sql_without_an_order_has_the_rows(cluster, single):
         ("FROM items UNION ALL FROM items", "set operation"),
         ("FROM (FROM items ORDER BY id LIMIT 5) WHERE kind = 'kind 1'", "inside|already"),
         ("FROM (FROM items ORDER BY id LIMIT 5) ORDER BY kind LIMIT 2", "inside"),
+        ("SELECT id FROM (SELECT id FROM items ORDER BY id LIMIT 5)", "inside"),
+        ("SELECT id FROM (SELECT id FROM items LIMIT 5 OFFSET 2)", "inside"),
+        ("SELECT id FROM (SELECT id FROM items LIMIT 10%)", "inside"),
+        ("SELECT id FROM (SELECT id FROM items ORDER BY id)", "inside"),
+        ("SELECT id FROM (SELECT id FROM items ORDER BY id) LIMIT 5", "inside"),
+        ("SELECT id FROM (SELECT id FROM items LIMIT 5) ORDER BY id", "inside"),
+        ("SELECT id FROM (SELECT id FROM items LIMIT 5) ORDER BY id LIMIT 2", "inside"),
+        ("WITH p AS (FROM items ORDER BY id LIMIT 5) SELECT id FROM p", "inside"),
+        (f"SELECT id FROM (FROM items ORDER BY array_distance(embedding, {[1.0] * 6}::FLOAT[6]) LIMIT 3)", "inside"),
+        ("WITH p AS (FROM items) SELECT a.id FROM p a JOIN p b USING (id)", "joins and subqueries"),
+        ("WITH RECURSIVE r AS (SELECT id FROM items UNION ALL SELECT id + 1 FROM r WHERE id < 3) FROM r", "joins and subqueries"),
+        ("WITH items AS (FROM range(5)) FROM items", "FROM items, the table of the shards"),
+        ("FROM items WHERE 1 = ANY(tags)", "write list_contains\\(list, x\\) for x = ANY"),
+        ("FROM items ORDER BY id LIMIT NULL OFFSET 3", "without a LIMIT"),
+        ("SELECT id FROM items ORDER BY random() LIMIT 3", "random\\(\\) is another in each shard"),
+        ("SELECT uuid() FROM items LIMIT 3", "uuid\\(\\) is another in each shard"),
+        ("WITH p AS (SELECT Current_Database() FROM items) FROM p LIMIT 1", "current_database\\(\\) is another in each shard"),
         ("FROM items ORDER BY id LIMIT 10%", "percent"),
         ("FROM items ORDER BY id OFFSET 3", "without a LIMIT"),
         ("FROM items ORDER BY id LIMIT 2 + 3", "numbers or parameters"),
         ("SELECT rowid FROM items", "rowid counts the rows of one shard"),
         ("SELECT id FROM items ORDER BY kind COLLATE nocase LIMIT 3", "COLLATE"),
+        ("SELECT id, x FROM (SELECT id, kind COLLATE nocase AS x FROM items) ORDER BY x DESC LIMIT 3", "COLLATE"),
+        ("SELECT id, kind COLLATE nocase AS x FROM items ORDER BY ALL LIMIT 3", "COLLATE"),
+        ("SELECT id, [kind COLLATE nocase] AS x FROM items ORDER BY x LIMIT 3", "COLLATE"),
+        ("WITH p AS (SELECT id, {'a': kind COLLATE nocase} AS x FROM items) FROM p ORDER BY x.a || 'y' LIMIT 3", "COLLATE"),
         ("SELECT id, -price AS price FROM items ORDER BY price + 1 LIMIT 3", "ORDER BY computes with price"),
         ("SELECT id FROM items ORDER BY kind::ENUM('kind 2', 'kind 1') LIMIT 3", "ENUM"),
+        ("SELECT id FROM items ORDER BY [kind::ENUM('kind 2', 'kind 1')] LIMIT 3", "ENUM"),
+        ("SELECT id FROM items ORDER BY {'a': kind::ENUM('kind 2', 'kind 1')} LIMIT 3", "ENUM"),
         ("SELECT 1", "FROM items, the table of the shards"),
         ("FROM range(5)", "FROM items, the table of the shards"),
         ("FROM duckdb_vss.about", "about"),
@@ -169,6 +211,10 @@ def test_what_cannot_be_merged_is_refused(cluster, shards, sql, reason):
         ({"where": "id IN (SELECT max(id) FROM items)", "query": [[1.0] * 6]}, "joins and subqueries"),
         ({"where": "row_number() OVER () = 1"}, "WHERE|window"),
         ({"values": {"query": 1}}, "\\$query is the query vector's name"),
+        ({"values": [1]}, "values = \\[1\\]: give a dictionary, {'name': value} for \\$name"),
+        ({"values": {1: 2}}, "values = {1: 2}: give a dictionary"),
+        ({"columns": "kind"}, "columns = 'kind': give a list of names, \\['kind'\\]"),
+        ({"where": "random() < 0.5"}, "random\\(\\) is another in each shard"),
     ],
 )
 def test_bad_arguments_of_a_search(cluster, changes, reason):

@@ -53,6 +53,7 @@ def build(
     it runs, the folder needs room for the rows twice. Raises ValueError for bad arguments, ShardError for what goes wrong in a shard.
     """
     shard.check_cpus(cpus)
+    shard.check_memory_limit(memory_limit)
     manifest, sources = _plan(files, shards, key, column, metric, placed_by or key, options or {}, table, dimensions)
     directory = pathlib.Path(directory).resolve()
     directory.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import json
 import pathlib
 import threading
 import time
@@ -19,7 +20,7 @@ from . import statement
 from .build import replacement, sources_of
 from .errors import Late, ShardError, WriteError
 from .manifest import INTEGERS, Manifest, quoted
-from .shard import EXACT, IN_USE, Shard, arrow, check_cpus, connect, remove
+from .shard import EXACT, IN_USE, Shard, arrow, check_cpus, check_memory_limit, connect, ended, remove
 
 #: Calls that a shard works on at the same time.
 CALLS = 8
@@ -35,6 +36,7 @@ class Answer:
 
     table: pa.Table
     missing: tuple = ()
+    types: tuple = ()  # DuckDB's, of the columns: of a tuple, Arrow makes a struct
 
     @property
     def partial(self):
@@ -42,8 +44,11 @@ class Answer:
 
     def rows(self):
         """The rows as tuples, with DuckDB's types in Python."""
+        columns = [f"c{place}" for place in range(self.table.num_columns)]
+        pairs = itertools.zip_longest(columns, self.types, fillvalue="")
+        listed = ", ".join(f"CAST({name} AS {type})" if "TUPLE(" in type else name for name, type in pairs)
         with _merging_cursor() as cursor:
-            return cursor.register("answer", self.table).execute("FROM answer").fetchall()
+            return cursor.register("answer", self.table.rename_columns(columns)).execute(f"SELECT {listed} FROM answer").fetchall()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +57,17 @@ class Recall:
 
     recall: float
     shards: dict
+
+
+class _Deadline:
+    """When a call is over."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self):
+        return max(0.0, self._end - time.monotonic())
 
 
 _merging_lock = threading.Lock()
@@ -95,6 +111,7 @@ class Cluster:
         if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 1:
             raise ValueError(f"replicas = {replicas!r}: give a number of actors for each shard, from 1 on")
         check_cpus(cpus)
+        check_memory_limit(memory_limit)
         for name in settings or {}:
             if str(name).lower() in _ORDERS:
                 raise ValueError(f"settings: {name} would not be that of the merge: write the order into the statement")
@@ -109,10 +126,11 @@ class Cluster:
         self._closed = False
         try:
             self._planner = connect(settings=settings)
-            self._planner.execute("SET explain_output = 'all'")
+            statement.prepare(self._planner)
         except duckdb.Error as error:
             raise ValueError(f"settings: {error}") from None
         self._planner.execute(self.manifest.create_table())
+        self._own_functions = statement.own_functions(self._planner)
         self._options = {"read_only": replicas > 1, "cpus": cpus, "memory_limit": memory_limit, "settings": settings}
         self._remote = ray.remote(Shard).options(
             **{"num_cpus": cpus, "scheduling_strategy": "SPREAD", **(ray_options or {})}, max_restarts=-1, max_concurrency=CALLS
@@ -163,7 +181,7 @@ class Cluster:
         timeout:  seconds. A shard that has not answered by then is an error, Late; or, with partial=True, `missing` in the answer.
         """
         end = self._end(timeout)
-        manifest, values = self.manifest, dict(values or {})
+        manifest, values = self.manifest, _named(values)
         queries, many = self._vectors(query)
         _check_number("k", k, 1)
         if offset is not None:
@@ -183,7 +201,7 @@ class Cluster:
         if not many:
             return self._select(one, values, end, partial)
 
-        self._parse(one, values)  # what it refuses for one query is refused for many
+        self._parse(one, values, end)  # what it refuses for one query is refused for many
         del values["query"]
         width = f"LIMIT {min(k + (offset or 0), statement.MOST)}" + (" OFFSET 0" if offset is not None else "")
         request = (self._for_each(f"{listed}, ", condition, order, width), values, self._numbered(queries))
@@ -195,9 +213,10 @@ class Cluster:
         """The rows of a SELECT over the table, sent to every shard and merged by its ORDER BY, LIMIT and OFFSET.
 
         `values`: for its parameters, which have names: {"category": "boats"} for $category; bytes for a vector. Raises NotMergeable
-        where shards cannot answer for the whole table: aggregates, windows, DISTINCT, joins, subqueries.
+        where shards cannot answer for the whole table: aggregates, windows, DISTINCT, joins, subqueries, random(). now() is each
+        shard's own.
         """
-        return self._select(sql, dict(values or {}), self._end(timeout), partial)
+        return self._select(sql, _named(values), self._end(timeout), partial)
 
     def recall(self, k=10, queries=100, *, where=None, values=None, timeout=None):
         """The Recall of searches for k rows, judged by the tables' own vectors.
@@ -212,8 +231,8 @@ class Cluster:
             if not len(queries):
                 return Recall(1.0, {shard: 1.0 for shard in range(self.manifest.count)})
         queries, _ = self._vectors(queries)
-        manifest, values = self.manifest, dict(values or {})
-        self.search(queries[0], 1, where=where, values=values, timeout=timeout)  # refuses what it should
+        manifest, values = self.manifest, _named(values)
+        self.search(queries[0], 1, where=where, values=values, timeout=max(0.001, end.left()))  # refuses what it should
         sql = self._for_each("", f" WHERE ({where}\n)" if where else "", "ORDER BY 1", f"LIMIT {k}")
         found = []
         for settings in ({}, {"hnsw_strategy": "exact"}):
@@ -249,7 +268,7 @@ class Cluster:
         self._check_writable()
         manifest = self.manifest
         id = _uuid(id)
-        parts = self._placed(rows)
+        parts = self._placed(rows, manifest, twice=False)
         key = manifest.key
         with self._locked(parts, end):
             keys = {shard: (id, part.select([key])) for shard, part in parts.items()}
@@ -271,7 +290,7 @@ class Cluster:
             raise ValueError(f"keys: a list of {type} is expected: {error}") from None
         one = dataclasses.replace(manifest, columns={manifest.key: type})
         if manifest.placed_by == manifest.key:
-            parts = self._placed(given, one)
+            parts = self._placed(given, one, twice=True)
         else:
             table = self._cast(given, one, None)
             parts = {shard: table for shard in range(manifest.count)} if len(table) else {}
@@ -290,6 +309,7 @@ class Cluster:
         self._check_writable()
         self.manifest.check_number(number)
         sources = sources_of(files)
+        check_memory_limit(memory_limit)
         limits = {"cpus": cpus or self._cpus, "memory_limit": memory_limit or self._options["memory_limit"]}
         task = ray.remote(replacement).options(num_cpus=0 if cpus is None else cpus, max_retries=2)
         with self._locked([number], end):
@@ -316,12 +336,12 @@ class Cluster:
     # The calls of actors
 
     def _end(self, timeout):
-        """When a call is over, on this process's clock."""
+        """The deadline of a call."""
         if self._closed:
             raise ValueError(_CLOSED)
         timeout = self._timeout if timeout is None else timeout
         _check_timeout(timeout)
-        return time.monotonic() + timeout
+        return _Deadline(timeout)
 
     def _start(self, shard):
         return self._remote.remote(self._directory, shard, **self._options)
@@ -339,35 +359,33 @@ class Cluster:
 
         A shard whose actor was lost is asked again until the time is over: whatever is sent here may be sent twice.
         """
-        begin = time.monotonic()
         waiting, answers, lost, failed = {}, {}, {}, {}
         turns = dict.fromkeys(requests, next(self._turn) if replica is None else replica)
 
         def send(shard):
             replicas = self._actors[shard]
             actor = replicas[turns[shard] % self._replicas]
-            limits = {"seconds": max(0.001, end - time.monotonic()), "made": self.manifest.shards[shard].made}
-            waiting[getattr(actor, method).remote(*requests[shard], **limits)] = (shard, actor)
+            limits = {"seconds": max(0.001, end.left()), "made": self.manifest.shards[shard].made}
+            waiting[actor.answer.remote(method, *requests[shard], **limits)] = (shard, actor)
 
         for shard in requests:
             send(shard)
         while waiting:
-            ready, _ = ray.wait(list(waiting), timeout=max(0, end - time.monotonic()))
+            ready, _ = ray.wait(list(waiting), timeout=end.left())
             if not ready:
                 break
             shard, actor = waiting.pop(ready[0])
             try:
-                answers[shard] = ray.get(ready[0])
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, Late):
+                answer = ray.get(ready[0])
+                if isinstance(answer, Late):
                     lost[shard] = "it was too slow"
-                elif isinstance(error.cause, ShardError):
-                    failed[shard] = error.cause
+                elif isinstance(answer, ShardError):
+                    failed[shard] = answer
                 else:
-                    raise
+                    answers[shard] = answer
             except _LOST as error:
                 lost[shard] = f"its process was lost ({type(error).__name__})"
-                if time.monotonic() < end:
+                if end.left():
                     if isinstance(error, ray.exceptions.ActorDiedError):
                         self._start_again(shard, actor)
                     turns[shard] += replica is None
@@ -380,7 +398,7 @@ class Cluster:
         missing = tuple(sorted(set(requests) - set(answers)))
         if missing and not partial:
             names = "; ".join(f"{self.manifest.name(self._directory, shard)}: {lost.get(shard, 'no answer')}" for shard in missing)
-            what = f"not answered within {end - begin:.1f} s"
+            what = f"not answered within {end.seconds:g} s"
             raise Late(f"{what}: {names}. Raise the timeout, or allow a partial answer to a search", missing)
         return answers, missing
 
@@ -397,7 +415,7 @@ class Cluster:
         """One write to a shard at a time, and none while it is replaced."""
         with contextlib.ExitStack() as stack:
             for shard in sorted(shards):
-                if not self._locks[shard].acquire(timeout=max(0, end - time.monotonic())):
+                if not self._locks[shard].acquire(timeout=end.left()):
                     raise Late(f"shard {shard} is being written to, or replaced: try again", [shard])
                 stack.callback(self._locks[shard].release)
             yield
@@ -405,7 +423,7 @@ class Cluster:
     # What goes in, and what comes out
 
     def _select(self, sql, values, end, partial):
-        plan = self._parse(sql, values)
+        plan = self._parse(sql, values, end)
         request = (plan.shard, plan.shard_values(values))
         answers, missing = self._ask("select", {shard: request for shard in range(self.manifest.count)}, end, partial)
         return self._answer(answers, missing, plan.names, plan.merge(values, "answers"))
@@ -416,21 +434,37 @@ class Cluster:
         nearest = f"SELECT {listed}{distance} AS distance FROM {quoted(self.manifest.table)}{condition} {order} {width}"
         return f"SELECT shards_query, nearest.* FROM queries, LATERAL ({nearest}) nearest"
 
-    def _parse(self, sql, values):
+    def _parse(self, sql, values, end):
         key = (sql, tuple(sorted(values)))
+        plan = self._statements.get(key)
+        if plan is not None:
+            return plan
+        with self._planning_cursor() as cursor:
+            try:
+                with ended(cursor, end.left()):
+                    plan = statement.parse(cursor, self.manifest, self._own_functions, sql, values)
+            except duckdb.InterruptException:
+                raise Late(f"not planned within {end.seconds:g} s, so no shard was asked: {sql}") from None
         with self._planning:
-            if key not in self._statements:
-                if len(self._statements) >= 1000:
-                    self._statements.clear()
-                self._statements[key] = statement.parse(self._planner, self.manifest, sql, values)
-            return self._statements[key]
+            if len(self._statements) >= 1000:
+                self._statements.clear()
+            self._statements[key] = plan
+        return plan
+
+    def _planning_cursor(self):
+        with self._planning:
+            if self._closed:
+                raise ValueError(_CLOSED)
+            return contextlib.closing(self._planner.cursor())
 
     def _answer(self, answers, missing, names, merge):
         if not answers:
             return Answer(pa.Table.from_arrays([pa.nulls(0)] * len(names), list(names)), missing)
+        together = pa.concat_tables(answers.values())
+        types = json.loads(together.schema.metadata[b"types"])[: len(names)]
         with _merging_cursor() as cursor:
-            table = arrow(cursor.register("answers", pa.concat_tables(answers.values())), merge)
-        return Answer(table.rename_columns(list(names)), missing)
+            table = arrow(cursor.register("answers", together), merge)
+        return Answer(table.rename_columns(list(names)).replace_schema_metadata(None), missing, tuple(types))
 
     def _merge_of_many(self, names, k, offset):
         columns = [f"c{place}" for place in range(len(names))]
@@ -475,18 +509,15 @@ class Cluster:
                 if len(broken):
                     raise ValueError(f"rows: {name} = {broken[0].as_py()}: give whole numbers, it is of type {manifest.columns[name]}")
         try:
-            with self._planning:
-                planner = self._planner.cursor()
-            with contextlib.closing(planner) as cursor:
+            with self._planning_cursor() as cursor:
                 given = cursor.register("given", rows).sql(f"SELECT {manifest.casts()} FROM given")
                 number = f", {numbered} AS shards_number" if numbered else ""
                 return given.project(f"*{number}").to_arrow_table()
         except duckdb.Error as error:
             raise ValueError(f"rows: {error}") from None
 
-    def _placed(self, rows, manifest=None):
-        """Rows by shard: {number: Arrow table with the table's columns and types}."""
-        manifest = manifest or self.manifest
+    def _placed(self, rows, manifest, *, twice):
+        """Rows by shard: {number: Arrow table with the table's columns and types}. `twice`: whether a key may occur twice."""
         try:
             rows = pa.Table.from_pylist(rows) if isinstance(rows, list) else pa.table(rows)
         except (pa.ArrowException, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -501,8 +532,10 @@ class Cluster:
         table = self._cast(rows, manifest, manifest.shard_of())
         if table[manifest.key].null_count:
             raise ValueError(f"rows: {table[manifest.key].null_count} have no {manifest.key}: a key is never NULL")
-        if len(table[manifest.key].unique()) != len(table):
-            raise ValueError(f"rows: a {manifest.key} occurs twice: each is of one row")
+        counts = table[manifest.key].value_counts()
+        if not twice and len(counts) != len(table):
+            key = counts.field("values").filter(pc.greater(counts.field("counts"), 1))[0]
+            raise ValueError(f"rows: {manifest.key} = {key} occurs twice: a key is of one row")
         numbers = table["shards_number"]
         plain = table.drop_columns(["shards_number"])
         return {shard: plain.filter(pc.equal(numbers, shard)) for shard in sorted(numbers.unique().to_pylist())}
@@ -530,6 +563,13 @@ def _found(sides, k):
 def _check_number(name, value, least):
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not least <= value <= statement.MOST:
         raise ValueError(f"{name} = {value!r}: give a whole number, from {least} on, below 2^63")
+
+
+def _named(values):
+    """The values of a statement, as a dictionary of the call's own."""
+    if values is not None and not (isinstance(values, dict) and all(isinstance(name, str) for name in values)):
+        raise ValueError(f"values = {values!r}: give a dictionary, {{'name': value}} for $name")
+    return dict(values or {})
 
 
 def _check_timeout(timeout):

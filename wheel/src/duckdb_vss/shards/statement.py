@@ -21,6 +21,8 @@ _REASONS = {
     "DISTINCT": "rows that are distinct in each shard may be equal in two",
     "SAMPLE": "samples of parts are no sample of the whole",
 }
+#: Functions that answer with something of the shard's own, beside those that DuckDB calls volatile.
+_OWN = {"current_database", "current_setting", "txid_current"}
 _LIMIT = "shards_limit"
 #: DuckDB's greatest LIMIT.
 MOST = (1 << 63) - 1
@@ -56,12 +58,25 @@ class Statement:
         return f"SELECT {columns} FROM {source}{self.order}{pages}"
 
 
-def parse(con, manifest, sql, values):
-    """The Statement for a SELECT. `con`: a database with the table, empty, and `explain_output = 'all'`.
+def prepare(con):
+    """Sets what `parse` needs of a connection: the plan before the optimizer, and no optimizer, which would compute what is constant."""
+    con.execute("PRAGMA disable_optimizer")
+    con.execute("SET explain_output = 'all'")
 
-    Raises NotMergeable, or ValueError for what DuckDB cannot parse or bind.
+
+def own_functions(con):
+    """Names of the functions whose answer is not the same in each shard. An error() is."""
+    volatile = "SELECT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE' AND function_name <> 'error'"
+    return _OWN | {name for (name,) in con.execute(volatile).fetchall()}
+
+
+def parse(con, manifest, own_functions, sql, values):
+    """The Statement for a SELECT. `con`: a connection of the call's own to a database with the table, empty.
+
+    Raises NotMergeable, ValueError for what DuckDB cannot parse or bind, or duckdb.InterruptException if somebody interrupts `con`.
     """
     try:
+        prepare(con)
         tree = json.loads(con.execute("SELECT json_serialize_sql($1)", [sql]).fetchone()[0])
         if tree["error"] and tree["error_type"] == "not implemented":
             raise NotMergeable("only a SELECT is sent to the shards; append, delete and replace_shard change them")
@@ -74,9 +89,12 @@ def parse(con, manifest, sql, values):
             raise NotMergeable("a set operation compares rows of all shards: send its sides one by one")
         _check_values(sql, tree, values)
         limit, offset = _bounds(node)
-        _check_plan(_explain(con, sql, values), manifest)
+        _check_plan(_explain(con, sql, values), node, manifest)
         _check_rowid(node, manifest)
+        _check_functions(node, own_functions)
         return _split(con, tree, values, limit, offset)
+    except duckdb.InterruptException:
+        raise
     except duckdb.Error as error:
         raise ValueError(f"{error}") from None
 
@@ -97,14 +115,24 @@ def _explain(con, sql, values):
     return json.loads(plan)[0]
 
 
-def _check_plan(operator, manifest):
-    """Raises NotMergeable unless the plan is a scan of the table, what is distributive, an order, and a limit."""
-    path = []
-    while operator["children"]:
-        if len(operator["children"]) > 1:
-            raise NotMergeable(f"joins and subqueries see the rows of one shard only ({operator['name']}): fetch the rows first, then join")
-        path.append(operator["name"])
-        (operator,) = operator["children"]
+def _check_plan(operator, node, manifest):
+    """Raises NotMergeable unless the plan is a scan of the table, what is distributive, and the statement's own order and limit."""
+    path, named = [], {}
+    while operator["children"] or operator["name"] == "CTE_SCAN":
+        name, children, info = operator["name"], operator["children"], operator["extra_info"]
+        if name == "CTE":
+            named[info["Table Index"]], operator = children
+        elif name == "CTE_SCAN":
+            operator = named[info["CTE Index"]]
+        elif name == "COMPARISON_JOIN" and info["Join Type"] == "MARK" and _reads_no_table(children[1]):
+            # a condition on each row: x = ANY([1, 2])
+            operator = children[0]
+        elif len(children) > 1:
+            help = "fetch the rows first, then join (and write list_contains(list, x) for x = ANY(list))"
+            raise NotMergeable(f"joins and subqueries may need rows of other shards ({name}): {help}")
+        else:
+            path.append(name)
+            (operator,) = children
     if operator["name"] != "SEQ_SCAN" or not operator["extra_info"].get("Table", "").endswith(f".main.{manifest.table}"):
         raise NotMergeable(f"FROM {manifest.table}, the table of the shards, is what can be asked for")
     ends = [place for place, name in enumerate(path) if name in ("LIMIT", "ORDER_BY")]
@@ -115,10 +143,24 @@ def _check_plan(operator, manifest):
             reason = _REASONS.get(name, f"{name} is not the same on a part of the rows")
             raise NotMergeable(f"{reason}: fetch the rows, ordered and limited, and go on with the answer")
     middle = [path[place] for place in ends]
-    if middle not in ([], ["LIMIT"], ["ORDER_BY"], ["LIMIT", "ORDER_BY"]) or len(above) + len(middle) + len(below) != len(path):
+    own = [name for name, kind in (("LIMIT", "LIMIT_MODIFIER"), ("ORDER_BY", "ORDER_MODIFIER")) if _modifier(node, kind)]
+    if middle != own or len(above) + len(middle) + len(below) != len(path):
         raise NotMergeable("an ORDER BY or LIMIT inside a subquery is one of each shard: only the outermost can be merged")
     if not set(above) <= {"PROJECTION"}:
         raise NotMergeable("a condition on rows that are limited already is one of each shard: only the outermost LIMIT can be merged")
+
+
+def _reads_no_table(operator):
+    while operator["name"] in _DISTRIBUTIVE and len(operator["children"]) == 1:
+        (operator,) = operator["children"]
+    return operator["name"] == "DUMMY_SCAN"
+
+
+def _check_functions(node, own_functions):
+    for call in _walk(node, "FUNCTION"):
+        name = call["function_name"].lower()
+        if name in own_functions:
+            raise NotMergeable(f"{name}() is another in each shard: call it here, and give its result as a value")
 
 
 def _check_rowid(node, manifest):
@@ -152,7 +194,7 @@ def _bounds(node):
     if limits["limit_type"] != "ROW_COUNT":
         raise NotMergeable("a LIMIT in percent is one of each shard: give a number of rows")
     limit, offset = _bound("LIMIT", limits["limit"]), _bound("OFFSET", limits["offset"])
-    if limit is None:
+    if limit is None and offset is not None:
         raise NotMergeable("an OFFSET without a LIMIT would fetch all rows of all shards: add a LIMIT")
     return limit, offset
 
@@ -180,7 +222,7 @@ def _split(con, tree, values, limit, offset):
             node["select_list"].append({**copy.deepcopy(expression), "alias": f"shards_order_{place}"})
             added += 1
         keys.append((f"c{place}", order))
-    if limits:
+    if limit is not None:
         limits["limit"] = {"class": "PARAMETER", "type": "VALUE_PARAMETER", "alias": "", "identifier": _LIMIT}
         if offset is not None:
             # an OFFSET of 0 tells the index that this is a page: all pages are searched with one width
@@ -188,11 +230,14 @@ def _split(con, tree, values, limit, offset):
     shard = con.execute("SELECT json_deserialize_sql($1)", [json.dumps(tree)]).fetchone()[0]
     needs = _parameters(tree)
     described = con.execute(shard, {name: 0 if name == _LIMIT else values[name] for name in needs} or None).description
-    for key, order in keys:
-        if str(described[int(key[1:])][1]).startswith("ENUM"):
+    collated = any(_walk(tree, "COLLATE"))
+    for key, _ in keys:
+        # Arrow carries neither the order of an ENUM nor a collation, whichever part of the statement has given it to the key
+        type = str(described[int(key[1:])][1])
+        if "ENUM(" in type:
             raise NotMergeable("the order of an ENUM is not known to the merge: cast it, to VARCHAR or to a number")
-        if list(_walk(order["expression"], "COLLATE")):
-            raise NotMergeable("COLLATE in ORDER BY is not known to the merge: order by lower(…), or by the column itself")
+        if "VARCHAR" in type and collated:
+            raise NotMergeable("COLLATE in a statement that orders by texts is not known to the merge: write lower(…) in its place")
     directions = {"ASCENDING": " ASC", "DESCENDING": " DESC", "ORDER_DEFAULT": ""}
     nulls = {"NULLS FIRST": " NULLS FIRST", "NULLS LAST": " NULLS LAST", "ORDER_DEFAULT": ""}
     merge = ", ".join(f"{key}{directions[order['type']]}{nulls[order['null_order']]}" for key, order in keys)
@@ -224,6 +269,8 @@ def _bound(what, expression):
         return expression["identifier"]
     if expression["class"] == "CONSTANT" and expression["literal"]["kind"] == "INTEGER":
         return _checked_rows(what, int(expression["literal"]["text"]))
+    if expression["class"] == "CONSTANT" and expression["literal"]["kind"] == "NULL_LITERAL":
+        return None
     raise NotMergeable("LIMIT and OFFSET are numbers or parameters here")
 
 
