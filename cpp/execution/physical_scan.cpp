@@ -228,6 +228,10 @@ bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 		if (answer.scan || (!answer.complete && row_ids.size() < k)) {
 			return false;
 		}
+		// the other rows of their groups were not all found
+		if (answer.undefined && !answer.complete && op.search.undefined_groups_first) {
+			return false;
+		}
 		if (answer.complete || !op.search.best_groups) {
 			return true;
 		}

@@ -62,6 +62,8 @@ struct IndexSearch {
 	bool one_answer = false;
 	//! `k` counts groups of rows.
 	bool best_groups = false;
+	//! Groups of which no row has a distance come first.
+	bool undefined_groups_first = false;
 	//! Where searches are recorded, if they are measured.
 	shared_ptr<SearchRecord> record = nullptr;
 	//! Which rows qualify depends on the probe, so several probes cannot be answered together.

@@ -55,6 +55,18 @@ struct Correlation {
 	unique_ptr<Expression> outer;
 };
 
+//! `own` as it may be computed for every row of the subquery, before its other conditions. A cast between integers must
+//! not fail then: a number that does not fit equals none of the outer column, so NULL is right. Null if `own` may fail.
+static unique_ptr<Expression> WithoutErrors(ClientContext &context, const Expression &own) {
+	if (BoundCastExpression::IsCast(own)) {
+		auto &child = BoundCastExpression::Child(own.Cast<BoundFunctionExpression>());
+		if (child.GetReturnType().IsIntegral() && own.GetReturnType().IsIntegral() && !child.CanThrow()) {
+			return BoundCastExpression::AddCastToType(context, child.Copy(), own.GetReturnType(), true);
+		}
+	}
+	return own.CanThrow() ? nullptr : own.Copy();
+}
+
 //! Takes `comparison` as such an equality, also if its outer column is cast. False if it is none, or needs no change.
 static bool Simplify(ClientContext &context, const Expression &comparison, Correlation &result) {
 	if (comparison.GetExpressionType() != ExpressionType::COMPARE_EQUAL ||
@@ -70,8 +82,12 @@ static bool Simplify(ClientContext &context, const Expression &comparison, Corre
 	if (HasOuterColumn(own) || own.get().IsVolatile() || own.get().IsFoldable()) {
 		return false;
 	}
+	auto computed = WithoutErrors(context, own);
+	if (!computed) {
+		return false;
+	}
 	if (IsOuterColumn(outer)) {
-		result.own = own.get().Copy();
+		result.own = std::move(computed);
 		result.outer = outer.get().Copy();
 		return own.get().GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF;
 	}
@@ -80,7 +96,7 @@ static bool Simplify(ClientContext &context, const Expression &comparison, Corre
 		return false;
 	}
 	// a number that does not fit the narrow type equals none of its values, so TRY_CAST to NULL is right
-	result.own = BoundCastExpression::AddCastToType(context, own.get().Copy(), widened->GetReturnType(), true);
+	result.own = BoundCastExpression::AddCastToType(context, std::move(computed), widened->GetReturnType(), true);
 	result.outer = widened->Copy();
 	return true;
 }
@@ -115,7 +131,7 @@ static bool HasDependentJoin(const LogicalOperator &op) {
 }
 
 //! Puts a projection below `filter` that computes the own sides of its comparisons with outer columns. `above` is the
-//! projection over it. Conditions that have no outer columns are checked first, as these sides may fail without them.
+//! projection over it.
 static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilter &filter) {
 	auto &child = filter.children[0];
 	if (HasSubquery(above) || HasSubquery(filter) || HasDependentJoin(*child) || !filter.projection_map.empty()) {
@@ -129,12 +145,11 @@ static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilt
 		computed.push_back(make_uniq<BoundColumnRefExpression>(child->types[i], columns[i]));
 	}
 	vector<unique_ptr<Expression>> conditions;
-	auto first = make_uniq<LogicalFilter>();
 	LogicalFilter::SplitPredicates(filter.expressions);
 	for (auto &expr : filter.expressions) {
 		Correlation correlation;
 		if (!Simplify(binder.context, *expr, correlation)) {
-			(HasOuterColumn(*expr) ? conditions : first->expressions).push_back(expr->Copy());
+			conditions.push_back(expr->Copy());
 			continue;
 		}
 		auto own = make_uniq<BoundColumnRefExpression>(correlation.own->GetReturnType(),
@@ -147,10 +162,6 @@ static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilt
 		return;
 	}
 	filter.expressions = std::move(conditions);
-	if (!first->expressions.empty()) {
-		first->children.push_back(std::move(child));
-		child = std::move(first);
-	}
 	auto projection = make_uniq<LogicalProjection>(table, std::move(computed));
 	projection->children.push_back(std::move(child));
 	child = std::move(projection);

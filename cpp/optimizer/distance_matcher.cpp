@@ -233,6 +233,36 @@ bool DistanceMatcher::IsBound(const DistanceMatch &match, const Expression &pred
 	return IsOrderKey(match, comparison->compared, shape) && comparison->below != shape.descending;
 }
 
+bool DistanceMatcher::NaNPasses(const Expression &bound) const {
+	auto comparison = AsConstantComparison(bound, IsFoldable);
+	return comparison && !comparison->below;
+}
+
+bool DistanceMatcher::KeepsFirst(const DistanceMatch &match, const Expression &predicate) const {
+	OrderKeyShape shape(match.descending);
+	auto nan_last = match.search.undefined_last;
+	if (auto comparison = AsConstantComparison(predicate, IsFoldable)) {
+		return IsBound(match, predicate) && NaNPasses(predicate) != nan_last &&
+		       IsOrderKey(match, comparison->compared, shape) && !shape.IsGuarded();
+	}
+	if (!IsGuard(match, predicate)) {
+		return false;
+	}
+	auto only_null_fails = [&](const Expression &expr) {
+		return IsKey(match, expr) || (IsOrderKey(match, expr, shape) && !shape.IsGuarded());
+	};
+	if (auto argument = OperatorArgument(predicate, ExpressionType::OPERATOR_IS_NOT_NULL)) {
+		return only_null_fails(*argument);
+	}
+	if (BoundComparisonExpression::IsComparison(predicate)) {
+		return only_null_fails(BoundComparisonExpression::Left(predicate.Cast<BoundFunctionExpression>()));
+	}
+	// an inner product may be minus infinity, which comes first
+	auto negated = OperatorArgument(predicate, ExpressionType::OPERATOR_NOT);
+	return nan_last && match.search.metric != vss::Metric::Ip &&
+	       (IsCall(predicate, "isfinite", 1) || (negated && IsCall(*negated, "isnan", 1)));
+}
+
 BoundSide DistanceMatcher::SideOf(const DistanceMatch &match, const Expression &comparison) const {
 	auto bound = AsConstantComparison(comparison, IsSameForAllRows);
 	if (!bound) {

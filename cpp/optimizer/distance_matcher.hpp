@@ -62,6 +62,11 @@ public:
 	bool IsBound(const DistanceMatch &match, const Expression &predicate) const;
 	//! Whether `predicate`, resolved, holds for every row that the index ranks: `v IS NOT NULL`, `isfinite(distance)`.
 	bool IsGuard(const DistanceMatch &match, const Expression &predicate) const;
+	//! Whether NaN passes `bound`, resolved: it is greater than any number.
+	bool NaNPasses(const Expression &bound) const;
+	//! Whether `predicate`, resolved, holds for every distance that comes before one for which it holds, in the order of
+	//! `match`. NaN and infinite distances have their places in that order, too.
+	bool KeepsFirst(const DistanceMatch &match, const Expression &predicate) const;
 	//! Whether `expr` is NULL for no row of `get`.
 	bool NeverNull(const Expression &expr, LogicalGet &get) const;
 

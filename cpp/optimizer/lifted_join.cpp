@@ -108,6 +108,7 @@ bool LiftedJoin::TakeConditions() {
 			return false;
 		}
 		measured = measured || (&kind == &guards && Contains(*resolved, *match.distance));
+		nan_passes = nan_passes || (&kind == &bounds && matcher.NaNPasses(*resolved));
 		selective = selective || (&kind == &conditions && !IsInequality(*condition));
 		kind.push_back(std::move(condition));
 		return true;

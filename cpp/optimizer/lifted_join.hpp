@@ -22,6 +22,10 @@ public:
 	bool IsMeasured() const {
 		return join && measured;
 	}
+	//! Whether NaN passes a bound among the conditions.
+	bool NaNPassesBound() const {
+		return join && nan_passes;
+	}
 	//! Whether the conditions leave only some rows for a query vector. `t.id <> q.id` and the like do not.
 	bool IsSelective() const {
 		return join && selective;
@@ -71,6 +75,7 @@ private:
 	vector<unique_ptr<Expression>> guards;
 	vector<unique_ptr<Expression>> bounds;
 	bool selective = false;
+	bool nan_passes = false;
 	bool measured = false;
 	//! Conditions between the table and the third table.
 	vector<unique_ptr<Expression>> others;

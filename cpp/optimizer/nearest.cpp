@@ -433,6 +433,14 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 	    (shape.rounds && further_keys) || shape.IsGuarded()) {
 		return nullptr;
 	}
+	// NaN is the greatest number to DuckDB, of whatever it was made. So `ORDER BY 1 - max(similarity)` puts groups last
+	// of which any row has NaN, and a search for near rows finds them first.
+	auto ascends = order.type == OrderType::ASCENDING;
+	auto groups_ascend = orders[0].type == OrderType::ASCENDING;
+	if (groups_ascend && !ascends) {
+		return nullptr;
+	}
+	found->undefined_first = ascends && !groups_ascend;
 	found->conditions = std::move(having);
 	found->best_groups = true;
 	found->ties = found->ties || further_keys;

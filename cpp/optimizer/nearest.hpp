@@ -35,6 +35,8 @@ struct Nearest {
 	vector<unique_ptr<Expression>> groups;
 	//! Only the `k` groups with the nearest rows are wanted, and the nearest row of each.
 	bool best_groups = false;
+	//! A group comes first if its distance is NaN, though the nearest row of a group has no NaN if another row has none.
+	bool undefined_first = false;
 	//! If DuckDB groups before it joins: the aggregate below the joins whose states are combined. It keeps what is
 	//! needed of the nearest rows.
 	optional_ptr<LogicalAggregate> partial;

@@ -7,6 +7,8 @@
 #include "optimizer/distance_matcher.hpp"
 #include "optimizer/plan_parts.hpp"
 
+#include <functional>
+
 namespace duckdb {
 
 class Binder;
@@ -38,8 +40,11 @@ public:
 
 	//! Whether anything on the path drops rows.
 	bool HasFilter() const;
-	//! Whether a bound on the path will be checked above the search, and not for the rows that are searched.
-	bool HasBounds() const;
+	//! Whether a bound, or with `guards` a guard, will be checked above the search, and not for the rows that are
+	//! searched.
+	bool HasBounds(bool guards) const;
+	//! Whether NaN passes a bound on the path, so that rows without a distance may be wanted: `1 - distance > 0.5`.
+	bool NaNPassesBound() const;
 	//! The cross product with the query vectors above the slot that Split() will return. Nothing above it may drop
 	//! rows. Between it and the slot there may be only projections, or only joins and filters below which the product
 	//! can stand as well.
@@ -119,6 +124,8 @@ private:
 	//! `groups`, which are over the columns of the step.
 	OrRefusal<RowFilter> CopyFilter(Binder &binder, idx_t first, const vector<ProjectionIndex> &keys,
 	                                vector<unique_ptr<Expression>> groups) const;
+	//! Whether a filter on the path, or of the scan, is one.
+	bool HasPredicate(const std::function<bool(const Expression &, const LogicalOperator &)> &is_one) const;
 	//! For a search that takes the place of the scan itself: everything above stays.
 	unique_ptr<SplitPath> SplitAtScan(RowFilter filter);
 	//! Removes the bounds from the filters of `op`, and returns them. Sets `ranked_only`, see `SplitPath`, if a bound

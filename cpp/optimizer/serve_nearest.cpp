@@ -52,7 +52,8 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 			return refuse("the aggregates are over different distances");
 		}
 		// NaN is the greatest number to DuckDB
-		match->search.undefined_last = order.type == OrderType::ASCENDING && (!result || result->search.undefined_last);
+		match->search.undefined_last = order.type == OrderType::ASCENDING && !nearest.undefined_first &&
+		                               (!result || result->search.undefined_last);
 		result = std::move(match.found);
 	}
 	if (nearest.ties && result->rounds) {
@@ -60,8 +61,7 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 		              "let the first key be the distance itself");
 	}
 	for (auto &condition : nearest.conditions) {
-		auto resolved = matcher.Resolve(condition->Copy());
-		if (!matcher.IsBound(*result, *resolved) && !matcher.IsGuard(*result, *resolved)) {
+		if (!matcher.KeepsFirst(*result, *matcher.Resolve(condition->Copy()))) {
 			return refuse("HAVING, or the first order key, does not keep the nearest rows before others");
 		}
 	}
@@ -71,6 +71,7 @@ static OrRefusal<DistanceMatch> MatchAll(const DistanceMatcher &matcher, const N
 		}
 	}
 	result->search.ties = nearest.ties || result->search.narrows;
+	result->search.undefined_groups_first = nearest.undefined_first;
 	return result;
 }
 
@@ -145,6 +146,9 @@ OrRefusal<ScanPath> Serving::FindPath() {
 	auto path = ScanPath::Of(nearest.input.get(), matcher, match, nearest.partial);
 	if (path && path->HasFilter() && !PrefilterEnabled(binder.context)) {
 		return Refuse("the query has a filter, and hnsw_prefilter is false");
+	}
+	if (path && path->NaNPassesBound()) {
+		match.search.undefined_last = false;
 	}
 	return path;
 }
@@ -244,6 +248,9 @@ Refusal Serving::ServeByJoin() {
 	if (!path) {
 		return path.refusal;
 	}
+	if (lifted.NaNPassesBound()) {
+		match.search.undefined_last = false;
+	}
 	auto inequalities = lifted.Conditions();
 	// a condition may fail for rows that a guard keeps away
 	auto can_throw = [](const unique_ptr<Expression> &condition) { return condition->CanThrow(); };
@@ -300,20 +307,21 @@ Refusal Serving::ServeByScan() {
 	vector<unique_ptr<Expression>> best_groups;
 	auto joined_groups = false;
 	if (nearest.best_groups) {
+		best_groups = GroupsOfScan();
+		joined_groups = best_groups.empty();
 		for (auto &group : nearest.groups) {
 			auto resolved = Resolved(*group);
 			if (resolved->IsVolatile()) {
 				return Refuse("what makes the groups changes from row to row");
 			}
-			if (resolved->CanThrow() && path->HasBounds()) {
+			// groups of the scan are made for rows that the search has found, for which guards hold
+			if (resolved->CanThrow() && path->HasBounds(joined_groups)) {
 				return Refuse("what makes the groups may fail for rows that do not qualify");
 			}
 			if (nearest.partial && ReferencedTables(*resolved).count(nearest.partial->aggregate_index.index) > 0) {
 				return Refuse("what makes the groups is aggregated of all rows");
 			}
 		}
-		best_groups = GroupsOfScan();
-		joined_groups = best_groups.empty();
 		match.search.best_groups = true;
 	} else if (!GroupsByProbe(matcher, nearest, nullptr, {})) {
 		return Refuse("the rows nearest to a query vector are wanted for each of several groups");

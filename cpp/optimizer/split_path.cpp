@@ -75,13 +75,12 @@ bool ScanPath::IsTaken(const Expression &predicate, const LogicalOperator &op) c
 	       std::none_of(op.expressions.begin(), op.expressions.end(), can_throw);
 }
 
-bool ScanPath::HasBounds() const {
-	auto is_bound = [&](const Expression &expr) { return matcher.IsBound(match, *matcher.Resolve(expr.Copy())); };
+bool ScanPath::HasPredicate(const std::function<bool(const Expression &, const LogicalOperator &)> &is_one) const {
 	for (auto &step : steps) {
 		auto &op = *step.op.get();
 		if (op.type == LogicalOperatorType::LOGICAL_FILTER) {
 			for (auto &expr : op.expressions) {
-				if (is_bound(*expr)) {
+				if (is_one(*expr, op)) {
 					return true;
 				}
 			}
@@ -89,11 +88,24 @@ bool ScanPath::HasBounds() const {
 	}
 	for (auto &entry : match.get.table_filters) {
 		auto predicate = AsPredicate(match.get, entry.Filter(), entry.GetIndex());
-		if (predicate && is_bound(*predicate)) {
+		if (predicate && is_one(*predicate, match.get)) {
 			return true;
 		}
 	}
 	return false;
+}
+
+bool ScanPath::HasBounds(bool guards) const {
+	return HasPredicate([&](const Expression &expr, const LogicalOperator &op) {
+		return guards ? IsTaken(expr, op) : matcher.IsBound(match, *matcher.Resolve(expr.Copy()));
+	});
+}
+
+bool ScanPath::NaNPassesBound() const {
+	return HasPredicate([&](const Expression &expr, const LogicalOperator &) {
+		auto resolved = matcher.Resolve(expr.Copy());
+		return matcher.IsBound(match, *resolved) && matcher.NaNPasses(*resolved);
+	});
 }
 
 vector<unique_ptr<Expression>> ScanPath::TakeBounds(LogicalOperator &op, bool &ranked_only) const {

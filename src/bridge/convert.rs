@@ -149,6 +149,7 @@ impl ffi::SearchAnswer {
             scan: matches!(found.outcome, Outcome::Scan),
             certain: rows.partition_point(|row| row.certain),
             complete: found.report.strategy == Strategy::All || ranked_only && found.exhausted,
+            undefined: rows.iter().any(|row| row.distance.is_nan()),
             report: ffi::SearchReport::of(&found.report, rows.len()),
             row_ids: rows.into_iter().map(|row| row.row_id).collect(),
         }

@@ -200,6 +200,8 @@ mod ffi {
         complete: bool,
         /// Visible candidates without duplicates.
         row_ids: Vec<i64>,
+        /// Whether some of them have no distance.
+        undefined: bool,
         /// The first `certain` of `row_ids` are certain: no row that was met and left out can be nearer.
         certain: usize,
         report: SearchReport,

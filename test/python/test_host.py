@@ -254,7 +254,7 @@ def test_the_comparison_of_an_index_with_its_table_shows_its_progress(connect, t
     """The index is in the log alone, so the first search reads the table."""
     con = connect(str(tmp_path / "first.db"))
     con.execute("SET checkpoint_threshold = '1TB'; SET hnsw_enable_experimental_persistence = true")
-    table(con, 100_000, dimensions=16)
+    table(con, 400_000, dimensions=16)
     con.execute("CREATE INDEX i ON t USING HNSW (v) WITH (m = 4, ef_construction = 4)")
     for end in ["", ".wal"]:
         shutil.copy(f"{tmp_path}/first.db{end}", f"{tmp_path}/second.db{end}")
