@@ -36,6 +36,7 @@ class Queries:
             "nulls first": (self.nulls_first, 1),
             "subquery": (self.subquery, 6),
             "union": (self.union, 3),
+            "parts": (self.parts, 3),
             "cross": (self.cross, 4),
             "prepared": (self.prepared, 4),
             "summary": (self.summary, 3),
@@ -230,6 +231,20 @@ class Queries:
             alls.append(f"SELECT {leg} AS g, id, {distance}::DOUBLE AS d {source}")
         return Query(connection, "", " UNION ALL ".join(legs), " UNION ALL ".join(alls), ordered=False)
 
+    def parts(self, connection):
+        """An order over a UNION ALL of parts of the table."""
+        distance, direction = self.distance()
+        shown = self.rng.choice([distance, distance, f"2 * {distance}", f"round({distance}, 2)"])
+        legs = []
+        for part in range(self.rng.choice([2, 3])):
+            where = self.where(0.15)
+            own = f"id % 3 = {part}"
+            where = f"{where.replace(' WHERE ', ' WHERE (')}) AND {own}" if where else f" WHERE {own}"
+            legs.append(f"SELECT id, {shown} AS d FROM {self.schema.name}{where}")
+        every = " UNION ALL ".join(legs)
+        sql = f"SELECT id, d FROM ({every}) ORDER BY d {direction} {self.limit()}"
+        return Query(connection, "", sql, f"SELECT NULL AS g, id, d FROM ({every})")
+
     def cross(self, connection):
         distance, direction = self.distance(query="one.q")
         name, vector = self.schema.name, self.vector()
@@ -381,6 +396,10 @@ class Queries:
                 distance,
                 f"CASE WHEN array_inner_product({key}, {key}) = 0 THEN NULL ELSE {distance} END",
                 f"CASE WHEN {key} IS NOT NULL THEN {distance} END",
+                f"CASE WHEN isfinite({distance}) THEN {distance} END",
+                f"CASE WHEN isnan({distance}) THEN NULL ELSE {distance} END",
+                f"nullif({distance}, 'nan'::FLOAT)",
+                f"round({distance}, {self.rng.choice([-1, 0, 1, 3])})",
             ]
         )
         guard = self.guard(shown, key)
@@ -388,7 +407,8 @@ class Queries:
             where = f"{where.replace(' WHERE ', ' WHERE (')}) AND {guard}"
         elif shown == distance or self.rng.random() < 0.5:
             where = f" WHERE {guard}"
-        sql = f"SELECT id, {shown} AS d FROM {self.schema.name}{where} ORDER BY d {direction} {self.limit()}"
+        first = self.rng.choice(["", "", "", "d IS NULL, ", f"{key} IS NULL, ", "d IS NOT NULL DESC, "])
+        sql = f"SELECT id, {shown} AS d FROM {self.schema.name}{where} ORDER BY {first}d {direction} {self.limit()}"
         return Query(connection, "", sql, self.all_rows(shown, where))
 
     def nearest(self, connection):
@@ -447,17 +467,21 @@ class Queries:
         distance, direction = self.distance()
         where, group = self.where(0.25), self.rng.choice(["id % 3", "id % 60", "id // 7", "id", "NULLIF(id % 10, 4)"])
         rows = f"SELECT {group} AS part, id, {distance} AS d FROM {self.schema.name}{where}"
-        return Query(connection, "", self.best_of(rows, direction), self.all_rows(distance, where))
+        radius = self.rng.choice([0, 0.5, 1, 2, 3])
+        nearer = f" WHERE d {'<' if direction == 'ASC' else '>'} {radius}"
+        kept = self.rng.choice(["", "", "", " WHERE d IS NOT NULL", " WHERE isfinite(d)", nearer])
+        every = f"FROM ({self.all_rows(distance, where)}){kept}"
+        return Query(connection, "", self.best_of(rows, direction, kept), every)
 
-    def best_of(self, rows, direction):
-        """SQL of the nearest row of each of the best groups of `rows`, by their column `part`."""
+    def best_of(self, rows, direction, kept=""):
+        """SQL of the nearest row of each of the best groups of `rows`, by their column `part`. `kept`: a WHERE for the groups."""
         nearest = self.rng.choice(
             [
                 f"SELECT DISTINCT ON (part) * FROM ({rows}) ORDER BY part, d {direction}",
                 f"FROM ({rows}) QUALIFY row_number() OVER (PARTITION BY part ORDER BY d {direction}) = 1",
             ]
         )
-        return f"SELECT id, d FROM ({nearest}) ORDER BY d {direction} {self.limit()}"
+        return f"SELECT id, d FROM ({nearest}){kept} ORDER BY d {direction} {self.limit()}"
 
     def joined_groups(self, connection):
         """The same, by columns of a joined table, with which a row may be in several groups."""
