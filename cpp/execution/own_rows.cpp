@@ -6,13 +6,16 @@
 
 namespace duckdb {
 
+bool OwnRows::Exist(ClientContext &context, DataTable &storage) {
+	return LocalStorage::Get(context, storage.db).Find(storage);
+}
+
 void OwnRows::Begin(ClientContext &context, DataTable &storage, vector<StorageIndex> columns,
                     const vector<LogicalType> &types, optional_ptr<const vss::RowSet> wanted) {
 	// `state` refers to the filters, so it goes first
 	state.reset();
 	filters.ClearFilters();
-	auto &local_storage = LocalStorage::Get(context, storage.db);
-	if ((wanted && wanted->size() == 0) || !local_storage.Find(storage)) {
+	if ((wanted && wanted->size() == 0) || !Exist(context, storage)) {
 		return;
 	}
 	auto rows = make_shared_ptr<WantedRows>();
@@ -26,7 +29,7 @@ void OwnRows::Begin(ClientContext &context, DataTable &storage, vector<StorageIn
 	}
 	state = make_uniq<TableScanState>();
 	state->Initialize(std::move(columns), context, filters);
-	local_storage.InitializeScan(storage, state->local_state, filters);
+	LocalStorage::Get(context, storage.db).InitializeScan(storage, state->local_state, filters);
 }
 
 void OwnRows::Scan(DuckTransaction &transaction, DataChunk &chunk) {

@@ -13,6 +13,8 @@ class DuckTransaction;
 //! A scan of the transaction's own rows of a table.
 class OwnRows {
 public:
+	//! Whether the transaction has added rows to the table.
+	static bool Exist(ClientContext &context, DataTable &storage);
 	//! Begins at the first row. `columns`, of the types `types`, are read. `wanted`: row ids minus MAX_ROW_ID; null for
 	//! all. Neither `wanted` nor this object may move while the scan runs.
 	void Begin(ClientContext &context, DataTable &storage, vector<StorageIndex> columns,

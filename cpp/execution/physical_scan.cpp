@@ -205,7 +205,8 @@ void HNSWScanGlobalState::StartScan(ClientContext &context) {
 bool HNSWScanGlobalState::Search(ClientContext &context, const Value &query) {
 	interrupt.Check();
 	auto vector = op.QueryVector(query);
-	if (vector.empty()) {
+	// of the transaction's own rows, too, some may have no distance
+	if (vector.empty() || (op.search.undefined_groups_first && OwnRows::Exist(context, storage))) {
 		return false;
 	}
 	//! Rows to look at for each group, at first: a document has several chunks.

@@ -35,8 +35,8 @@ static bool HasOuterColumn(const Expression &expr) {
 	return result;
 }
 
-//! The outer column that `expr` casts to a wider integer type; null if it is none.
-static optional_ptr<const Expression> WidenedOuterColumn(const Expression &expr) {
+//! What `expr` casts to a wider integer type; null if it does not.
+static optional_ptr<const Expression> Widened(const Expression &expr) {
 	if (!BoundCastExpression::IsCast(expr)) {
 		return nullptr;
 	}
@@ -46,7 +46,22 @@ static optional_ptr<const Expression> WidenedOuterColumn(const Expression &expr)
 	auto widens = from.IsIntegral() && to.IsIntegral() &&
 	              GetTypeIdSize(from.InternalType()) < GetTypeIdSize(to.InternalType()) &&
 	              from.IsUnsigned() == to.IsUnsigned();
-	return widens && IsOuterColumn(child) ? optional_ptr<const Expression>(child) : nullptr;
+	return widens ? optional_ptr<const Expression>(child) : nullptr;
+}
+
+//! Whether computing `expr` may fail for some rows and not for others. DuckDB says so of every cast.
+static bool CanFail(const Expression &expr) {
+	if (!expr.CanThrow() || expr.IsFoldable()) {
+		return false;
+	}
+	if (auto widened = Widened(expr)) {
+		return CanFail(*widened);
+	}
+	auto own =
+	    expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION && !BoundComparisonExpression::IsComparison(expr);
+	bool result = own;
+	ExpressionIterator::EnumerateChildren(expr, [&](const Expression &child) { result = result || CanFail(child); });
+	return result;
 }
 
 //! An equality of an outer column with an expression of the subquery's own.
@@ -91,8 +106,8 @@ static bool Simplify(ClientContext &context, const Expression &comparison, Corre
 		result.outer = outer.get().Copy();
 		return own.get().GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF;
 	}
-	auto widened = WidenedOuterColumn(outer);
-	if (!widened) {
+	auto widened = Widened(outer);
+	if (!widened || !IsOuterColumn(*widened)) {
 		return false;
 	}
 	// a number that does not fit the narrow type equals none of its values, so TRY_CAST to NULL is right
@@ -149,6 +164,9 @@ static void SimplifyFilter(Binder &binder, LogicalProjection &above, LogicalFilt
 	for (auto &expr : filter.expressions) {
 		Correlation correlation;
 		if (!Simplify(binder.context, *expr, correlation)) {
+			if (CanFail(*expr)) {
+				return; // DuckDB might check it for other rows than it does now
+			}
 			conditions.push_back(expr->Copy());
 			continue;
 		}

@@ -421,11 +421,8 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 	}
 	auto &order = found->orders[0];
 	auto inner = order.expression->Copy();
-	for (reference<LogicalOperator> op(*found->input.get()); op.get().type == LogicalOperatorType::LOGICAL_PROJECTION;
-	     op = *op.get().children[0]) {
-		ResolveIn(outer, op);
-		ResolveIn(inner, op);
-	}
+	ResolveBelow(outer, *found->input.get());
+	ResolveBelow(inner, *found->input.get());
 	OrderKeyShape inner_shape(order.type == OrderType::DESCENDING);
 	auto &distance = PeelOrderKey(context, *outer, shape);
 	auto further_keys = orders.size() > 1;
@@ -437,7 +434,10 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 	// of which any row has NaN, and a search for near rows finds them first.
 	auto ascends = order.type == OrderType::ASCENDING;
 	auto groups_ascend = orders[0].type == OrderType::ASCENDING;
-	if (groups_ascend && !ascends) {
+	// Nor may one aggregate of a group be NaN because of a row that another one ignores.
+	auto all_alike = std::all_of(found->orders.begin(), found->orders.end(),
+	                             [&](const BoundOrderByNode &other) { return other.type == order.type; });
+	if ((groups_ascend && !ascends) || !all_alike) {
 		return nullptr;
 	}
 	found->undefined_first = ascends && !groups_ascend;
@@ -451,15 +451,11 @@ static unique_ptr<Nearest> FindBestGroups(ClientContext &context, LogicalOperato
 //! row_number() OVER (ORDER BY distance) …`.
 static unique_ptr<Nearest> FindBelowRanks(LogicalOperator &op, const vector<BoundOrderByNode> &orders) {
 	auto key = orders[0].expression->Copy();
-	reference<LogicalOperator> below(*op.children[0]);
-	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
-		ResolveIn(key, below);
-		below = *below.get().children[0];
-	}
-	if (below.get().type != LogicalOperatorType::LOGICAL_WINDOW) {
+	auto &below = ResolveBelow(key, *op.children[0]);
+	if (below.type != LogicalOperatorType::LOGICAL_WINDOW) {
 		return nullptr;
 	}
-	auto &window = below.get().Cast<LogicalWindow>();
+	auto &window = below.Cast<LogicalWindow>();
 	auto found = FindRanks(window);
 	if (!found || !found->groups.empty()) {
 		return nullptr;
@@ -476,13 +472,9 @@ static unique_ptr<Nearest> FindBelowRanks(LogicalOperator &op, const vector<Boun
 
 //! Whether `order` does not tell the rows apart for which `conditions` hold. To these it adds `x IS NOT NULL` if `order`
 //! is `x IS NULL`, or otherwise puts other rows last.
-static bool IsSettled(const LogicalOperator &op, const BoundOrderByNode &order,
-                      vector<unique_ptr<Expression>> &conditions) {
+static bool IsSettled(LogicalOperator &op, const BoundOrderByNode &order, vector<unique_ptr<Expression>> &conditions) {
 	auto key = order.expression->Copy();
-	for (reference<LogicalOperator> below(*op.children[0]); below.get().type == LogicalOperatorType::LOGICAL_PROJECTION;
-	     below = *below.get().children[0]) {
-		ResolveIn(key, below);
-	}
+	ResolveBelow(key, *op.children[0]);
 	if (key->IsFoldable()) {
 		return true;
 	}

@@ -68,6 +68,15 @@ bool Contains(const Expression &expr, const Expression &part) {
 	return result;
 }
 
+LogicalOperator &ResolveBelow(unique_ptr<Expression> &expr, LogicalOperator &op) {
+	reference<LogicalOperator> below(op);
+	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
+		ResolveIn(expr, below);
+		below = *below.get().children[0];
+	}
+	return below;
+}
+
 bool HasDistance(const Expression &expr) {
 	bool result = false;
 	if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {

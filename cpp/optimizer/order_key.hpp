@@ -20,6 +20,9 @@ void Resolve(unique_ptr<Expression> &expr, const Projections &projections);
 Projections ProjectionsOf(const LogicalOperator &op);
 //! Replaces references to the columns that `op` computes.
 void ResolveIn(unique_ptr<Expression> &expr, const LogicalOperator &op);
+//! Replaces references to the columns of `op` and of the projections below it, as long as these are projections. Returns
+//! the operator below them.
+LogicalOperator &ResolveBelow(unique_ptr<Expression> &expr, LogicalOperator &op);
 //! Whether `expr` contains a distance by which an index may rank.
 bool HasDistance(const Expression &expr);
 //! Whether `expr` contains `part`.

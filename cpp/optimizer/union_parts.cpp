@@ -25,16 +25,6 @@ static BoundOrderByNode OrderOf(const BoundOrderByNode &order, const LogicalSetO
 	return result;
 }
 
-//! Replaces references to the columns of projections from `op` on. Returns the operator below them.
-static LogicalOperator &ResolveBelow(unique_ptr<Expression> &expr, LogicalOperator &op) {
-	reference<LogicalOperator> below(op);
-	while (below.get().type == LogicalOperatorType::LOGICAL_PROJECTION) {
-		ResolveIn(expr, below);
-		below = *below.get().children[0];
-	}
-	return below;
-}
-
 LimitedParts LimitParts(LogicalOperator &op) {
 	if (op.type != LogicalOperatorType::LOGICAL_TOP_N) {
 		return {};
