@@ -35,13 +35,13 @@ struct Nearest {
 	vector<unique_ptr<Expression>> groups;
 	//! Only the `k` groups with the nearest rows are wanted, and the nearest row of each.
 	bool best_groups = false;
-	//! A group comes first if its distance is NaN, though the nearest row of a group has no NaN if another row has none.
+	//! Groups whose distance is NaN come first. A group has NaN only if none of its rows has a number.
 	bool undefined_first = false;
 	//! If DuckDB groups before it joins: the aggregate below the joins whose states are combined. It keeps what is
 	//! needed of the nearest rows.
 	optional_ptr<LogicalAggregate> partial;
-	//! Conditions above the operator's input that it may do nothing about, as they let near rows pass before farther
-	//! ones: each must be a bound or a guard of the distance.
+	//! Conditions between the operator and the groups or rows that are searched for. They stay where they are, and each
+	//! must let near ones pass before farther ones: see `DistanceMatcher::KeepsFirst`.
 	vector<unique_ptr<Expression>> conditions;
 	//! The operator does not count rows where one of these is NULL.
 	vector<unique_ptr<Expression>> counted;

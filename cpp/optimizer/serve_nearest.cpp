@@ -165,7 +165,7 @@ optional_idx Serving::FindProduct(ScanPath &path, bool guarded) const {
 	return optional_idx();
 }
 
-//! The value that `expr` makes shorter; null if it does not, or if different values may become one.
+//! The value that `expr` makes shorter; null if it does not, or if different values could give the same.
 static optional_ptr<const Expression> Lengthened(const Expression &expr) {
 	if (expr.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
 		return nullptr;
