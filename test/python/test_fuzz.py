@@ -14,6 +14,9 @@ from fuzz.shrink import describe
 from fuzz.steps import Query
 
 QUERIES = 40
+#: Why an answer cannot be judged: DuckDB refuses to compute the distance of a row, NULL elements fail the search, or an error ended
+#: the transaction in which both queries should be asked.
+UNJUDGED = ["unknown distances", "NULL elements", "in a transaction"]
 #: Seconds spent on making the script of a failure short.
 SHRINKING = 30
 
@@ -39,9 +42,9 @@ def test_every_answer_is_the_one_without_the_index(children, seed, in_file):
     result = child.run(seed)
     if "kind" in result:
         pytest.fail(describe(child, Sequence(seed, QUERIES, in_file), result, SHRINKING), pytrace=False)
-    # where DuckDB refuses to compute the distance of a row, an answer cannot be judged
-    assert sum(result["compared"].values()) + result["errors"].get("unknown distances", 0) >= QUERIES
-    assert result["errors"].get("unknown distances", 0) <= QUERIES / 10
+    unjudged = sum(result["errors"].get(reason, 0) for reason in UNJUDGED)
+    assert sum(result["compared"].values()) + unjudged >= QUERIES
+    assert unjudged <= QUERIES / 5
 
 
 #: Distances of the rows 1 to 5; 2 and 3 are equally far.

@@ -434,8 +434,9 @@ def test_background_work_is_finished_though_others_go_on_changing_rows(connect):
 
     def churn():
         cursor = con.cursor()
-        # the snapshot of `hnsw_finish` keeps what is deleted, so that there is more and more
-        for number in range(60):
+        # the snapshot of `hnsw_finish` keeps what is deleted, so that there is more and more. It ends within some 40 turns, later if
+        # these get more of the machine.
+        for number in range(300):
             if finished.is_set():
                 return
             rows = f"range({3_000 * number}, {3_000 * (number + 1)})"
