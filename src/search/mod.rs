@@ -321,10 +321,15 @@ impl<'a> Searcher<'a> {
                     met.clone_from(&hits);
                 }
                 hits.extend_from_slice(&pending);
-                let Taken { mut rows, all, .. } = self.take_visible(hits, k, error(rescore), margin, visibility);
+                let taken = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk need not find all rows with the same vector, so ties call for an exact search.
-                let tied = request.ties && (all || rows.len() > k);
-                if blind && rows.len() >= k && !tied {
+                let told_apart = error(rescore) == 0.0 && margin.other_metric == 0.0;
+                let tied =
+                    request.ties && if told_apart { taken.all || taken.rows.len() > k } else { taken.has_equal() };
+                // All that the walk has met may tie with the last wanted row, and so may others.
+                let open = request.ties && !told_apart && taken.all;
+                let mut rows = taken.rows;
+                if (blind || open) && rows.len() >= k && !tied {
                     ef = ef.saturating_mul(2);
                     if Strategy::cheaper(self.rows.alive(), ef) == Strategy::Exact {
                         report.strategy = Strategy::Exact;
@@ -450,11 +455,20 @@ impl<'a> Searcher<'a> {
 
 /// The nearest visible rows of some hits.
 struct Taken {
+    /// Nearest first.
     rows: Vec<Candidate>,
     /// Whether all visible rows were taken.
     all: bool,
     /// Whether there was a hit farther than all wanted rows.
     ended: bool,
+}
+
+impl Taken {
+    /// Whether two rows are equally far, as rows with the same vector are, also by their codes. Where distances are estimates, there are
+    /// nearly always more rows than are wanted, and that says nothing of ties.
+    fn has_equal(&self) -> bool {
+        self.rows.windows(2).any(|two| two[0].distance == two[1].distance)
+    }
 }
 
 /// One in this many hits of a walk counts as near the query. The other hits may lie elsewhere if a crowd is near.

@@ -161,6 +161,41 @@ fn a_wider_bound_means_more_candidates() {
     assert!(candidates(100.0) <= 64);
 }
 
+/// With codes there are nearly always more candidates than wanted rows, which is no reason to take them for ties. Equal vectors are one.
+#[test]
+fn a_further_order_makes_a_search_exact_only_where_vectors_are_equal() {
+    const COPIES: i64 = 200;
+    let vectors = Random(12).clustered(6_000, 64, 30);
+    let cases = METRICS.into_iter().flat_map(|metric| CODES.map(|quantization| (metric, quantization)));
+    for (metric, quantization) in cases {
+        let index = of(metric, quantization, &vectors, 64);
+        let query = |row: usize| &vectors[row * 64..][..64];
+        let copies: Vec<i64> = (10_000..10_000 + COPIES).collect();
+        index.append(Origin::Host, &copies, &query(7).repeat(COPIES as usize)).unwrap();
+        link_all(&index, 1);
+        let ask = |row: usize| {
+            let request = Request { ties: true, ..Request::new(query(row), 10, 64) };
+            index.searcher().search(request, &AllVisible).unwrap()
+        };
+        let (mut found, mut by_walk) = (0, 0);
+        for row in (300..6_000).step_by(300) {
+            let answer = ask(row);
+            by_walk += usize::from(answer.report.strategy == Strategy::Graph);
+            let exact = naive::nearest(metric, (0..).zip(vectors.chunks_exact(64)), query(row), 10);
+            found += exact.iter().filter(|(row, _)| answer.rows.iter().any(|hit| hit.row_id == *row)).count();
+        }
+        // The clusters are so small and so dense that half bytes do not tell their rows apart.
+        assert_eq!(by_walk == 19, quantization == Quantization::Sq8, "{metric:?}: {by_walk} walks");
+        assert!(found >= 180, "{metric:?} {quantization:?}: {found} of 190");
+        if metric != Metric::Ip {
+            let answer = ask(7);
+            assert_eq!(answer.report.strategy, Strategy::Exact, "{metric:?}");
+            let ids: HashSet<i64> = answer.rows.iter().map(|hit| hit.row_id).collect();
+            assert!(ids.contains(&7) && copies.iter().all(|id| ids.contains(id)), "{metric:?}: {} rows", ids.len());
+        }
+    }
+}
+
 /// Row ids and estimated distances of answers, to be compared in every bit.
 fn answers(index: &Index, vectors: &[f32], dimensions: usize) -> Vec<(i64, u32)> {
     let queries = vectors.chunks_exact(dimensions).step_by(97);
