@@ -157,6 +157,8 @@ def test_sql_without_an_order_has_the_rows(cluster, single):
         ("SELECT id FROM items ORDER BY random() LIMIT 3", "random\\(\\) is another in each shard"),
         ("SELECT uuid() FROM items LIMIT 3", "uuid\\(\\) is another in each shard"),
         ("WITH p AS (SELECT Current_Database() FROM items) FROM p LIMIT 1", "current_database\\(\\) is another in each shard"),
+        ("SELECT id FROM items WHERE CURRENT_CATALOG = 'shard-0000' ORDER BY id LIMIT 1", "current_catalog is another in each shard"),
+        ("SELECT current_catalog() FROM items LIMIT 1", "current_catalog\\(\\) is another in each shard"),
         ("FROM items ORDER BY id LIMIT 10%", "percent"),
         ("FROM items ORDER BY id OFFSET 3", "without a LIMIT"),
         ("FROM items ORDER BY id LIMIT 2 + 3", "numbers or parameters"),

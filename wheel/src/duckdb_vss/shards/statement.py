@@ -22,7 +22,7 @@ _REASONS = {
     "SAMPLE": "samples of parts are no sample of the whole",
 }
 #: Functions that answer with something of the shard's own, beside those that DuckDB calls volatile.
-_OWN = {"current_database", "current_setting", "txid_current"}
+_OWN = {"current_catalog", "current_database", "current_setting", "txid_current"}
 _LIMIT = "shards_limit"
 #: DuckDB's greatest LIMIT.
 MOST = (1 << 63) - 1
@@ -90,7 +90,7 @@ def parse(con, manifest, own_functions, sql, values):
         _check_values(sql, tree, values)
         limit, offset = _bounds(node)
         _check_plan(_explain(con, sql, values), node, manifest)
-        _check_rowid(node, manifest)
+        _check_columns(node, manifest)
         _check_functions(node, own_functions)
         return _split(con, tree, values, limit, offset)
     except duckdb.InterruptException:
@@ -163,11 +163,17 @@ def _check_functions(node, own_functions):
             raise NotMergeable(f"{name}() is another in each shard: call it here, and give its result as a value")
 
 
-def _check_rowid(node, manifest):
-    if "rowid" not in {name.lower() for name in manifest.columns}:
-        for reference in _walk(node, "COLUMN_REF"):
-            if reference["column_names"][-1].lower() == "rowid":
-                raise NotMergeable(f"rowid counts the rows of one shard: use the key, {manifest.key}")
+def _check_columns(node, manifest):
+    """Names that DuckDB gives a meaning where the table has no such column."""
+    reasons = {
+        "rowid": f"rowid counts the rows of one shard: use the key, {manifest.key}",
+        "current_catalog": "current_catalog is another in each shard: ask for it here, and give it as a value",
+    }
+    columns = {name.lower() for name in manifest.columns}
+    for reference in _walk(node, "COLUMN_REF"):
+        name = reference["column_names"][-1].lower()
+        if name in reasons and name not in columns:
+            raise NotMergeable(reasons[name])
 
 
 def _walk(tree, kind):
