@@ -316,18 +316,20 @@ impl<'a> Searcher<'a> {
             if let Some(mut hits) = walked {
                 let blind =
                     hits.len() >= ef && is_blind(&mut hits, ef, error(options::RESCORE as f32), margin.other_metric);
+                let at_best = |hit: &Hit| hit.distance - error(rescore) * hit.norm;
+                let farthest = hits.iter().map(at_best).fold(f32::NEG_INFINITY, f32::max);
                 hits.append(&mut met);
-                if blind {
+                let told_apart = error(rescore) == 0.0 && margin.other_metric == 0.0;
+                if blind || request.ties && !told_apart {
                     met.clone_from(&hits);
                 }
                 hits.extend_from_slice(&pending);
                 let taken = self.take_visible(hits, k, error(rescore), margin, visibility);
                 // A walk need not find all rows with the same vector, so ties call for an exact search.
-                let told_apart = error(rescore) == 0.0 && margin.other_metric == 0.0;
                 let tied =
                     request.ties && if told_apart { taken.all || taken.rows.len() > k } else { taken.has_equal() };
-                // All that the walk has met may tie with the last wanted row, and so may others.
-                let open = request.ties && !told_apart && taken.all;
+                // All that this walk has met may tie with the last wanted row, and so may others.
+                let open = request.ties && !told_apart && farthest <= taken.limit;
                 let mut rows = taken.rows;
                 if (blind || open) && rows.len() >= k && !tied {
                     ef = ef.saturating_mul(2);
@@ -435,7 +437,7 @@ impl<'a> Searcher<'a> {
         if error > 0.0 {
             rows.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row_id.cmp(&b.row_id)));
         }
-        Taken { rows, all, ended }
+        Taken { rows, all, ended, limit }
     }
 
     /// Adds the visible unrankable rows if the host may want them besides the ranked `rows`. Returns whether none was left out.
@@ -461,6 +463,8 @@ struct Taken {
     all: bool,
     /// Whether there was a hit farther than all wanted rows.
     ended: bool,
+    /// A hit whose best case is farther is not wanted.
+    limit: f32,
 }
 
 impl Taken {
