@@ -293,6 +293,7 @@ impl<'a> Searcher<'a> {
         let margin = self.margin(&request);
         // To find all ties, distances must be as certain as in an exact search.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
+        let told_apart = error(rescore) == 0.0 && margin.other_metric == 0.0;
 
         // Hits of narrower walks, kept because a wider walk may end elsewhere.
         let mut met = Vec::new();
@@ -319,7 +320,6 @@ impl<'a> Searcher<'a> {
                 let at_best = |hit: &Hit| hit.distance - error(rescore) * hit.norm;
                 let farthest = hits.iter().map(at_best).fold(f32::NEG_INFINITY, f32::max);
                 hits.append(&mut met);
-                let told_apart = error(rescore) == 0.0 && margin.other_metric == 0.0;
                 if blind || request.ties && !told_apart {
                     met.clone_from(&hits);
                 }

@@ -42,9 +42,9 @@ def test_every_answer_is_the_one_without_the_index(children, seed, in_file):
     result = child.run(seed)
     if "kind" in result:
         pytest.fail(describe(child, Sequence(seed, QUERIES, in_file), result, SHRINKING), pytrace=False)
-    unjudged = sum(result["errors"].get(reason, 0) for reason in UNJUDGED)
-    assert sum(result["compared"].values()) + unjudged >= QUERIES
-    assert unjudged <= QUERIES / 5
+    unjudged = [result["errors"].get(reason, 0) for reason in UNJUDGED]
+    assert sum(result["compared"].values()) + sum(unjudged) >= QUERIES
+    assert max(unjudged) <= QUERIES / 10
 
 
 #: Distances of the rows 1 to 5; 2 and 3 are equally far.
