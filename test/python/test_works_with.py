@@ -47,6 +47,16 @@ def test_not_null_is_no_filter(con):
     assert "Operator: HNSW_INDEX_SCAN" in plan and "Qualifying" not in plan and "Table Scan" not in plan
 
 
+def test_groups_by_a_field_of_json_are_served(con):
+    """Metadata as JSON, which not every host of the SQL tests has; chunks of few authors, best author first."""
+    con.execute("CREATE TABLE t AS SELECT json_object('author', 'a' || (i % 40)) AS meta, [sin(i), cos(i)]::FLOAT[2] AS v FROM range(3000) r(i)")
+    con.execute("CREATE INDEX i ON t USING HNSW (v)")
+    query = "SELECT meta->>'author' a, min(array_distance(v, [0.6, 0.8]::FLOAT[2])) s FROM t GROUP BY a ORDER BY s LIMIT 10"
+    plan = con.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
+    assert '"HNSW_INDEX_SCAN"' in plan and '"Groups": "10"' in plan
+    same_as_without(con, query)
+
+
 def test_prepared_statements_are_served(con):
     for _, block in pages.blocks(PAGE):
         for sql, _ in pages.statements(block):
