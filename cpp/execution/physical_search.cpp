@@ -14,11 +14,14 @@
 #include "duckdb/planner/expression/bound_parameter_expression.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
+#include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "execution/read_costs.hpp"
 #include "host/errors.hpp"
 #include "host/vector_batch.hpp"
+
+#include <chrono>
 
 namespace duckdb {
 
@@ -177,13 +180,44 @@ void ScanningGlobalState::BeginScan(ClientContext &context, optional_ptr<const v
 
 bool ScanningGlobalState::ScanFound(ClientContext &context, const vector<int64_t> &row_ids,
                                     optional_ptr<const vss::RowSet> own) {
-	if (!ScanPays(search_op.search.costs, row_ids, storage.GetTotalRows())) {
+	//! From so many rows on it is worth a few of them to learn what they cost.
+	constexpr idx_t MEASURED_FROM = 256;
+	auto costs = search_op.search.costs;
+	auto pays = ScanPays(costs, row_ids, storage.GetTotalRows());
+	if (!pays && row_ids.size() >= MEASURED_FROM) {
+		costs.looked_up = MaxValue(costs.looked_up, MeasureLookUp(context, row_ids));
+		pays = ScanPays(costs, row_ids, storage.GetTotalRows());
+	}
+	if (!pays) {
 		return false;
 	}
 	scanned_rows = make_uniq<rust::Box<vss::RowSet>>(MakeRowSet(context));
 	Translate([&] { (*scanned_rows)->insert({row_ids.data(), row_ids.size()}); });
 	BeginScan(context, **scanned_rows, own);
 	return true;
+}
+
+double ScanningGlobalState::MeasureLookUp(ClientContext &context, const vector<int64_t> &row_ids) {
+	auto count = MinValue<idx_t>(8, row_ids.size());
+	// from all of them, as the place in a segment may matter
+	vector<int64_t> few;
+	for (idx_t i = 0; i < count; i++) {
+		few.push_back(row_ids[i * row_ids.size() / count]);
+	}
+	Vector ids(LogicalType::ROW_TYPE, data_ptr_cast(few.data()), count);
+	DataChunk rows;
+	rows.Initialize(Allocator::Get(context), search_op.GetTypes());
+	auto least = NumericLimits<double>::Maximum();
+	// the first time may have to read blocks from the file
+	for (idx_t attempt = 0; attempt < 2; attempt++) {
+		rows.Reset();
+		ColumnFetchState state;
+		auto begin = std::chrono::steady_clock::now();
+		storage.Fetch(transaction, rows, search_op.column_ids, ids, count, state);
+		std::chrono::duration<double, std::nano> time = std::chrono::steady_clock::now() - begin;
+		least = MinValue(least, time.count());
+	}
+	return least / static_cast<double>(count);
 }
 
 SourceResultType ScanningLocalState::Scan(ExecutionContext &context, const PhysicalHNSWSearch &op, DataChunk &chunk,

@@ -142,10 +142,13 @@ protected:
 	//! Begins that scan for these rows: see WantedRows::Set.
 	void BeginScan(ClientContext &context, optional_ptr<const vss::RowSet> stored, optional_ptr<const vss::RowSet> own);
 	//! Begins that scan for the rows `row_ids` and the transaction's `own`, if that takes less time than looking them
-	//! up. True if it did.
+	//! up. True if it did. Looks up a few of them, if they are many, to learn how long that takes.
 	bool ScanFound(ClientContext &context, const vector<int64_t> &row_ids, optional_ptr<const vss::RowSet> own);
 
 private:
+	//! Nanoseconds to look up one of the rows `row_ids`.
+	double MeasureLookUp(ClientContext &context, const vector<int64_t> &row_ids);
+
 	const PhysicalHNSWSearch &search_op;
 	//! What was found, if the scan yields it.
 	unique_ptr<rust::Box<vss::RowSet>> scanned_rows;
