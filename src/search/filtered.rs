@@ -25,6 +25,12 @@ const SAMPLE: usize = 64;
 const SAMPLE_NEARER: usize = 2;
 /// Looking at a node's place in the set costs this share of a distance.
 const LOOK_COST: f64 = 0.05;
+/// Rows of the set that a row of the set has to reach over two links, about: the share of its neighbours that are in the set, times its
+/// links squared. With fewer, the set falls into islands. Among 500,000 clustered vectors with 11 or 19 links each, a walk finds 0.99 of
+/// the 10 nearest at 11, 0.96 at 7.5, 0.8 at 6 and 0.7 at 4; sentence embeddings need no more.
+const REACH_MIN: usize = 12;
+/// Rows of the set to expand before their reach is judged.
+const REACH_FROM: usize = 32;
 
 /// Which nodes a walk steps on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,6 +39,16 @@ pub(super) enum Traversal {
     PostFilter,
     /// Nodes of the set, reached over the links of other nodes.
     Acorn,
+}
+
+/// How a walk ended.
+pub(super) enum Walked {
+    /// Hits for the nearest rows, in no particular order.
+    Hits(Vec<Hit>),
+    /// The rows of the set reach too few of each other.
+    Sparse,
+    /// It cost too much, or the graph does not seem to lead to the nearest rows of the set.
+    Lost,
 }
 
 /// The set, seen as nodes of a generation.
@@ -55,13 +71,28 @@ struct FilteredWalk<'a, P> {
     /// Nodes that were met. A node that the walk does not step on is in here once its links were followed.
     visited: VisitedSet,
     looks: usize,
+    reach: Reach,
     walk: SearchLayer<'a, P>,
 }
 
+/// How many rows of the set were expanded, how many neighbours these have, and how many of the neighbours are in the set.
+#[derive(Default)]
+struct Reach {
+    expanded: usize,
+    neighbors: usize,
+    in_set: usize,
+}
+
+impl Reach {
+    /// See [`REACH_MIN`].
+    fn is_short(&self) -> bool {
+        self.in_set * self.neighbors < REACH_MIN * self.expanded.pow(2)
+    }
+}
+
 impl Searcher<'_> {
-    /// Hits for about the `ef` linked rows of `rows` nearest to `query`, in no particular order. With a budget, `None` if the walk would
-    /// cost more distances than that, or if it seems that the graph does not lead to the nearest rows of the set. Takes the row lock for
-    /// some microseconds, then the graph's read guard.
+    /// Hits for about the `ef` linked rows of `rows` nearest to `query`. Without a budget there are always hits, whatever the walk costs
+    /// and however little it finds. Takes the row lock for some microseconds, then the graph's read guard.
     pub(super) fn walk_filtered(
         &self,
         query: &Query<'_>,
@@ -69,7 +100,7 @@ impl Searcher<'_> {
         rows: &RowSet,
         traversal: Traversal,
         budget: Option<f64>,
-    ) -> (Option<Vec<Hit>>, Cost) {
+    ) -> (Walked, Cost) {
         let mut spread = if traversal == Traversal::Acorn { self.spread(rows) } else { Vec::new() };
         let generation = self.rows.generation();
         let graph = generation.graph.read();
@@ -79,10 +110,17 @@ impl Searcher<'_> {
         let passing = near.iter().filter(|node| set.has(node.slot())).count();
         let expected = near.len() * rows.len() / nodes.max(1);
         if budget.is_some() && expected >= EXPECTED_MIN && passing * EXPECTED_FACTOR < expected {
-            return (None, cost);
+            return (Walked::Lost, cost);
         }
         let walk = graph.search_layer(query, ef, |slot| set.has(slot));
-        let mut walk = FilteredWalk { set, traversal, visited: VisitedSet::new(nodes, ef), looks: 0, walk };
+        let mut walk = FilteredWalk {
+            set,
+            traversal,
+            visited: VisitedSet::new(nodes, ef),
+            looks: 0,
+            reach: Reach::default(),
+            walk,
+        };
         for node in near {
             walk.visited.insert(node.slot());
             walk.walk.offer(node);
@@ -90,13 +128,18 @@ impl Searcher<'_> {
         // The slots may be of another generation; any slot of the set is as good a start.
         spread.retain(|&slot| (slot as usize) < nodes && set.has(slot) && walk.visited.insert(slot));
         walk.walk.meet(&spread);
-        let done = match budget {
-            Some(budget) => walk.run(budget) && !(traversal == Traversal::Acorn && walk.is_lost()),
-            None => walk.run(f64::INFINITY),
-        };
+        let done = walk.run(budget.unwrap_or(f64::INFINITY));
+        let judged = budget.is_some() && traversal == Traversal::Acorn;
+        let sparse = judged && walk.reach.is_short();
+        let lost = !done || judged && !sparse && walk.is_lost();
         let cost = cost + walk.walk.cost();
         let hit = |node: Neighbor| generation.hit(node.slot(), node.distance(), graph.norm(node.slot()));
-        (done.then(|| walk.walk.nearest().into_iter().map(hit).collect()), cost)
+        let walked = match (sparse, lost) {
+            (true, _) => Walked::Sparse,
+            (false, true) => Walked::Lost,
+            (false, false) => Walked::Hits(walk.walk.nearest().into_iter().map(hit).collect()),
+        };
+        (walked, cost)
     }
 
     /// The slots of up to `SEEDS_SPREAD` rows, evenly spread over the set.
@@ -112,7 +155,8 @@ impl Searcher<'_> {
 }
 
 impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
-    /// Expands nodes until none can improve the best; false if that costs more than `budget`.
+    /// Expands nodes until none can improve the best. With a finite budget, false if that costs more, or if rows of the set reach too few
+    /// others.
     fn run(&mut self, budget: f64) -> bool {
         let (mut links, mut links_behind, mut next) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(node) = self.walk.next() {
@@ -127,17 +171,20 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
                 }
                 Traversal::Acorn => {
                     next.clear();
-                    self.step_over(&links, &mut links_behind, &mut next);
+                    self.step_over(node, &links, &mut links_behind, &mut next);
                     self.walk.meet(&next);
+                    if budget.is_finite() && self.reach.expanded >= REACH_FROM && self.reach.is_short() {
+                        return false;
+                    }
                 }
             }
         }
         true
     }
 
-    /// Adds to `next` the new rows of the set among `links`. While they are fewer than a full list of links, adds also rows of the set
-    /// among the links of the other nodes.
-    fn step_over(&mut self, links: &[u32], links_behind: &mut Vec<u32>, next: &mut Vec<u32>) {
+    /// Adds to `next` the new rows of the set among `links`, those of `node`. While they are fewer than a full list of links, adds also rows
+    /// of the set among the links of the other nodes.
+    fn step_over(&mut self, node: u32, links: &[u32], links_behind: &mut Vec<u32>, next: &mut Vec<u32>) {
         self.looks += links.len();
         let links_max = self.walk.links_max();
         let mut found = 0;
@@ -148,6 +195,11 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
                     next.push(slot);
                 }
             }
+        }
+        if self.set.has(node) {
+            self.reach.expanded += 1;
+            self.reach.neighbors += links.len();
+            self.reach.in_set += found;
         }
         for &bridge in links {
             if found >= links_max {

@@ -18,7 +18,7 @@ mod target;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 
-use self::filtered::Traversal;
+use self::filtered::{Traversal, Walked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Cost;
 use crate::host::Visibility;
@@ -300,7 +300,7 @@ impl<'a> Searcher<'a> {
         while report.strategy != Strategy::Exact {
             let strategy = report.strategy;
             let (walked, cost) = match (&query, strategy, filter) {
-                (None, ..) => (Some(Vec::new()), Cost::default()),
+                (None, ..) => (Walked::Hits(Vec::new()), Cost::default()),
                 (Some(query), Strategy::Recheck | Strategy::Filtered, Some(rows)) => {
                     let traversal =
                         if strategy == Strategy::Recheck { Traversal::PostFilter } else { Traversal::Acorn };
@@ -310,11 +310,12 @@ impl<'a> Searcher<'a> {
                 // The first walk takes live rows for visible, as nearly all are; visibility is asked only for the best.
                 (Some(query), ..) => {
                     let (hits, cost) = self.walk(query, ef, strategy == Strategy::Recheck, visibility);
-                    (Some(hits), cost)
+                    (Walked::Hits(hits), cost)
                 }
             };
             report.add(cost);
-            if let Some(mut hits) = walked {
+            let sparse = matches!(walked, Walked::Sparse);
+            if let Walked::Hits(mut hits) = walked {
                 let blind =
                     hits.len() >= ef && is_blind(&mut hits, ef, error(options::RESCORE as f32), margin.other_metric);
                 let at_best = |hit: &Hit| hit.distance - error(rescore) * hit.norm;
@@ -343,7 +344,11 @@ impl<'a> Searcher<'a> {
                     return Ok((rows, false));
                 }
             }
-            report.strategy = if strategy == Strategy::Graph { Strategy::Recheck } else { Strategy::Exact };
+            report.strategy = match filter {
+                Some(rows) if sparse => Strategy::beside_filtered(self.rows.alive(), rows.len(), ef),
+                _ if strategy == Strategy::Graph => Strategy::Recheck,
+                _ => Strategy::Exact,
+            };
         }
         let mut hits = pending;
         report.distances += match (&query, filter) {

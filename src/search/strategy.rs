@@ -110,6 +110,11 @@ impl Strategy {
         }
     }
 
+    /// The cheaper of the other ways if a walk from one qualifying row to the next leads nowhere.
+    pub(super) fn beside_filtered(rows: usize, qualifying: usize, ef: usize) -> Self {
+        if qualifying as f64 <= recheck_cost(rows, qualifying, ef) { Self::Exact } else { Self::Recheck }
+    }
+
     /// The cheapest way to search with `ef` candidates when `qualifying` of `rows` rows qualify.
     fn cheapest(rows: usize, qualifying: usize, ef: usize) -> Self {
         let (recheck, filtered) = (recheck_cost(rows, qualifying, ef), filtered_cost(ef));

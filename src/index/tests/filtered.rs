@@ -110,6 +110,36 @@ fn recall_is_high_whatever_qualifies() {
     }
 }
 
+/// Few links, and a set so small that its rows hardly reach each other over two of them, yet so large that a walk among them seems to pay.
+#[test]
+fn rows_that_do_not_reach_each_other_are_found() {
+    const ROWS: usize = 36_000;
+    let options = Options { metric: Metric::Cosine, m: 6, m0: 12, ..defaults() };
+    let index = Index::new(options, 16, Box::new(Unlimited)).unwrap();
+    let vectors = Random(83).clustered(ROWS, 16, 1_300);
+    append_all(&index, &vectors, 16);
+    link_all(&index, 1);
+    let all: Vec<(i64, &[f32])> = vectors.chunks(16).enumerate().map(|(row, v)| (row as i64, v)).collect();
+    let mut random = Random(84);
+    for (percent, by_walk) in [(50, true), (5, false)] {
+        let set = row_set((0..ROWS as i64).filter(|_| random.below(100) < percent));
+        let (mut recall, mut walks) = (0.0, 0);
+        for _ in 0..50 {
+            let query: Vec<f32> = all[random.below(ROWS)].1.iter().map(|x| x + 0.3 * random.normal()).collect();
+            let request = Request { filter: Some(&set), ..Request::new(&query, 5, 16) };
+            let planned = index.searcher().filtered_strategy(5, 16, set.len(), &ReadCosts::default());
+            assert_ne!(planned, SearchStrategy::Exact);
+            let found = index.searcher().search(request, &AllVisible).unwrap();
+            let exact =
+                naive::nearest(Metric::Cosine, all.iter().copied().filter(|(row, _)| set.contains(*row)), &query, 5);
+            recall += naive::recall(&exact, found.rows.iter().map(|row| row.row_id)) / 50.0;
+            walks += usize::from(found.report.strategy == planned);
+        }
+        assert!(recall >= 0.95, "recall {recall} of {percent} %");
+        assert_eq!(walks > 25, by_walk, "{walks} walks as planned among {percent} %");
+    }
+}
+
 /// With a further order, all rows that tie with the last one are found, although no walk would find them all.
 #[test]
 fn ties_are_complete_when_asked_for() {
