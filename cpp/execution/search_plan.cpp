@@ -44,6 +44,7 @@ vss::SearchRequest IndexSearch::Request(ClientContext &context, const SharedInde
 	}
 	request.ties = ties;
 	request.narrows = narrows;
+	request.narrows_query = narrows_query;
 	request.metric = metric;
 	request.undefined_last = undefined_last;
 	request.ranked_only = ranked_only;

@@ -46,6 +46,8 @@ struct IndexSearch {
 	bool ties = false;
 	//! The index holds the vectors with fewer digits than the table.
 	bool narrows = false;
+	//! The distances are computed in DOUBLE: the index also holds the query vector with fewer digits.
+	bool narrows_query = false;
 	//! The order puts rows whose distance is NaN behind all others.
 	bool undefined_last = true;
 	//! Operators above drop rows that the index does not rank.

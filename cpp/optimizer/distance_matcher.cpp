@@ -463,6 +463,9 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 	};
 	// rows that differ only in digits beyond FLOAT tie
 	auto narrows = Narrows(VectorBase(key).GetReturnType(), key.GetReturnType());
+	// as of both arguments: FLOAT vectors become DOUBLE beside a query vector that is, such as a list of a client
+	auto &query_type = query.GetReturnType();
+	auto narrows_query = IsNumbers(query_type) && ElementOf(query_type) == LogicalTypeId::DOUBLE;
 	unique_ptr<DistanceMatch> best;
 	idx_t best_cost = 0;
 	auto consider = [&](const shared_ptr<IndexEntry> &entry, const HNSWIndex &index) {
@@ -512,6 +515,7 @@ OrRefusal<DistanceMatch> DistanceMatcher::MatchKey(const Expression &key, const 
 			search.strategy = vss::Strategy::Auto;
 		}
 		search.narrows = narrows;
+		search.narrows_query = narrows_query;
 		best = make_uniq<DistanceMatch>(
 		    DistanceMatch {get, std::move(search), query.Copy(), key.Copy(), nullptr, false, false});
 	};

@@ -132,6 +132,7 @@ impl ffi::SearchRequest {
             undefined_last: self.undefined_last,
             ranked_only: self.ranked_only,
             narrows: self.narrows,
+            narrows_query: self.narrows_query,
             metric: Some(self.metric.into()),
             costs: (&self.costs).into(),
             may_scan: true,

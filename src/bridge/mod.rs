@@ -141,6 +141,8 @@ mod ffi {
         ranked_only: bool,
         /// Whether the table's vectors are more precise than `f32`.
         narrows: bool,
+        /// Whether the query vector is more precise than `f32`, or distances are computed in `f64`.
+        narrows_query: bool,
         /// The metric by which the host ranks.
         metric: Metric,
         /// The costs of the rows that are emitted.

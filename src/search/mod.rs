@@ -64,6 +64,8 @@ pub struct Request<'a> {
     pub ranked_only: bool,
     /// Whether the table's vectors are more precise than `f32`. Then the table may rank rows differently from the index.
     pub narrows: bool,
+    /// Whether the host's query vector is more precise than `f32`, or the host computes its distances in `f64`.
+    pub narrows_query: bool,
     /// The metric by which the host ranks, if it is not the index's. It ranks like the index's metric while all norms are nearly the same,
     /// see [`ONE_NORM`]; otherwise the outcome is `Scan`, or all rows that pass the filter.
     pub metric: Option<Metric>,
@@ -88,6 +90,7 @@ impl<'a> Request<'a> {
             undefined_last: true,
             ranked_only: false,
             narrows: false,
+            narrows_query: false,
             metric: None,
             costs: ReadCosts::default(),
             may_scan: false,
@@ -257,17 +260,22 @@ impl<'a> Searcher<'a> {
         metric.is_none_or(|metric| metric == self.codec().space.metric) || self.rows.norms().are_one(ONE_NORM)
     }
 
-    /// The query scaled to the norm of the vectors, if the host's metric ignores the query's norm and the index's does not. Otherwise, if
-    /// their norms differ much, the distances have no digits left for the angle.
+    /// The query scaled to the norm of the vectors, if the host's metric ignores the query's norm and the index's does not, or if the query
+    /// is shorter and the metric is the inner product, which ranks alike for any norm. Otherwise, if their norms differ much, the distances
+    /// have no digits left for the angle.
     fn scaled(&self, request: &Request<'_>) -> Option<Vec<f32>> {
         let space = &self.codec().space;
         let of_angle =
             matches!(request.metric, Some(Metric::Cosine | Metric::Ip)) && request.metric != Some(space.metric);
         let norms = self.rows.norms();
-        if !of_angle || space.metric == Metric::Cosine || norms.is_empty() || !norms.is_known() {
+        let of_product = space.metric == Metric::Ip && request.metric.is_none_or(|metric| metric == Metric::Ip);
+        if !(of_angle || of_product) || space.metric == Metric::Cosine || norms.is_empty() || !norms.is_known() {
             return None;
         }
         let norm = request.query.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        if of_product && norm >= f64::from(norms.max) {
+            return None;
+        }
         let scale = f64::from(norms.max) / norm;
         (norm > 0.0 && scale.is_finite())
             .then(|| request.query.iter().map(|&x| (f64::from(x) * scale) as f32).collect())
@@ -294,6 +302,9 @@ impl<'a> Searcher<'a> {
         // To find all ties, distances must be as certain as in an exact search.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
         let told_apart = error(rescore) == 0.0 && margin.other_metric == 0.0;
+        // Inner products of small vectors vanish beside the 1 that the index takes them from.
+        let vanishes = self.codec().space.metric == Metric::Ip;
+        let may_be_open = request.ties && !told_apart || request.narrows_query || vanishes;
 
         // Hits of narrower walks, kept because a wider walk may end elsewhere.
         let mut met = Vec::new();
@@ -321,7 +332,7 @@ impl<'a> Searcher<'a> {
                 let at_best = |hit: &Hit| hit.distance - error(rescore) * hit.norm;
                 let farthest = hits.iter().map(at_best).fold(f32::NEG_INFINITY, f32::max);
                 hits.append(&mut met);
-                if blind || request.ties && !told_apart {
+                if blind || may_be_open {
                     met.clone_from(&hits);
                 }
                 hits.extend_from_slice(&pending);
@@ -330,7 +341,7 @@ impl<'a> Searcher<'a> {
                 let tied =
                     request.ties && if told_apart { taken.all || taken.rows.len() > k } else { taken.has_equal() };
                 // All that this walk has met may tie with the last wanted row, and so may others.
-                let open = request.ties && !told_apart && farthest <= taken.limit;
+                let open = may_be_open && farthest <= taken.limit;
                 let mut rows = taken.rows;
                 if (blind || open) && rows.len() >= k && !tied {
                     ef = ef.saturating_mul(2);
@@ -365,7 +376,8 @@ impl<'a> Searcher<'a> {
     fn margin<'q>(&self, request: &Request<'q>) -> Margin<'q> {
         let norms = self.rows.norms();
         Margin {
-            narrowed: request.narrows.then_some(request.query),
+            narrowed: (request.narrows || request.narrows_query).then_some(request.query),
+            rows_narrowed: request.narrows,
             norms,
             other_metric: self.codec().space.other_metric(request.metric, norms, request.query),
             ties: request.ties,
@@ -393,7 +405,7 @@ impl<'a> Searcher<'a> {
         // The host ranks rows with the same vector alike, so surplus ones may be skipped. Not so if the host ranks by another metric, or if
         // the stored rows may be equal where the vectors are not: codes, narrowed vectors and directions.
         let skips_equal = !margin.ties
-            && margin.narrowed.is_none()
+            && !margin.rows_narrowed
             && margin.other_metric == 0.0
             && self.codec().space.metric != Metric::Cosine
             && !self.codec().estimates();
@@ -512,8 +524,10 @@ fn is_blind(hits: &mut [Hit], ef: usize, error: f32, margin: f32) -> bool {
 /// What decides how far behind the last wanted row another row may be that the host ranks before it.
 #[derive(Clone, Copy)]
 struct Margin<'a> {
-    /// The query, if the table's vectors were rounded; see [`crate::vectors::Space::narrowed`].
+    /// The query, if it or the table's vectors were rounded; see [`crate::vectors::Space::narrowed`].
     narrowed: Option<&'a [f32]>,
+    /// Whether the table's vectors were rounded.
+    rows_narrowed: bool,
     /// The norms of the vectors of the index.
     norms: Norms,
     /// The margin if the host ranks by another metric; see [`crate::vectors::Space::other_metric`].
