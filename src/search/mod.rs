@@ -302,9 +302,6 @@ impl<'a> Searcher<'a> {
         // To find all ties, distances must be as certain as in an exact search.
         let rescore = if request.ties { request.rescore.max(RESCORE_EXACT) } else { request.rescore };
         let told_apart = error(rescore) == 0.0 && margin.other_metric == 0.0;
-        // Inner products of small vectors vanish beside the 1 that the index takes them from.
-        let vanishes = self.codec().space.metric == Metric::Ip;
-        let may_be_open = request.ties && !told_apart || request.narrows_query || vanishes;
 
         // Hits of narrower walks, kept because a wider walk may end elsewhere.
         let mut met = Vec::new();
@@ -331,8 +328,9 @@ impl<'a> Searcher<'a> {
                     hits.len() >= ef && is_blind(&mut hits, ef, error(options::RESCORE as f32), margin.other_metric);
                 let at_best = |hit: &Hit| hit.distance - error(rescore) * hit.norm;
                 let farthest = hits.iter().map(at_best).fold(f32::NEG_INFINITY, f32::max);
+                let blurred = self.are_blurred(&hits, &request, margin);
                 hits.append(&mut met);
-                if blind || may_be_open {
+                if blind || blurred || request.ties && !told_apart {
                     met.clone_from(&hits);
                 }
                 hits.extend_from_slice(&pending);
@@ -341,7 +339,7 @@ impl<'a> Searcher<'a> {
                 let tied =
                     request.ties && if told_apart { taken.all || taken.rows.len() > k } else { taken.has_equal() };
                 // All that this walk has met may tie with the last wanted row, and so may others.
-                let open = may_be_open && farthest <= taken.limit;
+                let open = blurred || request.ties && !told_apart && farthest <= taken.limit;
                 let mut rows = taken.rows;
                 if (blind || open) && rows.len() >= k && !tied {
                     ef = ef.saturating_mul(2);
@@ -371,6 +369,28 @@ impl<'a> Searcher<'a> {
         let Taken { mut rows, all: exhausted, .. } = self.take_visible(hits, k, error, margin, visibility);
         let all = self.add_unrankable(&mut rows, &request, visibility);
         Ok((rows, exhausted && all))
+    }
+
+    /// Whether these hits of a walk seem to be at one distance only because `f32` has no digits to tell them apart, where the host has: it
+    /// computes in `f64`, or these are inner products so small that they vanish beside the 1 that the index takes them from. Then rows that
+    /// the walk did not meet may be nearer.
+    fn are_blurred(&self, hits: &[Hit], request: &Request<'_>, margin: Margin<'_>) -> bool {
+        /// Products up to this lose the digits that distinguish them.
+        const PRODUCT_MIN: f32 = 1e-4;
+        /// A cosine distance up to this is little more than its rounding.
+        const COSINE_MIN: f32 = 1e-5;
+        let space = &self.codec().space;
+        let ends = |(near, far): (f32, f32), hit: &Hit| (near.min(hit.distance), far.max(hit.distance));
+        let (near, far) = hits.iter().fold((f32::INFINITY, f32::NEG_INFINITY), ends);
+        let (tie, narrowed) =
+            (space.tie(near), margin.narrowed.map_or(0.0, |query| space.narrowed(near, query, margin.norms)));
+        let vanish = || near > 1.0 - PRODUCT_MIN && far < 1.0 + PRODUCT_MIN && request.query.iter().any(|&x| x != 0.0);
+        let blurred = match space.metric {
+            Metric::Cosine => request.narrows_query && far < COSINE_MIN,
+            Metric::L2sq => request.narrows_query && narrowed > tie,
+            Metric::Ip => request.narrows_query && narrowed > tie || vanish(),
+        };
+        blurred && !hits.is_empty() && far - near <= tie + narrowed
     }
 
     fn margin<'q>(&self, request: &Request<'q>) -> Margin<'q> {

@@ -406,3 +406,26 @@ fn what_another_metric_does_not_tell_apart_is_searched_wider() {
     }
     assert!(shared as f64 >= 0.97 * wanted as f64, "{shared} of {wanted}");
 }
+
+/// Many rows at one distance from the query, as vectors of zeros and ones are: a walk is enough, as any of them will do.
+#[test]
+fn rows_at_one_distance_do_not_make_a_search_exact() {
+    const ROWS: usize = 20_000;
+    const WIDE: usize = 16;
+    for metric in [Metric::Ip, Metric::L2sq] {
+        let index = index(metric, WIDE);
+        let mut random = Random(23);
+        let vectors: Vec<f32> = (0..ROWS * WIDE).map(|_| random.below(2) as f32).collect();
+        append_all(&index, &vectors, WIDE);
+        link_all(&index, 1);
+        for query in vectors.chunks(WIDE).take(20) {
+            let request = Request { narrows_query: true, ..Request::new(query, 10, 64) };
+            let search = |request| index.searcher().search(request, &AllVisible).unwrap();
+            let (found, plain) = (search(request), search(Request { narrows_query: false, ..request }));
+            assert_eq!(found.report.strategy, plain.report.strategy, "{metric:?} {query:?}");
+            // Codes may be too coarse for such vectors.
+            assert!(!exact_distances() || found.report.strategy == SearchStrategy::Graph, "{metric:?} {query:?}");
+            assert!(found.rows.len() >= 10);
+        }
+    }
+}
