@@ -182,11 +182,12 @@ bool ScanningGlobalState::ScanFound(ClientContext &context, const vector<int64_t
                                     optional_ptr<const vss::RowSet> own) {
 	//! From so many rows on it is worth a few of them to learn what they cost.
 	constexpr idx_t MEASURED_FROM = 256;
-	auto costs = search_op.search.costs;
-	auto pays = ScanPays(costs, row_ids, storage.GetTotalRows());
+	auto &costs = search_op.search.costs;
+	auto scan_time = ScanTime(costs, row_ids, storage.GetTotalRows());
+	auto found = static_cast<double>(row_ids.size());
+	auto pays = scan_time < found * costs.looked_up;
 	if (!pays && row_ids.size() >= MEASURED_FROM) {
-		costs.looked_up = MaxValue(costs.looked_up, MeasureLookUp(context, row_ids));
-		pays = ScanPays(costs, row_ids, storage.GetTotalRows());
+		pays = scan_time < found * MeasureLookUp(context, row_ids);
 	}
 	if (!pays) {
 		return false;

@@ -79,7 +79,7 @@ vss::ReadCosts CostsOf(const LogicalGet &get) {
 	return result;
 }
 
-bool ScanPays(const vss::ReadCosts &costs, const vector<int64_t> &row_ids, idx_t table_rows) {
+double ScanTime(const vss::ReadCosts &costs, const vector<int64_t> &row_ids, idx_t table_rows) {
 	//! The time to skip a vector.
 	constexpr double SKIPPED = 1000;
 	//! The time to begin a scan.
@@ -91,7 +91,7 @@ bool ScanPays(const vss::ReadCosts &costs, const vector<int64_t> &row_ids, idx_t
 	auto found = static_cast<double>(row_ids.size());
 	auto skimmed = static_cast<double>(vectors.size() * STANDARD_VECTOR_SIZE);
 	auto skipped = static_cast<double>(table_rows) / STANDARD_VECTOR_SIZE * SKIPPED;
-	return BEGUN + skipped + skimmed * costs.skimmed + found * costs.selected < found * costs.looked_up;
+	return BEGUN + skipped + skimmed * costs.skimmed + found * costs.selected;
 }
 
 } // namespace duckdb

@@ -12,8 +12,8 @@ class LogicalGet;
 //! filters by.
 vss::ReadCosts CostsOf(const LogicalGet &get);
 
-//! Whether a scan that skips other rows yields these rows sooner than looking each of them up. `row_ids` may be in any
-//! order. `table_rows`: the number of rows of the table.
-bool ScanPays(const vss::ReadCosts &costs, const vector<int64_t> &row_ids, idx_t table_rows);
+//! The nanoseconds in which a scan that skips other rows yields these rows. `row_ids` may be in any order. `table_rows`:
+//! the number of rows of the table.
+double ScanTime(const vss::ReadCosts &costs, const vector<int64_t> &row_ids, idx_t table_rows);
 
 } // namespace duckdb

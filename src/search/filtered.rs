@@ -131,13 +131,15 @@ impl Searcher<'_> {
         let done = walk.run(budget.unwrap_or(f64::INFINITY));
         let judged = budget.is_some() && traversal == Traversal::Acorn;
         let sparse = judged && walk.reach.is_short();
-        let lost = !done || judged && !sparse && walk.is_lost();
+        let lost = !sparse && (!done || judged && walk.is_lost());
         let cost = cost + walk.walk.cost();
         let hit = |node: Neighbor| generation.hit(node.slot(), node.distance(), graph.norm(node.slot()));
-        let walked = match (sparse, lost) {
-            (true, _) => Walked::Sparse,
-            (false, true) => Walked::Lost,
-            (false, false) => Walked::Hits(walk.walk.nearest().into_iter().map(hit).collect()),
+        let walked = if sparse {
+            Walked::Sparse
+        } else if lost {
+            Walked::Lost
+        } else {
+            Walked::Hits(walk.walk.nearest().into_iter().map(hit).collect())
         };
         (walked, cost)
     }
@@ -182,8 +184,8 @@ impl<P: Fn(u32) -> bool> FilteredWalk<'_, P> {
         true
     }
 
-    /// Adds to `next` the new rows of the set among `links`, those of `node`. While they are fewer than a full list of links, adds also rows
-    /// of the set among the links of the other nodes.
+    /// Adds to `next` the new rows of the set among `links`, which are those of `node`. While they are fewer than a full list of links,
+    /// adds also rows of the set among the links of the other nodes.
     fn step_over(&mut self, node: u32, links: &[u32], links_behind: &mut Vec<u32>, next: &mut Vec<u32>) {
         self.looks += links.len();
         let links_max = self.walk.links_max();

@@ -260,9 +260,9 @@ impl<'a> Searcher<'a> {
         metric.is_none_or(|metric| metric == self.codec().space.metric) || self.rows.norms().are_one(ONE_NORM)
     }
 
-    /// The query scaled to the norm of the vectors, if the host's metric ignores the query's norm and the index's does not, or if the query
-    /// is shorter and the metric is the inner product, which ranks alike for any norm. Otherwise, if their norms differ much, the distances
-    /// have no digits left for the angle.
+    /// The query scaled to the norm of the vectors, if the host's metric ignores the query's norm and the index's does not: if their norms
+    /// differ much, the distances have no digits left for the angle. So is a shorter query of an inner product, which ranks alike for any
+    /// norm.
     fn scaled(&self, request: &Request<'_>) -> Option<Vec<f32>> {
         let space = &self.codec().space;
         let of_angle =
@@ -380,6 +380,9 @@ impl<'a> Searcher<'a> {
         /// A cosine distance up to this is little more than its rounding.
         const COSINE_MIN: f32 = 1e-5;
         let space = &self.codec().space;
+        if hits.is_empty() || !request.narrows_query && space.metric != Metric::Ip {
+            return false;
+        }
         let ends = |(near, far): (f32, f32), hit: &Hit| (near.min(hit.distance), far.max(hit.distance));
         let (near, far) = hits.iter().fold((f32::INFINITY, f32::NEG_INFINITY), ends);
         let (tie, narrowed) =
@@ -390,7 +393,7 @@ impl<'a> Searcher<'a> {
             Metric::L2sq => request.narrows_query && narrowed > tie,
             Metric::Ip => request.narrows_query && narrowed > tie || vanish(),
         };
-        blurred && !hits.is_empty() && far - near <= tie + narrowed
+        blurred && far - near <= tie + narrowed
     }
 
     fn margin<'q>(&self, request: &Request<'q>) -> Margin<'q> {
